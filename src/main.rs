@@ -17,6 +17,7 @@ mod http;
 mod http1;
 mod index;
 mod ops;
+mod refusals;
 mod store;
 
 use cli::log_line::LogLine;

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 /// A module may use modules of a lower rank and itself. `main`, `cli` and `config` may use all.
 #[rustfmt::skip]
 const RANKS: &[(&str, u8)] = &[
-    ("error", 0), ("domain", 1), ("files", 1), ("store", 2), ("index", 2), ("http1", 2), ("authz", 3), ("ops", 4), ("http", 5), ("dialects", 6),
-    ("config", 7), ("cli", 8),
+    ("refusals", 0), ("error", 1), ("domain", 2), ("files", 2), ("store", 3), ("index", 3), ("http1", 3), ("authz", 4), ("ops", 5),
+    ("http", 6), ("dialects", 7), ("config", 8), ("cli", 9),
 ];
 
 /// The files in which each third-party crate may be used. `log` may be used everywhere above `domain`.
@@ -174,6 +174,29 @@ fn nothing_below_the_dialects_knows_their_words() {
         let text = file.text.to_lowercase();
         for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
             assert!(!DIALECT_WORDS.contains(&word), "{} says {word}", file.path);
+        }
+    }
+}
+
+/// The files below the dialects with texts that no client of the console reads: for the start, the command line or the
+/// log, and the words of a parser.
+#[rustfmt::skip]
+const WITHOUT_CODES: &[&str] = &[
+    "src/http/bodies/openapi/yaml.rs", "src/http/route/mounts.rs", "src/http/server/tls/", "src/ops/restore/", "src/ops/self_test.rs",
+    "src/store/migrations/", "src/store/sqlite/checks.rs",
+];
+
+#[test]
+fn refusals_below_the_dialects_have_codes() {
+    for folder in ["authz", "domain", "http", "index", "ops", "store"] {
+        for file in sources(&format!("src/{folder}")) {
+            let may = WITHOUT_CODES.iter().any(|it| file.path.starts_with(it));
+            let has = file.text.contains("verbatim") || file.text.contains("invalid_text(");
+            assert!(
+                may || !has,
+                "{}: a refusal that the console cannot translate",
+                file.path
+            );
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::users::User;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 use crate::store::users;
 use crate::store::{Read, keys, policies};
 
@@ -111,8 +112,8 @@ pub fn check_cover(directory: &Directory, caller: &Caller, key: &Key, facts: &Fa
         (more, "uses_left"),
     ] {
         if wider {
-            return Err(Error::Forbidden(format!(
-                "the {member} of a key cannot be wider than that of the key that issues it"
+            return Err(Error::Forbidden(refusals::access::wider_than_issuer(
+                member,
             )));
         }
     }
@@ -133,19 +134,15 @@ fn require_permissions(directory: &Directory, caller: &Caller, key: &Key) -> Res
         .scopes()
         .filter(|scope| !own.covers(Permissions::from_scopes([*scope])))
         .collect();
-    Err(Error::Forbidden(format!(
-        "nobody can give what they do not have: {}",
-        missing.join(" ")
+    Err(Error::Forbidden(refusals::access::scopes_not_held(
+        missing.join(" "),
     )))
 }
 
 /// Refuses a key that acts for its owner if the owner could do more with it than the caller may do.
 fn require_owner(directory: &Directory, caller: &Caller, key: &Key, facts: &Facts) -> Result<()> {
     let Some(owner) = &facts.owner else {
-        return Err(Error::invalid(
-            "owner",
-            "is needed: the key acts for its owner",
-        ));
+        return Err(Error::invalid("owner", refusals::keys::owner_needed()));
     };
     let covered = if caller.user == Some(owner.uid) {
         caller.permissions.covers(within(key, Permissions::all()))
@@ -157,17 +154,16 @@ fn require_owner(directory: &Directory, caller: &Caller, key: &Key, facts: &Fact
         })
     };
     if !covered {
-        return Err(Error::Forbidden(format!(
-            "the key acts for {}, who may do more than this credential",
-            owner.user_name
+        return Err(Error::Forbidden(refusals::access::owner_may_do_more(
+            &owner.user_name,
         )));
     }
     // A key that acts for its owner never passes on more than it has itself.
     if let (Identity::ForOwner(_), Some(own)) = (caller.identity, &facts.own)
         && let Some(more) = key.scopes.iter().find(|scope| !own.scopes.contains(scope))
     {
-        return Err(Error::Forbidden(format!(
-            "this credential does not have the scope {more}, and so cannot give it"
+        return Err(Error::Forbidden(refusals::access::lacks_scope_to_give(
+            more,
         )));
     }
     Ok(())
@@ -192,7 +188,7 @@ pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
     });
     if limited {
         return Err(Error::Forbidden(
-            "a key with limits of its own can neither create users nor give them roles or passwords".to_owned(),
+            refusals::access::limited_keys_make_no_users(),
         ));
     }
     Ok(())

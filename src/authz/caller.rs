@@ -11,6 +11,7 @@ use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::{Binding, Role, User};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -178,9 +179,9 @@ impl Caller {
         }
         let scope = permission.scope();
         Err(Error::Forbidden(if self.permissions.contains(permission) {
-            format!("this credential does not have {scope} in that workspace")
+            refusals::access::lacks_in_workspace(scope)
         } else {
-            format!("this credential does not have {scope}")
+            refusals::access::lacks(scope)
         }))
     }
 
@@ -199,9 +200,7 @@ impl Caller {
         {
             return Ok(());
         }
-        Err(Error::Forbidden(
-            "this takes an administrator of the root workspace".to_owned(),
-        ))
+        Err(Error::Forbidden(refusals::access::root_administrator()))
     }
 
     /// Whether the caller manages the root workspace: an owner or administrator of it, a key in it with
@@ -218,9 +217,8 @@ impl Caller {
         if self.permissions.contains(permission) {
             return Ok(());
         }
-        Err(Error::Forbidden(format!(
-            "this credential does not have {}",
-            permission.scope()
+        Err(Error::Forbidden(refusals::access::lacks(
+            permission.scope(),
         )))
     }
 

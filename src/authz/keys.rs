@@ -9,6 +9,7 @@ use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 
 /// Whether the caller may issue keys of this policy, in this workspace, for this owner.
 pub fn check_issuer(
@@ -24,22 +25,16 @@ pub fn check_issuer(
         if matches!(caller.identity, Identity::Password { .. }) && for_themselves {
             return Ok(());
         }
-        return Err(Error::Conflict(format!(
-            "keys of policy {name} are issued to whoever proves a user name and password, for that user; ask for one \
-             that way, or choose another policy"
-        )));
+        return Err(Error::Conflict(refusals::access::issued_by_password(name)));
     }
     require_write(directory, caller, policy, workspace, owner)?;
     match policy.issued_by {
         IssuedBy::RootAdministrator => caller.require_root_administrator(directory),
-        IssuedBy::Owner if !for_themselves => Err(Error::Conflict(format!(
-            "users issue keys of policy {name} for themselves; sign in as the user who is to own the key, or choose \
-             another policy"
-        ))),
+        IssuedBy::Owner if !for_themselves => {
+            Err(Error::Conflict(refusals::access::issued_by_owner(name)))
+        }
         IssuedBy::Manager if !caller.may(directory, Permission::KeysWrite, workspace, None) => {
-            Err(Error::Forbidden(format!(
-                "keys of policy {name} are issued by whoever manages the workspace's keys; ask one of them"
-            )))
+            Err(Error::Forbidden(refusals::access::issued_by_managers(name)))
         }
         _ => Ok(()),
     }
@@ -130,10 +125,7 @@ fn check_giver(
     if self_service || caller.may(directory, Permission::KeysWrite, workspace, None) {
         return Ok(());
     }
-    Err(Error::Forbidden(
-        "scopes are given by whoever manages the workspace's keys; ask for a key without scopes, or ask one of them"
-            .to_owned(),
-    ))
+    Err(Error::Forbidden(refusals::access::scopes_are_managed()))
 }
 
 /// Checks that the caller may issue a key of this policy in at least one workspace, as its owner or for another user.

@@ -5,6 +5,7 @@ use crate::domain::users::permissions::Permission;
 use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 
 /// Requires that the caller may give users a role, which the caller must hold in full.
 pub fn require_role(directory: &Directory, caller: &Caller, binding: &Binding) -> Result<()> {
@@ -15,9 +16,8 @@ pub fn require_role(directory: &Directory, caller: &Caller, binding: &Binding) -
     {
         return Ok(());
     }
-    Err(Error::Forbidden(format!(
-        "the role {} may do more than you may",
-        binding.role.as_str()
+    Err(Error::Forbidden(refusals::access::role_may_do_more(
+        binding.role.as_str(),
     )))
 }
 

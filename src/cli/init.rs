@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::files::Readers;
 use crate::ops::policies::pages;
 use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
+use crate::refusals::verbatim;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -167,9 +168,9 @@ impl New<'_> {
 /// Prints the secrets, which are displayed only once.
 fn show(text: &str) -> Result<()> {
     say(text).map_err(|err| {
-        Error::Unavailable(format!(
+        Error::Unavailable(verbatim(format!(
             "the secrets could not be shown ({err}), so nothing was made; try again with a standard output that works"
-        ))
+        )))
     })
 }
 
@@ -198,12 +199,18 @@ fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure
             eprintln!("{made} of {count} keys");
         }
         writeln!(lines, "{}", secret.expose()).map_err(|err| {
-            Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
+            Error::Unavailable(verbatim(format!(
+                "{} cannot be written: {err}",
+                file.display()
+            )))
         })
     })?;
     app.close();
     lines.flush().map_err(|err| {
-        Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
+        Error::Unavailable(verbatim(format!(
+            "{} cannot be written: {err}",
+            file.display()
+        )))
     })?;
     drop(lines);
     output.put_in_place().map(drop)

@@ -34,7 +34,9 @@ pub mod workspaces;
 
 use crate::config::sources::{Setting, settle, without_empty};
 use crate::config::{DataArgs, LogFormat, ServeArgs, folder, owner};
+use crate::dialects::console;
 use crate::error::Error;
+use crate::refusals::verbatim;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{End, Result, tell};
 use std::path::PathBuf;
@@ -157,6 +159,11 @@ enum Command {
                       latchkey completions fish > ~/.config/fish/completions/latchkey.fish"
     )]
     Completions(completions::CompletionsArgs),
+    /// Print all texts of the console in English, to translate them
+    #[command(
+        after_help = "Examples:\n  latchkey console-texts > german.txt\n  latchkey check-config --console-texts german.txt"
+    )]
+    ConsoleTexts,
     /// Write the man pages
     #[command(
         after_help = "Examples:\n  latchkey man | man -l -\n  latchkey man --out /usr/local/share/man/man1"
@@ -251,8 +258,8 @@ fn settled() -> crate::error::Result<RunArgs> {
                 ..args
             })
         }
-        Ok(_) => Err(Error::Malformed("this command does not serve".to_owned())),
-        Err(err) => Err(Error::Malformed(err.to_string())),
+        Ok(_) => Err(Error::Malformed(verbatim("this command does not serve"))),
+        Err(err) => Err(Error::Malformed(verbatim(err.to_string()))),
     }
 }
 
@@ -278,6 +285,7 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Scan(args) => return scan::run(&args),
         Command::Tls(command) => return certificate::run(&command),
         Command::Completions(args) => return completions::run(&args, Cli::command()),
+        Command::ConsoleTexts => print::print_bytes(console::template().as_bytes())?,
         Command::Man(args) => return man::run(&args, Cli::command()),
     }
     Ok(End::Done)

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::domain::text;
 use crate::error::{Error, Result};
+use crate::refusals::verbatim;
 
 /// A larger file cannot be a settings file.
 const BYTES_MAX: u64 = 64 * 1024;
@@ -47,33 +48,35 @@ impl SettingsFile {
     pub fn read(path: &Path) -> Result<SettingsFile> {
         let shown = path.display();
         let unreadable = |err: std::io::Error| {
-            Error::Unavailable(format!("the settings file {shown} cannot be read: {err}"))
+            Error::Unavailable(verbatim(format!(
+                "the settings file {shown} cannot be read: {err}"
+            )))
         };
         let file = fs::File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.mode() & 0o002 != 0 {
-            return Err(Error::Unavailable(format!(
+            return Err(Error::Unavailable(verbatim(format!(
                 "the settings file {shown} can be changed by every user (mode {:03o}); close it with: chmod o-w {shown}",
                 metadata.mode() & 0o777
-            )));
+            ))));
         }
         let mut bytes = Vec::new();
         file.take(BYTES_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;
         if bytes.len() as u64 > BYTES_MAX {
-            return Err(Error::Unavailable(format!(
+            return Err(Error::Unavailable(verbatim(format!(
                 "the settings file {shown} is larger than {BYTES_MAX} bytes"
-            )));
+            ))));
         }
         let text = text::of_file(&bytes).map_err(|why| {
             let before = std::str::from_utf8(&bytes).map_or_else(|err| err.valid_up_to(), str::len);
             match before == bytes.len() || before == 0 {
-                true => Error::Unavailable(format!("the settings file {shown} {why}")),
-                false => Error::Unavailable(format!(
+                true => Error::Unavailable(verbatim(format!("the settings file {shown} {why}"))),
+                false => Error::Unavailable(verbatim(format!(
                     "{shown}:{}: this is not UTF-8 text",
                     line_at(&bytes, before)
-                )),
+                ))),
             }
         })?;
         Ok(SettingsFile {
@@ -97,7 +100,7 @@ fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
             };
             let _ = writeln!(sentences, "{shown}:{line}: {advice}");
         }
-        return Err(Error::Unavailable(sentences.trim_end().to_owned()));
+        return Err(Error::Unavailable(verbatim(sentences.trim_end())));
     }
     let mut entries: Vec<Entry> = table
         .get_ref()

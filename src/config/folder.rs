@@ -9,6 +9,7 @@ use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::files::private;
+use crate::refusals::verbatim;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
@@ -425,7 +426,7 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
 }
 
 pub(super) fn refused(sentence: String) -> Error {
-    Error::Unavailable(sentence)
+    Error::Unavailable(verbatim(sentence))
 }
 
 /// Whether a key file is valid; the error describes what is wrong. It writes nothing and takes no lock.

@@ -124,8 +124,8 @@ pub struct ServeArgs {
     /// as floating point
     #[arg(long, env = "LATCHKEY_NUMBERS_AS_TEXT", default_value_t = false, action = ArgAction::Set, value_name = "true|false")]
     pub numbers_as_text: bool,
-    /// The texts of the console in another language: a file like assets/console/en.txt of the sources; missing texts
-    /// stay English
+    /// The texts of the console in another language: a file like that of `latchkey console-texts`; missing texts stay
+    /// English
     #[arg(long, env = "LATCHKEY_CONSOLE_TEXTS", value_name = "FILE")]
     pub console_texts: Option<PathBuf>,
     /// An address that serves GET /metrics without a credential, and nothing else; by default, programs on this machine
@@ -247,7 +247,7 @@ impl ServeArgs {
     pub fn check(&self) -> Result<()> {
         for (position, address) in self.listen.iter().enumerate() {
             if address.port() != 0 && self.listen[..position].contains(address) {
-                return Err(Error::invalid(
+                return Err(Error::invalid_text(
                     "listen",
                     format!("{address} is there twice"),
                 ));
@@ -262,9 +262,9 @@ impl ServeArgs {
         self.console_texts(console::check_texts)?;
         // The server recognises the metrics address by its port.
         match self.metrics_listen.map(|address| address.port()) {
-            Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
+            Some(0) => Err(Error::invalid_text("metrics-listen", "must name a port")),
             Some(port) if self.listen.iter().any(|listen| listen.port() == port) => Err(
-                Error::invalid("metrics-listen", "must have another port than listen"),
+                Error::invalid_text("metrics-listen", "must have another port than listen"),
             ),
             _ => Ok(()),
         }
@@ -276,7 +276,7 @@ impl ServeArgs {
             return Ok(());
         };
         let refused = |why: &dyn std::fmt::Display| {
-            Error::invalid("console-texts", format!("{}: {why}", file.display()))
+            Error::invalid_text("console-texts", format!("{}: {why}", file.display()))
         };
         let bytes = std::fs::read(file).map_err(|err| refused(&err))?;
         let text = text::of_file(&bytes).map_err(|why| refused(&format!("the file {why}")))?;
@@ -291,7 +291,7 @@ impl ServeArgs {
         };
         mounts.behind(path).ok_or_else(|| {
             let why = format!("{path:?} is no prefix; write a path such as /keys");
-            Error::invalid("console-path", why)
+            Error::invalid_text("console-path", why)
         })
     }
 
@@ -309,11 +309,11 @@ impl ServeArgs {
                 client_ca: self.tls_client_ca.clone(),
             })),
             (None, None) if self.tls_client_ca.is_none() => Ok(None),
-            (Some(_), None) => Err(Error::invalid(
+            (Some(_), None) => Err(Error::invalid_text(
                 "tls-certificate",
                 "it is of no use without --tls-key",
             )),
-            (None, _) => Err(Error::invalid(
+            (None, _) => Err(Error::invalid_text(
                 "tls-key and tls-client-ca",
                 "they are of no use without --tls-certificate",
             )),
@@ -325,7 +325,7 @@ impl ServeArgs {
         if listen.ip().is_loopback() || self.allow_plain_http || self.tls_certificate.is_some() {
             return Ok(());
         }
-        Err(Error::invalid(
+        Err(Error::invalid_text(
             "listen",
             format!(
                 "{} is reached by other machines, and plain HTTP would send secrets readable to the network; name a \

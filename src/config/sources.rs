@@ -17,6 +17,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::file::{Entry, SettingsFile, Written};
 use crate::error::{Error, Result};
+use crate::refusals::verbatim;
 
 /// The file in the data folder that is read if no other file is named.
 const FILE: &str = "latchkey.toml";
@@ -72,10 +73,10 @@ pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
     let first = matches(program.clone(), typed)?;
     let (name, asked) = first
         .subcommand()
-        .ok_or_else(|| Error::Malformed("there is no command".to_owned()))?;
+        .ok_or_else(|| Error::Malformed(verbatim("there is no command")))?;
     let command = program
         .find_subcommand(name)
-        .ok_or_else(|| Error::Malformed(format!("there is no command {name}")))?;
+        .ok_or_else(|| Error::Malformed(verbatim(format!("there is no command {name}"))))?;
     let (mut complaints, warnings) = unknown_variables(program);
     let file = find_file(asked)?;
     let is_named = asked.get_one::<PathBuf>("config").is_some();
@@ -87,7 +88,7 @@ pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
         }
     }
     if !complaints.is_empty() {
-        return Err(Error::Unavailable(complaints.join("\n")));
+        return Err(Error::Unavailable(verbatim(complaints.join("\n"))));
     }
     let entries = file.as_ref().map_or(&[][..], |file| &file.entries);
     let filled = program
@@ -123,7 +124,7 @@ pub fn without_empty(command: Command) -> Command {
 fn matches(program: Command, typed: &[OsString]) -> Result<ArgMatches> {
     without_empty(program)
         .try_get_matches_from(typed)
-        .map_err(|err| Error::Malformed(first_line(&err)))
+        .map_err(|err| Error::Malformed(verbatim(first_line(&err))))
 }
 
 /// The file that the user named, or the one in the data folder if it exists.

@@ -23,7 +23,7 @@ pub fn name(text: &str) -> std::result::Result<String, String> {
 pub fn policies(names: &[String]) -> Result<Option<Vec<&'static str>>> {
     let alone = names.iter().any(|name| name == ALL || name == NONE);
     if alone && names.len() > 1 {
-        return Err(Error::invalid(
+        return Err(Error::invalid_text(
             "systems",
             format!("{ALL} and {NONE} stand alone"),
         ));

@@ -2,6 +2,7 @@
 
 use super::uid::Uid;
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 
 /// The largest number of characters (code points) in a name.
 pub const NAME_CHARS_MAX: usize = 100;
@@ -10,10 +11,6 @@ pub const DESCRIPTION_CHARS_MAX: usize = 500;
 /// The largest size of a key's metadata in bytes, as compact JSON.
 pub const METADATA_BYTES_MAX: usize = 4096;
 
-/// What is wrong with a file of UTF-16, behind its name.
-pub const UTF16: &str = "is UTF-16 text, or no text at all: it has bytes that only UTF-16 has. Windows PowerShell writes UTF-16 with \
-                         `>`; save the text as UTF-8, for example with: Set-Content -Encoding utf8";
-
 /// Whether bytes begin with a byte order mark of UTF-16, or hold a NUL, which text in UTF-8 never needs.
 pub fn is_utf16(bytes: &[u8]) -> bool {
     let marks = [[0xff, 0xfe], [0xfe, 0xff]];
@@ -21,13 +18,13 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
 }
 
 /// The text of a file, without a byte order mark; or what is wrong with it, behind the name of the file.
-pub fn of_file(bytes: &[u8]) -> std::result::Result<&str, &'static str> {
+pub fn of_file(bytes: &[u8]) -> std::result::Result<&str, Refusal> {
     if is_utf16(bytes) {
-        return Err(UTF16);
+        return Err(refusals::values::utf16());
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
-        Err(_) => Err("is not UTF-8 text; save it as UTF-8"),
+        Err(_) => Err(refusals::values::not_utf8()),
     }
 }
 
@@ -35,10 +32,10 @@ pub fn of_file(bytes: &[u8]) -> std::result::Result<&str, &'static str> {
 /// direction, and not only blanks.
 pub fn check_name(field: &str, text: &str) -> Result<()> {
     if text.trim().is_empty() {
-        return Err(Error::invalid(field, "must not be empty"));
+        return Err(Error::invalid(field, refusals::values::empty()));
     }
     if text.trim() != text {
-        return Err(Error::invalid(field, "must not begin or end with a blank"));
+        return Err(Error::invalid(field, refusals::values::blank_ends()));
     }
     check_line(field, text, NAME_CHARS_MAX)
 }
@@ -54,10 +51,7 @@ pub fn check_distinct_name(field: &str, text: &str) -> Result<()> {
         None => Ok(()),
         Some(bad) => Err(Error::invalid(
             field,
-            format!(
-                "must not contain the combining character U+{:04X}; write the composed letter",
-                u32::from(bad)
-            ),
+            refusals::values::combining(format_args!("{:04X}", u32::from(bad))),
         )),
     }
 }
@@ -95,10 +89,7 @@ pub fn check_slug(field: &str, text: &str) -> Result<()> {
     if fits {
         return Ok(());
     }
-    Err(Error::invalid(
-        field,
-        "must be 1 to 63 characters of a-z, 0-9, - and _, beginning with a letter or digit, and no UUID",
-    ))
+    Err(Error::invalid(field, refusals::values::slug()))
 }
 
 /// A slug that resembles a name: its ASCII letters and digits in lower case, with hyphens in the place of all other
@@ -121,16 +112,13 @@ fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
     if text.chars().count() > chars_max {
         return Err(Error::invalid(
             field,
-            format!("must have at most {chars_max} characters"),
+            refusals::values::characters_at_most(chars_max),
         ));
     }
     if let Some(bad) = text.chars().find(|c| misleads(*c)) {
         return Err(Error::invalid(
             field,
-            format!(
-                "must not contain the control or invisible character U+{:04X}",
-                u32::from(bad)
-            ),
+            refusals::values::invisible(format_args!("{:04X}", u32::from(bad))),
         ));
     }
     Ok(())
@@ -191,7 +179,7 @@ mod tests {
             (b"\x80", "UTF-8"),
         ] {
             let why = of_file(bytes).unwrap_err();
-            assert!(why.contains(word), "{bytes:?}: {why}");
+            assert!(why.to_string().contains(word), "{bytes:?}: {why}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Points in time. Nothing here reads a clock: "now" is always a parameter.
 
 use crate::error::{Error, Result};
+use crate::refusals;
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::temporal::Pieces;
 
@@ -28,12 +29,7 @@ impl Timestamp {
     ///
     /// A date without a time, a local time without an offset, and years after 9999 are refused.
     pub fn parse(field: &str, text: &str) -> Result<Timestamp> {
-        let refused = || {
-            Error::invalid(
-                field,
-                "must be an RFC 3339 date-time such as 2027-01-31T00:00:00Z",
-            )
-        };
+        let refused = || Error::invalid(field, refusals::values::time());
         let at = read(text).ok_or_else(refused)?;
         if at.0 < 0 || at > LAST {
             return Err(refused());

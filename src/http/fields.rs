@@ -6,6 +6,7 @@
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::request::Request;
+use crate::refusals::{self, Refusal};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -17,9 +18,9 @@ pub fn value(text: &[u8]) -> Result<Value> {
         Err(err) => Err(match err.to_string().strip_prefix(TWICE) {
             Some(rest) => {
                 let name = rest.split('\n').next().unwrap_or_default();
-                Error::invalid(name, "is there twice")
+                Error::invalid(name, refusals::values::twice())
             }
-            None => Error::Malformed(format!("the body is not JSON: {err}")),
+            None => Error::Malformed(refusals::requests::body_not_json(err)),
         }),
     }
 }
@@ -66,9 +67,7 @@ impl Fields {
     pub fn parse(body: &[u8]) -> Result<Fields> {
         match value(body)? {
             Value::Object(members) => Ok(Fields::nested(members, String::new(), false)),
-            _ => Err(Error::Malformed(
-                "the body must be a JSON object".to_owned(),
-            )),
+            _ => Err(Error::Malformed(refusals::requests::body_not_object())),
         }
     }
 
@@ -92,7 +91,7 @@ impl Fields {
         match alike.as_slice() {
             [] => Ok(None),
             [name] => Ok(self.members.remove(name)),
-            _ => Err(Error::invalid(self.name(member), "is there twice")),
+            _ => Err(Error::invalid(self.name(member), refusals::values::twice())),
         }
     }
 
@@ -102,7 +101,7 @@ impl Fields {
     }
 
     /// An error about a member that this reader cannot check; the caller has found its value invalid.
-    pub fn refusal(&self, member: &str, reason: impl Into<String>) -> Error {
+    pub fn refusal(&self, member: &str, reason: Refusal) -> Error {
         Error::invalid(self.name(member), reason)
     }
 
@@ -110,7 +109,7 @@ impl Fields {
     fn take<T>(
         &mut self,
         member: &str,
-        wanted: &str,
+        refuse: fn() -> Refusal,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<Option<Option<T>>> {
         match self.remove(member)? {
@@ -118,10 +117,7 @@ impl Fields {
             Some(Value::Null) => Ok(Some(None)),
             Some(value) => match read(value) {
                 Some(value) => Ok(Some(Some(value))),
-                None => Err(Error::invalid(
-                    self.name(member),
-                    format!("must be {wanted}"),
-                )),
+                None => Err(Error::invalid(self.name(member), refuse())),
             },
         }
     }
@@ -131,12 +127,12 @@ impl Fields {
     }
 
     pub fn text_or_null(&mut self, member: &str) -> Result<Option<Option<String>>> {
-        self.take(member, "a string", text)
+        self.take(member, refusals::values::text, text)
     }
 
     pub fn required_text(&mut self, member: &str) -> Result<String> {
         self.text(member)?
-            .ok_or_else(|| Error::invalid(self.name(member), "is needed"))
+            .ok_or_else(|| Error::invalid(self.name(member), refusals::values::needed()))
     }
 
     /// A string, or a number as it is written.
@@ -145,15 +141,13 @@ impl Fields {
             Value::Number(number) => Some(number.to_string()),
             other => text(other),
         };
-        Ok(self.take(member, "a string or a number", read)?.flatten())
-    }
-
-    pub fn flag(&mut self, member: &str) -> Result<Option<bool>> {
-        Ok(self.flag_or_null(member)?.flatten())
+        Ok(self
+            .take(member, refusals::values::text_or_number, read)?
+            .flatten())
     }
 
     pub fn flag_or_null(&mut self, member: &str) -> Result<Option<Option<bool>>> {
-        self.take(member, "true or false", |value| value.as_bool())
+        self.take(member, refusals::values::flag, |value| value.as_bool())
     }
 
     pub fn number(&mut self, member: &str) -> Result<Option<u64>> {
@@ -163,7 +157,7 @@ impl Fields {
     pub fn number_or_null(&mut self, member: &str) -> Result<Option<Option<u64>>> {
         // Whole numbers that every client can hold exactly (RFC 8259, section 6).
         let read = |value: Value| value.as_u64().filter(|number| *number <= 1 << 53);
-        self.take(member, "a whole number from 0 to 2^53", read)
+        self.take(member, refusals::values::number, read)
     }
 
     pub fn time_or_null(&mut self, member: &str) -> Result<Option<Option<Timestamp>>> {
@@ -174,20 +168,12 @@ impl Fields {
             .transpose()
     }
 
-    pub fn time(&mut self, member: &str) -> Result<Option<Timestamp>> {
-        Ok(self.time_or_null(member)?.flatten())
-    }
-
-    pub fn texts(&mut self, member: &str) -> Result<Option<Vec<String>>> {
-        Ok(self.texts_or_null(member)?.flatten())
-    }
-
     pub fn texts_or_null(&mut self, member: &str) -> Result<Option<Option<Vec<String>>>> {
         let read = |value: Value| match value {
             Value::Array(items) => items.into_iter().map(text).collect(),
             _ => None,
         };
-        self.take(member, "a list of strings", read)
+        self.take(member, refusals::values::texts, read)
     }
 
     pub fn object(&mut self, member: &str) -> Result<Option<Fields>> {
@@ -196,7 +182,7 @@ impl Fields {
 
     pub fn object_or_null(&mut self, member: &str) -> Result<Option<Option<Fields>>> {
         let path = format!("{}.", self.name(member));
-        let taken = self.take(member, "an object", object)?;
+        let taken = self.take(member, refusals::values::object, object)?;
         let any_case = self.any_case;
         Ok(taken.map(|value| value.map(|members| Fields::nested(members, path, any_case))))
     }
@@ -207,7 +193,9 @@ impl Fields {
             Value::Array(items) => items.into_iter().map(object).collect::<Option<Vec<_>>>(),
             _ => None,
         };
-        let taken = self.take(member, "a list of objects", read)?.flatten();
+        let taken = self
+            .take(member, refusals::values::objects, read)?
+            .flatten();
         let any_case = self.any_case;
         let numbered =
             |(position, members)| Fields::nested(members, format!("{name}[{position}]."), any_case);
@@ -216,7 +204,7 @@ impl Fields {
 
     /// An object with any content, as compact JSON.
     pub fn free_object_or_null(&mut self, member: &str) -> Result<Option<Option<String>>> {
-        let taken = self.take(member, "an object", object)?;
+        let taken = self.take(member, refusals::values::object, object)?;
         Ok(taken.map(|value| value.map(|members| Value::Object(members).to_string())))
     }
 
@@ -232,7 +220,7 @@ impl Fields {
                     .collect();
                 Err(Error::invalid(
                     self.name(&shown),
-                    "is no member of this request",
+                    refusals::values::unknown_member(),
                 ))
             }
         }
@@ -367,7 +355,7 @@ mod tests {
     fn a_refusal_names_its_member() {
         refused(r#"{"name":1}"#, |f| f.text("name").map(drop), "name");
         refused(r#"{"name":["a"]}"#, |f| f.text("name").map(drop), "name");
-        refused(r#"{"on":"true"}"#, |f| f.flag("on").map(drop), "on");
+        refused(r#"{"on":"true"}"#, |f| f.flag_or_null("on").map(drop), "on");
         refused(r#"{"n":"1"}"#, |f| f.number("n").map(drop), "n");
         refused(r#"{"n":-1}"#, |f| f.number("n").map(drop), "n");
         refused(r#"{"n":1.5}"#, |f| f.number("n").map(drop), "n");
@@ -376,8 +364,16 @@ mod tests {
             |f| f.number("n").map(drop),
             "n",
         );
-        refused(r#"{"list":[1]}"#, |f| f.texts("list").map(drop), "list");
-        refused(r#"{"at":"tomorrow"}"#, |f| f.time("at").map(drop), "at");
+        refused(
+            r#"{"list":[1]}"#,
+            |f| f.texts_or_null("list").map(drop),
+            "list",
+        );
+        refused(
+            r#"{"at":"tomorrow"}"#,
+            |f| f.time_or_null("at").map(drop),
+            "at",
+        );
         refused(r#"{"id":1}"#, |_| Ok(()), "id");
         refused(r#"{"a":1,"a":1}"#, |_| Ok(()), "a");
         refused(r#"{"deep":{"b":1,"b":2}}"#, |_| Ok(()), "b");

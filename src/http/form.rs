@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::http::query::{Query, decode, encode};
 use crate::http::request::Request;
+use crate::refusals;
 use std::collections::HashSet;
 
 /// The media type of the forms that most clients send.
@@ -23,21 +24,20 @@ const MANY: &str = "[]";
 pub fn read(request: &Request) -> Result<Query> {
     let content_type = request
         .header("content-type")
-        .map_err(|_| Error::Malformed("the header Content-Type cannot be read".to_owned()))?
+        .map_err(|_| Error::Malformed(refusals::requests::content_type()))?
         .unwrap_or("");
     let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let media_type = media_type.trim();
     let text = || {
         std::str::from_utf8(&request.body)
-            .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))
+            .map_err(|_| Error::Malformed(refusals::requests::form_not_utf8()))
     };
     if media_type.eq_ignore_ascii_case(URLENCODED) {
         return Query::parse(text()?);
     }
     if media_type.eq_ignore_ascii_case(MULTIPART) {
-        let boundary = boundary(parameters).ok_or_else(|| {
-            Error::Malformed("the header Content-Type names no usable boundary".to_owned())
-        })?;
+        let boundary = boundary(parameters)
+            .ok_or_else(|| Error::Malformed(refusals::requests::content_type_boundary()))?;
         return Query::of(parts(text()?, boundary, Files::Refused)?);
     }
     Err(Error::UnsupportedMediaType(URLENCODED))
@@ -66,32 +66,32 @@ fn boundary(parameters: &str) -> Option<&str> {
 }
 
 fn parts(text: &str, boundary: &str, files: Files) -> Result<Vec<(String, String)>> {
-    let faulty = |why: &str| Error::Malformed(format!("the multipart form {why}"));
+    let faulty = |why| Error::Malformed(refusals::requests::multipart(why));
     let opening = format!("--{boundary}");
     let delimiter = format!("\r\n--{boundary}");
     let mut rest = text
         .strip_prefix(&opening)
-        .ok_or_else(|| faulty("does not begin with its boundary"))?;
+        .ok_or_else(|| faulty(refusals::requests::multipart_begin()))?;
     let mut pairs = Vec::new();
     loop {
         if let Some(end) = rest.strip_prefix("--") {
             return match end {
                 "" | "\r\n" => Ok(pairs),
-                _ => Err(faulty("goes on after its end")),
+                _ => Err(faulty(refusals::requests::multipart_after_end())),
             };
         }
         rest = rest
             .strip_prefix("\r\n")
-            .ok_or_else(|| faulty("has a boundary with something behind it"))?;
+            .ok_or_else(|| faulty(refusals::requests::multipart_after_boundary()))?;
         let (part, after) = rest
             .split_once(delimiter.as_str())
-            .ok_or_else(|| faulty("has a part without an end"))?;
+            .ok_or_else(|| faulty(refusals::requests::multipart_end()))?;
         let (head, value) = part
             .split_once("\r\n\r\n")
-            .ok_or_else(|| faulty("has a part without a head"))?;
-        let name = name(head, files).ok_or_else(|| faulty("has a part that is no named text"))?;
+            .ok_or_else(|| faulty(refusals::requests::multipart_head()))?;
+        let name = name(head, files).ok_or_else(|| faulty(refusals::requests::multipart_text()))?;
         if pairs.len() == PARTS_MAX {
-            return Err(faulty("has too many parts"));
+            return Err(faulty(refusals::requests::multipart_too_many()));
         }
         pairs.push((name.to_owned(), value.to_owned()));
         rest = after;
@@ -149,7 +149,7 @@ impl Form {
             return Err(Error::UnsupportedMediaType(URLENCODED));
         }
         let text = std::str::from_utf8(&request.body)
-            .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))?;
+            .map_err(|_| Error::Malformed(refusals::requests::form_not_utf8()))?;
         Form::parse(text)
     }
 
@@ -160,11 +160,11 @@ impl Form {
         if !kind.trim().eq_ignore_ascii_case(MULTIPART) {
             return Form::of(request);
         }
-        let faulty = |why: &str| Error::Malformed(why.to_owned());
-        let text =
-            std::str::from_utf8(&request.body).map_err(|_| faulty("the form is not UTF-8"))?;
+        let faulty = Error::Malformed;
+        let text = std::str::from_utf8(&request.body)
+            .map_err(|_| faulty(refusals::requests::form_not_utf8()))?;
         let boundary = boundary(parameters)
-            .ok_or_else(|| faulty("the header Content-Type names no usable boundary"))?;
+            .ok_or_else(|| faulty(refusals::requests::content_type_boundary()))?;
         Form::from_fields(parts(text, boundary, Files::Texts)?)
     }
 
@@ -174,9 +174,11 @@ impl Form {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decoded = decode(name, true).zip(decode(value, true));
-            fields.push(decoded.ok_or_else(|| {
-                Error::Malformed("the form is not UTF-8 in percent-encoding".to_owned())
-            })?);
+            fields.push(
+                decoded.ok_or_else(|| {
+                    Error::Malformed(refusals::requests::form_not_percent_encoded())
+                })?,
+            );
             if fields.len() > FIELDS_MAX {
                 break;
             }
@@ -186,7 +188,7 @@ impl Form {
 
     fn from_fields(fields: Vec<(String, String)>) -> Result<Form> {
         if fields.len() > FIELDS_MAX {
-            return Err(Error::Malformed("the form has too many fields".to_owned()));
+            return Err(Error::Malformed(refusals::requests::fields_too_many()));
         }
         let single = |(name, _): &&(String, String)| !name.ends_with(MANY);
         let mut seen = HashSet::new();
@@ -195,9 +197,7 @@ impl Form {
             .filter(single)
             .all(|(name, _)| seen.insert(name))
         {
-            return Err(Error::Malformed(
-                "a field of the form is there twice".to_owned(),
-            ));
+            return Err(Error::Malformed(refusals::requests::field_twice()));
         }
         Ok(Form(fields))
     }

@@ -5,6 +5,7 @@
 //! server refuses them and never rounds them.
 
 use crate::error::{Error, Result};
+use crate::refusals;
 
 /// The largest whole number up to which a double represents every whole number exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
@@ -66,8 +67,7 @@ fn check(text: &[u8], name: &str, member: Option<&str>) -> Result<()> {
                 if is_inside && !is_exact(literal) {
                     return Err(Error::invalid(
                         place(name, &path),
-                        "is a number that not every program reads alike; write whole numbers beyond 2^53, decimals of more than \
-                         15 digits and a negative zero as strings",
+                        refusals::values::number_ambiguous(),
                     ));
                 }
             }

@@ -1,6 +1,7 @@
 //! Query strings and form bodies: names and values, each name at most once.
 
 use crate::error::{Error, Result};
+use crate::refusals;
 
 /// The maximum number of pairs in a query.
 const PAIRS_MAX: usize = 100;
@@ -19,9 +20,8 @@ impl Query {
     pub fn of(pairs: Vec<(String, String)>) -> Result<Query> {
         for (position, (name, _)) in pairs.iter().enumerate() {
             if pairs[..position].iter().any(|(known, _)| known == name) {
-                return Err(Error::Malformed(format!(
-                    "the parameter {} is there twice",
-                    shown(name)
+                return Err(Error::Malformed(refusals::requests::parameter_twice(
+                    shown(name),
                 )));
             }
         }
@@ -86,9 +86,8 @@ impl Query {
             .map(|text| {
                 let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
                 let number = text.parse().ok().filter(|_| plain);
-                number.ok_or_else(|| {
-                    Error::Malformed(format!("the parameter {name} must be a whole number"))
-                })
+                number
+                    .ok_or_else(|| Error::Malformed(refusals::requests::parameter_not_number(name)))
             })
             .transpose()
     }
@@ -97,9 +96,8 @@ impl Query {
     pub fn finish(self) -> Result<()> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Error::Malformed(format!(
-                "there is no parameter {}",
-                shown(name)
+            Some((name, _)) => Err(Error::Malformed(refusals::requests::parameter_unknown(
+                shown(name),
             ))),
         }
     }
@@ -111,11 +109,10 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>> {
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decoded = decode(name, true).zip(decode(value, true));
-        let decoded = decoded.ok_or_else(|| {
-            Error::Malformed("a parameter is not UTF-8 in percent-encoding".to_owned())
-        })?;
+        let decoded = decoded
+            .ok_or_else(|| Error::Malformed(refusals::requests::parameter_not_percent_encoded()))?;
         if pairs.len() == PAIRS_MAX {
-            return Err(Error::Malformed("there are too many parameters".to_owned()));
+            return Err(Error::Malformed(refusals::requests::parameters_too_many()));
         }
         pairs.push(decoded);
     }

@@ -15,6 +15,7 @@ use crate::domain::uid::Uid;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::App;
+use crate::refusals;
 use crate::store::attempts as rows;
 use crate::store::{Durability, Read, Write, audit};
 use std::sync::{Arc, Mutex};
@@ -22,8 +23,6 @@ use std::sync::{Arc, Mutex};
 /// The number of accounts that one transaction saves.
 const ACCOUNTS_A_BATCH: usize = 500;
 /// The answer to every client that names a locked account without a code, whether the user exists or not.
-const LOCKED: &str = "this account is locked after 100 failed attempts; sign in with a one-time code as well, or from a \
-                      network that was used before, or ask an administrator: latchkey user unlock";
 
 /// An attempt that has begun.
 pub(in crate::ops) struct Attempt<'a> {
@@ -82,7 +81,7 @@ impl<'a> Attempt<'a> {
         }
         let ticket = begin(&mut app.passwords.attempts(), app.now().steady_ms);
         let ticket = ticket.map_err(|refusal| match refusal {
-            Refusal::Locked => Error::Forbidden(LOCKED.to_owned()),
+            Refusal::Locked => Error::Forbidden(refusals::sessions::account_locked()),
             Refusal::Wait(retry_after_s) => Error::TooMany { retry_after_s },
         })?;
         let account = match ticket {

@@ -13,6 +13,7 @@ use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::verify::{self, Outcome, Verdict};
+use crate::refusals;
 use std::net::IpAddr;
 
 /// Finds the caller for a secret, which is a management key or an access token. All failures have the same error.
@@ -67,9 +68,7 @@ pub fn as_owner(
         _ => caller.clone(),
     };
     if writes && caller.only_reads() {
-        return Err(Error::Forbidden(
-            "this credential has read access only".to_owned(),
-        ));
+        return Err(Error::Forbidden(refusals::access::only_reads()));
     }
     Ok(caller)
 }
@@ -92,9 +91,7 @@ fn key_as_owner(
     let owner = owner.filter(|_| kin.catalog.as_deref() == Some(catalog));
     let owner = owner.ok_or(Error::Unauthenticated)?;
     if !kin.scopes.iter().any(|held| **held == *scope) {
-        return Err(Error::Forbidden(format!(
-            "this key does not have the scope {scope}"
-        )));
+        return Err(Error::Forbidden(refusals::access::key_lacks_scope(scope)));
     }
     let policy = directory
         .policy(&kin.policy)
@@ -104,9 +101,7 @@ fn key_as_owner(
         !rests && passed_on(policy, binding.role) != Permissions::default()
     });
     if !acts {
-        return Err(Error::Forbidden(
-            "the owner of this key has no role that permits this".to_owned(),
-        ));
+        return Err(Error::Forbidden(refusals::access::owner_has_no_role()));
     }
     Ok(Caller {
         identity: Identity::ForOwner(id),

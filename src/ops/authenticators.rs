@@ -25,6 +25,7 @@ use crate::ops::clock::Clock;
 use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
 use crate::ops::{App, Record};
+use crate::refusals;
 use crate::store::refresh_tokens;
 use crate::store::{Durability, Read, Write, numbers, seals};
 use crate::store::{authenticators, users};
@@ -85,9 +86,7 @@ pub fn add_codes(
         Target::new(Kind::User, user),
         move |tx, now| {
             if !who.is_session_of(user) {
-                return Err(Error::Forbidden(
-                    "this takes a user who has signed in; a key cannot do it for him".to_owned(),
-                ));
+                return Err(Error::Forbidden(refusals::authenticators::personal()));
             }
             if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let number = earlier.parse().unwrap_or_default();
@@ -95,13 +94,10 @@ pub fn add_codes(
             }
             let owner = users::find(tx, user)?.ok_or(Error::NotFound("user"))?;
             if !authenticators::list_of_user(tx, user)?.is_empty() {
-                return Err(Error::Conflict(
-                    "you have one-time codes already; delete these first".to_owned(),
-                ));
+                return Err(Error::Conflict(refusals::authenticators::exists()));
             }
-            let used_step = step_of(&clock, &secret, &code, -1).ok_or_else(|| {
-                Error::invalid("code", "is not the one that follows from the secret")
-            })?;
+            let used_step = step_of(&clock, &secret, &code, -1)
+                .ok_or_else(|| Error::invalid("code", refusals::authenticators::code()))?;
             let number = numbers::next_of_keys(tx)?;
             let one = Authenticator {
                 number,

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::files::{NewFile, Readers, private};
 use crate::ops::restore;
 use crate::ops::{App, Record};
+use crate::refusals;
 use crate::store::Foreign;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -89,12 +90,9 @@ pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backu
             make(app, caller, now, || Ok(path))
         }
         Some(_) if caller.identity == Identity::Local => {
-            Err(Error::invalid("file", "must be an absolute path"))
+            Err(Error::invalid("file", refusals::backups::absolute_path()))
         }
-        Some(_) => Err(Error::Forbidden(
-            "only the administrator of the machine chooses where a backup lands; leave file out"
-                .to_owned(),
-        )),
+        Some(_) => Err(Error::Forbidden(refusals::backups::file_is_local())),
     }
 }
 
@@ -115,10 +113,7 @@ pub fn require(app: &App, caller: &Caller) -> Result<()> {
 pub fn note_secrets(app: &App, caller: &Caller) -> Result<()> {
     let permitted = match caller.identity {
         Identity::Local => Ok(()),
-        _ => Err(Error::Forbidden(
-            "only the administrator of the machine takes a copy of pepper and sealing key"
-                .to_owned(),
-        )),
+        _ => Err(Error::Forbidden(refusals::backups::secrets_are_local())),
     };
     app.decided(caller, "secrets.backup", Target::server(), permitted)?;
     app.change(caller, "secrets.backup", Target::server(), |_, _| {
@@ -226,9 +221,7 @@ fn make(
         Ok(turn) => turn,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => {
-            return Err(Error::Conflict(
-                "a backup is being made already; wait for its end".to_owned(),
-            ));
+            return Err(Error::Conflict(refusals::backups::running()));
         }
     };
     let now = Timestamp::parse_compact(&now.compact()).unwrap_or(now);
@@ -287,14 +280,10 @@ fn record(app: &App, caller: &Caller, path: &Path) -> Result<()> {
 /// that were left out.
 fn copy(app: &App, path: &Path, now: Timestamp) -> Result<(u64, Vec<Foreign>)> {
     let failed = |err: std::io::Error| match err.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::Conflict(format!(
-            "{} is there already; a backup replaces nothing, name another file",
-            path.display()
-        )),
-        _ => Error::Unavailable(format!(
-            "the backup {} cannot be written: {err}",
-            path.display()
-        )),
+        std::io::ErrorKind::AlreadyExists => {
+            Error::Conflict(refusals::backups::exists(path.display()))
+        }
+        _ => Error::Unavailable(refusals::backups::write(path.display(), err)),
     };
     let mut new = NewFile::create(path, Readers::Owner).map_err(failed)?;
     // SQLite derives the names of further files from the database's name. So it may only work in a folder where no
@@ -329,9 +318,7 @@ fn unusable(why: &Error, copy: &Path, path: &Path) -> Error {
     };
     let [copy, path] = [copy, path].map(|path| path.display().to_string());
     let why = why.replace(&copy, &path);
-    Error::Unavailable(format!(
-        "no backup was made, because a restore would refuse it ({why}); `latchkey doctor` says what is wrong and what to do"
-    ))
+    Error::Unavailable(refusals::backups::useless(why))
 }
 
 /// The names of foreign objects, for messages.
@@ -346,12 +333,8 @@ fn folder(app: &App) -> PathBuf {
 
 fn own_folder(app: &App) -> Result<PathBuf> {
     let folder = folder(app);
-    private::make_folder(&folder).map_err(|err| {
-        Error::Unavailable(format!(
-            "the folder {} cannot be made: {err}",
-            folder.display()
-        ))
-    })?;
+    private::make_folder(&folder)
+        .map_err(|err| Error::Unavailable(refusals::backups::folder(folder.display(), err)))?;
     Ok(folder)
 }
 

@@ -10,6 +10,7 @@ use crate::domain::text;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 use crate::store::{Write, catalogs, keys};
 use std::sync::Arc;
 
@@ -33,9 +34,7 @@ pub fn require_put(app: &App, caller: &Caller, name: &str) -> Result<()> {
 pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
     text::check_slug("name", &definition.name)?;
     if definition.name == BUILT_IN {
-        return Err(Error::Conflict(format!(
-            "the catalog {BUILT_IN} is built in; choose another name"
-        )));
+        return Err(Error::Conflict(refusals::catalogs::name_built_in(BUILT_IN)));
     }
     let catalog = Catalog::compile(definition)?;
     let (index, who) = (app.index.clone(), caller.clone());
@@ -105,9 +104,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Catalog>>> {
 /// Deletes a catalog that no key uses, including deleted keys.
 pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     if name == BUILT_IN {
-        return Err(Error::Conflict(format!(
-            "the catalog {BUILT_IN} is built in"
-        )));
+        return Err(Error::Conflict(refusals::catalogs::built_in(BUILT_IN)));
     }
     let (index, who, name) = (app.index.clone(), caller.clone(), name.to_owned());
     let target = Target::new(Kind::Catalog, &name);
@@ -123,9 +120,7 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
                 (),
             )),
             Ok(false) => Err(Error::NotFound("catalog")),
-            Err(Error::Conflict(_)) => Err(Error::Conflict(format!(
-                "keys of catalog {name} exist (deleted ones count), or a policy names it; it has to stay"
-            ))),
+            Err(Error::Conflict(_)) => Err(Error::Conflict(refusals::catalogs::in_use(name))),
             Err(err) => Err(err),
         }
     })

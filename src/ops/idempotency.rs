@@ -6,6 +6,7 @@ use crate::domain::audit::digest_of;
 use crate::domain::keys::pepper::{Pepper, Peppers};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::refusals;
 use crate::store::idempotency;
 use crate::store::{Read, Write};
 
@@ -81,10 +82,7 @@ pub fn find(
         Some((request, target)) if retry.is_of(&request, peppers) => Ok(Some(target)),
         Some(_) => Err(Error::invalid(
             "Idempotency-Key",
-            format!(
-                "was used for another request within the last {} minutes; use a new one",
-                retry.remembered_ms / 60_000
-            ),
+            refusals::keys::retried_otherwise(retry.remembered_ms / 60_000),
         )),
     }
 }

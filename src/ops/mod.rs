@@ -39,6 +39,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::Index;
+use crate::refusals::Refusal;
 use crate::store::{self, Durability, Read, Store, Write};
 use clock::Clock;
 use std::sync::{Arc, Mutex};
@@ -67,7 +68,7 @@ pub struct App {
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.
-type Written = (u64, Option<String>);
+type Written = (u64, Option<Refusal>);
 
 /// How long the result of a test write is reused.
 const WRITABLE_MS: u64 = 1_000;
@@ -207,7 +208,7 @@ impl App {
             }
             _ => {
                 let fault = self.record_clock(Durability::Relaxed).err();
-                let fault = fault.map(|err| err.to_string());
+                let fault = fault.map(|err| err.refusal());
                 // The time is read at the end, so that callers which waited here need not wait for another test.
                 *last = Some((self.now().steady_ms, fault.clone()));
                 fault

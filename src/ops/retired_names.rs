@@ -9,19 +9,16 @@ use crate::domain::audit::Kind;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 use crate::store::Read;
 use crate::store::retired_names;
-
-/// The refusal of a name that the caller cannot use.
-const REFUSED: &str =
-    "this name cannot be used; choose another one, or ask an administrator of the root workspace";
 
 /// The error for a name that is in use. `is_seen`: the caller may see the thing that has the name.
 pub fn taken(kind: Kind, name: &str, is_seen: bool) -> Error {
     Error::Conflict(match (is_seen, kind) {
-        (true, Kind::User) => format!("there is a user {name} already"),
-        (true, _) => format!("there is a workspace {name} already"),
-        (false, _) => REFUSED.to_owned(),
+        (true, Kind::User) => refusals::users::exists(name),
+        (true, _) => refusals::workspaces::exists(name),
+        (false, _) => refusals::users::name_retired(),
     })
 }
 
@@ -40,7 +37,7 @@ pub fn check_retired(
             if (holder.is_none() || retired.holder != holder)
                 && !caller.manages_root(directory) =>
         {
-            Err(Error::Conflict(REFUSED.to_owned()))
+            Err(Error::Conflict(refusals::users::name_retired()))
         }
         _ => Ok(()),
     }

@@ -9,6 +9,7 @@ use crate::domain::keys::secret::{Secret, generate_id};
 use crate::domain::policies::STANDARD;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::refusals::verbatim;
 
 const NAME: &str = "probe";
 const PREFIX: &str = "lk";
@@ -52,8 +53,8 @@ fn kin(app: &App) -> Result<Kin> {
             scopes: Box::default(),
             read_only: false,
         }),
-        _ => Err(Error::Unavailable(
-            "there is no workspace or no policy for a probe".to_owned(),
-        )),
+        _ => Err(Error::Unavailable(verbatim(
+            "there is no workspace or no policy for a probe",
+        ))),
     }
 }

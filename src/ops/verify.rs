@@ -25,6 +25,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 use crate::store::seals::keys::Left;
 use crate::store::{Durability, audit, keys, seals};
 use std::borrow::Cow;
@@ -191,9 +192,7 @@ pub fn verify_blocking<R>(
             Step::Errand(Errand::Retire(id)) => retire_in_any_case(app, id),
         }
     }
-    Err(Error::Unavailable(
-        "this key is used faster than its uses can be reserved".to_owned(),
-    ))
+    Err(Error::Unavailable(refusals::keys::used_too_fast()))
 }
 
 /// A verification with a measured duration.

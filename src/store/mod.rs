@@ -55,6 +55,7 @@ use crate::domain::metrics::Figures;
 use crate::domain::time::Timestamp;
 use crate::domain::tombstones::Tombstones;
 use crate::error::{Error, Result};
+use crate::refusals;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -235,9 +236,7 @@ impl Store {
                 self.figures.changes_waiting.fetch_add(1, Relaxed);
             }
             Err(Refused::Full) => {
-                return Err(Error::Unavailable(
-                    "too many changes are waiting; try again".to_owned(),
-                ));
+                return Err(Error::Unavailable(refusals::server::busy()));
             }
             Err(Refused::Closed) => return Err(stopped()),
         }
@@ -291,9 +290,7 @@ impl Store {
     /// start, so the database can be saved even if its file is gone. Only one copy runs at a time.
     pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Vec<Foreign>> {
         let Ok(anchor) = self.anchor.try_lock() else {
-            return Err(Error::Conflict(
-                "a backup is being made already; wait for its end".to_owned(),
-            ));
+            return Err(Error::Conflict(refusals::backups::running()));
         };
         let anchor = anchor.as_ref().ok_or_else(stopped)?;
         anchor.copy_to(path, progress)
@@ -401,5 +398,5 @@ impl Drop for Store {
 }
 
 fn stopped() -> Error {
-    Error::Unavailable("the server is stopping".to_owned())
+    Error::Unavailable(refusals::server::stopping())
 }

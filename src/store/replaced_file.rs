@@ -5,6 +5,7 @@
 
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
+use crate::refusals;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -81,11 +82,7 @@ impl Place {
 }
 
 fn refusal(path: &Path) -> Error {
-    Error::Unavailable(format!(
-        "{} was deleted or replaced while the server runs, so changes are refused; verification goes on from memory. Put the \
-         file back, or save what is still open with: latchkey backup FILE, stop the server, and restore that file",
-        path.display()
-    ))
+    Error::Unavailable(refusals::server::database_replaced(path.display()))
 }
 
 fn id(path: &Path) -> Option<FileId> {

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::private;
+use crate::refusals;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 use std::fs::File;
@@ -41,7 +42,7 @@ impl Reserve {
     /// Starts to reserve space in this file, as much as the disk allows.
     pub fn keep(&self, path: &Path) -> Result<()> {
         let unusable = |err: std::io::Error| {
-            Error::Unavailable(format!("{} cannot be written: {err}", path.display()))
+            Error::Unavailable(refusals::server::file_unwritable(path.display(), err))
         };
         let file = private::open(path).map_err(unusable)?;
         let there = file.metadata().map_err(unusable)?.len().min(BYTES_MAX);
@@ -89,11 +90,7 @@ impl Reserve {
         if is_held {
             return Ok(());
         }
-        Err(Error::Unavailable(
-            "the disk is full: what room is left is kept for changes that disable or delete something; free some space and \
-             try again"
-                .to_owned(),
-        ))
+        Err(Error::Unavailable(refusals::server::disk_reserve()))
     }
 
     /// Notes that a commit failed for lack of space.

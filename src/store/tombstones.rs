@@ -13,6 +13,7 @@ use crate::domain::tombstones;
 use crate::domain::tombstones::{Mark, Tombstone, Tombstones};
 use crate::error::{Error, Result};
 use crate::files::private;
+use crate::refusals;
 use crate::store::sqlite::Notes;
 use crate::store::{Read, audit, numbers};
 use rustix::fs::{FallocateFlags, fallocate};
@@ -94,10 +95,8 @@ impl TombstoneFile {
     pub fn prepare(&mut self, bytes: usize) -> Result<()> {
         let there = fs::metadata(&self.path).map(|found| (found.dev(), found.ino()));
         if there.ok() != Some(self.id) {
-            return Err(Error::Unavailable(format!(
-                "{} was deleted or replaced while the server runs, so changes are refused; put the file back or start \
-                 the server anew, which makes it again from the audit log",
-                self.path.display()
+            return Err(Error::Unavailable(refusals::server::tombstones_replaced(
+                self.path.display(),
             )));
         }
         if !self.owed.is_empty() {
@@ -342,10 +341,7 @@ fn ends_with_a_line(path: &Path) -> io::Result<bool> {
 }
 
 fn unusable(path: &Path, err: &io::Error) -> Error {
-    Error::Unavailable(format!(
-        "{} cannot be read or written ({err}), so nothing can be deleted or disabled safely",
-        path.display()
-    ))
+    Error::Unavailable(refusals::server::tombstones_unusable(path.display(), err))
 }
 
 #[cfg(test)]

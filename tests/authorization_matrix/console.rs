@@ -80,6 +80,8 @@ pub const FRONT: &[Line] = &[line("GET", "", Cookie)];
 fn what_comes_with_latchkey_can_be_said_in_another_language() {
     use crate::dialects::PRESETS;
     use crate::dialects::console::sections::SECTIONS;
+    use crate::domain::policies::Policy;
+    use crate::domain::users::permissions::built_in_catalog;
     use std::collections::BTreeSet;
     let mut given = BTreeSet::new();
     let mut give = |text: &str| {
@@ -118,9 +120,14 @@ fn what_comes_with_latchkey_can_be_said_in_another_language() {
     }
     for preset in PRESETS {
         give(&(preset.policy)().description);
-        let definition = preset.catalog.map(|catalog| catalog());
-        let scopes = definition.into_iter().flat_map(|it| it.scopes);
-        scopes.for_each(|scope| give(&scope.label));
+    }
+    give(&Policy::standard().description);
+    let catalogs = PRESETS.iter().filter_map(|preset| preset.catalog);
+    let definitions = catalogs
+        .map(|catalog| catalog())
+        .chain([built_in_catalog()]);
+    for scope in definitions.flat_map(|it| it.scopes) {
+        give(&scope.label);
     }
     for kind in [
         "catalog",

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::files::private;
 use crate::http1::Listener;
 use crate::http1::tls::LiveTls;
+use crate::refusals::verbatim;
 
 /// How many connections the kernel keeps until they are accepted; a running server asks for the same number
 /// (`http1::accept`).
@@ -84,9 +85,9 @@ fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener> {
         },
     };
     bound.map_err(|err| {
-        Error::Unavailable(format!(
+        Error::Unavailable(verbatim(format!(
             "{address} cannot be listened on: {err}; choose another address with --listen"
-        ))
+        )))
     })
 }
 
@@ -107,18 +108,18 @@ fn bind_v6_alone(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// This process holds the lock of the folder, so no other process uses an existing socket file.
 pub fn bind_socket(path: &Path) -> Result<UnixListener> {
     let failed = |err: std::io::Error| {
-        Error::Unavailable(format!(
+        Error::Unavailable(verbatim(format!(
             "the socket {} cannot be made: {err}",
             path.display()
-        ))
+        )))
     };
     match fs::symlink_metadata(path) {
         Ok(stale) if stale.file_type().is_socket() => private::remove(path).map_err(failed)?,
         Ok(_) => {
-            return Err(Error::Unavailable(format!(
+            return Err(Error::Unavailable(verbatim(format!(
                 "{} is there and is no socket; move it away",
                 path.display()
-            )));
+            ))));
         }
         Err(_) => {}
     }

@@ -25,6 +25,7 @@ use crate::ops::maintenance;
 use crate::ops::policies::pages;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup};
+use crate::refusals::verbatim;
 pub use claim::claim;
 use reload::InForce;
 use rustix::time::{ClockId, clock_gettime};
@@ -223,7 +224,7 @@ impl Doors<'_> {
 }
 
 fn cannot_run(err: std::io::Error) -> Error {
-    Error::Unavailable(format!("the server cannot run: {err}"))
+    Error::Unavailable(verbatim(format!("the server cannot run: {err}")))
 }
 
 /// Starts the threads that read keys and write usage counts in the background.
@@ -275,7 +276,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         .spawn(work);
     started
         .map(drop)
-        .map_err(|err| Error::Unavailable(format!("no thread can be started: {err}")))
+        .map_err(|err| Error::Unavailable(verbatim(format!("no thread can be started: {err}"))))
 }
 
 /// Prints immediately.

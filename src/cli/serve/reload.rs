@@ -16,6 +16,7 @@ use crate::config::{RELOADED, ServeArgs};
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
 use crate::http1::tls::{Identity, LiveTls, TlsFiles};
+use crate::refusals::verbatim;
 
 /// The time between two checks of the TLS files. Changed files are read when the next check finds them unchanged again,
 /// so that a certificate and its key are not read while they are being replaced.
@@ -99,9 +100,9 @@ impl InForce {
             }
             (None, None) => {}
             _ => {
-                return Err(Error::Unavailable(
-                    "TLS begins or ends only with a start; restart the server".to_owned(),
-                ));
+                return Err(Error::Unavailable(verbatim(
+                    "TLS begins or ends only with a start; restart the server",
+                )));
             }
         }
         self.trust.replace(trust);
@@ -161,11 +162,11 @@ impl InForce {
 fn replace(tls: &LiveTls, files: &TlsFiles) -> Result<()> {
     let (old, new, now) = (tls.now(), Identity::load(files)?, wall_clock());
     if new.days_left(now) < 0 && old.days_left(now) >= 0 {
-        return Err(Error::Unavailable(format!(
+        return Err(Error::Unavailable(verbatim(format!(
             "the certificate {} ended at {}",
             files.certificate.display(),
             new.not_after
-        )));
+        ))));
     }
     if new.fingerprint != old.fingerprint {
         log::info!(

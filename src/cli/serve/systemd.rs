@@ -16,6 +16,7 @@ use crate::cli::client::socket;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::self_test;
+use crate::refusals::verbatim;
 
 /// How many probes run within the timeout of the watchdog.
 const PROBES: u32 = 3;
@@ -38,9 +39,9 @@ pub fn inherited() -> Result<Vec<Inherited>> {
             }
             match handed.take_unix_listener(number) {
                 Ok(Some(listener)) => Ok(Inherited::Unix(listener)),
-                _ => Err(Error::Unavailable(format!(
+                _ => Err(Error::Unavailable(verbatim(format!(
                     "socket {number} that systemd hands over is no stream listener; write ListenStream= in latchkey.socket"
-                ))),
+                )))),
             }
         })
         .collect()

@@ -20,11 +20,11 @@ const FAILED: &str = "A server error occurred.";
 pub fn render(err: &Error, head: &Head) -> Reply {
     let with = |text: &str| detail(status_of(err), text).with_advice(err);
     match err {
-        Error::Conflict(why) | Error::Malformed(why) => detail(400, &sentence(why)),
+        Error::Conflict(why) | Error::Malformed(why) => detail(400, &sentence(&why.to_string())),
         Error::Forbidden(_) => with(NO_PERMISSION),
         // The log contains the cause under the request id.
         Error::Internal(_) => with(FAILED),
-        Error::Invalid { field, reason } => invalid(&[(field, &sentence(reason))]),
+        Error::Invalid { field, reason } => invalid(&[(field, &sentence(&reason.to_string()))]),
         Error::MethodNotAllowed { .. } => {
             with(&format!("Method \"{}\" not allowed.", head.method.as_str()))
         }
@@ -85,7 +85,7 @@ pub fn invalid_all<const N: usize>(errors: [Option<Error>; N]) -> Result<Reply> 
     let mut faults: Vec<(String, String)> = Vec::new();
     for err in errors.into_iter().flatten() {
         match err {
-            Error::Invalid { field, reason } => faults.push((field, sentence(&reason))),
+            Error::Invalid { field, reason } => faults.push((field, sentence(&reason.to_string()))),
             other => return Err(other),
         }
     }

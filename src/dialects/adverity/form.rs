@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::http::fields::{self, Fields};
 use crate::http::query::{self, Query};
 use crate::http::request::{HeaderFault, Request};
+use crate::refusals;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 /// The fault of a missing member (1C-41).
@@ -190,7 +191,7 @@ fn multipart(content_type: &str, body: &[u8]) -> Result<Members> {
         let name = parameter(disposition.ok_or_else(refused)?, "name").ok_or_else(refused)?;
         if let Some(position) = NAMES.iter().position(|known| *known == name) {
             if members[position] != Ok(None) {
-                return Err(malformed(&format!("the parameter {name} is there twice")));
+                return Err(Error::Malformed(refusals::requests::parameter_twice(name)));
             }
             members[position] = Ok(Some(value.to_owned()));
         } else {
@@ -221,7 +222,7 @@ fn utf8(body: &[u8]) -> Result<&str> {
 }
 
 fn malformed(why: &str) -> Error {
-    Error::Malformed(why.to_owned())
+    Error::Malformed(refusals::verbatim(why))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::ops::keys::inspect::{Inspected, inspect};
 use crate::ops::keys::issue::{NewKey, issue_by_password};
 use crate::ops::keys::rotate::{Grace, Life, rotate_own};
 use crate::ops::keys::{Issued, View};
+use crate::refusals;
 use serde::Serialize;
 
 /// A key created with a password (1C-9); it has exactly these three members.
@@ -106,9 +107,7 @@ pub fn introspect(call: &Call<'_>) -> Result<Reply> {
         Presented::One(found) => Some((found.secret, found.header)),
         Presented::Faulty | Presented::None => None,
         Presented::Many => {
-            return Err(Error::Malformed(
-                "there is more than one credential in the request; send one".to_owned(),
-            ));
+            return Err(Error::Malformed(refusals::requests::credentials_several()));
         }
     };
     let origin = call.trust.origin(call.request);
@@ -174,7 +173,7 @@ fn workspace<'a>(call: &Call<'_>, view: &'a View) -> WorkspaceBody<'a> {
 /// Renames the members at fault to those of this API. A wrong name and a wrong password have the same message.
 fn refusal(err: Error) -> Error {
     match err {
-        Error::Unauthenticated => Error::invalid(
+        Error::Unauthenticated => Error::invalid_text(
             "non_field_errors",
             "Unable to log in with provided credentials.",
         ),

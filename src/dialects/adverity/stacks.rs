@@ -122,7 +122,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let shown = Shown::of(call)?;
     let mut body = Fields::of(call.request)?;
-    let name = name(&mut body).and_then(|name| name.ok_or(Error::invalid("name", REQUIRED)));
+    let name = name(&mut body).and_then(|name| name.ok_or(Error::invalid_text("name", REQUIRED)));
     let (name, parent) = match (name, shown.parent(&mut body)) {
         (Ok(name), Ok(parent)) => (name, parent),
         (name, parent) => return error::invalid_all([name.err(), parent.err()]),
@@ -230,7 +230,7 @@ impl<'c> Shown<'c> {
     fn parent(&self, body: &mut Fields) -> Result<Option<String>> {
         let number = body
             .number("parent_id")
-            .map_err(|_| Error::invalid("parent_id", "Incorrect type. Expected pk value."))?;
+            .map_err(|_| Error::invalid_text("parent_id", "Incorrect type. Expected pk value."))?;
         let Some(number) = number else {
             return Ok(None);
         };
@@ -238,7 +238,7 @@ impl<'c> Shown<'c> {
         let found = all.into_iter().find(|one| one.number as u64 == number);
         match found {
             Some(found) => Ok(Some(found.uid.to_string())),
-            None => Err(Error::invalid(
+            None => Err(Error::invalid_text(
                 "parent_id",
                 format!("Invalid pk \"{number}\" - object does not exist."),
             )),
@@ -262,11 +262,11 @@ impl<'c> Shown<'c> {
 
 fn name(body: &mut Fields) -> Result<Option<String>> {
     let name = body.text_or_null("name");
-    match name.map_err(|_| Error::invalid("name", "Not a valid string."))? {
+    match name.map_err(|_| Error::invalid_text("name", "Not a valid string."))? {
         None => Ok(None),
-        Some(None) => Err(Error::invalid("name", "This field may not be null.")),
+        Some(None) => Err(Error::invalid_text("name", "This field may not be null.")),
         Some(Some(text)) if text.trim().is_empty() => {
-            Err(Error::invalid("name", "This field may not be blank."))
+            Err(Error::invalid_text("name", "This field may not be blank."))
         }
         Some(name) => Ok(name),
     }
@@ -290,7 +290,7 @@ fn wanted_id(query: &mut Query) -> Result<Option<u64>> {
             let number = text.parse().ok().filter(|_| digits);
             number
                 .map(Some)
-                .ok_or_else(|| Error::invalid("id", "Enter a number."))
+                .ok_or_else(|| Error::invalid_text("id", "Enter a number."))
         }
         // An empty filter counts as absent.
         _ => Ok(None),
@@ -299,9 +299,10 @@ fn wanted_id(query: &mut Query) -> Result<Option<u64>> {
 
 fn page_size(query: &mut Query) -> Result<u64> {
     let asked = query.take_number("page_size");
-    let asked = asked.map_err(|_| Error::invalid("page_size", "A valid integer is required."))?;
+    let asked =
+        asked.map_err(|_| Error::invalid_text("page_size", "A valid integer is required."))?;
     match asked {
-        Some(0) => Err(Error::invalid(
+        Some(0) => Err(Error::invalid_text(
             "page_size",
             "Ensure this value is greater than or equal to 1.",
         )),
@@ -321,7 +322,7 @@ fn sort(all: &mut [Workspace], ordering: &str) -> Result<()> {
         "slug" => |a, b| a.slug.cmp(&b.slug),
         "updated" => |a, b| a.updated_at.cmp(&b.updated_at),
         _ => {
-            return Err(Error::invalid(
+            return Err(Error::invalid_text(
                 "ordering",
                 "Must be one of created, id, name, slug and updated, or one of these behind a -.",
             ));

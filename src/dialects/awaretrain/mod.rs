@@ -63,7 +63,7 @@ struct Refusal<'a> {
     message: &'a str,
     /// The fields at fault, each with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    errors: BTreeMap<&'a str, [&'a str; 1]>,
+    errors: BTreeMap<&'a str, [String; 1]>,
 }
 
 fn told(reply: Reply, message: &str) -> Reply {
@@ -120,7 +120,9 @@ fn render(err: &Error, head: &Head) -> Reply {
         Error::Invalid { field, reason } => {
             let refusal = Refusal {
                 message: &sentence(&err.to_string()),
-                errors: [(field.as_str(), [reason.as_str()])].into_iter().collect(),
+                errors: [(field.as_str(), [reason.to_string()])]
+                    .into_iter()
+                    .collect(),
             };
             Reply::json(422, &refusal)
         }

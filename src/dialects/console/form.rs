@@ -126,7 +126,7 @@ pub fn day(texts: &Texts, form: &Form, name: &str) -> Result<Option<Timestamp>> 
     };
     Timestamp::parse(name, &format!("{text}T00:00:00Z"))
         .map(Some)
-        .map_err(|_| Error::invalid(name, texts.get("refusal.day")))
+        .map_err(|_| Error::invalid_text(name, texts.get("refusal.day")))
 }
 
 pub fn number(texts: &Texts, form: &Form, name: &str) -> Result<Option<u64>> {
@@ -134,5 +134,5 @@ pub fn number(texts: &Texts, form: &Form, name: &str) -> Result<Option<u64>> {
         return Ok(None);
     };
     let read = text.trim().parse().map(Some);
-    read.map_err(|_| Error::invalid(name, texts.get("refusal.number")))
+    read.map_err(|_| Error::invalid_text(name, texts.get("refusal.number")))
 }

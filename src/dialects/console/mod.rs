@@ -28,7 +28,7 @@ use auth::{account, confirm, disables, foresees, removes_role, setup, sign_in};
 use catalogs::{import, put};
 use keys::{change, create, detail, edit, list};
 
-pub use text::{check_texts, speak};
+pub use text::{check_texts, speak, template};
 
 /// The path of the console. All its pages contain this path; if a setting or a proxy puts the console below a prefix,
 /// `moved` adds the prefix to each answer.

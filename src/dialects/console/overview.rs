@@ -107,7 +107,7 @@ fn warnings(visit: &Visit<'_>) -> Vec<String> {
         warnings.push(format!(
             "{} {}",
             visit.texts.get("overview.unwritable"),
-            visit.texts.error(&err)
+            visit.texts.sentence(&err.refusal())
         ));
     }
     if let Some(free) = app.short_of_room() {

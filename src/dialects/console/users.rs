@@ -189,8 +189,9 @@ pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
         match form.some("remove") {
             Some(place) => roles.retain(|(known, _)| *known != place),
             None => {
-                let role = Role::parse(form.text("role"))
-                    .ok_or_else(|| Error::invalid("role", visit.texts.get("refusal.choice")))?;
+                let role = Role::parse(form.text("role")).ok_or_else(|| {
+                    Error::invalid_text("role", visit.texts.get("refusal.choice"))
+                })?;
                 let place = form.text("role_place").to_owned();
                 roles.retain(|(known, _)| *known != place);
                 roles.push((place, role));

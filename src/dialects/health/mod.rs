@@ -11,6 +11,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::{Access, Call, Route, Surface, get, inline};
 use crate::http1::BodyRule;
+use crate::refusals::verbatim;
 use serde_json::json;
 
 pub const SURFACE: Surface = Surface {
@@ -47,7 +48,7 @@ fn ready(call: &Call<'_>) -> Result<Reply> {
     let fault = if loaded {
         call.app.check_writable().err()
     } else {
-        Some(Error::Unavailable("keys are still being read".to_owned()))
+        Some(Error::Unavailable(verbatim("keys are still being read")))
     };
     if let Some(err) = &fault {
         log::warn!("not ready: {err}");
@@ -58,7 +59,7 @@ fn ready(call: &Call<'_>) -> Result<Reply> {
     }
     match fault {
         None => Ok(Reply::new(200).body("text/plain", b"ready\n".to_vec())),
-        Some(_) => Err(Error::Unavailable("not ready".to_owned())),
+        Some(_) => Err(Error::Unavailable(verbatim("not ready"))),
     }
 }
 

@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::http::bodies::catalog::{ACCESS, NewCatalogBody};
 use crate::http::describe::Document;
 use crate::http::describe::bodies::{ListBody, Requested, answer};
-use crate::http::describe::schema::Schema;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::catalogs;
@@ -156,7 +155,7 @@ pub fn put(call: &Call<'_>) -> Result<Reply> {
     catalogs::require_put(call.app, call.caller()?, &name)?;
     let body = NewCatalogBody::of(call.request)?;
     if body.name.as_ref().is_some_and(|other| *other != name) {
-        return Err(Error::invalid(
+        return Err(Error::invalid_text(
             "name",
             "must be the name in the path, or be left out",
         ));

@@ -18,6 +18,7 @@ use crate::http::request::Request;
 use crate::http::route::Call;
 use crate::ops::keys;
 use crate::ops::verify::{SubjectRoom, Verdict, verify_blocking};
+use crate::refusals;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -187,9 +188,9 @@ fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
 
 /// RFC 6749, section 5.2.
 #[derive(Serialize)]
-struct RefusalBody<'a> {
+struct RefusalBody {
     error: &'static str,
-    error_description: &'a str,
+    error_description: String,
 }
 
 /// How an OAuth client reads an error. Who came with a key in a header, or without a credential, reads a problem as
@@ -202,15 +203,15 @@ pub fn refusal(err: &Error, request: &Request) -> Option<Reply> {
         Error::LocalHeaderMissing | Error::Unauthenticated => (
             401,
             "invalid_client",
-            "the client secret must be a working management key",
+            "the client secret must be a working management key".to_owned(),
         ),
-        Error::Malformed(why) => (400, "invalid_request", why.as_str()),
+        Error::Malformed(why) => (400, "invalid_request", why.to_string()),
         Error::UnsupportedMediaType(_) => (
             400,
             "invalid_request",
-            "the body must be application/x-www-form-urlencoded",
+            "the body must be application/x-www-form-urlencoded".to_owned(),
         ),
-        Error::Forbidden(why) => (403, "unauthorized_client", why.as_str()),
+        Error::Forbidden(why) => (403, "unauthorized_client", why.to_string()),
         Error::Conflict(_)
         | Error::Internal(_)
         | Error::Invalid { .. }
@@ -247,7 +248,7 @@ fn token_of(request: &Request) -> Result<String> {
         ));
     }
     let text = std::str::from_utf8(&request.body)
-        .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))?;
+        .map_err(|_| Error::Malformed(refusals::requests::form_not_utf8()))?;
     let mut form = Query::parse(text)?;
     let ignored = NotNull(form.take("token_type_hint"));
     // What these hold was read before (`http::credential`).
@@ -255,7 +256,7 @@ fn token_of(request: &Request) -> Result<String> {
     form.take("client_secret");
     let token = form
         .take("token")
-        .ok_or_else(|| Error::Malformed("the form lacks token".to_owned()))?;
+        .ok_or_else(|| Error::Malformed(refusals::verbatim("the form lacks token")))?;
     form.finish()?;
     let TokenForm {
         token,

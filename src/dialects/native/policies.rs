@@ -400,7 +400,7 @@ fn editable(members: Vec<String>) -> Result<Editable> {
     Editable::parse(members.iter().map(String::as_str)).map_err(|position| {
         let known = words::<Field>().join(", ");
         let reason = format!("must be one of {known}, or * alone for every member");
-        Error::invalid(format!("editable[{position}]"), reason)
+        Error::invalid_text(format!("editable[{position}]"), reason)
     })
 }
 

@@ -15,6 +15,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::{self, View};
 use crate::ops::verify::{Outcome, Verdict, verify as decide, verify_blocking};
+use crate::refusals::{self, Refusal, values, verbatim, workspaces};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -262,7 +263,7 @@ fn checked<T>(items: Vec<T>) -> Result<Vec<T>> {
     if items.len() > BATCH_MAX {
         return Err(Error::invalid(
             "items",
-            format!("must have at most {BATCH_MAX} entries"),
+            refusals::values::entries_at_most(BATCH_MAX),
         ));
     }
     Ok(items)
@@ -301,7 +302,8 @@ impl Asked {
     /// Checks a question. A workspace that the caller cannot see counts as one that does not exist. `at` is the place of
     /// the question in the body.
     fn of(call: &Call<'_>, body: QuestionBody, at: &str, within: Option<Uid>) -> Result<Asked> {
-        let refusal = |member: &str, reason: &str| Error::invalid(format!("{at}{member}"), reason);
+        let refusal =
+            |member: &str, reason: Refusal| Error::invalid(format!("{at}{member}"), reason);
         let QuestionBody {
             key,
             catalog,
@@ -312,8 +314,7 @@ impl Asked {
         } = body;
         let scopes = body.scopes.unwrap_or_default();
         if scopes.len() > SCOPES_MAX {
-            let reason = format!("must have at most {SCOPES_MAX} entries");
-            return Err(refusal("scopes", &reason));
+            return Err(refusal("scopes", values::entries_at_most(SCOPES_MAX)));
         }
         // The query is dropped because it does not influence the decision, and callers usually have the whole target.
         // Clients never send a fragment to a server: a path with one stays unchanged, and a catalog refuses it.
@@ -323,27 +324,31 @@ impl Asked {
         });
         let cost = body.cost.unwrap_or(1);
         if cost > COST_MAX {
-            return Err(refusal("cost", &format!("must be at most {COST_MAX}")));
+            return Err(refusal("cost", values::at_most(COST_MAX)));
         }
         match (&method, &path) {
-            (Some(_), None) => return Err(refusal("path", "is needed beside method")),
-            (None, Some(_)) => return Err(refusal("method", "is needed beside path")),
+            (Some(_), None) => return Err(refusal("path", verbatim("is needed beside method"))),
+            (None, Some(_)) => return Err(refusal("method", verbatim("is needed beside path"))),
             _ => {}
         }
         if host.is_some() && path.is_none() {
-            return Err(refusal("path", "is needed beside host"));
+            return Err(refusal("path", verbatim("is needed beside host")));
         }
         let ip = body
             .ip
             .map(|text| {
-                parse_address(&text).ok_or_else(|| refusal("ip", "must be an IPv4 or IPv6 address"))
+                parse_address(&text)
+                    .ok_or_else(|| refusal("ip", verbatim("must be an IPv4 or IPv6 address")))
             })
             .transpose()?;
         let directory = call.app.index.directory();
         if let Some(name) = &catalog
             && directory.catalog(name).is_none()
         {
-            return Err(refusal("catalog", "there is no catalog of this name"));
+            return Err(refusal(
+                "catalog",
+                verbatim("there is no catalog of this name"),
+            ));
         }
         let workspace = match body.workspace {
             None => None,
@@ -352,7 +357,7 @@ impl Asked {
                 let found = place
                     .map(|place| place.workspace.uid)
                     .filter(|uid| within.is_none_or(|within| directory.reaches(within, *uid)));
-                Some(found.ok_or_else(|| refusal("workspace", "there is no such workspace"))?)
+                Some(found.ok_or_else(|| refusal("workspace", workspaces::unknown()))?)
             }
         };
         Ok(Asked {

@@ -11,6 +11,7 @@ use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
+use crate::refusals::verbatim;
 use serde_json::json;
 
 answer! {
@@ -161,9 +162,9 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         None | Some("false") => workspaces::delete::delete(call.app, caller, id)?,
         Some("true") => workspaces::delete::delete_with_contents(call.app, caller, id)?,
         Some(_) => {
-            return Err(Error::Malformed(
-                "the parameter recursive must be true or false".to_owned(),
-            ));
+            return Err(Error::Malformed(verbatim(
+                "the parameter recursive must be true or false",
+            )));
         }
     }
     Ok(Reply::new(204))

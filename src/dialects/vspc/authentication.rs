@@ -11,6 +11,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::sessions::tokens;
 use crate::ops::sessions::tokens::{Granted, Pair};
+use crate::refusals;
 use serde::Serialize;
 
 /// The fields of the forms. `mfa_code` and `readOnly` are our own extensions, as at `/token`.
@@ -66,7 +67,7 @@ pub fn refresh(call: &Call<'_>) -> Result<Reply> {
     let token = match take(&mut form, "refresh_token") {
         None => needed(&mut form, "refreshToken")?,
         Some(token) if take(&mut form, "refreshToken").is_none() => token,
-        Some(_) => return Err(Error::invalid("refreshToken", "is there twice")),
+        Some(_) => return Err(Error::invalid("refreshToken", refusals::values::twice())),
     };
     let read_only = flag("readOnly", take(&mut form, "readOnly"))?;
     let origin = call.trust.origin(call.request);
@@ -92,5 +93,5 @@ fn read(call: &Call<'_>) -> Result<Query> {
 }
 
 fn needed(form: &mut Query, name: &str) -> Result<String> {
-    take(form, name).ok_or_else(|| Error::invalid(name, "is needed"))
+    take(form, name).ok_or_else(|| Error::invalid(name, refusals::values::needed()))
 }

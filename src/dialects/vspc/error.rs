@@ -237,6 +237,7 @@ mod tests {
     use super::*;
     use crate::http::headers::Headers;
     use crate::http::request::{Peer, RequestId};
+    use crate::refusals;
 
     #[track_caller]
     fn check(err: &Error, status: u16, kind: &str, code: u16) {
@@ -268,12 +269,17 @@ mod tests {
     fn faults_of_the_server_are_520() {
         check(&Error::internal("the cause"), 520, "unspecified", 520);
         check(
-            &Error::Unavailable("the disk is full".to_owned()),
+            &Error::Unavailable(refusals::server::disk_full()),
             520,
             "retryableLogical",
             503,
         );
-        check(&Error::Conflict("no".to_owned()), 409, "logical", 409);
+        check(
+            &Error::Conflict(refusals::keys::expired()),
+            409,
+            "logical",
+            409,
+        );
         check(&Error::NotFound("key"), 404, "logical", 404);
         check(&Error::TooLarge { limit_bytes: 1 }, 413, "transport", 413);
     }

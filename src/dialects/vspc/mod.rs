@@ -30,6 +30,7 @@ use crate::http::route::{
 use crate::ops;
 use crate::ops::authenticate::as_owner;
 use crate::ops::idempotency::Retry;
+use crate::refusals::verbatim;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -135,10 +136,10 @@ fn retry(call: &Call<'_>) -> Result<Option<Retry>> {
 /// The value of a header that must not be repeated.
 fn header<'a>(call: &Call<'a>, name: &str) -> Result<Option<&'a str>> {
     call.request.header(name).map_err(|fault| {
-        Error::Malformed(match fault {
+        Error::Malformed(verbatim(match fault {
             HeaderFault::NotText => format!("the header {name} is not UTF-8"),
             HeaderFault::Repeated => format!("the header {name} is there twice"),
-        })
+        }))
     })
 }
 

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::http::fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::refusals::verbatim;
 use serde_json::{Map, Value};
 
 /// The maximum number of operations in one patch.
@@ -29,13 +30,13 @@ pub fn read(call: &Call<'_>) -> Result<Vec<Value>> {
         return Err(Error::UnsupportedMediaType("application/json"));
     }
     let Value::Array(operations) = fields::value(&call.request.body)? else {
-        return Err(Error::Malformed(
-            "the body must be an array of JSON Patch operations".to_owned(),
-        ));
+        return Err(Error::Malformed(verbatim(
+            "the body must be an array of JSON Patch operations",
+        )));
     };
     if operations.len() > OPERATIONS_MAX {
         let why = format!("a patch may have at most {OPERATIONS_MAX} operations");
-        return Err(Error::Malformed(why));
+        return Err(Error::Malformed(verbatim(why)));
     }
     Ok(operations)
 }
@@ -90,7 +91,7 @@ pub fn apply(
             }
             _ => {
                 let why = "must be add, copy, move, remove, replace or test";
-                return Err(Error::invalid("op", why));
+                return Err(Error::invalid_text("op", why));
             }
         };
         if failed.is_some() {
@@ -109,14 +110,14 @@ pub fn sets(operation: &Value, name: &str) -> bool {
 fn value_of(operation: &Value) -> Result<&Value> {
     operation
         .get("value")
-        .ok_or_else(|| Error::invalid("value", "is needed for this operation"))
+        .ok_or_else(|| Error::invalid_text("value", "is needed for this operation"))
 }
 
 /// Parses a JSON Pointer (RFC 6901) and removes its initial slash: `status`, `profile/email`.
 fn path_of(operation: &Value, member: &str) -> Result<String> {
     let text = operation.get(member).and_then(Value::as_str);
     let text = text.filter(|text| (1..=200).contains(&text.len()));
-    let text = text.ok_or_else(|| Error::invalid(member, "must be the path of a property"))?;
+    let text = text.ok_or_else(|| Error::invalid_text(member, "must be the path of a property"))?;
     let bare = text.strip_prefix('/').unwrap_or(text);
     Ok(bare.replace("~1", "/").replace("~0", "~"))
 }

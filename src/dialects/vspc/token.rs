@@ -16,6 +16,7 @@ use crate::http::route::Call;
 use crate::ops::sessions::SignedIn;
 use crate::ops::sessions::tokens;
 use crate::ops::sessions::tokens::Pair;
+use crate::refusals;
 use serde::Serialize;
 
 /// The parameters of all grants; other parameters are ignored.
@@ -207,7 +208,7 @@ pub fn flag(name: &str, value: Option<String>) -> Result<bool> {
         None => Ok(false),
         Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        Some(_) => Err(Error::invalid(name, "must be true or false")),
+        Some(_) => Err(Error::invalid(name, refusals::values::flag())),
     }
 }
 
@@ -215,9 +216,9 @@ pub fn flag(name: &str, value: Option<String>) -> Result<bool> {
 pub fn no_credentials_in_query(call: &Call<'_>, fields: &[&str]) -> Result<()> {
     match call.query_of(fields)?.names().next() {
         None => Ok(()),
-        Some(_) => Err(Error::Malformed(
-            "the parameters belong into the body".to_owned(),
-        )),
+        Some(_) => Err(Error::Malformed(refusals::verbatim(
+            "the parameters belong into the body",
+        ))),
     }
 }
 
@@ -243,7 +244,9 @@ pub fn narrowed<'a>(mut names: impl Iterator<Item = &'a str>, known: &[&str]) ->
         None => Ok(()),
         Some(name) => {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
-            Err(Error::Malformed(format!("there is no parameter {shown}")))
+            Err(Error::Malformed(refusals::requests::parameter_unknown(
+                shown,
+            )))
         }
     }
 }
@@ -256,7 +259,7 @@ fn refused(why: &str) -> Failure {
 fn no_grant(err: Error, why: &str) -> Failure {
     match err {
         Error::Unauthenticated => Failure::Word("invalid_grant", why.to_owned()),
-        Error::Forbidden(why) => Failure::Word("unauthorized_client", sentence(&why)),
+        Error::Forbidden(why) => Failure::Word("unauthorized_client", sentence(&why.to_string())),
         other => other.into(),
     }
 }

@@ -12,6 +12,7 @@ use crate::index::directory::Directory;
 use crate::ops::sessions::tokens;
 use crate::ops::users::{NewUser, UserEdit};
 use crate::ops::{authenticators, users};
+use crate::refusals;
 use serde::Serialize;
 use serde_json::{Map, Value, json as value};
 use std::sync::Arc;
@@ -119,7 +120,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         .text("mfaPolicyStatus")?
         .is_some_and(|word| word != "Disabled")
     {
-        return Err(Error::invalid(
+        return Err(Error::invalid_text(
             "mfaPolicyStatus",
             "must be Disabled: users turn their second factor on themselves",
         ));
@@ -127,7 +128,9 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     let enabled = match body.text("status")?.as_deref() {
         None | Some("Enabled") => true,
         Some("Disabled") => false,
-        Some(_) => return Err(Error::invalid("status", "must be Enabled or Disabled")),
+        Some(_) => {
+            return Err(Error::invalid_text("status", "must be Enabled or Disabled"));
+        }
     };
     let email = profile.text("email")?;
     let (user_name, password) = (
@@ -314,7 +317,7 @@ fn role_of(call: &Call<'_>, organization: &str, word: &str) -> Result<Role> {
     let found = table.iter().find(|(_, known)| *known == word);
     found.map(|(role, _)| *role).ok_or_else(|| {
         let words: Vec<&str> = table.iter().map(|(_, word)| *word).collect();
-        Error::invalid(
+        Error::invalid_text(
             "role",
             format!("must be one of {} in this organization", words.join(", ")),
         )
@@ -337,5 +340,5 @@ fn renamed(err: Error) -> Error {
 }
 
 fn needed(member: &str) -> Error {
-    Error::invalid(member, "is needed")
+    Error::invalid(member, refusals::values::needed())
 }

@@ -36,7 +36,9 @@ impl Version {
         parts
             .filter(|parts| parts.len() <= PARTS_MAX)
             .map(Version)
-            .ok_or_else(|| Error::invalid("X-Client-Version", "must be a version such as 3.6.1"))
+            .ok_or_else(|| {
+                Error::invalid_text("X-Client-Version", "must be a version such as 3.6.1")
+            })
     }
 
     /// Whether a client of this version knows values that were added in version `since`.

@@ -3,6 +3,7 @@
 
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 use base32ct::{Base32UpperUnpadded, Encoding};
 use ring::hmac;
 
@@ -62,33 +63,35 @@ impl CodeSecret {
 
     /// Reads an `otpauth` URL. The error is a part of a sentence: the text is no such URL, or its codes have other
     /// parameters.
-    pub fn of_url(url: &str) -> std::result::Result<CodeSecret, &'static str> {
+    pub fn of_url(url: &str) -> std::result::Result<CodeSecret, Refusal> {
         let (_, query) = url
             .strip_prefix("otpauth://totp/")
             .and_then(|rest| rest.split_once('?'))
-            .ok_or("must be an otpauth://totp/ URL")?;
+            .ok_or_else(refusals::authenticators::url)?;
         let mut secret = None;
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {
-                "secret" if secret.is_some() => return Err("must have one secret"),
+                "secret" if secret.is_some() => return Err(refusals::authenticators::one_secret()),
                 "secret" => secret = Some(value),
                 "algorithm" if !value.eq_ignore_ascii_case("SHA1") => {
-                    return Err("must be of the algorithm SHA1");
+                    return Err(refusals::authenticators::algorithm());
                 }
-                "digits" if value != "6" => return Err("must be of six digits"),
-                "period" if value != "30" => return Err("must be of a period of 30 seconds"),
+                "digits" if value != "6" => return Err(refusals::authenticators::digits()),
+                "period" if value != "30" => return Err(refusals::authenticators::period()),
                 _ => {}
             }
         }
-        let text = secret.ok_or("must have a secret")?.replace("%3D", "");
+        let text = secret
+            .ok_or_else(refusals::authenticators::secret)?
+            .replace("%3D", "");
         let text = text.trim_end_matches('=').to_ascii_uppercase();
         // The text must be equal to its canonical form: the decoder ignores bits after the last byte.
         let bytes = Base32UpperUnpadded::decode_vec(&text)
             .ok()
             .filter(|bytes| Base32UpperUnpadded::encode_string(bytes) == text)
-            .ok_or("must have a secret in Base32")?;
+            .ok_or_else(refusals::authenticators::base32)?;
         if !(BYTES_MIN..=BYTES_MAX).contains(&bytes.len()) {
-            return Err("must have a secret of 128 to 512 bits");
+            return Err(refusals::authenticators::secret_bits());
         }
         Ok(CodeSecret(bytes))
     }

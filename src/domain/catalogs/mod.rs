@@ -7,6 +7,7 @@ pub mod template;
 
 use super::keys::verdict::Detail;
 use crate::error::{Error, Result};
+use crate::refusals;
 use matcher::{Found, Matcher};
 pub use requirement::Requirement;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -86,10 +87,7 @@ pub fn check_scope_name(field: &str, name: &str) -> Result<()> {
     if (1..=SCOPE_CHARS_MAX).contains(&name.len()) && name.bytes().all(legal) {
         return Ok(());
     }
-    Err(Error::invalid(
-        field,
-        "must be 1 to 100 visible ASCII characters without blanks, commas, quotes and backslashes, such as invoices:read",
-    ))
+    Err(Error::invalid(field, refusals::catalogs::scope_name()))
 }
 
 impl Catalog {
@@ -102,7 +100,7 @@ impl Catalog {
                 if path::segments(&format!("/{literal}")).is_none() {
                     return Err(Error::invalid(
                         format!("operations[{position}].path"),
-                        "has a segment that no request could have: one that begins with a blank, or ends with a blank or a dot",
+                        refusals::catalogs::segment_with_blanks(),
                     ));
                 }
             }
@@ -115,13 +113,13 @@ impl Catalog {
         if definition.scopes.len() > SCOPES_MAX {
             return Err(Error::invalid(
                 "scopes",
-                format!("must have at most {SCOPES_MAX} entries"),
+                refusals::values::entries_at_most(SCOPES_MAX),
             ));
         }
         if definition.operations.len() > OPERATIONS_MAX {
             return Err(Error::invalid(
                 "operations",
-                format!("must have at most {OPERATIONS_MAX} entries"),
+                refusals::values::entries_at_most(OPERATIONS_MAX),
             ));
         }
         let closures = closures(&definition.scopes)?;
@@ -218,7 +216,7 @@ fn closures(scopes: &[Scope]) -> Result<HashMap<String, BTreeSet<String>>> {
         if direct.insert(&scope.name, scope).is_some() {
             return Err(Error::invalid(
                 format!("scopes[{position}].name"),
-                "is there twice",
+                refusals::values::twice(),
             ));
         }
     }
@@ -230,7 +228,7 @@ fn closures(scopes: &[Scope]) -> Result<HashMap<String, BTreeSet<String>>> {
         {
             return Err(Error::invalid(
                 format!("scopes[{position}].implies"),
-                format!("{stranger:?} is no scope of this catalog"),
+                refusals::catalogs::unknown_scope(format_args!("{stranger:?}")),
             ));
         }
     }
@@ -242,7 +240,7 @@ fn closures(scopes: &[Scope]) -> Result<HashMap<String, BTreeSet<String>>> {
             let implies = &direct[name].implies;
             steps_left = steps_left
                 .checked_sub(implies.len())
-                .ok_or_else(|| Error::invalid("scopes", "imply one another in too many ways"))?;
+                .ok_or_else(|| Error::invalid("scopes", refusals::catalogs::implies_too_much()))?;
             for next in implies {
                 if reached.insert(next.clone()) {
                     open.push(next);
@@ -266,21 +264,18 @@ fn check_operations(
         let field = |member: &str| format!("operations[{position}].{member}");
         super::text::check_name(&field("id"), &operation.id)?;
         if !ids.insert(&operation.id) {
-            return Err(Error::invalid(field("id"), "is there twice"));
+            return Err(Error::invalid(field("id"), refusals::values::twice()));
         }
         if !is_method(&operation.method) {
             return Err(Error::invalid(
                 field("method"),
-                "must be an HTTP method in upper case, such as GET",
+                refusals::catalogs::method(),
             ));
         }
         if let Some(host) = &operation.host
             && path::host(host).as_deref() != Some(host.as_str())
         {
-            return Err(Error::invalid(
-                field("host"),
-                "must be a host name in lower case, without port and final dot",
-            ));
+            return Err(Error::invalid(field("host"), refusals::catalogs::host()));
         }
         operation.requirement.check(scopes, field)?;
     }
@@ -297,7 +292,7 @@ fn check_scope_is_known(
         None => Ok(()),
         Some(stranger) => Err(Error::invalid(
             field,
-            format!("{stranger:?} is no scope of this catalog"),
+            refusals::catalogs::unknown_scope(format_args!("{stranger:?}")),
         )),
     }
 }

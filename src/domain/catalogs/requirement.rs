@@ -2,6 +2,7 @@
 
 use super::check_scope_is_known;
 use crate::error::{Error, Result};
+use crate::refusals;
 use std::collections::{BTreeSet, HashMap};
 
 /// What an operation requires of a key.
@@ -46,21 +47,18 @@ impl Requirement {
                 (None, None) => Ok(Requirement::AnyKey),
                 _ => Err(Error::invalid(
                     field("any_key"),
-                    "opens the operation to every key, so all_of and any_of must be left out",
+                    refusals::catalogs::any_key_alone(),
                 )),
             };
         }
         match (all_of.unwrap_or_default(), any_of) {
             (all_of, None) if all_of.is_empty() => Err(Error::invalid(
                 field("any_of"),
-                "is needed, or all_of, or \"any_key\": true for every key; an empty any_of is for an operation that no key opens",
+                refusals::catalogs::requirement_missing(),
             )),
-            (all_of, Some(any_of)) if any_of.is_empty() && !all_of.is_empty() => {
-                Err(Error::invalid(
-                    field("any_of"),
-                    "is empty, which closes the operation to every key, so all_of must be left out",
-                ))
-            }
+            (all_of, Some(any_of)) if any_of.is_empty() && !all_of.is_empty() => Err(
+                Error::invalid(field("any_of"), refusals::catalogs::all_of_beside_closed()),
+            ),
             (_, Some(any_of)) if any_of.is_empty() => Ok(Requirement::Nobody),
             (all_of, any_of) => Ok(Requirement::Scopes {
                 all_of,

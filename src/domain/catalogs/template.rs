@@ -3,9 +3,7 @@
 
 use super::path;
 use super::path::SEGMENTS_MAX;
-
-/// Why a template is refused, as part of a sentence.
-pub type Refusal = String;
+use crate::refusals::{self, Refusal};
 
 /// One segment of a template.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,12 +24,10 @@ pub struct Pattern {
     texts: Vec<String>,
 }
 
-const NO_REQUEST: &str = "has a segment that no request could have";
-
 /// Reads a template; `/` has no parts.
 pub fn parse(template: &str) -> Result<Vec<Part>, Refusal> {
     let Some(inner) = template.strip_prefix('/') else {
-        return Err("must begin with a slash".to_owned());
+        return Err(refusals::catalogs::slash());
     };
     if inner.is_empty() {
         return Ok(Vec::new());
@@ -39,7 +35,7 @@ pub fn parse(template: &str) -> Result<Vec<Part>, Refusal> {
     // The functions that walk a catalog's tree recurse once for each segment, so its depth is the depth of the stack.
     let count = inner.split('/').count();
     if count > SEGMENTS_MAX {
-        return Err(format!("must have at most {SEGMENTS_MAX} segments"));
+        return Err(refusals::catalogs::segments_at_most(SEGMENTS_MAX));
     }
     let parts = inner.split('/').enumerate();
     parts
@@ -92,29 +88,27 @@ fn part(text: &str, last: bool) -> Result<Part, Refusal> {
         return match path::template_segments(&format!("/{text}")).as_deref() {
             Some([]) if last => Ok(Part::Literal(String::new())),
             Some([one]) if !text.contains('}') => Ok(Part::Literal(one.clone())),
-            _ => Err(NO_REQUEST.to_owned()),
+            _ => Err(refusals::catalogs::segment_never_requested()),
         };
     }
     let mut texts = Vec::new();
     let mut left = text;
     while let Some((before, after)) = left.split_once('{') {
         let Some((name, behind)) = after.split_once('}') else {
-            return Err("has a parameter without its closing brace".to_owned());
+            return Err(refusals::catalogs::parameter_unclosed());
         };
         let (name, rest) = name
             .strip_suffix("...")
             .map_or((name, false), |name| (name, true));
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         if name.is_empty() || !name.bytes().all(plain) {
-            return Err(
-                "has a parameter whose name is not made of letters, digits, - and _".to_owned(),
-            );
+            return Err(refusals::catalogs::parameter_name());
         }
         if rest {
             let whole = texts.is_empty() && before.is_empty() && behind.is_empty();
             return match (last, whole) {
-                (false, _) => Err("may have {…...} only at its end".to_owned()),
-                (true, false) => Err("may have no text beside {…...}".to_owned()),
+                (false, _) => Err(refusals::catalogs::rest_not_last()),
+                (true, false) => Err(refusals::catalogs::rest_beside_text()),
                 (true, true) => Ok(Part::Rest),
             };
         }
@@ -127,7 +121,7 @@ fn part(text: &str, last: bool) -> Result<Part, Refusal> {
     // Windows would remove these characters; see `path`.
     let no_request = texts[0].starts_with(' ') || texts[texts.len() - 1].ends_with([' ', '.']);
     match texts.iter().all(String::is_empty) {
-        _ if no_request => Err(NO_REQUEST.to_owned()),
+        _ if no_request => Err(refusals::catalogs::segment_never_requested()),
         true => Ok(Part::Parameter),
         false => Ok(Part::Pattern(Pattern { texts })),
     }
@@ -136,7 +130,7 @@ fn part(text: &str, last: bool) -> Result<Part, Refusal> {
 /// Decodes the literal text before or after a parameter.
 fn literal(text: &str) -> Result<String, Refusal> {
     let decoded = path::decode(text).filter(|_| !text.contains('}'));
-    decoded.ok_or_else(|| NO_REQUEST.to_owned())
+    decoded.ok_or_else(refusals::catalogs::segment_never_requested)
 }
 
 impl Pattern {

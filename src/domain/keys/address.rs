@@ -1,6 +1,7 @@
 //! Lists of client addresses that a key may be used from.
 
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address, or a range of them in CIDR notation (RFC 4632, RFC 4291 section 2.3), in canonical form.
@@ -134,10 +135,7 @@ impl AddressList {
         field: &str,
         entries: impl IntoIterator<Item = &'a str>,
     ) -> Result<AddressList> {
-        AddressList::parse_as(Grammar::Ranges, field, entries, || {
-            "must be an IPv4 or IPv6 address, or a range such as 10.0.0.0/8 with no bits set beyond its prefix"
-                .to_owned()
-        })
+        AddressList::parse_as(Grammar::Ranges, field, entries, refusals::keys::address)
     }
 
     /// As [`AddressList::parse`], with entries of one grammar only; `refusal` describes what an entry must be.
@@ -145,7 +143,7 @@ impl AddressList {
         grammar: Grammar,
         field: &str,
         entries: impl IntoIterator<Item = &'a str>,
-        refusal: impl Fn() -> String,
+        refusal: impl Fn() -> Refusal,
     ) -> Result<AddressList> {
         let mut blocks: Vec<Block> = Vec::new();
         for (position, entry) in entries.into_iter().enumerate() {
@@ -156,15 +154,12 @@ impl AddressList {
             }
         }
         if blocks.is_empty() {
-            return Err(Error::invalid(
-                field,
-                "must not be an empty list; use null for no restriction",
-            ));
+            return Err(Error::invalid(field, refusals::keys::address_list_empty()));
         }
         if blocks.len() > super::ADDRESSES_MAX {
             return Err(Error::invalid(
                 field,
-                format!("must have at most {} entries", super::ADDRESSES_MAX),
+                refusals::values::entries_at_most(super::ADDRESSES_MAX),
             ));
         }
         Ok(AddressList(blocks))

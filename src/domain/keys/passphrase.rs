@@ -3,6 +3,7 @@
 //! file.
 
 use crate::error::{Error, Result};
+use crate::refusals;
 use argon2::{Algorithm, Argon2, Params, Version};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
@@ -22,7 +23,7 @@ pub fn lock(passphrase: &str, text: &str) -> Result<String> {
     if passphrase.len() < PASSPHRASE_BYTES_MIN {
         return Err(Error::invalid(
             "passphrase",
-            format!("must be at least {PASSPHRASE_BYTES_MIN} bytes long"),
+            refusals::values::bytes_at_least(PASSPHRASE_BYTES_MIN),
         ));
     }
     let mut drawn = [0; SALT_BYTES + NONCE_LEN];

@@ -10,6 +10,7 @@
 
 use super::{ID_CHARS, KeyId};
 use crate::error::{Error, Result};
+use crate::refusals;
 
 /// The base62 digits in the order of their values.
 pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -181,15 +182,12 @@ pub fn random_text(count: usize) -> Result<String> {
 /// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefixes of sessions.
 pub fn check_prefix(field: &str, prefix: &str) -> Result<()> {
     if matches!(prefix, PREFIX_SESSION | PREFIX_REFRESH | PREFIX_CONSOLE) {
-        return Err(Error::invalid(field, "is reserved for sessions"));
+        return Err(Error::invalid(field, refusals::keys::prefix_reserved()));
     }
     if is_prefix(prefix) {
         return Ok(());
     }
-    Err(Error::invalid(
-        field,
-        "must be 2 to 16 characters of a-z and 0-9, beginning with a letter",
-    ))
+    Err(Error::invalid(field, refusals::keys::prefix()))
 }
 
 /// The number that base62 digits represent; `None` if a byte is not a digit or the number is too large.

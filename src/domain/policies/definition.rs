@@ -5,6 +5,7 @@ use super::{CredentialHeader, Expiry, IssuedBy, Policy};
 use crate::domain::keys::secret::check_prefix;
 use crate::domain::text;
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 
 /// The greatest number of headers that a policy may name.
 pub const HEADERS_MAX: usize = 8;
@@ -90,10 +91,7 @@ impl Policy {
             ("keys_per_owner_max", self.keys_per_owner_max),
         ] {
             if most.is_some_and(|most| most > KEYS_MAX) {
-                return Err(Error::invalid(
-                    member,
-                    format!("must be at most {KEYS_MAX}"),
-                ));
+                return Err(Error::invalid(member, refusals::values::at_most(KEYS_MAX)));
             }
         }
         let editable = self.editable.words();
@@ -101,7 +99,7 @@ impl Policy {
             if editable[..position].contains(word) {
                 return Err(Error::invalid(
                     format!("editable[{position}]"),
-                    "is there twice",
+                    refusals::values::twice(),
                 ));
             }
         }
@@ -113,17 +111,14 @@ impl Policy {
             if self.rate_limit.is_some_and(|rate| !rate.is_within(most)) {
                 return Err(Error::invalid(
                     "rate_limit",
-                    format!(
-                        "must not allow more than {} requests in any {} seconds, which is rate_limit_max",
-                        most.limit, most.window_s
-                    ),
+                    refusals::policies::rate_limit_default(&most.limit, &most.window_s),
                 ));
             }
         }
         if self.acts_for_owner && !matches!(self.issued_by, IssuedBy::Owner | IssuedBy::Password) {
             return Err(Error::invalid(
                 "acts_for_owner",
-                "must be false unless issued_by is owner or password: nobody else may make a key that acts for a user",
+                refusals::policies::acts_without_owner(),
             ));
         }
         self.check_roles()?;
@@ -139,10 +134,7 @@ impl Policy {
             ("expiry_months_max", self.expiry_months_max.is_some()),
         ] {
             if given && self.expiry == Expiry::Forbidden {
-                return Err(Error::invalid(
-                    member,
-                    "must be left out where keys do not expire",
-                ));
+                return Err(Error::invalid(member, refusals::policies::expiry_unused()));
             }
         }
         if self
@@ -151,7 +143,7 @@ impl Policy {
         {
             return Err(Error::invalid(
                 "expiry_s_max",
-                format!("must be 1 to {LIFE_S_MAX}"),
+                refusals::values::between(LIFE_S_MAX),
             ));
         }
         if self
@@ -160,7 +152,7 @@ impl Policy {
         {
             return Err(Error::invalid(
                 "expiry_months_max",
-                format!("must be 1 to {LIFE_MONTHS_MAX}"),
+                refusals::values::between(LIFE_MONTHS_MAX),
             ));
         }
         Ok(())
@@ -171,24 +163,22 @@ fn check_headers(headers: &[CredentialHeader]) -> Result<()> {
     if headers.is_empty() || headers.len() > HEADERS_MAX {
         return Err(Error::invalid(
             "headers",
-            format!("must have 1 to {HEADERS_MAX} entries"),
+            refusals::values::entries(HEADERS_MAX),
         ));
     }
     for (position, header) in headers.iter().enumerate() {
-        let refused = |reason: &str| Err(Error::invalid(format!("headers[{position}]"), reason));
+        let refused = |reason: Refusal| Err(Error::invalid(format!("headers[{position}]"), reason));
         if headers[..position].contains(header) {
-            return refused("is there twice");
+            return refused(refusals::values::twice());
         }
         let CredentialHeader::Named(name) = header else {
             continue;
         };
         if !is_header_name(name) {
-            return refused(
-                "must be bearer, token, basic, or the name of a header in lower case, such as x-api-key",
-            );
+            return refused(refusals::policies::header());
         }
         if is_taken(name) {
-            return refused("is a header with a meaning of its own; choose another one");
+            return refused(refusals::policies::header_reserved());
         }
     }
     Ok(())

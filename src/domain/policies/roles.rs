@@ -9,6 +9,7 @@ use super::Policy;
 use crate::domain::catalogs::Catalog;
 use crate::domain::users::Role;
 use crate::error::{Error, Result};
+use crate::refusals;
 
 /// Used alone, it means every scope that the key has.
 pub const EVERY_SCOPE: &str = "*";
@@ -120,10 +121,8 @@ impl Policy {
             return Err(Error::invalid(
                 "roles",
                 match self.acts_for_owner {
-                    true => {
-                        "must name at least one role: a key that acts for its owner may only what a role passes on"
-                    }
-                    false => "must be empty unless acts_for_owner is true",
+                    true => refusals::policies::roles_needed(),
+                    false => refusals::policies::roles_unused(),
                 },
             ));
         }
@@ -133,7 +132,7 @@ impl Policy {
                 .iter()
                 .any(|known| known.role == rule.role);
             if twice {
-                return Err(Error::invalid(member, "is there twice"));
+                return Err(Error::invalid(member, refusals::values::twice()));
             }
             let word = |scope: &str| {
                 !scope.is_empty()
@@ -144,7 +143,7 @@ impl Policy {
             if rule.scopes.is_empty() || !alone || !rule.scopes.iter().all(|scope| word(scope)) {
                 return Err(Error::invalid(
                     format!("{member}.scopes"),
-                    "must be a list of scopes, or * alone for every scope that the key has",
+                    refusals::policies::scopes_of_role(),
                 ));
             }
         }

@@ -8,6 +8,7 @@ use crate::domain::keys::address::{AddressList, Grammar};
 use crate::domain::keys::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 
 impl Policy {
     /// Checks a key before it is stored; the error names the member, the policy, and what the caller can do instead.
@@ -24,13 +25,12 @@ impl Policy {
     pub fn check_owner(&self, key: &Key) -> Result<()> {
         let name = &self.name;
         match (self.owner, key.owner) {
-            (Presence::Forbidden, Some(_)) => Err(Error::invalid(
-                "owner",
-                format!("must be left out: keys of policy {name} belong to their workspace"),
-            )),
+            (Presence::Forbidden, Some(_)) => {
+                Err(Error::invalid("owner", refusals::policies::owner_off(name)))
+            }
             (Presence::Required, None) => Err(Error::invalid(
                 "owner",
-                format!("is needed: keys of policy {name} belong to a user"),
+                refusals::policies::owner_needed(name),
             )),
             _ => Ok(()),
         }
@@ -41,10 +41,7 @@ impl Policy {
         match &self.catalog {
             Some(wanted) if key.catalog.as_ref() != Some(wanted) => Err(Error::invalid(
                 "catalog",
-                format!(
-                    "must be {wanted} or be left out: keys of policy {} have their scopes from it",
-                    self.name
-                ),
+                refusals::policies::catalog(wanted, &self.name),
             )),
             _ => Ok(()),
         }
@@ -52,16 +49,10 @@ impl Policy {
 
     /// Refuses scopes, or missing scopes, that the policy does not permit.
     pub fn check_scopes(&self, key: &Key) -> Result<()> {
-        let refused = |reason: String| Err(Error::invalid("scopes", reason));
+        let refused = |reason: Refusal| Err(Error::invalid("scopes", reason));
         match (self.scopes, key.scopes.is_empty()) {
-            (Presence::Forbidden, false) => refused(format!(
-                "must be left out: keys of policy {} have none",
-                self.name
-            )),
-            (Presence::Required, true) => refused(format!(
-                "are needed: a key of policy {} has at least one",
-                self.name
-            )),
+            (Presence::Forbidden, false) => refused(refusals::policies::scopes_off(&self.name)),
+            (Presence::Required, true) => refused(refusals::policies::scopes_needed(&self.name)),
             _ => Ok(()),
         }
     }
@@ -75,10 +66,7 @@ impl Policy {
             Some(rate) if rate.is_within(most) => Ok(()),
             _ => Err(Error::invalid(
                 "rate_limit",
-                format!(
-                    "must not allow more than {} requests in any {} seconds: policy {} allows no more",
-                    most.limit, most.window_s, self.name
-                ),
+                refusals::policies::rate_limit(&most.limit, &most.window_s, &self.name),
             )),
         }
     }
@@ -91,7 +79,7 @@ impl Policy {
         if key.uses_left.is_some_and(|uses| uses > USES_MAX) {
             return Err(Error::invalid(
                 "uses_left",
-                format!("must be at most {USES_MAX}"),
+                refusals::values::at_most(USES_MAX),
             ));
         }
         Ok(())
@@ -102,10 +90,7 @@ impl Policy {
         if self.can_disable {
             return Ok(());
         }
-        Err(Error::Conflict(format!(
-            "keys of policy {} cannot be disabled; delete the key instead",
-            self.name
-        )))
+        Err(Error::Conflict(refusals::policies::disable(&self.name)))
     }
 
     /// Refuses a rotation if the policy does not permit it.
@@ -113,36 +98,25 @@ impl Policy {
         if self.can_rotate {
             return Ok(());
         }
-        Err(Error::Conflict(format!(
-            "keys of policy {} cannot be rotated; issue a new key and delete this one",
-            self.name
-        )))
+        Err(Error::Conflict(refusals::policies::rotate(&self.name)))
     }
 
     /// Refuses a rotation that a key requests for itself with no other credential, unless the policy permits it.
     /// `grace_s` is how long the old secret is to work.
     pub fn check_self_rotation(&self, key: &Key, grace_s: u64) -> Result<()> {
         if key.read_only {
-            return Err(Error::Forbidden(
-                "a key that can only read cannot rotate itself; ask an administrator to rotate it"
-                    .to_owned(),
-            ));
+            return Err(Error::Forbidden(refusals::keys::reader_cannot_rotate()));
         }
         let name = &self.name;
         match self.self_rotation {
-            SelfRotation::No => Err(Error::Forbidden(format!(
-                "keys of policy {name} cannot rotate themselves; ask an administrator to rotate the key"
-            ))),
+            SelfRotation::No => Err(Error::Forbidden(refusals::policies::self_rotation(name))),
             SelfRotation::AtOnce if grace_s > 0 => Err(Error::invalid(
                 "grace_s",
-                format!(
-                    "must be left out, and until_first_use too: when a key of policy {name} rotates itself, its old \
-                     secret ends at once"
-                ),
+                refusals::policies::self_rotation_grace(name),
             )),
             SelfRotation::Grace if grace_s > SELF_GRACE_S_MAX => Err(Error::invalid(
                 "grace_s",
-                format!("must be at most {SELF_GRACE_S_MAX} when a key rotates itself"),
+                refusals::keys::grace_of_self_rotation(SELF_GRACE_S_MAX),
             )),
             SelfRotation::AtOnce | SelfRotation::Grace => Ok(()),
         }
@@ -153,10 +127,7 @@ impl Policy {
         if !self.confirm_name || confirm_name == Some(key.name.as_str()) {
             return Ok(());
         }
-        Err(Error::Conflict(format!(
-            "policy {} asks for the name of a key that is to be deleted: send it as confirm_name, or in confirm_names for several keys",
-            self.name
-        )))
+        Err(Error::Conflict(refusals::keys::confirm_name(&self.name)))
     }
 
     /// Refuses to show a secret a second time.
@@ -164,13 +135,12 @@ impl Policy {
         if self.secret_shown == SecretShown::Sealed {
             return Ok(());
         }
-        Err(Error::Conflict(format!(
-            "policy {} shows a secret once; {}",
-            self.name,
+        Err(Error::Conflict(refusals::keys::shown_once(
+            &self.name,
             match self.can_rotate {
-                true => "rotate the key for a new one, or issue another key",
-                false => "issue another key and delete this one",
-            }
+                true => refusals::keys::rotate_or_issue(),
+                false => refusals::keys::issue_another(),
+            },
         )))
     }
 
@@ -179,25 +149,22 @@ impl Policy {
         if self.editable.allows(field) {
             return Ok(());
         }
-        Err(Error::Conflict(format!(
-            "{} cannot be edited on a key of policy {}; issue a new key and delete this one",
+        Err(Error::Conflict(refusals::policies::editable(
             word(field),
-            self.name
+            &self.name,
         )))
     }
 
     /// Refuses an expiry, or a missing expiry, that the policy does not permit.
     pub fn check_life(&self, key: &Key, now: Timestamp) -> Result<()> {
         let name = &self.name;
-        let refused = |reason: String| Err(Error::invalid("expires_at", reason));
+        let refused = |reason: Refusal| Err(Error::invalid("expires_at", reason));
         match (self.expiry, key.expires_at) {
             (Expiry::Forbidden, Some(_)) => {
-                return refused(format!(
-                    "must be left out: keys of policy {name} do not expire"
-                ));
+                return refused(refusals::policies::expiry_off(name));
             }
             (Expiry::Required, None) => {
-                return refused(format!("is needed: keys of policy {name} expire"));
+                return refused(refusals::policies::expiry_needed(name));
             }
             _ => {}
         }
@@ -205,24 +172,23 @@ impl Policy {
             return Ok(());
         };
         if end <= now {
-            return refused("must be in the future".to_owned());
+            return refused(refusals::keys::in_the_future());
         }
         if key.not_before.is_some_and(|start| start >= end) {
-            return Err(Error::invalid("not_before", "must be before expires_at"));
+            return Err(Error::invalid(
+                "not_before",
+                refusals::keys::before_expires_at(),
+            ));
         }
         if let Some(life_s) = self.expiry_s_max
             && end > now.plus_s(life_s)
         {
-            return refused(format!(
-                "must be at most {life_s} seconds from now: policy {name} allows no longer life"
-            ));
+            return refused(refusals::policies::life_seconds(life_s, name));
         }
         if let Some(months) = self.expiry_months_max
             && end > now.end_of_day_after_months(months)
         {
-            return refused(format!(
-                "must be at most {months} months from now: policy {name} allows no longer life"
-            ));
+            return refused(refusals::policies::life_months(months, name));
         }
         Ok(())
     }
@@ -246,11 +212,11 @@ impl Policy {
         match self.addresses {
             AddressRule::Cidr => AddressList::parse(field, entries),
             AddressRule::Exact => AddressList::parse_as(Grammar::Single, field, entries, || {
-                format!("must be a single address: policy {name} allows no ranges")
+                refusals::policies::address_exact(name)
             }),
             AddressRule::Off => Err(Error::invalid(
                 field,
-                format!("must be left out: keys of policy {name} have no address list"),
+                refusals::policies::addresses_off(name),
             )),
         }
     }
@@ -261,13 +227,13 @@ pub fn check_rate_limit(field: &str, rate: RateLimit) -> Result<()> {
     if rate.limit > RATE_LIMIT_MAX {
         return Err(Error::invalid(
             format!("{field}.limit"),
-            format!("must be at most {RATE_LIMIT_MAX}"),
+            refusals::values::at_most(RATE_LIMIT_MAX),
         ));
     }
     if !(1..=WINDOW_S_MAX).contains(&rate.window_s) {
         return Err(Error::invalid(
             format!("{field}.window_s"),
-            format!("must be 1 to {WINDOW_S_MAX} seconds"),
+            refusals::keys::rate_window(WINDOW_S_MAX),
         ));
     }
     Ok(())
@@ -293,6 +259,7 @@ mod tests {
                 Some(field),
             ) => {
                 assert_eq!(named, field);
+                let reason = reason.to_string();
                 let names_policy = reason.contains(&policy.name) || !reason.contains("policy");
                 assert!(names_policy, "{reason}");
             }
@@ -432,8 +399,11 @@ mod tests {
         ] {
             let (field, reason) = parse(AddressRule::Exact, ["192.0.2.1", bad]).unwrap_err();
             assert_eq!(field, "allowed_ips[1]", "{bad}");
-            assert!(reason.contains("tight allows no ranges"), "{reason}");
-            assert!(!reason.contains("such as"), "{reason}");
+            assert!(
+                reason.to_string().contains("tight allows no ranges"),
+                "{reason}"
+            );
+            assert!(!reason.to_string().contains("such as"), "{reason}");
         }
         for entries in [single, ["192.0.2.*", "x"]] {
             assert_eq!(

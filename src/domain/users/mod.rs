@@ -6,6 +6,7 @@ pub mod permissions;
 use super::time::Timestamp;
 use super::uid::Uid;
 use crate::error::{Error, Result};
+use crate::refusals;
 use permissions::{Permission, Permissions};
 
 /// A person or a service account.
@@ -137,10 +138,7 @@ pub fn normal_user_name(field: &str, text: &str) -> Result<String> {
     if (1..=100).contains(&text.len()) && text.bytes().all(legal) && Uid::parse(text).is_none() {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(Error::invalid(
-        field,
-        "must be 1 to 100 characters of a-z, 0-9 and . _ - + @ \\, and no UUID",
-    ))
+    Err(Error::invalid(field, refusals::users::name()))
 }
 
 /// Accepts what can be an e-mail address: text, one @, text; only ASCII, at most 254 characters.
@@ -154,10 +152,7 @@ pub fn normal_email(field: &str, text: &str) -> Result<String> {
     if fits {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(Error::invalid(
-        field,
-        "must be an e-mail address of ASCII characters",
-    ))
+    Err(Error::invalid(field, refusals::users::email()))
 }
 
 #[cfg(test)]

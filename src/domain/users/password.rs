@@ -5,6 +5,7 @@ use crate::domain::keys::pepper::{Pepper, Peppers, same};
 use crate::domain::keys::secret;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
+use crate::refusals;
 use argon2::{Algorithm, Argon2, Params, Version};
 
 /// The limits for the length of a password in bytes of UTF-8. A password is used exactly as it was entered: it is
@@ -60,13 +61,13 @@ pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
     if password.len() < BYTES_MIN {
         return Err(Error::invalid(
             field,
-            format!("must be at least {BYTES_MIN} bytes long"),
+            refusals::values::bytes_at_least(BYTES_MIN),
         ));
     }
     if password.len() > BYTES_MAX {
         return Err(Error::invalid(
             field,
-            format!("must be at most {BYTES_MAX} bytes long"),
+            refusals::values::bytes_at_most(BYTES_MAX),
         ));
     }
     let folded = password.to_lowercase();
@@ -79,7 +80,7 @@ pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
     if one_letter || own_name || COMMON.lines().any(|common| common == folded) {
         return Err(Error::invalid(
             field,
-            "is a password that is guessed first; choose another one",
+            refusals::users::password_guessed_first(),
         ));
     }
     Ok(())

@@ -6,7 +6,6 @@ use crate::domain::catalogs::{
 use crate::domain::text::DESCRIPTION_CHARS_MAX;
 use crate::error::{Error, Result};
 use crate::http::describe::bodies::request;
-use crate::http::describe::schema::Schema;
 use serde_json::{Value, json};
 
 /// The values of the member `access` of an operation.
@@ -90,7 +89,7 @@ fn operation(
 ) -> Result<Operation> {
     let name = |member: &str| format!("operations[{position}].{member}");
     if !ACCESS.contains(&body.access.as_str()) {
-        return Err(Error::invalid(name("access"), access_refused()));
+        return Err(Error::invalid_text(name("access"), access_refused()));
     }
     Ok(Operation {
         id: body.id,

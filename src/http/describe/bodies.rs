@@ -10,6 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::http::fields::Fields;
 use crate::http::request::Request;
+use crate::refusals::{values, verbatim};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -75,7 +76,7 @@ impl<T: Readable> Field for T {
 
     fn take(fields: &mut Fields, name: &str) -> Result<T> {
         let taken = <T as Readable>::take(fields, name)?.flatten();
-        taken.ok_or_else(|| fields.refusal(name, "is needed"))
+        taken.ok_or_else(|| fields.refusal(name, values::needed()))
     }
 
     fn limits() -> Vec<(&'static str, Value)> {
@@ -112,7 +113,7 @@ impl<T: Readable> Field for NotNull<T> {
 
     fn take(fields: &mut Fields, name: &str) -> Result<NotNull<T>> {
         match <T as Readable>::take(fields, name)? {
-            Some(None) => Err(fields.refusal(name, "must not be null")),
+            Some(None) => Err(fields.refusal(name, values::null())),
             taken => Ok(NotNull(taken.flatten())),
         }
     }
@@ -175,7 +176,10 @@ fn free_object(fields: &mut Fields, name: &str) -> Result<Option<Option<FreeObje
 impl<T: Words> Readable for Word<T> {
     fn take(fields: &mut Fields, name: &str) -> Result<Option<Option<Word<T>>>> {
         let refused = |fields: &Fields| {
-            fields.refusal(name, format!("must be one of {}", words::<T>().join(", ")))
+            fields.refusal(
+                name,
+                verbatim(format!("must be one of {}", words::<T>().join(", "))),
+            )
         };
         Ok(match fields.text_or_null(name)? {
             Some(Some(text)) => {

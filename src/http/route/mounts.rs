@@ -31,7 +31,7 @@ impl Mounts {
     ) -> Result<Mounts> {
         let mut mounts = Mounts::default();
         for setting in settings {
-            let refused = |why: &str| Err(Error::invalid(FIELD, format!("{setting:?} {why}")));
+            let refused = |why: &str| Err(Error::invalid_text(FIELD, format!("{setting:?} {why}")));
             let Some((name, place)) = setting.split_once('=') else {
                 return refused("is neither NAME=/prefix nor NAME=off");
             };
@@ -461,7 +461,7 @@ mod tests {
             match Mounts::parse([bad], ALL) {
                 Err(Error::Invalid { field, reason }) => {
                     assert_eq!(field, "mount");
-                    assert!(reason.contains(&format!("{bad:?}")), "{reason}");
+                    assert!(reason.to_string().contains(&format!("{bad:?}")), "{reason}");
                 }
                 _ => panic!("{bad}"),
             }

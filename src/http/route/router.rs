@@ -14,6 +14,7 @@ use crate::http::request::{Head, Request};
 use crate::http1::{Answerer, BodyRule, Class, Execution, Fault, FaultWords, Service, Turn};
 use crate::ops::authenticate;
 use crate::ops::{App, budgets};
+use crate::refusals;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -247,8 +248,7 @@ impl Router {
         // the changes that the condition protects (attacks 129).
         let edits = matches!(route.method, "DELETE" | "PATCH" | "PUT");
         if edits && request.headers.contains("if-match") {
-            let why = "this server gives no ETags, so no If-Match can hold; leave it out";
-            return Err(Error::Conflict(why.to_owned()));
+            return Err(Error::Conflict(refusals::requests::if_match()));
         }
         let params = params(route.path, found.below).ok_or(Error::NotFound("path"))?;
         if route.query == QueryRule::Refused {
@@ -303,9 +303,7 @@ impl Router {
         };
         match presented {
             Presented::Faulty => Err(Error::Unauthenticated),
-            Presented::Many => Err(Error::Malformed(
-                "there is more than one credential in the request; send one".to_owned(),
-            )),
+            Presented::Many => Err(Error::Malformed(refusals::requests::credentials_several())),
             Presented::None => self.without_credential(route.access, request),
             Presented::One(credential) => {
                 self.with_credential(credential.secret, credential.header, request, may_wait)
@@ -385,18 +383,14 @@ impl Router {
         let reply = match fault {
             Fault::BadFraming(why) => refused(400, why),
             Fault::BodyTimeout => refused(408, "The body did not arrive in time."),
-            Fault::Busy => error(Error::Unavailable(
-                "too many requests are waiting; try again".to_owned(),
-            )),
+            Fault::Busy => error(Error::Unavailable(refusals::requests::busy())),
             Fault::BusyCaller => error(Error::TooMany { retry_after_s: 1 }),
             Fault::ExpectationFailed => refused(417, "Only Expect: 100-continue is understood."),
             Fault::Panicked => error(Error::internal("a handler panicked")),
             Fault::Refused { status: 405, why } => refused(405, why).with("allow", METHODS),
             Fault::Refused { status, why } => refused(status, why),
             Fault::TooLarge { limit_bytes } => error(Error::TooLarge { limit_bytes }),
-            Fault::Unread => error(Error::Unavailable(
-                "too many answers wait for clients that do not read them; try again".to_owned(),
-            )),
+            Fault::Unread => error(Error::Unavailable(refusals::requests::unread())),
         };
         self.table.led(&found, head, reply)
     }

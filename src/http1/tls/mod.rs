@@ -26,6 +26,7 @@ use x509_cert::der::Decode;
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::refusals;
 
 pub use handshake::{Opened, shake_hands};
 
@@ -141,16 +142,16 @@ fn config(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|err| match err {
-        rustls::Error::InconsistentKeys(_) => Error::Unavailable(format!(
+        rustls::Error::InconsistentKeys(_) => Error::Unavailable(refusals::verbatim(format!(
             "the TLS key {} does not belong to the certificate {}; name the two that were made together",
             files.key.display(),
             files.certificate.display()
-        )),
-        other => Error::Unavailable(format!(
+        ))),
+        other => Error::Unavailable(refusals::verbatim(format!(
             "TLS cannot use {} with {}: {other}",
             files.certificate.display(),
             files.key.display()
-        )),
+        ))),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ticketer = suites::Ticketer::new().map_err(Error::internal)?;
@@ -204,16 +205,18 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     let shown = path.display();
     let bytes = fs::read(path).map_err(|err: io::Error| {
-        Error::Unavailable(format!("the TLS {what} {shown} cannot be read: {err}"))
+        Error::Unavailable(refusals::verbatim(format!(
+            "the TLS {what} {shown} cannot be read: {err}"
+        )))
     })?;
     // Text around the PEM blocks may have any encoding. A file that begins with this byte is DER, which has its own
     // error.
     let is_der = bytes.first() == Some(&0x30);
     match text::is_utf16(&bytes) && !is_der {
-        true => Err(Error::Unavailable(format!(
+        true => Err(Error::Unavailable(refusals::verbatim(format!(
             "the TLS {what} {shown} {}",
-            text::UTF16
-        ))),
+            refusals::values::utf16()
+        )))),
         false => Ok(bytes),
     }
 }
@@ -226,5 +229,8 @@ pub fn fingerprint(certificate: &[u8]) -> String {
 }
 
 fn refused(path: &Path, sentence: &str) -> Error {
-    Error::Unavailable(format!("the TLS file {} {sentence}", path.display()))
+    Error::Unavailable(refusals::verbatim(format!(
+        "the TLS file {} {sentence}",
+        path.display()
+    )))
 }

@@ -9,6 +9,7 @@ use crate::domain::locks::lock;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::ops::{App, draft};
+use crate::refusals::Refusal;
 use crate::store::{Durability, Write, audit};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -87,7 +88,7 @@ impl App {
         decision
     }
 
-    fn record_refusal(&self, event: Event, reason: &str) -> Result<()> {
+    fn record_refusal(&self, event: Event, reason: &Refusal) -> Result<()> {
         if !self.denials.admit(&event.actor, self.now().steady_ms) {
             self.figures().events_lost.fetch_add(1, Relaxed);
             return Ok(());
@@ -96,7 +97,7 @@ impl App {
         self.record(
             Event {
                 outcome: Outcome::Denied,
-                reason: reason.to_owned(),
+                reason: reason.to_string(),
                 workspace,
                 ..event
             },

@@ -14,6 +14,7 @@ use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals::{self, Refusal};
 use crate::store::audit::{self, Cut, Mark};
 use crate::store::usage;
 use crate::store::usage::{HourRow, HourTotal};
@@ -115,10 +116,7 @@ pub fn usage(
 ) -> Result<Vec<HourRow>> {
     super::keys::find(app, caller, key)?;
     if until.hour() - since.hour() > HOURS_MAX {
-        return Err(Error::invalid(
-            "since",
-            "must be at most 92 days before until",
-        ));
+        return Err(Error::invalid("since", refusals::audit::span()));
     }
     let hours = since.hour()..until.hour() + 1;
     let mut rows = app.read(|read| usage::list_hours(read, key, hours.start, hours.end))?;
@@ -188,14 +186,13 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
     app.change(caller, "audit.prune", Target::server(), move |tx, now| {
         who.require_global(&index.directory(), Permission::ServerAdmin)?;
         if matches!(cut, Cut::Before(time) if time > now) {
-            return Err(Error::invalid("before", "must not be in the future"));
+            return Err(Error::invalid("before", refusals::audit::in_the_future()));
         }
         if kept_days > 0 {
             let kept_from = retention::days_before(now, kept_days);
             if audit::last(tx, cut)? > audit::last(tx, Cut::Before(kept_from))? {
-                return Err(Error::Forbidden(format!(
-                    "the events of the last {kept_days} days stay (audit_keep_min); cut those before {kept_from}, or run \
-                     latchkey audit prune on the machine of the server, which may cut all"
+                return Err(Error::Forbidden(refusals::audit::kept(
+                    kept_days, kept_from,
                 )));
             }
         }
@@ -234,7 +231,7 @@ pub fn require_verify_chain(app: &App, caller: &Caller) -> Result<()> {
 }
 
 /// Verifies the hash chain: returns the number of events, or the first fault.
-pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i64, String>> {
+pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i64, Refusal>> {
     require_verify_chain(app, caller)?;
     app.read(|read| audit::verify(read, &app.peppers))
 }

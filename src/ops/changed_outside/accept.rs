@@ -7,6 +7,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::ops::changed_outside;
 use crate::ops::{App, Record};
+use crate::refusals;
 use crate::store::seals::{self, Standing};
 use crate::store::users;
 use crate::store::{Read, workspaces};
@@ -37,18 +38,13 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
     let permitted = match caller.identity {
         Identity::Local => Ok(()),
         _ => Err(Error::Forbidden(
-            "only the administrator of the machine accepts what was changed past Latchkey"
-                .to_owned(),
+            refusals::server::changed_outside_is_local(),
         )),
     };
     let action = found.map_or("server.accept", |(_, action)| action);
     app.decided(caller, action, Target::server(), permitted)?;
-    let (kind, action) = *found.ok_or_else(|| {
-        Error::invalid(
-            "kind",
-            "must be catalog, key, policy, session, user or workspace",
-        )
-    })?;
+    let (kind, action) =
+        *found.ok_or_else(|| Error::invalid("kind", refusals::server::changed_outside_kind()))?;
     let (id, peppers) = (id.to_owned(), app.peppers.clone());
     app.change(caller, action, Target::new(kind, ""), move |tx, _| {
         let target = target(tx, kind, &id)?;
@@ -65,9 +61,9 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
             && !awaits
             && !changed_outside::is_missing(tx, &target, standing)?
         {
-            return Err(Error::Conflict(format!(
-                "the {} {id} is what Latchkey last wrote; there is nothing to accept",
-                kind.as_str()
+            return Err(Error::Conflict(refusals::server::changed_outside_not(
+                kind.as_str(),
+                id,
             )));
         }
         let mut changes = Changes::default();
@@ -130,11 +126,8 @@ pub fn require_accepted(read: &Read, caller: &Caller, target: &Target) -> Result
     if caller.identity == Identity::Local || !seals::awaits_acceptance(read, target)? {
         return Ok(());
     }
-    Err(Error::Conflict(format!(
-        "this {} was changed past Latchkey and is closed; the administrator of the machine looks at it and accepts it: \
-         latchkey doctor accept {} {}",
+    Err(Error::Conflict(refusals::server::changed_outside(
         target.kind.as_str(),
-        target.kind.as_str(),
-        target.id
+        &target.id,
     )))
 }

@@ -10,6 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::ops::{App, Record, append_all, draft};
+use crate::refusals;
 use crate::store::{Durability, clock};
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,19 +49,16 @@ pub fn show(app: &App, caller: &Caller) -> Result<Reading> {
 pub fn accept(app: &App, caller: &Caller, request: Request) -> Result<Accepted> {
     let permitted = match caller.identity {
         Identity::Local => Ok(()),
-        _ => Err(Error::Forbidden(
-            "only the administrator of the machine accepts its clock".to_owned(),
-        )),
+        _ => Err(Error::Forbidden(refusals::server::clock_is_local())),
     };
     app.decided(caller, ACTION, Target::server(), permitted)?;
     let (before, read_at) = (app.clock.reading(), Instant::now());
     let right = before.wall;
     if !request.implausible && !rules::is_plausible(right) {
-        return Err(Error::Conflict(format!(
-            "this machine's date is {right}; a right date is not before this version was released ({}) and at most {} years later. \
-             Correct the date first; if it is right, say --implausible",
+        return Err(Error::Conflict(refusals::server::clock_implausible(
+            right,
             rules::RELEASED,
-            rules::PLAUSIBLE_YEARS
+            rules::PLAUSIBLE_YEARS,
         )));
     }
     // Something that ends by the wrong time while this function runs counts as ended.

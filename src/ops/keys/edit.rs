@@ -22,6 +22,7 @@ use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::changed_outside::accept::require_accepted;
 use crate::ops::policies;
+use crate::refusals;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
@@ -254,10 +255,7 @@ fn hand_over(
 ) -> Result<()> {
     policy.check_editable(Field::Owner)?;
     if caller.is_key(key.id) || matches!(caller.identity, Identity::Acting(_)) {
-        return Err(Error::Forbidden(
-            "a key cannot change its own owner, and neither can a caller who acts as another user"
-                .to_owned(),
-        ));
+        return Err(Error::Forbidden(refusals::access::own_owner()));
     }
     let owner = match asked {
         None => None,
@@ -267,19 +265,13 @@ fn hand_over(
         return Ok(());
     }
     if policy.acts_for_owner {
-        return Err(Error::Conflict(format!(
-            "a key of policy {} acts for its owner, and with another one everybody who knows its secret would act for \
-             that user; issue a new key",
-            policy.name
+        return Err(Error::Conflict(refusals::keys::acts_for_owner(
+            &policy.name,
         )));
     }
     if bounds::is_management(key) {
         let allowed = caller.require_global(directory, Permission::ServerAdmin);
-        allowed.map_err(|_| {
-            Error::Forbidden(
-                "only a caller with server:admin may change the owner of a management key; issue a new key".to_owned(),
-            )
-        })?;
+        allowed.map_err(|_| Error::Forbidden(refusals::access::owner_of_management_key()))?;
     }
     key.owner = owner;
     policy.check_owner(key)?;
@@ -306,9 +298,7 @@ fn check_reach(
     }
     let only_labels = changed(before, after, uses_left).iter().all(is_label);
     if caller.is_key(after.id) && !(only_labels && before.enabled == after.enabled) {
-        return Err(Error::Forbidden(
-            "a key cannot edit its own limits or metadata".to_owned(),
-        ));
+        return Err(Error::Forbidden(refusals::access::own_limits()));
     }
     bounds::require_cover(tx, directory, caller, before)?;
     bounds::require_cover(tx, directory, caller, after)
@@ -332,9 +322,7 @@ pub(super) fn check_switch(
     };
     if !before.enabled && enabled && facts.acts_here(before) {
         if caller.is_key(before.id) {
-            return Err(Error::Forbidden(
-                "a key cannot edit its own limits or metadata".to_owned(),
-            ));
+            return Err(Error::Forbidden(refusals::access::own_limits()));
         }
         bounds::check_cover(directory, caller, before, facts)?;
     }
@@ -391,9 +379,7 @@ fn check_own(
         return Ok(());
     }
     Err(Error::Forbidden(
-        "what your key opens, its limits and its metadata are set by whoever manages the workspace's keys; you may name \
-         it, rotate it and disable it"
-            .to_owned(),
+        refusals::access::limits_and_scopes_are_managed(),
     ))
 }
 

@@ -28,6 +28,7 @@ use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
 use crate::ops::policies::require_in_force as policies_in_force;
 use crate::ops::sessions;
+use crate::refusals;
 use crate::store::{Write, keys, numbers, policies};
 
 /// Seconds of a day.
@@ -88,7 +89,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             let directory = index.directory();
             if matches!(who.identity, Identity::Acting(_)) {
                 return Err(Error::Forbidden(
-                    "whoever acts as another user makes no keys".to_owned(),
+                    refusals::access::acting_users_issue_nothing(),
                 ));
             }
             match (who.identity, who.user) {
@@ -316,8 +317,12 @@ fn plan(
     text::check_description("description", &new.description)?;
     let workspace = workspace(directory, caller, new.workspace.as_deref())?;
     let policy_name = new.policy.as_deref().unwrap_or(STANDARD);
-    let policy = policies::find(tx, policy_name)?
-        .ok_or_else(|| Error::invalid("policy", format!("there is no policy {policy_name:?}")))?;
+    let policy = policies::find(tx, policy_name)?.ok_or_else(|| {
+        Error::invalid(
+            "policy",
+            refusals::policies::unknown(format_args!("{policy_name:?}")),
+        )
+    })?;
     policies_in_force(tx, directory, policy_name)?;
     let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
     let is_management = catalog.as_deref() == Some(BUILT_IN);
@@ -386,7 +391,7 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         .find_place(asked)
         .map(|place| place.workspace.uid)
         .filter(|uid| caller.knows(directory, *uid))
-        .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))
+        .ok_or_else(|| Error::invalid("workspace", refusals::workspaces::unknown()))
 }
 
 /// The owner of a management key: by default the user who issues it. It has no owner only if a caller with
@@ -440,7 +445,7 @@ pub fn owner(
             caller.user == Some(user.uid)
                 || caller.may(directory, Permission::KeysWrite, user.home, None)
         })
-        .ok_or_else(|| Error::invalid("owner", "there is no such user"))
+        .ok_or_else(|| Error::invalid("owner", refusals::users::unknown()))
         .and_then(|user| check_name_of(directory, caller, user).map(|()| Some(user.uid)))
 }
 
@@ -453,10 +458,7 @@ fn check_name_of(directory: &Directory, caller: &Caller, user: &User) -> Result<
     };
     match caller.user == Some(user.uid) || user.roles.iter().all(covers) {
         true => Ok(()),
-        false => Err(Error::Forbidden(
-            "you cannot give a key to a user who may change more than you; ask that user or an owner"
-                .to_owned(),
-        )),
+        false => Err(Error::Forbidden(refusals::access::give_to_stronger_user())),
     }
 }
 
@@ -473,14 +475,17 @@ pub fn scopes(
         Some(name) => {
             let found = catalogs::in_force(tx, directory, name)?;
             Some(found.ok_or_else(|| {
-                Error::invalid("catalog", format!("there is no catalog {name:?}"))
+                Error::invalid(
+                    "catalog",
+                    refusals::catalogs::unknown(format_args!("{name:?}")),
+                )
             })?)
         }
     };
     if asked.len() > SCOPES_MAX {
         return Err(Error::invalid(
             "scopes",
-            format!("must have at most {SCOPES_MAX} entries"),
+            refusals::values::entries_at_most(SCOPES_MAX),
         ));
     }
     let mut kept: Vec<String> = Vec::with_capacity(asked.len());
@@ -488,11 +493,11 @@ pub fn scopes(
         let field = format!("scopes[{position}]");
         check_scope_name(&field, scope)?;
         if let Some(catalog) = &catalog {
-            let refused = |why: String| Err(Error::invalid(&field, why));
+            let refused = |why| Err(Error::invalid(&field, why));
             match catalog.scope(scope) {
-                None => return refused(format!("is no scope of catalog {}", catalog.name())),
+                None => return refused(refusals::catalogs::unknown_scope_of(catalog.name())),
                 Some(found) if found.root_only && !directory.is_root(workspace) => {
-                    return refused("counts on keys of the root workspace alone".to_owned());
+                    return refused(refusals::keys::counted_on_root());
                 }
                 Some(_) => {}
             }
@@ -513,9 +518,12 @@ pub fn expiry(
     match (at, in_s) {
         (Some(_), Some(_)) => Err(Error::invalid(
             "expires_in_s",
-            "must be left out beside expires_at",
+            refusals::keys::beside_expires_at(),
         )),
-        (None, Some(0)) => Err(Error::invalid("expires_in_s", "must be at least 1")),
+        (None, Some(0)) => Err(Error::invalid(
+            "expires_in_s",
+            refusals::values::at_least_one(),
+        )),
         (at, in_s) => Ok(at.or(in_s.map(|seconds| now.plus_s(seconds)))),
     }
 }
@@ -525,7 +533,7 @@ pub fn metadata(compact: &str) -> Result<String> {
     if compact.len() > text::METADATA_BYTES_MAX {
         return Err(Error::invalid(
             "metadata",
-            format!("must be at most {} bytes of JSON", text::METADATA_BYTES_MAX),
+            refusals::keys::metadata_bytes(text::METADATA_BYTES_MAX),
         ));
     }
     Ok(if compact.is_empty() {

@@ -10,6 +10,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::ops::App;
+use crate::refusals;
 use crate::store::keys;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -114,14 +115,11 @@ pub fn change(
 
 fn check(deed: Deed, ids: &[KeyId], names: Option<&[String]>) -> Result<()> {
     if !(1..=KEYS_MAX).contains(&ids.len()) {
-        return Err(Error::invalid(
-            "ids",
-            format!("must name 1 to {KEYS_MAX} keys"),
-        ));
+        return Err(Error::invalid("ids", refusals::keys::ids_count(KEYS_MAX)));
     }
     let mut seen = HashSet::new();
     if let Some(twice) = ids.iter().find(|id| !seen.insert(**id)) {
-        return Err(Error::invalid("ids", format!("names key {twice} twice")));
+        return Err(Error::invalid("ids", refusals::keys::ids_twice(twice)));
     }
     let Some(names) = names else {
         return Ok(());
@@ -129,13 +127,13 @@ fn check(deed: Deed, ids: &[KeyId], names: Option<&[String]>) -> Result<()> {
     if deed != Deed::Delete {
         return Err(Error::invalid(
             "confirm_names",
-            "must be left out unless keys are deleted",
+            refusals::keys::confirm_names_unused(),
         ));
     }
     if names.len() != ids.len() {
         return Err(Error::invalid(
             "confirm_names",
-            "must have the name of each key, in the order of ids",
+            refusals::keys::confirm_names_count(),
         ));
     }
     Ok(())

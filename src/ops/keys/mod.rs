@@ -29,6 +29,7 @@ use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 use crate::store::usage;
 use crate::store::usage::Usage;
 use crate::store::{Read, Write, keys};
@@ -312,9 +313,7 @@ fn check_manageable(
 ) -> Result<()> {
     authz::keys::require_write(directory, caller, policy, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
-        return Err(Error::Conflict(
-            "the key is deleted, and deletion is for good; issue a new key".to_owned(),
-        ));
+        return Err(Error::Conflict(refusals::keys::deleted()));
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::changed_outside::accept::require_accepted;
 use crate::ops::policies;
+use crate::refusals::Refusal;
 
 /// What the caller may do to a key.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ pub struct Offered {
     pub reveal: bool,
     pub delete: bool,
     /// Why the key stays closed until the administrator of the machine accepts it.
-    pub closed: Option<String>,
+    pub closed: Option<Refusal>,
 }
 
 /// What the caller may do to a key that the caller sees.

@@ -15,6 +15,7 @@ use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::{App, Record};
+use crate::refusals;
 use crate::store::users;
 use crate::store::{Read, Write, keys, workspaces};
 use std::collections::HashSet;
@@ -119,13 +120,7 @@ fn is_admin(read: &Read, key: &Key) -> Result<bool> {
 /// Refuses a management key without an owner unless the caller has `server:admin`.
 pub fn check_allowed(directory: &Directory, caller: &Caller) -> Result<()> {
     let allowed = caller.require_global(directory, Permission::ServerAdmin);
-    allowed.map_err(|_| {
-        Error::Forbidden(
-            "only a caller with server:admin may issue a management key without an owner; leave owner out for a key of \
-             your own, or name a user"
-                .to_owned(),
-        )
-    })
+    allowed.map_err(|_| Error::Forbidden(refusals::access::ownerless_management_key()))
 }
 
 /// Live keys as they are after a change.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;
 use crate::ops::Record;
+use crate::refusals;
 use crate::store::keys::Spared;
 use crate::store::{Write, keys};
 
@@ -42,9 +43,9 @@ pub fn make_owners_room(
     };
     let mut candidates = candidates(directory, usage, caller, key, live);
     if candidates.len() < surplus || most == 0 {
-        return Err(Error::Conflict(format!(
-            "policy {} allows {most} keys of one owner, and you may delete none of them to make room; ask the owner",
-            policy.name
+        return Err(Error::Conflict(refusals::keys::many_of_owner_all_kept(
+            &policy.name,
+            most,
         )));
     }
     candidates.sort_by_key(order);

@@ -13,6 +13,7 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
+use crate::refusals;
 use crate::store::{Read, keys};
 
 /// Shows the newest secret of a key whose policy keeps a sealed copy. The event is committed before the secret is sent:
@@ -58,9 +59,7 @@ pub(super) fn check_reveal(
     caller.require_somewhere(Permission::KeysReveal)?;
     caller.require(directory, Permission::KeysReveal, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
-        return Err(Error::Conflict(
-            "the key is deleted, and its secret with it; issue a new key".to_owned(),
-        ));
+        return Err(Error::Conflict(refusals::keys::deleted_with_secret()));
     }
     bounds::check_cover(directory, caller, key, facts)?;
     check_takeover(directory, caller, policy)?;
@@ -70,10 +69,7 @@ pub(super) fn check_reveal(
 /// Opens the sealed copy, and checks that it matches the stored digest.
 fn unseal(read: &Read, files: &KeyFiles, key: &Key) -> Result<Secret> {
     let Some((sealed, stored)) = keys::find_sealed(read, key.id)? else {
-        return Err(Error::Conflict(format!(
-            "the secret was made before policy {} kept sealed copies; rotate the key for one that can be shown again",
-            key.policy
-        )));
+        return Err(Error::Conflict(refusals::keys::not_copied(&key.policy)));
     };
     let secret = files.sealing.open(key.id, &sealed);
     let pepper = files.peppers.version(stored.pepper);

@@ -13,6 +13,7 @@ use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;
 use crate::ops::Record;
 use crate::ops::keys::replace;
+use crate::refusals;
 use crate::store::{Read, Write, keys, policies, workspaces};
 
 /// The policy of a key as it is in this transaction.
@@ -25,14 +26,14 @@ pub fn policy_of(read: &Read, key: &Key) -> Result<Policy> {
 /// a new key replace another one of its owner, [`make_room`] decides on the owner's keys and on the name.
 pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
     if workspaces::find(read, key.workspace)?.is_none() {
-        return Err(Error::invalid("workspace", "there is no such workspace"));
+        return Err(Error::invalid("workspace", refusals::workspaces::unknown()));
     }
     let name = &policy.name;
     if let Some(most) = policy.keys_per_workspace_max
         && keys::count_of_policy(read, name, key.workspace)? >= u64::from(most)
     {
-        return Err(Error::Conflict(format!(
-            "policy {name} allows {most} keys in a workspace; delete one first"
+        return Err(Error::Conflict(refusals::keys::many_in_workspace(
+            name, most,
         )));
     }
     match policy.at_owner_max {
@@ -71,9 +72,7 @@ pub fn check_owners_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp
     if let (Some(most), Some(owner)) = (policy.keys_per_owner_max, key.owner)
         && keys::count_of_owner(read, name, owner, now)? >= u64::from(most)
     {
-        return Err(Error::Conflict(format!(
-            "policy {name} allows {most} keys of one owner; delete one first"
-        )));
+        return Err(Error::Conflict(refusals::keys::many_of_owner(name, most)));
     }
     Ok(())
 }
@@ -90,10 +89,7 @@ pub fn check_name(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
         .iter()
         .any(|(id, name)| *id != key.id && text::folded(name) == wanted)
     {
-        return Err(Error::Conflict(format!(
-            "the workspace has a key of this name already, and policy {} wants names to differ; choose another one",
-            policy.name
-        )));
+        return Err(Error::Conflict(refusals::keys::name_taken(&policy.name)));
     }
     Ok(())
 }
@@ -151,7 +147,7 @@ mod tests {
 
         let refused = issue(app, &local, new_key("by an administrator"), None).unwrap_err();
         assert!(
-            matches!(&refused, Error::Conflict(why) if why.contains("tight")),
+            matches!(&refused, Error::Conflict(why) if why.to_string().contains("tight")),
             "{refused}"
         );
         let wrong = issue_by_password(app, "alice", "not it", new_key("wrong"), Origin::default());

@@ -14,6 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
+use crate::refusals;
 use crate::store::{Write, keys};
 
 /// When the old secret ends.
@@ -33,11 +34,11 @@ impl Grace {
         match (grace_s, until_first_use) {
             (Some(seconds), _) if seconds > GRACE_S_MAX => Err(Error::invalid(
                 "grace_s",
-                format!("must be at most {GRACE_S_MAX} (30 days)"),
+                refusals::keys::grace_at_most(GRACE_S_MAX),
             )),
             (Some(0), true) => Err(Error::invalid(
                 "grace_s",
-                "must be above 0 beside until_first_use",
+                refusals::keys::grace_of_first_use(),
             )),
             (seconds, true) => Ok(Grace::UntilFirstUse(seconds.unwrap_or(GRACE_S_MAX))),
             (None | Some(0), false) => Ok(Grace::AtOnce),
@@ -50,7 +51,7 @@ impl Grace {
         if grace_s.is_some_and(|seconds| seconds > SELF_GRACE_S_MAX) {
             return Err(Error::invalid(
                 "grace_s",
-                format!("must be at most {SELF_GRACE_S_MAX} when a key rotates itself"),
+                refusals::keys::grace_of_self_rotation(SELF_GRACE_S_MAX),
             ));
         }
         let default = until_first_use.then_some(SELF_GRACE_S_MAX);
@@ -141,7 +142,7 @@ pub fn rotate_own(
 ) -> Result<Issued> {
     let Identity::Key(id) = caller.identity else {
         return Err(Error::Forbidden(
-            "only a key can rotate itself; sign in again for a new access token".to_owned(),
+            refusals::keys::only_keys_rotate_themselves(),
         ));
     };
     let (files, source) = (app.key_files(), source_of(caller));
@@ -232,17 +233,13 @@ fn replace(
     now: Timestamp,
 ) -> Result<(Key, Secret)> {
     if key.expires_at.is_some_and(|end| end <= now) {
-        return Err(Error::Conflict(
-            "the key has expired; give it a new expires_at first".to_owned(),
-        ));
+        return Err(Error::Conflict(refusals::keys::expired()));
     }
     let in_grace = keys::list_secrets(tx, key.id)?
         .into_iter()
         .any(|row| row.expires_at.is_some_and(|end| end > now));
     if in_grace && grace != Grace::AtOnce {
-        return Err(Error::Conflict(
-            "the secret before the last rotation still works; wait for its end, or rotate without grace to end both".to_owned(),
-        ));
+        return Err(Error::Conflict(refusals::keys::old_secret_works()));
     }
     match grace {
         Grace::AtOnce => keys::retire_secrets(tx, key.id, None, false)?,

@@ -18,6 +18,7 @@ use crate::index::directory::Directory;
 use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
 use crate::ops::{App, Record};
+use crate::refusals;
 use crate::store::{Read, Write, catalogs, keys, policies};
 use std::sync::Arc;
 
@@ -140,10 +141,7 @@ pub fn create(
         }
         policy.check_definition()?;
         if policies::find(tx, &policy.name)?.is_some() {
-            return Err(Error::Conflict(format!(
-                "there is a policy {} already",
-                policy.name
-            )));
+            return Err(Error::Conflict(refusals::policies::exists(&policy.name)));
         }
         check_catalog(tx, &policy)?;
         policies::insert(tx, &policy)?;
@@ -167,10 +165,7 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: PolicyEdit) -> Result<
         if let Some(member) = after.loosened_from(&before)
             && keys::any_of_policy(tx, &name)?
         {
-            return Err(Error::Conflict(format!(
-                "live keys follow policy {name}, so its {member} can only be made stricter; make a new policy for \
-                 keys that need more"
-            )));
+            return Err(Error::Conflict(refusals::policies::looser(name, member)));
         }
         check_catalog(tx, &after)?;
         policies::update(tx, &after)?;
@@ -190,17 +185,12 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     app.change(caller, "policy.delete", target, move |tx, _| {
         who.require_global(&index.directory(), Permission::PoliciesWrite)?;
         if name == STANDARD {
-            return Err(Error::Conflict(format!(
-                "policy {STANDARD} is the one of keys whose issuer names none; it has to stay"
-            )));
+            return Err(Error::Conflict(refusals::policies::standard(STANDARD)));
         }
         match policies::delete(tx, &name) {
             Ok(true) => Ok((Some(record(&name, Changes::default())), ())),
             Ok(false) => Err(Error::NotFound("policy")),
-            Err(Error::Conflict(_)) => Err(Error::Conflict(format!(
-                "keys of policy {name} exist (deleted ones count, their records stay); it has to stay, but with \
-                 keys_per_workspace_max 0 no new key can follow it"
-            ))),
+            Err(Error::Conflict(_)) => Err(Error::Conflict(refusals::policies::in_use(name))),
             Err(err) => Err(err),
         }
     })
@@ -219,10 +209,7 @@ pub(super) fn check_in_force(directory: &Directory, name: &str) -> Result<()> {
     if directory.policy(name).is_some() {
         return Ok(());
     }
-    Err(Error::Conflict(format!(
-        "the policy {name} was changed past Latchkey and is closed; the administrator of the machine looks at it and \
-         accepts it: latchkey doctor accept policy {name}"
-    )))
+    Err(Error::Conflict(refusals::policies::changed_outside(name)))
 }
 
 /// Refuses a catalog that does not exist.
@@ -230,7 +217,7 @@ fn check_catalog(read: &Read, policy: &Policy) -> Result<()> {
     match &policy.catalog {
         Some(name) if catalogs::find(read, name)?.is_none() => Err(Error::invalid(
             "catalog",
-            format!("there is no catalog {name:?}"),
+            refusals::catalogs::unknown(format_args!("{name:?}")),
         )),
         _ => Ok(()),
     }

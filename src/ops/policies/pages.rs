@@ -7,6 +7,7 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
+use crate::refusals;
 use crate::store::{console_pages, policies};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -53,9 +54,7 @@ pub fn is_on(app: &App, policy: &str) -> Result<bool> {
 /// Switches the page on or off. If the policy has keys, the page stays in the navigation even when it is off.
 pub fn switch(app: &App, caller: &Caller, policy: &str, on: bool) -> Result<()> {
     if are_settled(app) {
-        return Err(Error::Conflict(
-            "the server's setting systems says which pages there are; change it there".to_owned(),
-        ));
+        return Err(Error::Conflict(refusals::policies::pages_by_setting()));
     }
     let who = caller.clone();
     let may = move |directory: &Directory| who.require_global(directory, Permission::PoliciesWrite);

@@ -11,6 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::tombstones::{Mark, Tombstones};
 use crate::error::{Error, Result};
 use crate::ops::changed_outside;
+use crate::refusals::verbatim;
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
@@ -141,9 +142,9 @@ fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
     key_files::check_peppers(read, &files.peppers)?;
     key_files::check_sealing_keys(read, &files.sealing)?;
     audit::verify(read, &files.peppers)?.map_err(|why| {
-        Error::Unavailable(format!(
+        Error::Unavailable(verbatim(format!(
             "the backup's audit log was tampered with: {why}; it was not used"
-        ))
+        )))
     })
 }
 

@@ -26,6 +26,7 @@ use crate::domain::users::{User, normal_user_name};
 use crate::error::{Error, Result};
 use crate::ops::keys;
 use crate::ops::{App, Record};
+use crate::refusals;
 use crate::store::sessions;
 use crate::store::{Read, seals};
 use crate::store::{refresh_tokens, users};
@@ -108,7 +109,10 @@ pub(in crate::ops) fn still_proven(
 /// other clients cannot prevent the user from changing the password.
 fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>) -> Result<()> {
     let current = current.ok_or_else(|| {
-        Error::invalid("current_password", "is needed to change your own password")
+        Error::invalid(
+            "current_password",
+            refusals::sessions::current_password_needed(),
+        )
     })?;
     let Identity::Session(id) = caller.identity else {
         return Err(Error::NotFound("session: this caller is not one"));
@@ -124,7 +128,7 @@ fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>)
     }
     attempt.failed_quietly();
     Err(Error::Forbidden(
-        "the current password is another one".to_owned(),
+        refusals::sessions::current_password_wrong(),
     ))
 }
 
@@ -308,15 +312,11 @@ pub(super) fn proven(
             user,
             awaits: Some(factor),
         }),
-        Code::Missing => Err(Error::invalid(
-            "code",
-            "is needed: this user signs in with one-time codes",
-        )),
+        Code::Missing => Err(Error::invalid("code", refusals::sessions::code_needed())),
         Code::NoRoom => {
-            let why =
-                "this user signs in with one-time codes as well; the password alone is not enough";
-            failed(app, action, &shown, why, origin)?;
-            Err(Error::Forbidden(why.to_owned()))
+            let why = refusals::sessions::code_unsupported();
+            failed(app, action, &shown, &why.to_string(), origin)?;
+            Err(Error::Forbidden(why))
         }
     }
 }

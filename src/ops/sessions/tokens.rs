@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::ops::users::{manageable, visible};
 use crate::ops::{App, Record};
 use crate::ops::{authenticators, sessions};
+use crate::refusals;
 use crate::store::refresh_tokens;
 use crate::store::users;
 use crate::store::{Write, seals};
@@ -225,7 +226,7 @@ pub fn act_as(
         };
         let seen = manageable(tx, &index.directory(), &who, &user)?;
         if !seen.is_active() {
-            return Err(Error::Forbidden("this user is disabled".to_owned()));
+            return Err(Error::Forbidden(refusals::sessions::user_disabled()));
         }
         let family_ends_at = row.family_began_at.plus_s(FAMILY_S);
         let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);

@@ -14,6 +14,7 @@ use crate::ops::attempts::Attempt;
 use crate::ops::sessions::SignedIn;
 use crate::ops::sessions::console;
 use crate::ops::{App, Record};
+use crate::refusals;
 use crate::store::console_pages;
 use crate::store::users;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -60,15 +61,12 @@ pub fn finish(
 ) -> Result<SignedIn> {
     let (account, _) = attempts::account_of(app, None, "(set-up)");
     let attempt = Attempt::with_other(app, account, &origin)?;
-    let done = || Error::Conflict("this server has been set up already; sign in".to_owned());
+    let done = || Error::Conflict(refusals::sessions::setup_done());
     let wanted = app.first_run.code().clone().ok_or_else(done)?;
     let digest = |text: &str| digest_of(&[text.as_bytes()]);
     if digest(code.trim()) != digest(&wanted) {
         attempt.failed_quietly();
-        return Err(Error::invalid(
-            "code",
-            "is not the code that the server printed at its start",
-        ));
+        return Err(Error::invalid("code", refusals::sessions::setup_code()));
     }
     drop(attempt);
     let user_name = normal_user_name("user_name", user_name)?;
@@ -91,9 +89,7 @@ pub fn finish(
     let shared = app.passwords.shared_attempts();
     let made = app.change(&caller, "user.set_up", target, move |tx, _| {
         if users::has_owner_with_password(tx, root)? {
-            return Err(Error::Conflict(
-                "this server has been set up already; sign in".to_owned(),
-            ));
+            return Err(Error::Conflict(refusals::sessions::setup_done()));
         }
         let owns = |user: &User| {
             let mut roles = user.roles.iter();
@@ -107,7 +103,10 @@ pub fn finish(
         if let Some(other) = users::find_by_name(tx, &user_name)?
             && other.uid != before.uid
         {
-            return Err(Error::invalid("user_name", "is another user's"));
+            return Err(Error::invalid(
+                "user_name",
+                refusals::sessions::setup_name_taken(),
+            ));
         }
         let after = User {
             user_name,

@@ -18,6 +18,7 @@ use crate::domain::users::permissions::Permission;
 use crate::domain::users::{Binding, Role, User, normal_email, normal_user_name};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::refusals;
 use crate::store::users;
 use crate::store::{Read, numbers, workspaces};
 use std::collections::HashSet;
@@ -90,7 +91,7 @@ pub fn create_as(
             who.require(&directory, Permission::UsersWrite, home, None)?;
             // The row decides: the index may not show yet that the workspace was deleted.
             if workspaces::find(tx, home)?.is_none() {
-                return Err(Error::invalid("workspace", "there is no such workspace"));
+                return Err(Error::invalid("workspace", refusals::workspaces::unknown()));
             }
             if users::find_by_name(tx, &user_name)?.is_some() {
                 let is_seen = visible(&directory, &who, &user_name).is_ok();
@@ -174,7 +175,7 @@ pub fn edit(
     if edit.end_keys && edit.enabled != Some(false) {
         return Err(Error::invalid(
             "end_keys",
-            "must be left out unless enabled is false",
+            refusals::users::end_keys_unused(),
         ));
     }
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
@@ -297,7 +298,7 @@ fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -
         .find_place(asked)
         .map(|place| place.workspace.uid)
         .filter(|uid| caller.knows(directory, *uid))
-        .ok_or_else(|| Error::invalid(field, "there is no such workspace"))
+        .ok_or_else(|| Error::invalid(field, refusals::workspaces::unknown()))
 }
 
 /// The requested roles, each of which the caller must hold in full.
@@ -317,7 +318,7 @@ fn bindings(
             .iter()
             .any(|known| known.workspace == binding.workspace)
         {
-            return Err(Error::invalid(field, "has a role in this list already"));
+            return Err(Error::invalid(field, refusals::users::role_twice()));
         }
         require_role(directory, caller, &binding)?;
         bindings.push(binding);
@@ -350,9 +351,7 @@ fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
     if users::count_owners(read, caller::root(directory)?)? > 0 {
         return Ok(());
     }
-    Err(Error::Conflict(
-        "this is the last owner of the root workspace; make another user an owner first".to_owned(),
-    ))
+    Err(Error::Conflict(refusals::users::last_owner()))
 }
 
 pub fn found(directory: &Directory, uid: Uid) -> Result<Arc<User>> {

@@ -10,6 +10,7 @@ use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::{App, Record, keys};
+use crate::refusals;
 use crate::store::users;
 use crate::store::{Write, workspaces};
 
@@ -20,10 +21,8 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
     app.change(caller, "workspace.delete", target, move |tx, now| {
         let (workspace, parent) = deletable(tx, &index.directory(), &who, &asked)?;
         if !workspaces::is_empty(tx, workspace.uid)? {
-            return Err(Error::Conflict(format!(
-                "workspace {} is not empty: it has workspaces below it, users at home in it, or keys; delete it with \
-                 recursive=true, or disable it instead",
-                workspace.slug
+            return Err(Error::Conflict(refusals::workspaces::not_empty(
+                &workspace.slug,
             )));
         }
         end(tx, workspace.uid, now)?;
@@ -81,9 +80,8 @@ pub fn delete_with_keys(app: &App, caller: &Caller, text: &str) -> Result<()> {
         let (top, parent) = deletable(tx, &directory, &who, &asked)?;
         let doomed = deepest_first(workspaces::list(tx)?, top.uid);
         if doomed.len() > 1 {
-            return Err(Error::Conflict(format!(
-                "workspace {} has others below it; delete those first",
-                seen.slug
+            return Err(Error::Conflict(refusals::workspaces::has_children(
+                &seen.slug,
             )));
         }
         check_nobody_at_home(tx, &top)?;
@@ -102,7 +100,7 @@ fn deletable(
     let workspace = workspaces::find(tx, seen.uid)?.ok_or(Error::NotFound("workspace"))?;
     let parent = workspace
         .parent
-        .ok_or_else(|| Error::Conflict("the root workspace cannot be deleted".to_owned()))?;
+        .ok_or_else(|| Error::Conflict(refusals::workspaces::root_deleted()))?;
     Ok((workspace, parent))
 }
 
@@ -126,10 +124,10 @@ fn check_nobody_at_home(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     let Some(first) = names.first() else {
         return Ok(());
     };
-    Err(Error::Conflict(format!(
-        "{} users are at home in workspace {}, such as {first}; delete them first",
+    Err(Error::Conflict(refusals::workspaces::has_users(
         names.len(),
-        workspace.slug
+        &workspace.slug,
+        first,
     )))
 }
 

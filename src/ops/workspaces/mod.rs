@@ -17,6 +17,7 @@ use crate::domain::workspaces::{DEPTH_MAX, WORKSPACES_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::changed_outside::accept::require_accepted;
+use crate::refusals;
 use crate::store::retired_names as retired;
 use crate::store::{Read, Write, numbers, workspaces};
 use std::collections::HashSet;
@@ -155,9 +156,7 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
                 after.parent = Some(parent);
             }
             if before.parent.is_none() && !after.enabled {
-                return Err(Error::Conflict(
-                    "the root workspace cannot be disabled; disable the ones below it".to_owned(),
-                ));
+                return Err(Error::Conflict(refusals::workspaces::root_disabled()));
             }
             let changes = changes(&before, &after);
             if changes.is_empty() {
@@ -197,7 +196,7 @@ fn parent(directory: &Directory, caller: &Caller, asked: &str) -> Result<Uid> {
         .find_place(asked)
         .filter(|place| caller.knows(directory, place.workspace.uid));
     Ok(place
-        .ok_or_else(|| Error::invalid("parent", "there is no such workspace"))?
+        .ok_or_else(|| Error::invalid("parent", refusals::workspaces::unknown()))?
         .workspace
         .uid)
 }
@@ -211,17 +210,13 @@ fn new_parent(
     asked: &str,
 ) -> Result<Uid> {
     let Some(old) = workspace.parent else {
-        return Err(Error::Conflict(
-            "the root workspace cannot be moved".to_owned(),
-        ));
+        return Err(Error::Conflict(refusals::workspaces::root_moved()));
     };
     let new = parent(directory, caller, asked)?;
     caller.require(directory, Permission::WorkspacesWrite, old, None)?;
     caller.require(directory, Permission::WorkspacesWrite, new, None)?;
     if directory.reaches(workspace.uid, new) {
-        return Err(Error::Conflict(
-            "a workspace cannot be moved below itself".to_owned(),
-        ));
+        return Err(Error::Conflict(refusals::workspaces::move_below_itself()));
     }
     Ok(new)
 }
@@ -231,7 +226,7 @@ fn new_parent(
 fn check_live(read: &Read, parent: Uid) -> Result<()> {
     match workspaces::find(read, parent)? {
         Some(_) => Ok(()),
-        None => Err(Error::invalid("parent", "there is no such workspace")),
+        None => Err(Error::invalid("parent", refusals::workspaces::unknown())),
     }
 }
 
@@ -260,8 +255,8 @@ fn check_number(tx: &Write<'_>, directory: &Directory) -> Result<()> {
     if directory.workspace_count() + new.len() < WORKSPACES_MAX {
         return Ok(());
     }
-    Err(Error::Conflict(format!(
-        "a server has at most {WORKSPACES_MAX} workspaces; delete one first"
+    Err(Error::Conflict(refusals::workspaces::too_many(
+        WORKSPACES_MAX,
     )))
 }
 
@@ -280,7 +275,7 @@ fn check_depth(read: &Read, parent: Uid) -> Result<()> {
 }
 
 fn too_deep() -> Error {
-    Error::Conflict(format!("workspaces can be nested {DEPTH_MAX} deep"))
+    Error::Conflict(refusals::workspaces::nested_too_deep(DEPTH_MAX))
 }
 
 /// Refuses a slug that another workspace has or had before.
@@ -308,9 +303,7 @@ fn check_tree(all: &[Workspace]) -> Result<()> {
     for workspace in all {
         let place = directory.place(workspace.uid);
         if !directory.reaches(root, workspace.uid) {
-            return Err(Error::Conflict(
-                "a workspace cannot be moved below itself".to_owned(),
-            ));
+            return Err(Error::Conflict(refusals::workspaces::move_below_itself()));
         }
         if place.is_none_or(|place| place.depth() > DEPTH_MAX) {
             return Err(too_deep());

@@ -11,6 +11,7 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::tombstones;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 
 /// The content of a new event. [`append`] sets its number and the hash of the previous event.
 pub type Draft = Event;
@@ -72,11 +73,11 @@ pub fn ends(read: &Read) -> Result<Option<(i64, i64)>> {
 
 /// Verifies the whole chain, from the checkpoint of the last cut if there is one. `Ok` is the number of events; `Err`
 /// names the first row that was changed or is missing.
-pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64, String>> {
+pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64, Refusal>> {
     let start = match checkpoint(read)? {
         None => (0, GENESIS),
         Some(mark) if sealed(peppers, CHECKPOINT, &mark) => (mark.seq, mark.hash),
-        Some(_) => return Ok(Err("the checkpoint of the last cut was changed".to_owned())),
+        Some(_) => return Ok(Err(refusals::audit::checkpoint_changed())),
     };
     let mut last = start;
     let mut broken = None;
@@ -102,13 +103,11 @@ pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64,
     let (seq, hash) = last;
     Ok(match head(read)? {
         None if seq == 0 => Ok(0),
-        None => Err("the head of the chain is missing".to_owned()),
-        Some(head) if !sealed(peppers, HEAD, &head) => {
-            Err("the head of the chain was changed".to_owned())
-        }
-        Some(head) if head.seq > seq => Err(format!("event {} is missing", seq + 1)),
+        None => Err(refusals::audit::head_missing()),
+        Some(head) if !sealed(peppers, HEAD, &head) => Err(refusals::audit::head_changed()),
+        Some(head) if head.seq > seq => Err(refusals::audit::event_missing(seq + 1)),
         Some(head) if (head.seq, head.hash) != (seq, hash) => {
-            Err(format!("event {seq} was changed"))
+            Err(refusals::audit::event_changed(seq))
         }
         Some(_) => Ok(seq - start.0),
     })
@@ -120,18 +119,18 @@ fn follow(
     row: &Row<'_>,
     start: i64,
     last: (i64, [u8; 32]),
-) -> std::result::Result<(i64, [u8; 32]), String> {
+) -> std::result::Result<(i64, [u8; 32]), Refusal> {
     let expected = last.0 + 1;
-    let event = from_row(row).map_err(|_| format!("event {expected} cannot be read"))?;
+    let event = from_row(row).map_err(|_| refusals::audit::event_unreadable(expected))?;
     if event.seq <= start {
-        return Err(format!("event {} is there although it was cut", event.seq));
+        return Err(refusals::audit::event_uncut(event.seq));
     }
     if event.seq != expected {
-        return Err(format!("event {expected} is missing"));
+        return Err(refusals::audit::event_missing(expected));
     }
     if event.previous != last.1 {
         // This row still has the number that it should have, so it is the previous row that was changed.
-        return Err(format!("event {} was changed", last.0.max(start + 1)));
+        return Err(refusals::audit::event_changed(last.0.max(start + 1)));
     }
     Ok((event.seq, event.hash()))
 }
@@ -319,7 +318,9 @@ mod tests {
         before(&read, &peppers);
         read.batch(tampering).unwrap();
         assert_eq!(
-            verify(&read, &peppers).unwrap(),
+            verify(&read, &peppers)
+                .unwrap()
+                .map_err(|why| why.to_string()),
             expected.map_err(str::to_owned),
             "{tampering}"
         );

@@ -19,6 +19,7 @@ use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::refusals::verbatim;
 use crate::store::key_files;
 use std::collections::HashSet;
 use std::path::Path;
@@ -56,11 +57,11 @@ pub fn run(
     drop(read.take_effects());
     let restored = read.batch("PRAGMA foreign_keys = ON");
     match ended {
-        Err(why) => Err(Error::Unavailable(format!(
+        Err(why) => Err(Error::Unavailable(verbatim(format!(
             "{} has schema {version} and could not be brought to {SCHEMA_VERSION}: {why}; it was left as it is, start the \
              version that wrote it and look for help",
             path.display()
-        ))),
+        )))),
         Ok(()) => {
             log::info!("store: the database was brought from schema {version} to {SCHEMA_VERSION}");
             restored
@@ -70,16 +71,16 @@ pub fn run(
 
 /// Runs the steps and seals what they changed. The caller has begun the transaction and ends it.
 fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[Step]) -> Result<()> {
-    let missing = || Error::Unavailable(format!("there is no step from {from}"));
+    let missing = || Error::Unavailable(verbatim(format!("there is no step from {from}")));
     let first = steps.iter().find(|step| step.to == from + 1);
     let first = first.ok_or_else(missing)?;
     // Active objects, such as triggers, would run together with the statements of the steps.
     if let [found, ..] = read.active_objects()?.as_slice() {
-        return Err(Error::Unavailable(format!(
+        return Err(Error::Unavailable(verbatim(format!(
             "{} does not belong there; remove it with: {}",
             found.shown(),
             found.statement()
-        )));
+        ))));
     }
     // Rows must not be sealed under a pepper that is not this database's.
     key_files::check_peppers(read, &files.peppers)?;
@@ -95,13 +96,15 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
         }
         read.batch(&format!("{}; PRAGMA user_version = {};", step.sql, step.to))
             .and_then(|()| (step.act)(&tx, files, now))
-            .map_err(|err| Error::Unavailable(format!("the step to {} failed ({err})", step.to)))?;
+            .map_err(|err| {
+                Error::Unavailable(verbatim(format!("the step to {} failed ({err})", step.to)))
+            })?;
         version = step.to;
     }
     if version != SCHEMA_VERSION {
-        return Err(Error::Unavailable(format!(
+        return Err(Error::Unavailable(verbatim(format!(
             "there is no step from {version}"
-        )));
+        ))));
     }
     audit::append(&tx, &files.peppers, event(from, now))?;
     for kind in seals::KINDS {
@@ -117,7 +120,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     }
     match faults.is_empty() {
         true => Ok(()),
-        false => Err(Error::Unavailable(faults.join("; "))),
+        false => Err(Error::Unavailable(verbatim(faults.join("; ")))),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::foreign::{Difference, Foreign};
 use super::{Read, from_sqlite, settled};
 use crate::error::{Error, Result};
+use crate::refusals;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -61,9 +62,7 @@ impl Read {
                 StepResult::Done => return Ok(()),
                 StepResult::More => {}
                 _ => {
-                    return Err(Error::Unavailable(
-                        "the database is locked by another program".to_owned(),
-                    ));
+                    return Err(Error::Unavailable(refusals::server::database_locked()));
                 }
             }
         }
@@ -76,8 +75,7 @@ fn refuse(difference: &Difference) -> Result<()> {
     if refused.is_empty() {
         return Ok(());
     }
-    Err(Error::Unavailable(format!(
-        "a backup of this database could not be restored, so none was made: {}; `latchkey doctor` says how to mend it",
-        refused.join("; ")
+    Err(Error::Unavailable(refusals::backups::useless_database(
+        refused.join("; "),
     )))
 }

@@ -4,6 +4,7 @@
 use super::foreign::Foreign;
 use super::{APPLICATION_ID, Read, SCHEMA_VERSION, from_sqlite, settled};
 use crate::error::{Error, Result};
+use crate::refusals::verbatim;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io::Read as _;
@@ -28,9 +29,9 @@ impl Read {
             return Ok(());
         }
         log::error!("store: {found}");
-        Err(Error::Unavailable(
-            "the database is damaged; restore a backup".to_owned(),
-        ))
+        Err(Error::Unavailable(verbatim(
+            "the database is damaged; restore a backup",
+        )))
     }
 
     /// The faults in the pages, the indexes and the references of the database; empty if there are none. This reads
@@ -55,7 +56,8 @@ pub fn check_backup(
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     // NOFOLLOW refuses symbolic links in every part of the path, so the path is resolved first.
     let real = std::fs::canonicalize(path);
-    let real = real.map_err(|err| Error::Unavailable(format!("{}: {err}", path.display())))?;
+    let real =
+        real.map_err(|err| Error::Unavailable(verbatim(format!("{}: {err}", path.display()))))?;
     let read = settled(Connection::open_with_flags(real, flags).map_err(from_sqlite)?)?;
     let version = check_file(&read.connection, path)?;
     if version < SCHEMA_VERSION {
@@ -63,11 +65,11 @@ pub fn check_backup(
     }
     let refused = |what: &str, faults: Vec<String>| match faults.is_empty() {
         true => Ok(()),
-        false => Err(Error::Unavailable(format!(
+        false => Err(Error::Unavailable(verbatim(format!(
             "{} {what}: {}; it was not used",
             path.display(),
             faults.join("; ")
-        ))),
+        )))),
     };
     let difference = read.difference()?;
     refused(
@@ -121,7 +123,12 @@ pub fn check_header(path: &Path) -> Result<()> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     File::open(path)
         .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut header))
-        .map_err(|err| Error::Unavailable(format!("{} cannot be read: {err}", path.display())))?;
+        .map_err(|err| {
+            Error::Unavailable(verbatim(format!(
+                "{} cannot be read: {err}",
+                path.display()
+            )))
+        })?;
     let number = |at: usize| -> Option<i64> {
         let bytes = header.get(at..at + 4)?.try_into().ok()?;
         Some(i64::from(i32::from_be_bytes(bytes)))
@@ -166,12 +173,12 @@ fn check_marks(path: &Path, application: i64, version: i64) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::Unavailable(why))
+    Err(Error::Unavailable(verbatim(why)))
 }
 
 fn damaged(path: &Path, why: &dyn std::fmt::Display) -> Error {
-    Error::Unavailable(format!(
+    Error::Unavailable(verbatim(format!(
         "{} is damaged or no database ({why}); restore a backup, the file was left as it is",
         path.display()
-    ))
+    )))
 }

@@ -9,6 +9,7 @@ use crate::domain::audit::Target;
 use crate::domain::numbers::{Numbers, Series};
 use crate::domain::tombstones::Tombstone;
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
@@ -28,7 +29,6 @@ const APPLICATION_ID: i64 = 0x4c74_6b79;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long a write waits for the lock of another program.
 const BUSY_MS: u64 = 5_000;
-const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
 /// The schema version of databases of this build; see `schema.sql`.
 pub const SCHEMA_VERSION: i64 = 3;
 
@@ -487,10 +487,10 @@ fn from_sqlite(err: rusqlite::Error) -> Error {
     let extended = err.sqlite_error().map_or(0, |err| err.extended_code);
     match err.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => Error::Conflict(constraint(extended)),
-        Some(ErrorCode::DiskFull) => Error::Unavailable(DISK_FULL.to_owned()),
+        Some(ErrorCode::DiskFull) => Error::Unavailable(refusals::server::disk_full()),
         // SQLite could not create the index of the log; in practice only a full disk causes this.
         Some(_) if extended == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
-            Error::Unavailable(DISK_FULL.to_owned())
+            Error::Unavailable(refusals::server::disk_full())
         }
         Some(
             ErrorCode::ReadOnly
@@ -500,28 +500,26 @@ fn from_sqlite(err: rusqlite::Error) -> Error {
             | ErrorCode::PermissionDenied,
         ) => {
             log::error!("store: {err} ({extended})");
-            Error::Unavailable("the database cannot be read or written just now".to_owned())
+            Error::Unavailable(refusals::server::database_unusable())
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            Error::Unavailable("the database is locked by another program".to_owned())
+            Error::Unavailable(refusals::server::database_locked())
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             log::error!("store: {err} ({extended}); restore a backup");
-            Error::Unavailable("the database is damaged; see the log".to_owned())
+            Error::Unavailable(refusals::server::database_damaged())
         }
         _ => Error::internal(err),
     }
 }
 
 /// The message for a violated constraint. Operations check first and give a better message.
-fn constraint(extended: i32) -> String {
+fn constraint(extended: i32) -> Refusal {
     match extended {
         rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
-            "something of that name exists already".to_owned()
+            refusals::server::constraint_exists()
         }
-        rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
-            "something else still refers to it".to_owned()
-        }
-        _ => "the database refused the change".to_owned(),
+        rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY => refusals::server::constraint_referred(),
+        _ => refusals::server::constraint(),
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::metrics::{COMMIT_BOUNDS_NS, Figures};
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -126,15 +127,15 @@ impl Writer {
         let checked = has_room.and_then(|()| self.place.check());
         if let Err(err) = checked.and_then(|()| self.book.check()) {
             self.figures.commits_failed.fetch_add(1, Relaxed);
-            return refuse(batch, &err.to_string());
+            return refuse(batch, &err.refusal());
         }
         if self.connection.is_none()
             && let Err(err) = self.reopen()
         {
-            return refuse(batch, &err.to_string());
+            return refuse(batch, &err.refusal());
         }
         let Some(connection) = &self.connection else {
-            return refuse(batch, "the database is not open");
+            return refuse(batch, &refusals::server::database_closed());
         };
         let syncs = batch.iter().any(|job| job.durability == Durability::Full);
         drop(connection.take_effects());
@@ -146,7 +147,7 @@ impl Writer {
             let late = i64::try_from(batch.len() - late).unwrap_or(0);
             self.figures.changes_waiting.fetch_sub(late, Relaxed);
             self.figures.commits_failed.fetch_add(1, Relaxed);
-            refuse(batch, &fault.error.to_string());
+            refuse(batch, &fault.error.refusal());
             return self.settle(&fault, Vec::new());
         }
         let mut answers = Vec::with_capacity(batch.len());
@@ -248,9 +249,7 @@ impl Writer {
         })?;
         connection.check_whole()?;
         if !connection.empty_log()? {
-            return Err(Error::Unavailable(
-                "the database is locked by another program".to_owned(),
-            ));
+            return Err(Error::Unavailable(refusals::server::database_locked()));
         }
         let follow = || (self.publish)(&connection, &self.doubtful).map(|install| install());
         catch_unwind(AssertUnwindSafe(follow))
@@ -269,7 +268,7 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     let tx = connection.write();
     // Some faults, such as a full disk, end the transaction. A savepoint would then begin a new one.
     if connection.is_idle() || connection.batch("SAVEPOINT job").is_err() {
-        refuse(vec![job], "the database ended the transaction");
+        refuse(vec![job], &refusals::server::database_ended());
         return None;
     }
     let mark = tx.mark();
@@ -307,7 +306,7 @@ fn finish(
     if connection.is_idle() {
         return Err(Fault::new(
             FaultKind::NoRoom,
-            Error::Unavailable("the database ended the transaction; try again".to_owned()),
+            Error::Unavailable(refusals::server::database_ended()),
         ));
     }
     let refused = |err| Fault::new(FaultKind::Refused, err);
@@ -323,10 +322,10 @@ fn finish(
 }
 
 /// Answers the callers of changes that were not begun with the reason.
-fn refuse(batch: Vec<Job>, why: &str) {
+fn refuse(batch: Vec<Job>, why: &Refusal) {
     log::warn!("store: {} changes were refused: {why}", batch.len());
     for job in batch {
-        let ran = (job.run)(Err(Error::Unavailable(why.to_owned())));
+        let ran = (job.run)(Err(Error::Unavailable(why.clone())));
         (ran.answer)(Ok(()));
     }
 }

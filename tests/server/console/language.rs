@@ -13,12 +13,16 @@ const NAMES: &str = "billing Latchkey Bearer Token owner root Root latchkey stan
 
 /// A language file whose texts have no ASCII letters.
 fn foreign() -> PathBuf {
-    let english = include_str!("../../../assets/console/en.txt");
+    let english = crate::support::executable(None)
+        .arg("console-texts")
+        .output()
+        .unwrap();
+    let english = String::from_utf8(english.stdout).unwrap();
     let mut by_words = false;
     let mut file = String::new();
     for line in english.lines() {
         if line.starts_with('[') {
-            by_words = matches!(line, "[said]" | "[given]");
+            by_words = line == "[given]";
         }
         let line = match line.split_once(" = ") {
             _ if line.starts_with(['[', '#']) || line.is_empty() => line.to_owned(),
@@ -35,11 +39,15 @@ fn foreign() -> PathBuf {
     path
 }
 
-/// Replaces ASCII letters by full-width letters.
+/// Replaces ASCII letters by full-width letters, except in the places of arguments.
 fn wide(text: &str) -> String {
+    let mut is_place = false;
     let letter = |c: char| match c {
-        'a'..='z' | 'A'..='Z' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
-        c => c,
+        'a'..='z' | 'A'..='Z' if !is_place => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+        c => {
+            is_place = c == '{' || is_place && c != '}';
+            c
+        }
     };
     text.chars().map(letter).collect()
 }
@@ -442,7 +450,7 @@ fn a_file_that_is_none_of_a_language_stops_the_start() {
     for (text, said) in [
         ("[nav]\nkeis = x\n", "nav.keis"),
         ("[nav]\nkeys\n", "line 2"),
-        ("[when]\nago = {} {}\n", "more places"),
+        ("[when]\nago = {} {}\n", "a place {}"),
     ] {
         std::fs::write(&path, text).unwrap();
         let checked = crate::support::executable(None)

@@ -15,6 +15,7 @@ use crate::ops::audit;
 use crate::ops::audit::Wanted;
 use crate::ops::audit::parts;
 use crate::ops::audit::parts::Part;
+use crate::refusals::verbatim;
 use askama::Template;
 use std::borrow::Cow;
 
@@ -65,7 +66,7 @@ fn part(texts: &Texts, form: &Form) -> Result<Option<Part>> {
     let (Some(after), Some(before)) = (after, before) else {
         return Ok(None);
     };
-    let refused = || Error::Malformed(texts.get("refusal.part").to_owned());
+    let refused = || Error::Malformed(verbatim(texts.get("refusal.part")));
     let count = before.checked_sub(after).ok_or_else(refused)?;
     if count == 0 || count > FILE_EVENTS + 1 {
         return Err(refused());

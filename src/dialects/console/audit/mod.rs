@@ -119,7 +119,7 @@ fn shown(
         Ok(asked) => (asked, None),
         Err(err @ Error::Invalid { .. }) => {
             let everything = wanted(visit.texts, &Form::default(), before)?;
-            (everything, Some(visit.texts.error(&err)))
+            (everything, Some(visit.texts.sentence(&err.refusal())))
         }
         Err(err) => return Err(err),
     };
@@ -168,7 +168,7 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
         href: address(visit, &event.target),
         source: event.source.clone(),
         denied: event.outcome == Outcome::Denied,
-        reason: visit.texts.said(&event.reason),
+        reason: event.reason.clone(),
         changes: changes(&event.changes),
     }
 }

@@ -45,14 +45,16 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, form| {
         let (current, new) = (form.text("current_password"), form.text("password"));
         if new != form.text("password_again") {
-            let refused = Error::invalid("password_again", visit.texts.get("password.differs"));
+            let refused =
+                Error::invalid_text("password_again", visit.texts.get("password.differs"));
             return shown(visit, 422, Some(refused));
         }
         let name = visit.user_name();
         match sessions::set_password(call.app, &visit.caller, &name, new, Some(current)) {
             Ok(()) => {}
             Err(Error::Forbidden(_)) => {
-                let refused = Error::invalid("current_password", visit.texts.get("password.wrong"));
+                let refused =
+                    Error::invalid_text("current_password", visit.texts.get("password.wrong"));
                 return shown(visit, 403, Some(refused));
             }
             Err(err @ Error::Invalid { .. }) => return shown(visit, 422, Some(err)),
@@ -97,7 +99,7 @@ fn shown(visit: &Visit<'_>, status: u16, err: Option<Error>) -> Result<Reply> {
         }
     };
     let refused = match err {
-        Some(Error::Invalid { field, reason }) => (field, visit.texts.said(&reason)),
+        Some(Error::Invalid { field, reason }) => (field, visit.texts.refusal(&reason)),
         _ => Default::default(),
     };
     let found = console::list(visit.call.app, &visit.caller)?;

@@ -11,6 +11,7 @@ use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::sessions::console;
+use crate::refusals::verbatim;
 use askama::Template;
 
 #[derive(Template)]
@@ -29,7 +30,7 @@ pub fn ask(visit: &Visit<'_>, path: &str, form: &Form, refusal: Option<String>) 
 /// `POST /console/confirm`: replaces the session with a new one and offers the form again.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
     super::submit(call, &|visit, form| {
-        let nothing = || Error::Malformed(visit.texts.get("refusal.nothing_waits").to_owned());
+        let nothing = || Error::Malformed(verbatim(visit.texts.get("refusal.nothing_waits")));
         let carried = Carried::take(form).ok_or_else(nothing)?;
         let name = visit.user_name();
         let origin = call.trust.origin(call.request);

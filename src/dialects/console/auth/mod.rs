@@ -27,6 +27,7 @@ use crate::http::route::Call;
 use crate::ops::App;
 use crate::ops::sessions::console;
 use crate::ops::setup::first_run;
+use crate::refusals::verbatim;
 use cookie::{Channel, Cookie};
 
 /// The field that contains the token of a form.
@@ -239,7 +240,7 @@ fn entrance(call: &Call<'_>) -> String {
 }
 
 fn foreign() -> Error {
-    Error::Forbidden(spoken().get("refusal.foreign").to_owned())
+    Error::Forbidden(verbatim(spoken().get("refusal.foreign")))
 }
 
 /// Refuses a form that another site sent (attacks 164). Browsers name the sender's origin with every form, and newer

@@ -44,7 +44,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let (name, password) = (form.text("user_name"), form.text("password"));
     if first_run::is_open(call.app) && password != form.text("password_again") {
         let s = Shell::bare(call.request, "setup.title");
-        let refused = Error::invalid("password_again", s.t("password.differs"));
+        let refused = Error::invalid_text("password_again", s.t("password.differs"));
         return asked(call, 422, &form, Some(refused));
     }
     let origin = call.trust.origin(call.request);
@@ -84,7 +84,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 
 fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Result<Reply> {
     let refused = match err {
-        Some(Error::Invalid { field, reason }) => (field, spoken().said(&reason)),
+        Some(Error::Invalid { field, reason }) => (field, spoken().refusal(&reason)),
         _ => Default::default(),
     };
     let chosen = form.all("systems[]");

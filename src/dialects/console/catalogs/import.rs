@@ -82,7 +82,7 @@ pub fn preview(call: &Call<'_>) -> Result<Reply> {
 }
 
 fn imported(visit: &Visit<'_>, form: &Form) -> Result<Import> {
-    let refused = |field: &str, text: &str| Error::invalid(field, visit.texts.get(text));
+    let refused = |field: &str, text: &str| Error::invalid_text(field, visit.texts.get(text));
     let name = form.text("name");
     text::check_slug("name", name)?;
     if name == BUILT_IN {
@@ -176,7 +176,7 @@ fn shown(visit: &Visit<'_>, name: &str, import: &Import) -> Result<Reply> {
             .reasons()
             .into_iter()
             .take(SHOWN)
-            .map(|(why, number)| (texts.sentence(why), texts.number(number as u64)))
+            .map(|(why, number)| (texts.sentence(&why), texts.number(number as u64)))
             .collect(),
         notes: import
             .notes

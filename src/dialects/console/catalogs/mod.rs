@@ -163,7 +163,11 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
                 .iter()
                 .map(|scope| {
                     let implies = scope.implies.join(", ");
-                    (scope.name.clone(), visit.texts.said(&scope.label), implies)
+                    (
+                        scope.name.clone(),
+                        visit.texts.word(&scope.label).to_owned(),
+                        implies,
+                    )
                 })
                 .collect(),
             operations: operations

@@ -238,12 +238,12 @@ pub fn is_fixed(name: &str) -> bool {
 /// Parses a catalog in the format of the API.
 fn definition(texts: &Texts, name: &str, text: &str) -> Result<Definition> {
     let fields = Fields::parse(text.as_bytes()).map_err(|err| match err {
-        Error::Malformed(_) => Error::invalid("definition", texts.get("refusal.json")),
+        Error::Malformed(_) => Error::invalid_text("definition", texts.get("refusal.json")),
         other => other,
     })?;
     let body = NewCatalogBody::whole(fields)?;
     if body.name.as_ref().is_some_and(|other| other != name) {
-        return Err(Error::invalid(
+        return Err(Error::invalid_text(
             "definition",
             texts.with("refusal.other_name", name),
         ));

@@ -13,6 +13,7 @@ use crate::http::route::Call;
 use crate::ops::keys::offered::{self, Offered, offered};
 use crate::ops::keys::rotate::{self, Grace};
 use crate::ops::keys::{self, View, edit, reveal};
+use crate::refusals::verbatim;
 use askama::Template;
 
 #[derive(Template)]
@@ -127,14 +128,14 @@ pub fn rotate(call: &Call<'_>) -> Result<Reply> {
         // Loading the page again must not rotate the key again, which would end the secret that the page has just
         // shown.
         if form.text("hint") != view.key.hint {
-            return Err(Error::Conflict(
-                visit.texts.get("rotate.done_already").to_owned(),
-            ));
+            return Err(Error::Conflict(verbatim(
+                visit.texts.get("rotate.done_already"),
+            )));
         }
         let (_, _, seconds, until_first_use) = GRACES
             .iter()
             .find(|grace| grace.0 == form.text("grace"))
-            .ok_or_else(|| Error::invalid("grace", visit.texts.get("refusal.choice")))?;
+            .ok_or_else(|| Error::invalid_text("grace", visit.texts.get("refusal.choice")))?;
         let grace = Grace::parse(*seconds, *until_first_use)?;
         if opens_this_server(&view) && !visit.session.is_fresh(call.app.now().wall) {
             return confirm::ask(visit, &own_path(call), form, None);
@@ -180,9 +181,9 @@ fn found(visit: &Visit<'_>, is_offered: fn(&Offered) -> bool) -> Result<View> {
     let view = keys::find(visit.call.app, &visit.caller, id(visit.call)?)?;
     match is_offered(&offered(visit.call.app, &visit.caller, &view)?) {
         true => Ok(view),
-        false => Err(Error::Forbidden(
-            visit.texts.get("refusal.not_offered").to_owned(),
-        )),
+        false => Err(Error::Forbidden(verbatim(
+            visit.texts.get("refusal.not_offered"),
+        ))),
     }
 }
 

@@ -156,7 +156,7 @@ fn choose(visit: &Visit<'_>) -> Result<Reply> {
     let kind = |policy: &std::sync::Arc<Policy>| KindOfKey {
         href: format!("{MOUNT}/keys/new?policy={}", encode(&policy.name)),
         name: policy.name.clone(),
-        description: visit.texts.said(&policy.description),
+        description: visit.texts.word(&policy.description).to_owned(),
     };
     let kinds: Vec<KindOfKey> = found
         .iter()
@@ -183,7 +183,7 @@ fn asked(
     let create = CreatePage {
         s: visit.shell(words.create_title(), nav),
         policy: policy.name.clone(),
-        description: visit.texts.said(&policy.description),
+        description: visit.texts.word(&policy.description).to_owned(),
         about: words.about(policy),
         form,
         nonce: random_text(NONCE_CHARS)?,

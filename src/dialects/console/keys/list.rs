@@ -206,7 +206,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
                 items: Vec::new(),
                 total: 0,
             };
-            (none, Some(visit.texts.error(&err)))
+            (none, Some(visit.texts.sentence(&err.refusal())))
         }
         Err(err) => return Err(err),
     };
@@ -347,7 +347,10 @@ pub fn label(texts: &Texts, catalog: Option<&Catalog>, scope: &str) -> String {
         let mut scopes = catalog.definition().scopes.iter();
         scopes.find(|known| known.name == scope && !known.label.is_empty())
     });
-    known.map_or_else(|| scope.to_owned(), |known| texts.said(&known.label))
+    known.map_or_else(
+        || scope.to_owned(),
+        |known| texts.word(&known.label).to_owned(),
+    )
 }
 
 fn filters(visit: &Visit<'_>, asked: &Asked) -> Result<Filters> {

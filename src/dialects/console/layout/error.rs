@@ -40,7 +40,7 @@ pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
     let page = ErrorPage {
         s: Shell::bare(head, "error.malformed"),
         status,
-        detail: spoken().sentence(why),
+        detail: why.to_owned(),
         request_id: head.id.to_string(),
     };
     html(status, &page).unwrap_or_else(|_| Reply::new(status))
@@ -57,7 +57,7 @@ fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
         Error::LocalHeaderMissing | Error::Unauthenticated => {
             s.t("error.unauthenticated_detail").to_owned()
         }
-        other => spoken().error(other),
+        other => spoken().sentence(&other.refusal()),
     };
     let page = ErrorPage {
         s,

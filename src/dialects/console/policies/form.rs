@@ -429,7 +429,7 @@ impl Typed<'_> {
     }
 
     fn refused(&self, field: &str, why: &str) -> Error {
-        Error::invalid(field, self.texts.get(&format!("refusal.{why}")))
+        Error::invalid_text(field, self.texts.get(&format!("refusal.{why}")))
     }
 }
 

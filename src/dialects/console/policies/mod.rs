@@ -80,7 +80,7 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
     let name = encode(&policy.name);
     Ok(Row {
         name: policy.name.clone(),
-        description: visit.texts.said(&policy.description),
+        description: visit.texts.word(&policy.description).to_owned(),
         sentences: sentences(visit.texts, policy),
         href: format!("{MOUNT}/policies/{name}"),
         can_delete: policy.name != STANDARD,

@@ -1,34 +1,48 @@
-//! The texts of the console in one language, which are all in one file. English is `assets/console/en.txt`; a file with
-//! the same names in another language is a translation.
+//! The texts of the console in one language, which are all in one file. [`template`] is this file in English; a file
+//! with the same names in another language is a translation.
 
 mod reading;
-mod sentences;
 #[cfg(test)]
 mod tests;
 
 use crate::domain::text::sentence;
-use crate::error::{Error, Result};
-use sentences::Sentences;
+use crate::error::Result;
+use crate::refusals::{self, Refusal};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-const ENGLISH: &str = include_str!("../../../../assets/console/en.txt");
+const PAGES: &str = include_str!("../../../../assets/console/en.txt");
 
 static SPOKEN: OnceLock<Texts> = OnceLock::new();
 
 /// The texts of one language.
 #[derive(Debug)]
 pub struct Texts {
-    /// Texts by name, such as `keys.title`.
+    /// Texts by name, such as `keys.title` or `refusals.keys.expired`.
     named: HashMap<String, &'static str>,
-    /// Translations of sentences from below the console, by the English sentence.
-    sentences: Sentences,
+    /// Translations of the names and labels that come with Latchkey, by the English text.
+    labels: HashMap<&'static str, &'static str>,
+}
+
+/// The file of all English texts: those of the pages, and the sentences of refusals by their codes.
+pub fn template() -> &'static str {
+    static FILE: OnceLock<String> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let mut file = format!(
+            "{}\n[refusals]\n# Why a request is refused, by the code of the sentence. {{policy}} and the like stand for what is filled in.\n",
+            PAGES
+        );
+        for sentence in refusals::all() {
+            file.push_str(&format!("{} = {}\n", sentence.code, sentence.english));
+        }
+        file
+    })
 }
 
 /// The English texts, which are complete.
 pub fn english() -> &'static Texts {
     static TEXTS: OnceLock<Texts> = OnceLock::new();
-    TEXTS.get_or_init(|| Texts::lenient(ENGLISH))
+    TEXTS.get_or_init(|| Texts::lenient(template()))
 }
 
 /// The language of this server, by default English.
@@ -38,14 +52,21 @@ pub fn spoken() -> &'static Texts {
 
 /// Checks whether a file is a valid translation; the error names the line or the text.
 pub fn check_texts(file: String) -> Result<()> {
-    let texts = Texts::strict(file.leak()).map_err(Error::Malformed)?;
+    let file = file.leak();
+    let texts = Texts::strict(file)?;
+    if reading::has_sentences(file) {
+        log::warn!(
+            "console-texts: the group [said] is ignored, because refusals are translated by code, in the group [refusals]; \
+             latchkey console-texts prints it in English"
+        );
+    }
     texts.warn_of_gaps();
     Ok(())
 }
 
 /// Sets the language of this process from a file. It cannot be changed later.
 pub fn speak(file: String) -> Result<()> {
-    let texts = Texts::strict(file.leak()).map_err(Error::Malformed)?;
+    let texts = Texts::strict(file.leak())?;
     // If a language is already set, it stays.
     let _ = SPOKEN.set(texts);
     Ok(())
@@ -102,29 +123,21 @@ impl Texts {
         text
     }
 
-    /// Translates a sentence from below the console, such as the reason of a refusal. An unknown sentence is returned
-    /// unchanged.
-    pub fn said(&self, english: &str) -> String {
-        self.sentences.render(english)
+    /// Translates a name or a label that comes with Latchkey. Other texts are returned unchanged.
+    pub fn word<'t>(&self, english: &'t str) -> &'t str {
+        self.labels.get(english).copied().unwrap_or(english)
     }
 
-    /// Translates a text without placeholders.
-    pub fn word(&self, english: &'static str) -> &'static str {
-        self.sentences.find(english).unwrap_or(english)
+    /// The reason of a refusal, in this language.
+    pub fn refusal(&self, refusal: &Refusal) -> String {
+        refusal.render(&|sentence| {
+            let own = self.named.get(&format!("refusals.{}", sentence.code));
+            own.copied().unwrap_or(sentence.english)
+        })
     }
 
-    /// Translates a sentence and adds a capital letter and a full stop.
-    pub fn sentence(&self, english: &str) -> String {
-        sentence(&self.said(english))
-    }
-
-    /// An error as a sentence that starts with the member at fault.
-    pub fn error(&self, err: &Error) -> String {
-        match err {
-            Error::Invalid { field, reason } => {
-                sentence(&format!("{field}: {}", self.said(reason)))
-            }
-            other => self.sentence(&other.to_string()),
-        }
+    /// As [`Texts::refusal`], with a capital letter and a full stop.
+    pub fn sentence(&self, refusal: &Refusal) -> String {
+        sentence(&self.refusal(refusal))
     }
 }

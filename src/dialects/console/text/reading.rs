@@ -1,26 +1,28 @@
 //! Parses the file of a language.
 //!
-//! Lines of `name = text` follow a heading `[group]`. The groups `[said]` and `[given]` translate sentences from other
-//! modules: each line is the English sentence, ` = `, and the translation, which the English file omits. `#` starts a
-//! comment.
+//! Lines of `name = text` follow a heading `[group]`. The group `[given]` translates names and labels: each line is the
+//! English text, ` = `, and the translation, which the English file omits. `#` starts a comment.
 
-use super::sentences::{Sentences, places};
-use super::{ENGLISH, Texts, english};
+use super::{Texts, english, template};
+use crate::error::{Error, Result};
+use crate::refusals::verbatim;
 use std::collections::{HashMap, HashSet};
 
-/// The groups whose lines start with English sentences instead of names.
-const KNOWN_BY_WORDS: [&str; 2] = ["said", "given"];
+/// The group whose lines begin with English texts instead of names.
+const LABELS: &str = "given";
+/// A group of older versions, with the English sentences of refusals. It is ignored.
+const SENTENCES: &str = "said";
 
 /// A line that is neither empty nor a comment nor a heading.
 pub enum Line {
     Named(String, &'static str),
-    /// An English sentence, and its translation.
-    Said(&'static str, Option<&'static str>),
+    /// An English text, and its translation.
+    Label(&'static str, Option<&'static str>),
     /// The number of the line.
     Unreadable(usize),
 }
 
-/// All lines except empty lines, comments and headings.
+/// All lines except empty lines, comments, headings and the lines of the ignored group.
 pub fn lines(file: &'static str) -> impl Iterator<Item = Line> {
     let mut group = "";
     file.lines().enumerate().filter_map(move |(index, line)| {
@@ -33,15 +35,25 @@ pub fn lines(file: &'static str) -> impl Iterator<Item = Line> {
             group = name;
             return None;
         }
+        if group == SENTENCES {
+            return None;
+        }
         let trimmed = |text: &'static str| text.trim_matches([' ', '\t']);
-        let by_words = KNOWN_BY_WORDS.contains(&group);
         Some(match line.split_once(" =") {
-            Some((words, own)) if by_words => Line::Said(trimmed(words), Some(trimmed(own))),
-            None if by_words => Line::Said(line, None),
+            Some((label, own)) if group == LABELS => {
+                Line::Label(trimmed(label), Some(trimmed(own)))
+            }
+            None if group == LABELS => Line::Label(line, None),
             Some((name, text)) => Line::Named(format!("{group}.{name}"), trimmed(text)),
             None => Line::Unreadable(index + 1),
         })
     })
+}
+
+/// Whether the file has the group that is ignored.
+pub fn has_sentences(file: &str) -> bool {
+    let heading = format!("[{SENTENCES}]");
+    file.lines().any(|line| line.trim() == heading)
 }
 
 impl Texts {
@@ -49,65 +61,85 @@ impl Texts {
     pub fn lenient(file: &'static str) -> Texts {
         let mut texts = Texts {
             named: HashMap::new(),
-            sentences: Sentences::default(),
+            labels: HashMap::new(),
         };
         for line in lines(file) {
             match line {
                 Line::Named(name, text) => {
                     texts.named.insert(name, text);
                 }
-                Line::Said(words, Some(own)) => texts.sentences.add(words, own),
-                Line::Said(_, None) | Line::Unreadable(_) => {}
+                Line::Label(label, Some(own)) => {
+                    texts.labels.insert(label, own);
+                }
+                Line::Label(_, None) | Line::Unreadable(_) => {}
             }
         }
         texts
     }
 
     /// Checks and parses a file from the administrator; the error describes the fault.
-    pub fn strict(file: &'static str) -> Result<Texts, String> {
-        let known: HashSet<&str> = said(ENGLISH).collect();
+    pub fn strict(file: &'static str) -> Result<Texts> {
+        let refused = |why: String| Err(Error::Malformed(verbatim(why)));
+        let known: HashSet<&str> = labels().collect();
         let mut seen = HashSet::new();
         for line in lines(file) {
             let (name, text, original) = match line {
                 Line::Unreadable(number) => {
-                    return Err(format!("line {number} is none of [group] and name = text"));
+                    return refused(format!("line {number} is none of [group] and name = text"));
                 }
-                Line::Said(words, own) => {
-                    let original = known.get(words).copied();
-                    (words.to_owned(), own.unwrap_or(words), original)
+                Line::Label(label, own) => {
+                    let original = known.get(label).copied();
+                    (label.to_owned(), own.unwrap_or(label), original)
                 }
                 Line::Named(name, text) => {
                     let original = english().named.get(&name).copied();
                     (name, text, original)
                 }
             };
-            let original = original.ok_or_else(|| format!("the console has no text {name:?}"))?;
+            let Some(original) = original else {
+                return refused(format!("the console has no text {name:?}"));
+            };
             if !seen.insert(name.clone()) {
-                return Err(format!("{name:?} is there twice"));
+                return refused(format!("{name:?} is there twice"));
             }
-            let room = places(original);
-            if places(text).iter().any(|place| !room.contains(place)) {
-                return Err(format!("{name:?} has more places than are filled in"));
+            let mut places: Vec<&str> = places(original).collect();
+            for place in self::places(text) {
+                match places.iter().position(|known| *known == place) {
+                    // What has no name is filled in once.
+                    Some(at) if place.is_empty() => drop(places.swap_remove(at)),
+                    Some(_) => {}
+                    None => {
+                        let why = format!("{name:?} has a place {{{place}}} that is not filled in");
+                        return refused(why);
+                    }
+                }
             }
         }
         Ok(Texts::lenient(file))
     }
 
-    /// The names and sentences that the English file has and this language lacks.
+    /// The names and labels that the English file has and this language lacks.
     pub fn lacking(&self) -> Vec<String> {
         let lacks = |line| match line {
             Line::Named(name, _) => (!self.named.contains_key(&name)).then_some(name),
-            Line::Said(words, _) => (!self.sentences.has(words)).then(|| words.to_owned()),
+            Line::Label(label, _) => (!self.labels.contains_key(label)).then(|| label.to_owned()),
             Line::Unreadable(_) => None,
         };
-        lines(ENGLISH).filter_map(lacks).collect()
+        lines(template()).filter_map(lacks).collect()
     }
 }
 
-/// The English sentences in a file.
-pub fn said(file: &'static str) -> impl Iterator<Item = &'static str> {
-    lines(file).filter_map(|line| match line {
-        Line::Said(words, _) => Some(words),
+/// The English names and labels that can be translated.
+pub fn labels() -> impl Iterator<Item = &'static str> {
+    lines(template()).filter_map(|line| match line {
+        Line::Label(label, _) => Some(label),
         _ => None,
     })
+}
+
+/// The places of a text for what is filled in: what stands between braces.
+fn places(text: &str) -> impl Iterator<Item = &str> {
+    text.split('{')
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('}')?.0))
 }

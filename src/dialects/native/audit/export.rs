@@ -11,6 +11,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
 use crate::ops::audit::Wanted;
+use crate::refusals::verbatim;
 
 /// The maximum, and the default, of events in one answer.
 pub const EVENTS_MAX: u64 = 10_000;
@@ -30,9 +31,9 @@ impl Format {
             None | Some("json") => Ok(None),
             Some("csv") => Ok(Some(Format::Csv)),
             Some("jsonl") => Ok(Some(Format::JsonLines)),
-            Some(_) => Err(Error::Malformed(
-                "the parameter format must be json, jsonl or csv".to_owned(),
-            )),
+            Some(_) => Err(Error::Malformed(verbatim(
+                "the parameter format must be json, jsonl or csv",
+            ))),
         }
     }
 
@@ -55,9 +56,9 @@ impl Format {
 pub fn limit(query: &mut Query) -> Result<usize> {
     let limit = query.take_number("limit")?.unwrap_or(EVENTS_MAX);
     if !(1..=EVENTS_MAX).contains(&limit) {
-        return Err(Error::Malformed(format!(
+        return Err(Error::Malformed(verbatim(format!(
             "the parameter limit must be 1 to {EVENTS_MAX} in this format"
-        )));
+        ))));
     }
     Ok(limit as usize)
 }

@@ -17,6 +17,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
 use crate::ops::audit::Wanted;
+use crate::refusals::verbatim;
 use crate::store::audit::Cut;
 use export::Format;
 pub use operations::describe;
@@ -26,14 +27,14 @@ const USAGE_DEFAULT_MS: i64 = 86_400_000;
 
 answer! {
     /// The result of verifying the audit log.
-    struct ChainBody<'a> as "Chain" {
+    struct ChainBody as "Chain" {
         intact: bool = true,
         /// The number of events, if the log is intact.
         #[serde(skip_serializing_if = "Option::is_none")]
         events: Option<i64>,
         /// The first fault, if the log is not intact.
         #[serde(skip_serializing_if = "Option::is_none")]
-        first_bad: Option<&'a str>,
+        first_bad: Option<String>,
     }
 }
 
@@ -111,7 +112,7 @@ pub fn chain(call: &Call<'_>) -> Result<Reply> {
         &ChainBody {
             intact: walked.is_ok(),
             events: walked.as_ref().ok().copied(),
-            first_bad: walked.as_ref().err().map(String::as_str),
+            first_bad: walked.as_ref().err().map(ToString::to_string),
         },
     ))
 }
@@ -122,8 +123,15 @@ pub fn prune(call: &Call<'_>) -> Result<Reply> {
     let cut = match (body.before, body.keep) {
         (Some(time), None) => Cut::Before(time),
         (None, Some(count)) => Cut::Keep(count),
-        (None, None) => return Err(Error::invalid("before", "is needed, or keep instead")),
-        (Some(_), Some(_)) => return Err(Error::invalid("keep", "must be left out beside before")),
+        (None, None) => {
+            return Err(Error::invalid_text("before", "is needed, or keep instead"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid_text(
+                "keep",
+                "must be left out beside before",
+            ));
+        }
     };
     let pruned = audit::prune(call.app, call.caller()?, cut)?;
     Ok(Reply::json(
@@ -140,7 +148,7 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
     let mut query = call.query()?;
     let key = query
         .take("key")
-        .ok_or_else(|| Error::Malformed("the parameter key is needed".to_owned()))?;
+        .ok_or_else(|| Error::Malformed(verbatim("the parameter key is needed")))?;
     let until = time(&mut query, "until")?.unwrap_or(call.app.now().wall);
     let since = time(&mut query, "since")?.unwrap_or(Timestamp(until.0 - USAGE_DEFAULT_MS));
     query.finish()?;

@@ -20,6 +20,7 @@ use crate::ops::keys::list::{self, Filter};
 use crate::ops::keys::many::{self, Deed, Refused};
 use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued};
+use crate::refusals;
 use bodies::{BatchBody, DeletionBody, IssuedBody, KeyBody, KeyEditBody, NewKeyBody, RotationBody};
 pub use operations::describe;
 
@@ -141,7 +142,7 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let deed = Deed::ALL.into_iter().find(|(_, word)| *word == body.action);
     let (deed, _) = deed.ok_or_else(|| {
         let words = Deed::ALL.map(|(_, word)| word).join(", ");
-        Error::invalid("action", format!("must be one of {words}"))
+        Error::invalid_text("action", format!("must be one of {words}"))
     })?;
     if let Some(strange) = ids.iter().find(|id| KeyId::parse(id).is_none()) {
         let err = Error::NotFound("key");
@@ -231,10 +232,10 @@ fn state(text: Option<String>) -> Result<Option<State>> {
         None => Ok(None),
         Some(text) => find(text).map(Some).ok_or_else(|| {
             let all: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
-            Error::Malformed(format!(
+            Error::Malformed(refusals::verbatim(format!(
                 "the parameter state must be one of {}",
                 all.join(", ")
-            ))
+            )))
         }),
     }
 }
@@ -243,25 +244,24 @@ fn state(text: Option<String>) -> Result<Option<State>> {
 fn metadata(query: &mut Query) -> Result<Vec<(String, String)>> {
     let wanted = query.take_beginning_with("metadata.");
     if wanted.len() > METADATA_MAX {
-        return Err(Error::Malformed(format!(
+        return Err(Error::Malformed(refusals::verbatim(format!(
             "at most {METADATA_MAX} parameters metadata.… can be given"
-        )));
+        ))));
     }
     if !wanted.iter().all(|(name, _)| is_listed(name)) {
-        return Err(Error::Malformed(
-            "behind metadata. a parameter must have the name of a member: 1 to 100 letters, digits, _, - and .".to_owned(),
-        ));
+        return Err(Error::Malformed(refusals::verbatim(
+            "behind metadata. a parameter must have the name of a member: 1 to 100 letters, digits, _, - and .",
+        )));
     }
     Ok(wanted)
 }
 
 fn cursor(call: &Call<'_>, query: &mut Query) -> Result<Option<KeyId>> {
     let refused = || {
-        Error::Malformed(
+        Error::Malformed(refusals::verbatim(
             "the parameter cursor must be a next_cursor of an earlier answer; if it was one of an older version, \
-             list from the beginning"
-                .to_owned(),
-        )
+             list from the beginning",
+        ))
     };
     query
         .take("cursor")
@@ -273,9 +273,9 @@ fn cursor(call: &Call<'_>, query: &mut Query) -> Result<Option<KeyId>> {
 pub fn limit(query: &mut Query) -> Result<usize> {
     let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Error::Malformed(format!(
+        return Err(Error::Malformed(refusals::verbatim(format!(
             "the parameter limit must be 1 to {LIMIT_MAX}"
-        )));
+        ))));
     }
     Ok(limit as usize)
 }
@@ -283,7 +283,7 @@ pub fn limit(query: &mut Query) -> Result<usize> {
 /// The Idempotency-Key, bound to this route and body.
 pub fn retry(call: &Call<'_>) -> Result<Option<Retry>> {
     let refused = || {
-        Error::invalid(
+        Error::invalid_text(
             "Idempotency-Key",
             format!("must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters, once"),
         )

@@ -9,12 +9,13 @@ use crate::domain::text::DESCRIPTION_CHARS_MAX;
 use crate::domain::users::{EMAIL_CHARS_MAX, Role, USER_NAME_PATTERN, User};
 use crate::error::{Error, Result};
 use crate::http::describe::bodies::{ListBody, Requested, answer, request};
-use crate::http::describe::schema::{Schema, Time};
+use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
 use crate::ops::users::{NewUser, UserEdit};
 use crate::ops::{attempts, authenticators, sessions, users};
+use crate::refusals::verbatim;
 pub use operations::describe;
 use serde::Serialize;
 
@@ -205,9 +206,9 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => {
-            return Err(Error::Malformed(
-                "the parameter end_keys must be true or false".to_owned(),
-            ));
+            return Err(Error::Malformed(verbatim(
+                "the parameter end_keys must be true or false",
+            )));
         }
     };
     query.finish()?;
@@ -336,7 +337,7 @@ fn shown<'a>(call: &Call<'_>, user: &'a User) -> UserBody<'a> {
 fn roles(bindings: Vec<RoleBody>) -> Result<Vec<(String, Role)>> {
     let one = |(position, binding): (usize, RoleBody)| {
         let refused = || {
-            Error::invalid(
+            Error::invalid_text(
                 format!("roles[{position}].role"),
                 "must be owner, administrator, key_manager, auditor or member",
             )

@@ -25,7 +25,7 @@ impl Collation {
             None | Some("ordinal") => Ok(Collation::Ordinal),
             Some("ignorecase") => Ok(Collation::IgnoreCase),
             Some("lexicographic") => Ok(Collation::Lexicographic),
-            Some(_) => Err(Error::invalid(
+            Some(_) => Err(Error::invalid_text(
                 parameter,
                 "must have the collation ordinal, ignorecase or lexicographic",
             )),

@@ -224,7 +224,7 @@ impl Test {
 }
 
 fn refused(why: String) -> Error {
-    Error::invalid(PARAMETER, why)
+    Error::invalid_text(PARAMETER, why)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::http::fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::refusals;
 use compare::Collation;
 use filter::Filter;
 use serde::{Serialize, Serializer};
@@ -176,7 +177,7 @@ impl Page {
         }
         if self.rows.len() == SORTED_MAX {
             let why = format!("can order up to {SORTED_MAX} resources; use a filter");
-            return Err(Error::invalid("sort", why));
+            return Err(Error::invalid_text("sort", why));
         }
         self.rows.push(item);
         Ok(())
@@ -244,7 +245,7 @@ impl Order {
                 true
             }
             Some(_) => {
-                return Err(Error::invalid(
+                return Err(Error::invalid_text(
                     "sort",
                     "must have the direction ascending or descending",
                 ));
@@ -278,7 +279,7 @@ fn array(query: &mut Query, name: &str) -> Result<Option<Vec<Value>>> {
     let Some(text) = query.take(name).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let refused = || Error::invalid(name, "must be a JSON array");
+    let refused = || Error::invalid_text(name, "must be a JSON array");
     let entries = match fields::value(text.as_bytes()).map_err(|_| refused())? {
         Value::Array(entries) => entries,
         single @ Value::Object(_) => vec![single],
@@ -287,7 +288,7 @@ fn array(query: &mut Query, name: &str) -> Result<Option<Vec<Value>>> {
     if entries.len() > NAMED_MAX {
         return Err(Error::invalid(
             name,
-            format!("must have at most {NAMED_MAX} entries"),
+            refusals::values::entries_at_most(NAMED_MAX),
         ));
     }
     Ok(Some(entries))
@@ -307,7 +308,7 @@ fn number(query: &mut Query, name: &str, least: usize, most: usize) -> Result<Op
             usize::MAX => format!("must be a whole number of at least {least}"),
             most => format!("must be a whole number of {least} to {most}"),
         };
-        Error::invalid(name, why)
+        Error::invalid_text(name, why)
     })
 }
 
@@ -317,7 +318,7 @@ fn property(path: Option<&str>, known: &[&str], parameter: &str) -> Result<Strin
         .map(str::to_owned)
         .ok_or_else(|| {
             let why = format!("must name one of the properties {}", known.join(", "));
-            Error::invalid(parameter, why)
+            Error::invalid_text(parameter, why)
         })
 }
 
@@ -325,10 +326,10 @@ fn property(path: Option<&str>, known: &[&str], parameter: &str) -> Result<Strin
 fn check_members(entry: &Value, parameter: &str, known: &[&str]) -> Result<()> {
     let members = entry
         .as_object()
-        .ok_or_else(|| Error::invalid(parameter, "must be an array of objects"))?;
+        .ok_or_else(|| Error::invalid_text(parameter, "must be an array of objects"))?;
     if members.keys().all(|name| known.contains(&name.as_str())) {
         return Ok(());
     }
     let why = format!("must have no other members than {}", known.join(", "));
-    Err(Error::invalid(parameter, why))
+    Err(Error::invalid_text(parameter, why))
 }

@@ -13,6 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::authenticators;
 use crate::ops::authenticators::NewAuthenticator;
+use crate::refusals::verbatim;
 use serde::Serialize;
 
 /// The data for an authenticator app.
@@ -40,13 +41,13 @@ pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
     let caller = own_session(call)?;
     let (asked, [url, code]) = Asked::read(call, PROPERTIES, ["secretUrl", "code"])?;
     let (Some(url), Some(code)) = (url, code) else {
-        return Err(Error::invalid(
+        return Err(Error::invalid_text(
             "secretUrl",
             "is needed, and so is the code that follows from it",
         ));
     };
     if asked.read_only {
-        return Err(Error::invalid(
+        return Err(Error::invalid_text(
             "isReadAccessOnly",
             "is not for one-time codes: they are asked for beside a password",
         ));
@@ -65,7 +66,7 @@ pub fn own_session(call: &Call<'_>) -> Result<Caller> {
         return Ok(caller);
     }
     let why = "users make identities for themselves; sign in as the user who is to have it";
-    Err(Error::Forbidden(why.to_owned()))
+    Err(Error::Forbidden(verbatim(why)))
 }
 
 fn new(asked: Asked) -> (NewAuthenticator, Picked) {

@@ -23,6 +23,7 @@ use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::keys::list::numbers;
 use crate::ops::keys::{self, View};
 use crate::ops::users;
+use crate::refusals::verbatim;
 use identity::{PROPERTIES, of_authenticator, of_key, of_password};
 use query::Asked;
 use serde_json::Value;
@@ -177,7 +178,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let number = number(call.param("userLoginId"))?;
     if number == user.number {
         let why = "the identity of a password goes with its user; delete the user instead";
-        return Err(Error::Forbidden(why.to_owned()));
+        return Err(Error::Forbidden(verbatim(why)));
     }
     let uid = user.uid.to_string();
     match crate::ops::authenticators::delete(call.app, &caller, &uid, number, retry.as_ref()) {

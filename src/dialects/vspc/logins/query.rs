@@ -7,6 +7,7 @@ use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::http::query::{self, Query};
 use crate::http::route::Call;
+use crate::refusals::verbatim;
 
 /// The parameters of every identity, apart from `scopes`.
 const PARAMETERS: [&str; 3] = ["description", "isReadAccessOnly", "select"];
@@ -25,9 +26,9 @@ impl Asked {
         // Clients that declare their requests as JSON send an empty body.
         let body = call.request.body.trim_ascii();
         if !matches!(body, b"" | b"{}" | b"null") {
-            return Err(Error::Malformed(
-                "the parameters belong into the query, and there is no body".to_owned(),
-            ));
+            return Err(Error::Malformed(verbatim(
+                "the parameters belong into the query, and there is no body",
+            )));
         }
         Ok(Asked::read(call, known, [])?.0)
     }
@@ -48,7 +49,7 @@ impl Asked {
         let mut query = Query::of_names(others, &named)?;
         let description = query.take("description").unwrap_or_default();
         if description.trim().is_empty() {
-            return Err(Error::invalid(
+            return Err(Error::invalid_text(
                 "description",
                 "is needed: it says what the identity is for",
             ));
@@ -111,7 +112,7 @@ fn names(value: &str) -> Vec<String> {
 
 fn refused() -> Error {
     let known = preset::SCOPES.map(|(name, _)| name).join(", ");
-    Error::invalid("scopes", format!("must be one or more of {known}"))
+    Error::invalid_text("scopes", format!("must be one or more of {known}"))
 }
 
 #[cfg(test)]

@@ -25,8 +25,9 @@ mod hosts;
 use super::Operation;
 use super::Requirement;
 use super::template;
-use super::template::{Part, Pattern, Refusal};
+use super::template::{Part, Pattern};
 use crate::error::{Error, Result};
+use crate::refusals::{self, Refusal};
 use std::collections::{HashMap, HashSet};
 
 /// The greatest number of nodes and answers of one compiled catalog, copies included: it prevents a hostile catalog
@@ -125,9 +126,10 @@ impl Matcher {
 
 impl Building<'_> {
     fn take(&mut self, weight: usize) -> std::result::Result<(), Refusal> {
-        let left = self.left.checked_sub(weight).ok_or(
-            "has too many segments, or too many parameters beside literal segments at the same place",
-        )?;
+        let left = self
+            .left
+            .checked_sub(weight)
+            .ok_or_else(refusals::catalogs::too_large)?;
         self.left = left;
         Ok(())
     }
@@ -228,9 +230,7 @@ impl Node {
                 // A request tries the patterns one after the other, and each new pattern is compared with all others
                 // here.
                 if self.patterns.len() >= PATTERNS_MAX {
-                    return Err(format!(
-                        "is one of more than {PATTERNS_MAX} that have text beside a parameter at the same place"
-                    ));
+                    return Err(refusals::catalogs::patterns_at_most(PATTERNS_MAX));
                 }
                 building.take(2 + pattern.literal_bytes() / TEXT_BYTES)?;
                 let shorter =
@@ -523,12 +523,10 @@ fn is_nearer(one: &Node, other: &Node) -> bool {
     }
 }
 
-fn taken(earlier: Option<usize>) -> std::result::Result<(), String> {
+fn taken(earlier: Option<usize>) -> std::result::Result<(), Refusal> {
     match earlier {
         None => Ok(()),
-        Some(earlier) => Err(format!(
-            "has the same method and path as operations[{earlier}]"
-        )),
+        Some(earlier) => Err(refusals::catalogs::same_operation(earlier)),
     }
 }
 

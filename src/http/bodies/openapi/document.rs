@@ -3,35 +3,33 @@
 use super::yaml;
 use crate::error::Error;
 use crate::http::fields;
+use crate::refusals::{self, Refusal};
 use serde_json::Value;
 
 /// Reads JSON as JSON and any other text as YAML. In both, a member that occurs twice is refused.
-pub fn read(text: &str) -> Result<Value, String> {
+pub fn read(text: &str) -> Result<Value, Refusal> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') {
         match fields::value(text.as_bytes()) {
             Ok(document) => return Ok(document),
             Err(Error::Invalid { field, .. }) => {
-                return Err(format!("the member {field:?} is there twice in one object"));
+                return Err(refusals::openapi::member_twice(format_args!("{field:?}")));
             }
             Err(_) => {}
         }
     }
-    yaml::parse(text).map_err(|err| format!("this is neither JSON nor YAML: {err}"))
+    yaml::parse(text).map_err(refusals::openapi::not_json_or_yaml)
 }
 
 /// Refuses a document that is not OpenAPI, or of an unknown version.
-pub fn check_version(document: &Value) -> Result<(), String> {
+pub fn check_version(document: &Value) -> Result<(), Refusal> {
     if !document["swagger"].is_null() {
-        return Err(
-            "this is a Swagger 2.0 document, and only OpenAPI 3 is read; convert it to OpenAPI 3 first"
-                .to_owned(),
-        );
+        return Err(refusals::openapi::swagger());
     }
     let version = document["openapi"].as_str().unwrap_or_default();
     let mut numbers = version.split('.');
     match (numbers.next(), numbers.next()) {
         (Some("3"), Some("0" | "1" | "2")) => Ok(()),
-        _ => Err("this is no OpenAPI document of version 3.0, 3.1 or 3.2".to_owned()),
+        _ => Err(refusals::openapi::version()),
     }
 }

@@ -13,6 +13,7 @@ mod yaml;
 
 use crate::domain::catalogs::{Catalog, Definition, OPERATIONS_MAX, SCOPES_MAX, Scope};
 use crate::error::Error;
+use crate::refusals::{self, Refusal};
 use references::References;
 use security::Schemes;
 pub use security::Silence;
@@ -67,7 +68,7 @@ pub struct Import {
     /// The operations that no key opens, because a catalog cannot express their requirements.
     pub left_out: Vec<LeftOut>,
     /// Notes for the user.
-    pub notes: Vec<String>,
+    pub notes: Vec<Refusal>,
 }
 
 /// An operation that no key opens, or a path of which no key opens any operation.
@@ -76,29 +77,30 @@ pub struct LeftOut {
     /// `GET /invoices`
     pub operation: String,
     /// The reason, as part of a sentence.
-    pub why: String,
+    pub why: Refusal,
 }
 
 impl Import {
     /// The reasons, each with its number of operations, the most frequent first.
-    pub fn reasons(&self) -> Vec<(&str, usize)> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    pub fn reasons(&self) -> Vec<(Refusal, usize)> {
+        let mut counts: BTreeMap<String, (Refusal, usize)> = BTreeMap::new();
+        let outside = refusals::openapi::reference_outside_at("");
         for it in &self.left_out {
             // The address of the reference differs from operation to operation, but the reason is the same.
-            let why = match it.why.split_once(references::OUTSIDE) {
-                Some(_) => references::OUTSIDE,
-                None => &it.why,
+            let why = match it.why.is_like(&outside) {
+                true => refusals::openapi::reference_outside(),
+                false => it.why.clone(),
             };
-            *counts.entry(why).or_default() += 1;
+            counts.entry(why.to_string()).or_insert((why, 0)).1 += 1;
         }
-        let mut reasons: Vec<(&str, usize)> = Vec::from_iter(counts);
+        let mut reasons = Vec::from_iter(counts.into_values());
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         reasons
     }
 }
 
 /// Makes a catalog from a document in JSON or YAML. An error is a sentence about the whole document.
-pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, String> {
+pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, Refusal> {
     let document = document::read(text)?;
     document::check_version(&document)?;
     let references = References::of(&document);
@@ -119,7 +121,7 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
     let no_paths = Map::new();
     let paths = references
         .members(&document, "paths")
-        .map_err(|why| format!("its paths cannot be read: {why}"))?;
+        .map_err(refusals::openapi::paths)?;
     for (path, item) in paths.unwrap_or(&no_paths) {
         if !path.starts_with("x-") {
             reading.path(path, item);
@@ -142,7 +144,7 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
     // Such an error concerns the whole document: if the operation that it names were left out, a template would open
     // it.
     if let Err(Error::Invalid { field, reason }) = Catalog::compile(definition.clone()) {
-        return Err(format!("no catalog can be made of it: {field} {reason}"));
+        return Err(refusals::openapi::catalog(field, reason));
     }
     Ok(Import {
         definition,
@@ -153,16 +155,13 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
 }
 
 /// The scopes that the document declares or uses; only the used ones if a catalog cannot have all of them.
-fn scopes(schemes: &Schemes, used: &[&String], notes: &mut Vec<String>) -> Vec<Scope> {
+fn scopes(schemes: &Schemes, used: &[&String], notes: &mut Vec<Refusal>) -> Vec<Scope> {
     let mut scopes: BTreeMap<String, String> = schemes.scopes().clone();
     for scope in used {
         scopes.entry((*scope).clone()).or_default();
     }
     if scopes.len() > SCOPES_MAX {
-        notes.push(format!(
-            "the document declares {} scopes, and a catalog has at most {SCOPES_MAX}: only those that operations ask for are taken",
-            scopes.len()
-        ));
+        notes.push(refusals::openapi::scopes_declared(scopes.len(), SCOPES_MAX));
         let used: std::collections::HashSet<&String> = used.iter().copied().collect();
         scopes.retain(|scope, _| used.contains(scope));
     }
@@ -183,7 +182,7 @@ struct Reading<'a> {
     silence: Silence,
     entries: Vec<Entry>,
     unread: Vec<Unread>,
-    notes: Vec<String>,
+    notes: Vec<Refusal>,
     /// How many places the entries have together.
     places: usize,
 }
@@ -201,11 +200,11 @@ impl<'a> Reading<'a> {
     }
 
     /// A path item, followed by the items that it refers to with `$ref`.
-    fn items(&self, item: &'a Value) -> Result<Vec<&'a Map<String, Value>>, String> {
+    fn items(&self, item: &'a Value) -> Result<Vec<&'a Map<String, Value>>, Refusal> {
         if item.is_null() {
             return Ok(Vec::new());
         }
-        let no_object = || "its path item is no object".to_owned();
+        let no_object = || refusals::openapi::path_item_not_object();
         let mut items = Vec::new();
         let mut item = item;
         loop {
@@ -246,29 +245,22 @@ impl<'a> Reading<'a> {
                 } else if let Some((method, writes)) = METHODS.into_iter().find(|it| it.0 == lower)
                 {
                     let outcome = match (is_twice, method == name) {
-                        (true, _) => Err(
-                            "it stands in the path item and in the one that this refers to"
-                                .to_owned(),
-                        ),
-                        (_, false) => {
-                            Err("its method is not in small letters, as OpenAPI has it".to_owned())
-                        }
+                        (true, _) => Err(refusals::openapi::operation_twice()),
+                        (_, false) => Err(refusals::openapi::method_case()),
                         (false, true) => Ok(value),
                     };
                     self.operation(&around, method.to_ascii_uppercase(), writes, outcome);
                 } else if name == ANY_METHOD {
                     self.unread.push(Unread {
                         path: path.to_owned(),
-                        why: format!("{name} stands for all its other methods"),
+                        why: refusals::openapi::any_method(name),
                         spares_own: true,
                     });
                 } else if !OTHER_MEMBERS.contains(&name.as_str()) && !name.starts_with("x-") {
                     // It may be an operation, or say what all of them ask for.
                     self.unread.push(Unread {
                         path: path.to_owned(),
-                        why: format!(
-                            "its path has the member {name:?}, which OpenAPI does not know"
-                        ),
+                        why: refusals::openapi::member_unknown(format_args!("{name:?}")),
                         spares_own: false,
                     });
                 }
@@ -280,8 +272,8 @@ impl<'a> Reading<'a> {
     fn additional(&mut self, around: &ItemParts<'_>, all: &'a Value, is_twice: bool) {
         let all = match self.references.resolve(all).map(Value::as_object) {
             Ok(Some(all)) if !is_twice => Ok(all),
-            Ok(Some(_)) => Err("its additional operations are there twice".to_owned()),
-            Ok(None) => Err("its additional operations are no object".to_owned()),
+            Ok(Some(_)) => Err(refusals::openapi::additional_twice()),
+            Ok(None) => Err(refusals::openapi::additional_not_object()),
             Err(why) => Err(why),
         };
         match all {
@@ -303,13 +295,13 @@ impl<'a> Reading<'a> {
         around: &ItemParts<'_>,
         method: String,
         writes: bool,
-        operation: Result<&'a Value, String>,
+        operation: Result<&'a Value, Refusal>,
     ) {
         let none = &Value::Null;
         let operation = operation.and_then(|operation| self.references.resolve(operation));
         let operation = operation.and_then(|operation| match operation.is_object() {
             true => Ok(operation),
-            false => Err("its operation is no object".to_owned()),
+            false => Err(refusals::openapi::operation_not_object()),
         });
         let mut outcome = operation.clone().and_then(|operation| {
             // An operation's own requirement replaces the document's, even if it is an empty list.
@@ -328,11 +320,9 @@ impl<'a> Reading<'a> {
             Served::AsTheDocument => (vec![usual.clone()], Vec::new()),
             Served::At(places, urls) => {
                 if outcome.is_ok() {
-                    self.notes.push(format!(
-                        "{method} {} has servers of its own, and is mapped there: {}",
-                        around.path,
-                        told(&urls)
-                    ));
+                    let operation = format!("{method} {}", around.path);
+                    let note = refusals::openapi::mapped_at(operation, told(&urls));
+                    self.notes.push(note);
                 }
                 let is_usual = places.contains(usual);
                 (places, Vec::from_iter((!is_usual).then(|| usual.clone())))
@@ -363,9 +353,7 @@ impl<'a> Reading<'a> {
         let mut with_servers = items.iter().filter(|item| item.contains_key("servers"));
         match (with_servers.next(), with_servers.next()) {
             (None, _) => Served::AsTheDocument,
-            (Some(_), Some(_)) => {
-                Served::Unknown("the servers of its path are there twice".to_owned())
-            }
+            (Some(_), Some(_)) => Served::Unknown(refusals::openapi::servers_twice()),
             (Some(item), None) => match item.get("servers") {
                 None => Served::AsTheDocument,
                 Some(servers) => self.servers.served_at(servers, self.references),

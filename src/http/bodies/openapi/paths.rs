@@ -1,6 +1,7 @@
 //! Converts the path templates of a document to templates of a catalog.
 
 use crate::domain::catalogs::{path, template};
+use crate::refusals::{self, Refusal};
 
 /// The catalog's template for a path of a document.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,7 +18,7 @@ pub struct Template {
     /// What stands before the first parameter that may go over slashes.
     pub before_slashes: Option<String>,
     /// Why the path cannot be taken over. The template then matches at least all requests that the path could mean.
-    pub fault: Option<String>,
+    pub fault: Option<Refusal>,
 }
 
 /// What the conversion needs to know about a path, besides its text.
@@ -29,7 +30,7 @@ pub struct Around<'a> {
 }
 
 /// Why every request for a path is refused in any case, so that the path need not be mapped or closed.
-pub type NoRequest = String;
+pub type NoRequest = Refusal;
 
 /// Converts a path to a template.
 pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> {
@@ -46,7 +47,7 @@ pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> 
     if let Some(after) = text.strip_prefix('/') {
         text = after;
     } else {
-        made.fault = Some("its path does not begin with a slash".to_owned());
+        made.fault = Some(refusals::openapi::path_without_slash());
     }
     let segments = split(text);
     let last = segments.len() - 1;
@@ -67,8 +68,7 @@ pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> 
             }
         }
     }
-    let parts = template::parse(&made.path)
-        .map_err(|why| format!("its path {why}, so no key ever opens it"))?;
+    let parts = template::parse(&made.path).map_err(refusals::openapi::path_never_requested)?;
     made.shape = template::shape(&parts);
     Ok(made)
 }
@@ -187,8 +187,7 @@ impl Template {
         is_last: bool,
         around: &Around<'_>,
     ) -> Result<String, NoRequest> {
-        let none =
-            || format!("its path has the segment {text:?}, with which no request is let through");
+        let none = || refusals::openapi::segment_refused(format_args!("{text:?}"));
         if !text.contains(['{', '}']) {
             let literal = text.replace(' ', "%20");
             let fits = path::segments(&format!("/{literal}")).is_some_and(|it| it.len() == 1);
@@ -198,9 +197,7 @@ impl Template {
             };
         }
         let Some(pieces) = pieces(text) else {
-            self.fault = Some(format!(
-                "its path has the segment {text:?}, whose braces do not belong together"
-            ));
+            self.fault = Some(refusals::openapi::braces(format_args!("{text:?}")));
             // A name may begin before a closing brace without an opening one, and continue after an opening brace
             // without a closing one.
             let first = text.find(['{', '}']).unwrap_or(0);
@@ -234,8 +231,7 @@ impl Template {
             written.push_str(&literal(before).ok_or_else(none)?);
             written.push_str(&format!("{{{}}}", parameter(name)));
             if name.contains('/') {
-                self.fault =
-                    Some("its path has an expression in braces that is no parameter".to_owned());
+                self.fault = Some(refusals::openapi::expression_in_path());
             }
             if around.over_slashes.iter().any(|over| over == name)
                 || name.starts_with('+')

@@ -1,13 +1,11 @@
 //! References within a document: `{"$ref": …}` may replace any object (OpenAPI 3.1.1, section 4.8.23).
 
+use crate::refusals::{self, Refusal};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// The greatest number of references that may lead from one to the next.
 pub const STEPS_MAX: usize = 16;
-
-/// Why a reference to another document is not followed.
-pub const OUTSIDE: &str = "it refers to something outside the document";
 
 /// Finds the targets of the references of one document.
 pub struct References<'a> {
@@ -17,7 +15,7 @@ pub struct References<'a> {
 }
 
 /// Why a reference has no target, as part of a sentence.
-pub type Astray = String;
+pub type Astray = Refusal;
 
 impl<'a> References<'a> {
     pub fn of(document: &'a Value) -> References<'a> {
@@ -43,9 +41,9 @@ impl<'a> References<'a> {
                 return Ok(value);
             };
             if let Some(name) = value.as_object().and_then(beside) {
-                return Err(format!(
-                    "it has the member {name:?} beside a $ref, which would not count"
-                ));
+                return Err(refusals::openapi::member_beside_ref(format_args!(
+                    "{name:?}"
+                )));
             }
             value = self.target(reference)?;
         }
@@ -84,14 +82,14 @@ impl<'a> References<'a> {
     /// The target of a reference: `#/components/…`, or the same after the document's own address.
     pub fn target(&self, reference: &Value) -> Result<&'a Value, Astray> {
         let Some(reference) = reference.as_str() else {
-            return Err("its $ref is no text".to_owned());
+            return Err(refusals::openapi::reference_not_text());
         };
         let (address, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         if !address.is_empty() && !self.is_own(address) {
-            return Err(format!("{OUTSIDE}: {reference}"));
+            return Err(refusals::openapi::reference_outside_at(reference));
         }
         let found = unescaped(fragment).and_then(|pointer| self.document.pointer(&pointer));
-        found.ok_or_else(|| format!("it refers to {reference}, which is not in the document"))
+        found.ok_or_else(|| refusals::openapi::reference_unknown(reference))
     }
 
     /// Whether an address is the document's own, either complete or relative to the document's folder.
@@ -107,7 +105,7 @@ impl<'a> References<'a> {
 
 /// The error for a chain of more than [`STEPS_MAX`] references.
 pub fn too_far() -> Astray {
-    "it refers to something that refers to itself, or is too many references away".to_owned()
+    refusals::openapi::reference_too_far()
 }
 
 /// Decodes a JSON pointer in the fragment of an address (RFC 6901, section 6). The pointer's own escapes, `~1` and
@@ -174,7 +172,7 @@ mod tests {
             ("#/one", "refers to itself"),
         ] {
             let found = follow(bad).unwrap_err();
-            assert!(found.contains(why), "{bad}: {found}");
+            assert!(found.to_string().contains(why), "{bad}: {found}");
         }
         assert!(References::of(&json!({})).target(&json!(1)).is_err());
     }

@@ -7,6 +7,7 @@ use super::references::References;
 use crate::domain::catalogs::{Requirement, SCOPES_MAX, check_scope_name};
 use crate::domain::text;
 use crate::error::Error;
+use crate::refusals::{self, Refusal};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const ALTERNATIVES_MAX: usize = 100;
 
 /// Why an operation stays closed, as part of a sentence.
-pub type Why = String;
+pub type Why = Refusal;
 
 /// How the import treats an operation without a security requirement.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -52,7 +53,7 @@ impl Schemes {
         document: &'a Value,
         references: &References<'a>,
         chosen: &[String],
-    ) -> Result<Schemes, String> {
+    ) -> Result<Schemes, Refusal> {
         let mut schemes = Schemes {
             kinds: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -67,20 +68,14 @@ impl Schemes {
         for (name, scheme) in declared.ok().flatten().into_iter().flatten() {
             let mut kind = match references.resolve(scheme) {
                 Ok(scheme) => kind(scheme, any_may_have_scopes, schemes.are_chosen),
-                Err(why) => {
-                    Kind::Foreign(format!("its security scheme {name} cannot be read: {why}"))
-                }
+                Err(why) => Kind::Foreign(refusals::openapi::scheme(name, why)),
             };
             match (schemes.are_chosen, chosen.contains(name), &kind) {
                 (true, true, Kind::Foreign(why)) => {
-                    return Err(format!(
-                        "no key can stand for the security scheme {name}: {why}"
-                    ));
+                    return Err(refusals::openapi::another_scheme(name, why.clone()));
                 }
                 (true, false, Kind::Plain | Kind::Scoped) => {
-                    kind = Kind::Foreign(
-                        "its security scheme is none of those that keys stand for".to_owned(),
-                    );
+                    kind = Kind::Foreign(refusals::openapi::no_key_stands_for_it());
                 }
                 _ => {}
             }
@@ -95,13 +90,10 @@ impl Schemes {
         {
             let known: Vec<&str> = schemes.kinds.keys().map(String::as_str).collect();
             return Err(match known.is_empty() {
-                true => {
-                    format!("there is no security scheme {unknown:?}: the document describes none")
+                true => refusals::openapi::no_scheme(format_args!("{unknown:?}")),
+                false => {
+                    refusals::openapi::no_scheme_of(format_args!("{unknown:?}"), known.join(", "))
                 }
-                false => format!(
-                    "there is no security scheme {unknown:?}; the document describes {}",
-                    known.join(", ")
-                ),
             });
         }
         Ok(schemes)
@@ -137,8 +129,7 @@ fn kind(scheme: &Value, any_may_have_scopes: bool, are_chosen: bool) -> Kind {
         true => Kind::Scoped,
         false => Kind::Plain,
     };
-    let foreign =
-        |what: &str| Kind::Foreign(format!("it needs {what}, which is no key in a header"));
+    let foreign = |what: Refusal| Kind::Foreign(refusals::openapi::not_a_key(what));
     let lower = |member: &str| {
         scheme[member]
             .as_str()
@@ -148,20 +139,22 @@ fn kind(scheme: &Value, any_may_have_scopes: bool, are_chosen: bool) -> Kind {
     match scheme["type"].as_str() {
         Some("oauth2" | "openIdConnect") => Kind::Scoped,
         Some("apiKey") => match (scheme["in"].as_str(), &*lower("name")) {
-            (Some("header"), "cookie") | (Some("cookie"), _) => foreign("a cookie"),
+            (Some("header"), "cookie") | (Some("cookie"), _) => {
+                foreign(refusals::openapi::cookie())
+            }
             (Some("header"), _) => plain,
-            (Some("query"), _) => foreign("a parameter in the query"),
-            _ => foreign("an API key in a place that OpenAPI does not know"),
+            (Some("query"), _) => foreign(refusals::openapi::key_in_query()),
+            _ => foreign(refusals::openapi::key_in_unknown_place()),
         },
         Some("http") => match &*lower("scheme") {
             "bearer" | "token" => plain,
             "basic" if are_chosen => plain,
-            "basic" => foreign("a user name and a password (Basic)"),
-            "digest" => foreign("a user name and a password (Digest)"),
-            _ => foreign("an HTTP authentication of another kind"),
+            "basic" => foreign(refusals::openapi::password_basic()),
+            "digest" => foreign(refusals::openapi::password_digest()),
+            _ => foreign(refusals::openapi::other_http_scheme()),
         },
-        Some("mutualTLS") => foreign("a certificate"),
-        _ => foreign("a security scheme of an unknown kind"),
+        Some("mutualTLS") => foreign(refusals::openapi::certificate()),
+        _ => foreign(refusals::openapi::scheme_unknown_kind()),
     }
 }
 
@@ -175,33 +168,31 @@ pub fn requirement<'a>(
     let Some(required) = required else {
         return match silence {
             Silence::AnyKey => Ok(Requirement::AnyKey),
-            Silence::Closed => Err("it has no security requirement".to_owned()),
+            Silence::Closed => Err(refusals::openapi::no_requirement()),
         };
     };
     let alternatives = references.resolve(required)?.as_array();
-    let alternatives = alternatives.ok_or("its security requirement is no list")?;
+    let alternatives = alternatives.ok_or_else(refusals::openapi::requirement_not_list)?;
     if alternatives.is_empty() {
-        return Err("it is open to everybody (security is an empty list)".to_owned());
+        return Err(refusals::openapi::open());
     }
     if alternatives.len() > ALTERNATIVES_MAX {
-        return Err(format!(
-            "it has more than {ALTERNATIVES_MAX} alternatives of security"
-        ));
+        return Err(refusals::openapi::alternatives_at_most(ALTERNATIVES_MAX));
     }
     let mut sets: Vec<BTreeSet<&str>> = Vec::new();
     let mut refused = None;
     let mut count = 0;
     for alternative in alternatives {
         let needed = references.resolve(alternative)?.as_object();
-        let needed = needed.ok_or("its security requirement is no object")?;
+        let needed = needed.ok_or_else(refusals::openapi::requirement_not_object)?;
         if needed.is_empty() {
-            return Err("a credential is optional".to_owned());
+            return Err(refusals::openapi::credential_optional());
         }
         match scopes_of(schemes, references, needed) {
             Ok(scopes) => {
                 count += scopes.len();
                 if count > SCOPES_MAX {
-                    return Err(format!("it asks for more than {SCOPES_MAX} scopes"));
+                    return Err(refusals::openapi::scopes_at_most(SCOPES_MAX));
                 }
                 sets.push(scopes);
             }
@@ -210,7 +201,7 @@ pub fn requirement<'a>(
         }
     }
     if sets.is_empty() {
-        return Err(refused.unwrap_or_default());
+        return Err(refused.unwrap_or_else(refusals::openapi::no_requirement));
     }
     combined(&sets)
 }
@@ -224,25 +215,27 @@ fn scopes_of<'a>(
     let mut all = BTreeSet::new();
     for (name, scopes) in needed {
         let kind = schemes.kinds.get(scheme_name(name));
-        let kind = kind.ok_or("it names a security scheme that the document does not describe")?;
+        let kind = kind.ok_or_else(refusals::openapi::scheme_unknown)?;
         if let Kind::Foreign(why) = kind {
             return Err(why.clone());
         }
         let scopes = references.resolve(scopes)?.as_array();
-        let scopes = scopes.ok_or("its scopes are no list")?;
+        let scopes = scopes.ok_or_else(refusals::openapi::scopes_not_list)?;
         if *kind == Kind::Plain && !scopes.is_empty() {
-            return Err("it gives scopes to a scheme that has none in OpenAPI 3.0".to_owned());
+            return Err(refusals::openapi::scopes_without_words());
         }
         for scope in scopes {
-            let scope = scope.as_str().ok_or("its scope is no text")?;
+            let scope = scope
+                .as_str()
+                .ok_or_else(refusals::openapi::scope_not_text)?;
             if let Err(Error::Invalid { reason, .. }) = check_scope_name("", scope) {
-                return Err(format!("the catalog refuses its scope {scope:?}: {reason}"));
+                return Err(refusals::openapi::scope(format_args!("{scope:?}"), reason));
             }
             all.insert(scope);
         }
     }
     if needed.len() > 1 && !schemes.are_chosen {
-        return Err("it needs several credentials together".to_owned());
+        return Err(refusals::openapi::combined());
     }
     Ok(all)
 }
@@ -260,10 +253,7 @@ fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, Why> {
         return Ok(Requirement::AnyKey);
     }
     if with_scopes < sets.len() {
-        return Err(
-            "one alternative needs a scope and another one needs none; choose the security scheme that keys stand for"
-                .to_owned(),
-        );
+        return Err(refusals::openapi::mixed_scopes());
     }
     // An alternative that contains all scopes of another one is superfluous.
     let mut least: Vec<&BTreeSet<&str>> = Vec::new();
@@ -294,10 +284,7 @@ fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, Why> {
         match (rest.next(), rest.next()) {
             (Some(one), None) => any_of.insert(*one),
             _ => {
-                return Err(
-                    "its alternatives are several lists of scopes that are needed together, and a catalog has no words for that"
-                        .to_owned(),
-                );
+                return Err(refusals::openapi::lists_of_scopes());
             }
         };
     }
@@ -333,7 +320,7 @@ mod tests {
         })
     }
 
-    fn read(version: &str, chosen: &[&str], required: &Value) -> Result<Requirement, String> {
+    fn read(version: &str, chosen: &[&str], required: &Value) -> Result<Requirement, Refusal> {
         let document = document(version);
         let references = References::of(&document);
         let chosen: Vec<String> = chosen.iter().map(|&name| name.to_owned()).collect();
@@ -472,7 +459,7 @@ mod tests {
             ("3.1.0", json!({"$ref": "x.yaml"}), "outside the document"),
         ] {
             let found = read(version, &[], &required).unwrap_err();
-            assert!(found.contains(why), "{required}: {found}");
+            assert!(found.to_string().contains(why), "{required}: {found}");
         }
     }
 
@@ -502,7 +489,7 @@ mod tests {
             ("nobody", "there is no security scheme"),
         ] {
             let found = read("3.0.3", &["key", chosen], &either).unwrap_err();
-            assert!(found.contains(why), "{chosen}: {found}");
+            assert!(found.to_string().contains(why), "{chosen}: {found}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Options;
 use super::references::References;
 use crate::domain::catalogs::path;
+use crate::refusals::{self, Refusal};
 use serde_json::Value;
 
 /// Servers that are read of one list.
@@ -24,7 +25,7 @@ pub enum Served {
     /// At these places; the texts are their addresses in the document.
     At(Vec<Place>, Vec<String>),
     /// Unknown; the text is the reason.
-    Unknown(String),
+    Unknown(Refusal),
 }
 
 /// The servers of a document.
@@ -57,14 +58,12 @@ impl Servers {
     }
 
     /// Notes about base paths of the document that differ from the one that the user has named.
-    pub fn notes(&self) -> Vec<String> {
+    pub fn notes(&self) -> Vec<Refusal> {
         let mut notes = Vec::new();
         for url in &self.urls {
             let (_, base) = parts(url);
             if !base.is_empty() && base != self.usual.base {
-                notes.push(format!(
-                    "the server {url} has the base path {base}; if requests come with it, give that as the base path"
-                ));
+                notes.push(refusals::openapi::base_path(url, base));
             }
         }
         notes
@@ -86,12 +85,10 @@ impl Servers {
             Err(why) => return Served::Unknown(why),
         };
         let Some(servers) = servers else {
-            return Served::Unknown("its servers are no list".to_owned());
+            return Served::Unknown(refusals::openapi::servers_not_list());
         };
         if servers.len().max(self.urls.len()) > SERVERS_MAX {
-            return Served::Unknown(format!(
-                "it has servers of its own, and one list of servers has more than {SERVERS_MAX}"
-            ));
+            return Served::Unknown(refusals::openapi::servers_at_most(SERVERS_MAX));
         }
         let mut urls = Vec::new();
         for server in servers {
@@ -119,22 +116,18 @@ impl Servers {
 
     /// The place of an address. If the address has the document's own host, the host and the base path that the user
     /// has named for the document replace the document's own.
-    fn place(&self, url: &str) -> Result<Place, String> {
+    fn place(&self, url: &str) -> Result<Place, Refusal> {
         if url.contains(['{', '?', '#']) {
-            return Err(format!(
-                "its server {url} has a variable, or more than a host and a path"
-            ));
+            return Err(refusals::openapi::server_variable(url));
         }
         let (authority, base) = parts(url);
         let host = match authority {
             None if !url.starts_with('/') => {
-                return Err(format!(
-                    "its server {url} is relative to an address that is not known"
-                ));
+                return Err(refusals::openapi::server_relative(url));
             }
             None => None,
             Some(authority) => Some(
-                path::host(authority).ok_or_else(|| format!("its server {url} names no host"))?,
+                path::host(authority).ok_or_else(|| refusals::openapi::server_without_host(url))?,
             ),
         };
         let own = self
@@ -165,9 +158,9 @@ impl Servers {
     }
 }
 
-fn url<'a>(server: &'a Value, references: &References<'a>) -> Result<&'a str, String> {
+fn url<'a>(server: &'a Value, references: &References<'a>) -> Result<&'a str, Refusal> {
     let url = references.member(server, "url")?.as_str();
-    url.ok_or_else(|| "one of its servers has no url".to_owned())
+    url.ok_or_else(refusals::openapi::server_without_url)
 }
 
 /// The authority of an address, if it has one, and its path without a final slash.

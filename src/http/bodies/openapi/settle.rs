@@ -6,6 +6,7 @@ use super::servers::Place;
 use crate::domain::catalogs::path::SEGMENTS_MAX;
 use crate::domain::catalogs::{OPERATIONS_MAX, Operation, Requirement, is_method, template};
 use crate::domain::text::{NAME_CHARS_MAX, check_name};
+use crate::refusals::{self, Refusal};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// An operation of a document.
@@ -21,7 +22,7 @@ pub struct Entry {
     /// Whether it is not known where it is served, so that it is closed wherever the document is served at all.
     pub is_everywhere: bool,
     /// The requirement for a key, or why the operation stays closed.
-    pub outcome: Result<Requirement, String>,
+    pub outcome: Result<Requirement, Refusal>,
     /// The operation's parameters whose values may contain slashes.
     pub over_slashes: Vec<String>,
 }
@@ -29,7 +30,7 @@ pub struct Entry {
 /// A path whose operations could not be read.
 pub struct Unread {
     pub path: String,
-    pub why: String,
+    pub why: Refusal,
     /// Whether the operations that were read of this very path stand.
     pub spares_own: bool,
 }
@@ -41,7 +42,7 @@ pub struct Settled {
     /// How many operations of the document keys can open.
     pub mapped: usize,
     pub left_out: Vec<LeftOut>,
-    pub notes: Vec<String>,
+    pub notes: Vec<Refusal>,
 }
 
 /// One operation of the new catalog.
@@ -51,7 +52,7 @@ struct Slot {
     /// The first entry that belongs to the slot.
     entry: usize,
     /// The requirement for a key, or why no key opens the operation.
-    outcome: Result<Requirement, String>,
+    outcome: Result<Requirement, Refusal>,
 }
 
 /// An operation whose path has a query. It waits until all other operations have their slots.
@@ -59,7 +60,7 @@ struct WithQuery {
     index: usize,
     place: Place,
     template: Template,
-    outcome: Result<Requirement, String>,
+    outcome: Result<Requirement, Refusal>,
     is_served: bool,
 }
 
@@ -72,12 +73,12 @@ struct Settling<'a> {
     /// The position of a slot, by its host, method and shape.
     known: HashMap<(Option<String>, String, String), usize>,
     /// For each entry, its slots and, if it is not mapped, the reason.
-    places: Vec<(Vec<usize>, Option<String>)>,
-    notes: Vec<String>,
+    places: Vec<(Vec<usize>, Option<Refusal>)>,
+    notes: Vec<Refusal>,
     /// Everywhere that something is served.
     everywhere: Vec<Place>,
     /// What is closed over slashes: host, method, the template before it, and why.
-    over_slashes: Vec<(Option<String>, String, String, String)>,
+    over_slashes: Vec<(Option<String>, String, String, Refusal)>,
     /// How often something was put into a slot.
     puts: usize,
 }
@@ -86,12 +87,12 @@ struct Settling<'a> {
 const PUTS_MAX: usize = 4 * OPERATIONS_MAX;
 
 /// Why a document with too many operations is refused.
-pub fn too_many() -> String {
-    format!("it has too many operations: a catalog has at most {OPERATIONS_MAX}")
+pub fn too_many() -> Refusal {
+    refusals::openapi::too_many_operations(OPERATIONS_MAX)
 }
 
 /// Makes the operations of a catalog. `usual` is the place where the document's paths are served.
-pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Settled, String> {
+pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Settled, Refusal> {
     let mut settling = Settling {
         entries,
         shapes: shapes(entries),
@@ -155,10 +156,10 @@ impl Entry {
 
 impl Settling<'_> {
     /// Puts an entry into its slots, or into `with_query` if its path has a query.
-    fn place(&mut self, index: usize, with_query: &mut Vec<WithQuery>) -> Result<(), String> {
+    fn place(&mut self, index: usize, with_query: &mut Vec<WithQuery>) -> Result<(), Refusal> {
         let entry = &self.entries[index];
         if !is_method(&entry.method) {
-            self.places[index].1 = Some("no operation of a catalog can have its method".to_owned());
+            self.places[index].1 = Some(refusals::openapi::method());
             return Ok(());
         }
         // What no key opens is opened nowhere, wherever a template of another operation is served.
@@ -198,15 +199,13 @@ impl Settling<'_> {
                 }
             };
             let outcome = match (&template.fault, is_served) {
-                (_, false) => Err("it is served elsewhere".to_owned()),
+                (_, false) => Err(refusals::openapi::elsewhere()),
                 (Some(fault), true) => Err(fault.clone()),
                 (None, true) => entry.outcome.clone(),
             };
             for name in template.narrowed.iter().filter(|_| outcome.is_ok()) {
-                self.notes.push(format!(
-                    "the parameter {name} of {} may go over slashes; here it is one segment",
-                    entry.label()
-                ));
+                self.notes
+                    .push(refusals::openapi::over_slashes(name, entry.label()));
             }
             if let (Err(why), Some(before)) = (&outcome, &template.before_slashes) {
                 let text = format!("{}{}", place.base, entry.path);
@@ -285,7 +284,7 @@ impl Settling<'_> {
     }
 
     /// Counts what is put into slots, so that a short document cannot ask for endless work.
-    fn count(&mut self) -> Result<(), String> {
+    fn count(&mut self) -> Result<(), Refusal> {
         self.puts += 1;
         match self.puts > PUTS_MAX || self.slots.len() > OPERATIONS_MAX {
             true => Err(too_many()),
@@ -313,9 +312,9 @@ impl Settling<'_> {
         index: usize,
         place: &Place,
         template: Template,
-        outcome: Result<Requirement, String>,
+        outcome: Result<Requirement, Refusal>,
         is_served: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         self.count()?;
         let entry = &self.entries[index];
         let key = (place.host.clone(), entry.method.clone(), template.shape);
@@ -337,13 +336,11 @@ impl Settling<'_> {
                 let slot = &mut self.slots[at];
                 let (label, other) = (entry.label(), self.entries[slot.entry].label());
                 match (&slot.outcome, &outcome) {
-                    (Ok(one), Ok(two)) if one == two => self.notes.push(format!(
-                        "{label} and {other} are the same requests; they ask for the same, and are one operation"
-                    )),
+                    (Ok(one), Ok(two)) if one == two => self
+                        .notes
+                        .push(refusals::openapi::same_requests_joined(label, other)),
                     (Ok(_), _) => {
-                        slot.outcome = Err(format!(
-                            "{label} and {other} are the same requests, and ask for different things"
-                        ));
+                        slot.outcome = Err(refusals::openapi::same_requests(label, other));
                     }
                     (Err(_), _) => {}
                 }
@@ -358,7 +355,7 @@ impl Settling<'_> {
 
     /// Puts an entry whose path has a query into a slot. A catalog ignores queries, so the entry is mapped only if its
     /// path without the query has the same requirement. Otherwise the slot is closed.
-    fn place_query(&mut self, one: WithQuery) -> Result<(), String> {
+    fn place_query(&mut self, one: WithQuery) -> Result<(), Refusal> {
         let key = (
             one.place.host.clone(),
             self.entries[one.index].method.clone(),
@@ -366,13 +363,13 @@ impl Settling<'_> {
         );
         let outcome = match self.known.contains_key(&key) {
             true => one.outcome,
-            false => Err("its path has a query, which a catalog does not look at".to_owned()),
+            false => Err(refusals::openapi::query_in_path()),
         };
         self.put(one.index, &one.place, one.template, outcome, one.is_served)
     }
 
     /// Closes a path for every method that the catalog uses, wherever the document is served.
-    fn close(&mut self, unread: &Unread, methods: &[usize]) -> Result<(), String> {
+    fn close(&mut self, unread: &Unread, methods: &[usize]) -> Result<(), Refusal> {
         let Unread { path, why, .. } = unread;
         let around = paths::Around {
             over_slashes: &[],
@@ -464,9 +461,9 @@ impl Settling<'_> {
             });
         }
         if changed > 0 {
-            settled.notes.push(format!(
-                "{changed} operations have another id than in the document, where it is too long, there twice or no name"
-            ));
+            settled
+                .notes
+                .push(refusals::openapi::operations_renamed(changed));
         }
         settled
     }

@@ -163,7 +163,7 @@ fn what_is_the_same_request_is_one_operation_only_if_it_asks_for_the_same() {
     let import = imported(json!({"/r?q=1": a, "/{x}": a}));
     assert_eq!(asks(&import, "GET", "/r"), "nobody");
     assert!(
-        import.left_out[0].why.contains("query"),
+        import.left_out[0].why.to_string().contains("query"),
         "{:?}",
         import.left_out
     );
@@ -201,7 +201,8 @@ fn methods_that_are_not_of_a_path_item_are_told() {
     };
     assert_eq!(writes("QUERY /{x}"), Some(false));
     assert_eq!(writes("COPY /{x}"), Some(true));
-    let told = |it: &LeftOut| it.operation == "/b" && it.why.contains("the member \"what\"");
+    let told =
+        |it: &LeftOut| it.operation == "/b" && it.why.to_string().contains("the member \"what\"");
     assert!(import.left_out.iter().any(told), "{:?}", import.left_out);
 }
 
@@ -224,7 +225,10 @@ fn ids_are_labels() {
     }
     assert!(import.left_out.is_empty());
     assert!(
-        import.notes.iter().any(|it| it.contains("another id")),
+        import
+            .notes
+            .iter()
+            .any(|it| it.to_string().contains("another id")),
         "{:?}",
         import.notes
     );
@@ -262,7 +266,7 @@ fn servers_of_their_own_are_where_operations_are_mapped() {
         import
             .notes
             .iter()
-            .any(|it| it.contains("https://up.example/v2")),
+            .any(|it| it.to_string().contains("https://up.example/v2")),
         "{:?}",
         import.notes
     );
@@ -288,7 +292,7 @@ fn parameters_go_over_slashes_where_the_document_says_so() {
         import
             .notes
             .iter()
-            .any(|it| it.contains("may go over slashes")),
+            .any(|it| it.to_string().contains("may go over slashes")),
         "{:?}",
         import.notes
     );
@@ -313,7 +317,7 @@ fn documents_that_are_not_read_say_why() {
         let found = import(text, "x", &Options::default())
             .map(|_| ())
             .unwrap_err();
-        assert!(found.contains(why), "{text}: {found}");
+        assert!(found.to_string().contains(why), "{text}: {found}");
     }
     let silent = "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{}}}}";
     for (silence, mapped) in [(Silence::Closed, 0), (Silence::AnyKey, 1)] {
@@ -334,7 +338,10 @@ fn a_path_with_members_that_openapi_does_not_know_is_closed() {
             assert_eq!(asks(&import, method, "/r/pay"), "nobody", "{member}");
         }
         assert_eq!(asks(&import, "GET", "/r/7"), "any", "{member}");
-        let told = import.left_out.iter().filter(|it| it.why.contains(member));
+        let told = import
+            .left_out
+            .iter()
+            .filter(|it| it.why.to_string().contains(member));
         assert!(told.count() > 0, "{:?}", import.left_out);
     }
     let any = json!({"x-amazon-apigateway-any-method": {}, "x-other": {}, "post": {}});
@@ -450,7 +457,7 @@ fn members_beside_a_reference_are_told_and_close() {
     ] {
         let import = imported(json!({"/a": {"get": beside}, "/{x}": {"get": {}}}));
         assert_eq!(asks(&import, "GET", "/a"), "nobody");
-        assert!(import.left_out[0].why.contains("beside a $ref"));
+        assert!(import.left_out[0].why.to_string().contains("beside a $ref"));
     }
     let said = json!({"$ref": "#/components/pathItems/here/get", "description": "", "x-y": 1});
     check(json!({"/a": {"get": said}}), "GET", "/a", " | a");
@@ -495,7 +502,7 @@ fn a_short_document_cannot_ask_for_endless_work() {
         let import = imported(json!({"/a": {"get": operation}, "/{x}": {"get": {}}}));
         assert_eq!(asks(&import, "GET", "/a"), "nobody");
         assert!(
-            import.left_out[0].why.contains(why),
+            import.left_out[0].why.to_string().contains(why),
             "{:?}",
             import.left_out
         );
@@ -507,5 +514,10 @@ fn a_short_document_cannot_ask_for_endless_work() {
     }
     let whole = document(Value::Object(paths)).to_string();
     let found = import(&whole, "x", &Options::default()).map(|_| ());
-    assert!(found.unwrap_err().contains("too many operations"));
+    assert!(
+        found
+            .unwrap_err()
+            .to_string()
+            .contains("too many operations")
+    );
 }

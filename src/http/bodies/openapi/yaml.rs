@@ -3,6 +3,7 @@
 //! The values are built from the parser's events and not with its loader. So a short document whose aliases expand to
 //! gigabytes is refused (the "billion laughs" attack), and so are keys that occur twice.
 
+use crate::refusals::{self, Refusal};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 use yaml_rust2::Yaml;
@@ -17,7 +18,7 @@ const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DEPTH_MAX: usize = 200;
 
 /// Reads a text of one document. What is in further ones would go unseen, so they are refused.
-pub fn parse(text: &str) -> Result<Value, String> {
+pub fn parse(text: &str) -> Result<Value, Refusal> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
@@ -50,52 +51,51 @@ struct Spent {
 }
 
 impl Reader<'_> {
-    fn next(&mut self) -> Result<Event, String> {
-        let (event, _) = self.parser.next_token().map_err(|err| err.to_string())?;
+    fn next(&mut self) -> Result<Event, Refusal> {
+        let (event, _) = self
+            .parser
+            .next_token()
+            .map_err(|err| refusals::verbatim(err.to_string()))?;
         Ok(event)
     }
 
     /// Makes sure that nothing comes behind the first document.
-    fn end(&mut self) -> Result<(), String> {
+    fn end(&mut self) -> Result<(), Refusal> {
         loop {
             match self.next()? {
                 Event::StreamEnd => return Ok(()),
                 Event::DocumentEnd | Event::Nothing => {}
                 _ => {
-                    return Err(
-                        "it has several documents (after ---), and only one is read".to_owned()
-                    );
+                    return Err(refusals::openapi::several_documents());
                 }
             }
         }
     }
 
-    fn count(&mut self, values: usize, text_bytes: usize) -> Result<(), String> {
+    fn count(&mut self, values: usize, text_bytes: usize) -> Result<(), Refusal> {
         self.spent.values += values;
         self.spent.text_bytes += text_bytes;
         if self.spent.values > VALUES_MAX {
-            return Err(format!("the document has more than {VALUES_MAX} values"));
+            return Err(refusals::openapi::values_at_most(VALUES_MAX));
         }
         if self.spent.text_bytes > TEXT_BYTES_MAX {
-            return Err(format!(
-                "the document has more than {TEXT_BYTES_MAX} bytes of text"
-            ));
+            return Err(refusals::openapi::text_at_most(TEXT_BYTES_MAX));
         }
         Ok(())
     }
 
-    fn value(&mut self, event: Event, depth: usize) -> Result<Value, String> {
+    fn value(&mut self, event: Event, depth: usize) -> Result<Value, Refusal> {
         if depth > DEPTH_MAX {
-            return Err(format!("the document is nested more than {DEPTH_MAX} deep"));
+            return Err(refusals::openapi::nested_too_deep(DEPTH_MAX));
         }
         let before = self.spent;
         self.count(1, 0)?;
         let (anchor, value) = match event {
             Event::Alias(id) => {
-                let within = "an alias stands within what it is for";
-                let spent = self.anchors.get(&id).ok_or(within)?.1;
+                let within = refusals::openapi::alias_in_itself;
+                let spent = self.anchors.get(&id).ok_or_else(within)?.1;
                 self.count(spent.values, spent.text_bytes)?;
-                return Ok(self.anchors.get(&id).ok_or(within)?.0.clone());
+                return Ok(self.anchors.get(&id).ok_or_else(within)?.0.clone());
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(0, text.len())?;
@@ -111,7 +111,7 @@ impl Reader<'_> {
             }
             Event::SequenceStart(anchor, _) => (anchor, self.sequence(depth)?),
             Event::MappingStart(anchor, _) => (anchor, self.mapping(depth)?),
-            other => return Err(format!("unexpected {other:?}")),
+            other => return Err(refusals::verbatim(format!("unexpected {other:?}"))),
         };
         if anchor > 0 {
             let spent = Spent {
@@ -125,7 +125,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    fn sequence(&mut self, depth: usize) -> Result<Value, String> {
+    fn sequence(&mut self, depth: usize) -> Result<Value, Refusal> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
@@ -135,7 +135,7 @@ impl Reader<'_> {
         }
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<Value, String> {
+    fn mapping(&mut self, depth: usize) -> Result<Value, Refusal> {
         let mut members = Map::new();
         loop {
             let name = match self.next()? {
@@ -143,17 +143,17 @@ impl Reader<'_> {
                 Event::Scalar(name, ..) => {
                     // YAML 1.1 puts the members of another mapping in its place; YAML 1.2 knows no such key.
                     if name == "<<" {
-                        return Err("it has a merge key (<<), which OpenAPI does not have; write the members out".to_owned());
+                        return Err(refusals::openapi::merge_key());
                     }
                     self.count(0, name.len())?;
                     name
                 }
-                _ => return Err("a key of a mapping is no text".to_owned()),
+                _ => return Err(refusals::openapi::key_not_text()),
             };
             let event = self.next()?;
             let value = self.value(event, depth + 1)?;
             if members.insert(name.clone(), value).is_some() {
-                return Err(format!("the key {name:?} is there twice"));
+                return Err(refusals::openapi::key_twice(format_args!("{name:?}")));
             }
         }
     }
@@ -230,7 +230,7 @@ mod tests {
             ("{\"a\": 1}\n---\n{\"b\": 2}\n", "several documents"),
         ] {
             let found = parse(bad).unwrap_err();
-            assert!(found.contains(why), "{bad}: {found}");
+            assert!(found.to_string().contains(why), "{bad}: {found}");
         }
         for good in ["a: 1\n", "---\na: 1\n...\n", "# x\n--- {a: 1}\n# y\n"] {
             assert_eq!(parse(good), Ok(json!({"a": 1})), "{good}");

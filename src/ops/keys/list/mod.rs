@@ -20,6 +20,7 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
+use crate::refusals;
 use crate::store::keys::{self, Source};
 use crate::store::usage::Usage;
 use std::collections::HashSet;
@@ -222,7 +223,7 @@ impl<'a> Condition<'a> {
         if query.is_some_and(|query| query.chars().count() > QUERY_CHARS_MAX) {
             return Err(Error::invalid(
                 "q",
-                format!("must have at most {QUERY_CHARS_MAX} characters"),
+                refusals::values::characters_at_most(QUERY_CHARS_MAX),
             ));
         }
         let top = match &filter.workspace {
@@ -231,14 +232,14 @@ impl<'a> Condition<'a> {
                 .find_place(name)
                 .map(|place| place.workspace.uid)
                 .filter(|uid| caller.knows(directory, *uid))
-                .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?,
+                .ok_or_else(|| Error::invalid("workspace", refusals::workspaces::unknown()))?,
         };
         let owner = |name: &String| {
             directory
                 .find_user(&name.to_ascii_lowercase())
                 .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
                 .map(|user| user.uid)
-                .ok_or_else(|| Error::invalid("owner", "there is no such user"))
+                .ok_or_else(|| Error::invalid("owner", refusals::users::unknown()))
         };
         let now = app.now().wall;
         Ok(Condition {
@@ -283,10 +284,7 @@ fn made_by(app: &App, actor: &str) -> Result<HashSet<KeyId>> {
     if found.len() > paging::EXAMINED_MAX {
         return Err(Error::invalid(
             "created_by",
-            format!(
-                "has issued more than {} keys; list them with latchkey key list --created-by",
-                paging::EXAMINED_MAX
-            ),
+            refusals::keys::created_too_many(paging::EXAMINED_MAX),
         ));
     }
     Ok(found.into_iter().collect())
@@ -300,10 +298,7 @@ fn actor(text: &str) -> Result<String> {
         }
         Some(("key" | "local", rest)) if !rest.is_empty() => Ok(text.to_owned()),
         _ if text == "system" => Ok(text.to_owned()),
-        _ => Err(Error::invalid(
-            "created_by",
-            "must be user:NAME, key:ID, local:UID or system",
-        )),
+        _ => Err(Error::invalid("created_by", refusals::keys::created_by())),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::index::PARTS;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::keys::{View, seen, usage, with_names};
+use crate::refusals;
 use crate::store::keys;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -145,9 +146,7 @@ pub fn summary(app: &App, caller: &Caller, expiring_within_s: u64) -> Result<Sum
 /// Calls `look` for every live key that the caller may read, with its state.
 fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, State)) -> Result<()> {
     if !app.index.is_complete() {
-        return Err(Error::Unavailable(
-            "keys are still being read; try again in a few seconds".to_owned(),
-        ));
+        return Err(Error::Unavailable(refusals::keys::loading()));
     }
     let now = app.now().wall;
     // The map is keyed by address. It also holds each `Arc`, so no address is freed and used again during the walk.

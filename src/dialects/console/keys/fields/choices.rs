@@ -130,7 +130,7 @@ pub fn scopes(
         value: scope.name.clone(),
         label: match scope.label.is_empty() {
             true => scope.name.clone(),
-            false => visit.texts.said(&scope.label),
+            false => visit.texts.word(&scope.label).to_owned(),
         },
         hint: match scope.label.is_empty() {
             true => String::new(),

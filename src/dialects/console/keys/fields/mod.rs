@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::numbers;
 use crate::ops::keys::{View, offered};
+use crate::refusals::verbatim;
 
 /// A form that is ready to be rendered.
 pub struct KeyForm {
@@ -231,7 +232,7 @@ fn texts_of_lines(visit: &Visit<'_>) -> String {
 /// The name of the field on the page that an error concerns, and the message.
 fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, String) {
     let Error::Invalid { field, reason } = err else {
-        return (None, visit.texts.error(err));
+        return (None, visit.texts.sentence(&err.refusal()));
     };
     let bare = field.split(['[', '.']).next().unwrap_or(field);
     let place = field
@@ -249,11 +250,13 @@ fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, Str
     let reason = match place {
         Some(position) if name == "allowed_ips" => {
             let line = visit.texts.with("form.line", &(position + 1).to_string());
-            format!("{line} {}", visit.texts.said(reason))
+            visit
+                .texts
+                .sentence(&verbatim(format!("{line} {}", visit.texts.refusal(reason))))
         }
-        _ => reason.clone(),
+        _ => visit.texts.sentence(reason),
     };
-    (Some(name.to_owned()), visit.texts.sentence(&reason))
+    (Some(name.to_owned()), reason)
 }
 
 fn input(
@@ -423,7 +426,7 @@ fn metadata(texts: &Texts, form: &Form) -> Result<String> {
     let Some(text) = form.some("metadata") else {
         return Ok(String::new());
     };
-    let refused = || Error::invalid("metadata", texts.get("refusal.metadata"));
+    let refused = || Error::invalid_text("metadata", texts.get("refusal.metadata"));
     numbers::check_whole(text.as_bytes(), "metadata")?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| refused())?;
     match value.is_object() {

@@ -1,0 +1,189 @@
+//! Every sentence that a client can read as the reason of a refusal: its code, its arguments, and its English text. One
+//! file for each noun.
+//!
+//! The console translates a sentence by its code; everything else renders the English text.
+
+/// Defines the sentences of a noun: a function for each, which takes the arguments, and the list of all.
+macro_rules! sentences {
+    ($noun:literal: $($name:ident($($argument:ident $(: $nested:ident)?),*) = $english:literal;)*) => {
+        pub const ALL: &[$crate::refusals::Sentence] = &[$($crate::refusals::Sentence {
+            code: concat!($noun, ".", stringify!($name)),
+            english: $english,
+            arguments: &[$(stringify!($argument)),*],
+        }),*];
+        $(pub fn $name($($argument: sentences!(@type $($nested)?)),*) -> $crate::refusals::Refusal {
+            $crate::refusals::Refusal {
+                sentence: &$crate::refusals::Sentence {
+                    code: concat!($noun, ".", stringify!($name)),
+                    english: $english,
+                    arguments: &[$(stringify!($argument)),*],
+                },
+                arguments: vec![$(sentences!(@argument $argument $($nested)?)),*],
+            }
+        })*
+    };
+    (@type) => { impl std::fmt::Display };
+    (@type Refusal) => { $crate::refusals::Refusal };
+    (@argument $argument:ident) => { $crate::refusals::Argument::Text($argument.to_string()) };
+    (@argument $argument:ident Refusal) => { $crate::refusals::Argument::Refusal($argument) };
+}
+pub mod access;
+pub mod audit;
+pub mod authenticators;
+pub mod backups;
+pub mod catalogs;
+pub mod keys;
+pub mod openapi;
+pub mod policies;
+pub mod requests;
+pub mod server;
+pub mod sessions;
+pub mod users;
+pub mod values;
+pub mod workspaces;
+
+use std::fmt::{Display, Formatter, Result};
+
+/// A sentence with places for arguments.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Sentence {
+    /// `keys.expired`: names the sentence in files of other languages.
+    pub code: &'static str,
+    /// `{policy}` stands for the argument of this name.
+    pub english: &'static str,
+    pub arguments: &'static [&'static str],
+}
+
+/// A sentence with its arguments.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Refusal {
+    sentence: &'static Sentence,
+    /// In the order of [`Sentence::arguments`].
+    arguments: Vec<Argument>,
+}
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Argument {
+    Refusal(Refusal),
+    Text(String),
+}
+
+/// All sentences, by noun.
+pub fn all() -> impl Iterator<Item = &'static Sentence> {
+    [
+        access::ALL,
+        audit::ALL,
+        authenticators::ALL,
+        backups::ALL,
+        catalogs::ALL,
+        keys::ALL,
+        openapi::ALL,
+        policies::ALL,
+        requests::ALL,
+        server::ALL,
+        sessions::ALL,
+        users::ALL,
+        values::ALL,
+        workspaces::ALL,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// A text without a code, which is shown as it is: one for the command line or the log, of a dialect whose clients read
+/// English, or one that the console has translated already.
+pub fn verbatim(text: impl Into<String>) -> Refusal {
+    Refusal {
+        sentence: &Sentence {
+            code: "",
+            english: "{text}",
+            arguments: &["text"],
+        },
+        arguments: vec![Argument::Text(text.into())],
+    }
+}
+
+impl Refusal {
+    /// Whether both have the same sentence, whatever their arguments are.
+    pub fn is_like(&self, other: &Refusal) -> bool {
+        self.sentence == other.sentence
+    }
+
+    /// The text, in the language for which `translate` returns the template of a sentence.
+    pub fn render<'t>(&self, translate: &dyn Fn(&'static Sentence) -> &'t str) -> String {
+        let mut rest = translate(self.sentence);
+        let mut text = String::with_capacity(rest.len());
+        while let Some((before, behind)) = rest.split_once('{') {
+            text.push_str(before);
+            let mut arguments = self.sentence.arguments.iter().zip(&self.arguments);
+            let found = arguments.find_map(|(name, argument)| {
+                let behind = behind.strip_prefix(name)?.strip_prefix('}')?;
+                Some((argument, behind))
+            });
+            rest = match found {
+                Some((argument, behind)) => {
+                    match argument {
+                        Argument::Refusal(refusal) => text.push_str(&refusal.render(translate)),
+                        Argument::Text(argument) => text.push_str(argument),
+                    }
+                    behind
+                }
+                None => {
+                    text.push('{');
+                    behind
+                }
+            };
+        }
+        text + rest
+    }
+}
+
+/// The English text.
+impl Display for Refusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(&self.render(&|sentence| sentence.english))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_sentence_is_rendered_with_its_arguments_in_any_language() {
+        let refusal = keys::shown_once("{policy}", keys::issue_another());
+        assert_eq!(
+            refusal.to_string(),
+            "policy {policy} shows a secret once; issue another key and delete this one"
+        );
+        let own = |sentence: &'static Sentence| match sentence.code {
+            "keys.shown_once" => "{next} ({policy}, {x}",
+            _ => "neu",
+        };
+        assert_eq!(refusal.render(&own), "neu ({policy}, {x}");
+        assert_eq!(verbatim("{text} {}").to_string(), "{text} {}");
+        assert!(refusal.is_like(&keys::shown_once(7, values::twice())));
+        assert!(!refusal.is_like(&keys::issue_another()));
+    }
+
+    #[test]
+    fn every_sentence_has_a_code_of_its_own_and_names_each_argument() {
+        let mut codes = BTreeSet::new();
+        for sentence in all() {
+            assert!(codes.insert(sentence.code), "{} is twice", sentence.code);
+            for name in sentence.arguments {
+                let place = format!("{{{name}}}");
+                assert!(sentence.english.contains(&place), "{sentence:?}");
+            }
+            for part in sentence.english.split('{').skip(1) {
+                let name = part.split('}').next().unwrap();
+                let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                assert!(
+                    !is_name || sentence.arguments.contains(&name),
+                    "{sentence:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The server and its store: what stops changes, and what only the administrator of the machine may do.
+
+sentences! { "server":
+    busy() = "too many changes are waiting; try again";
+    changed_outside(kind, id) = "this {kind} was changed past Latchkey and is closed; the administrator of the machine looks at it and accepts it: latchkey doctor accept {kind} {id}";
+    changed_outside_is_local() = "only the administrator of the machine accepts what was changed past Latchkey";
+    changed_outside_kind() = "must be catalog, key, policy, session, user or workspace";
+    changed_outside_not(kind, id) = "the {kind} {id} is what Latchkey last wrote; there is nothing to accept";
+    clock_implausible(date, released, years) = "this machine's date is {date}; a right date is not before this version was released ({released}) and at most {years} years later. Correct the date first; if it is right, say --implausible";
+    clock_is_local() = "only the administrator of the machine accepts its clock";
+    constraint() = "the database refused the change";
+    constraint_exists() = "something of that name exists already";
+    constraint_referred() = "something else still refers to it";
+    database_closed() = "the database is not open";
+    database_damaged() = "the database is damaged; see the log";
+    database_ended() = "the database ended the transaction; try again";
+    database_locked() = "the database is locked by another program";
+    database_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; verification goes on from memory. Put the file back, or save what is still open with: latchkey backup FILE, stop the server, and restore that file";
+    database_unusable() = "the database cannot be read or written just now";
+    disk_full() = "the disk is full; free some space, verification goes on";
+    disk_reserve() = "the disk is full: what room is left is kept for changes that disable or delete something; free some space and try again";
+    file_unwritable(path, cause) = "{path} cannot be written: {cause}";
+    stopping() = "the server is stopping";
+    tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";
+    tombstones_unusable(path, cause) = "{path} cannot be read or written ({cause}), so nothing can be deleted or disabled safely";
+}
