@@ -34,6 +34,17 @@ fn a_client_of_the_baseline_can_rely_on_the_document() {
 }
 
 #[test]
+fn every_tag_of_the_document_is_described_once() {
+    let document = openapi::assemble(SURFACES).unwrap();
+    let tags = document["tags"].as_array().unwrap();
+    let mut names: Vec<&Value> = tags.iter().map(|tag| &tag["name"]).collect();
+    let all = names.len();
+    names.sort_by_key(|name| name.to_string());
+    names.dedup();
+    assert_eq!(names.len(), all, "{tags:?}");
+}
+
+#[test]
 fn what_would_break_a_client_is_found_in_the_document() {
     let old: Value = serde_json::from_str(BASELINE).unwrap();
     let key = "/components/schemas/Key";

@@ -34,11 +34,13 @@ pub struct Operation<'a> {
 }
 
 impl Document {
-    /// The group of the operations that follow.
+    /// The group of the operations that follow; several dialects can have one group.
     pub fn group(&mut self, name: &'static str, about: &str) {
         self.tag = name;
-        self.tags
-            .push(json!({ "name": name, "description": about }));
+        if !self.tags.iter().any(|tag| tag["name"] == name) {
+            let tag = json!({ "name": name, "description": about });
+            self.tags.push(tag);
+        }
     }
 
     /// Adds an operation: its method, path, id and summary. The method is in lower case, or `any`.
