@@ -176,6 +176,7 @@ CREATE TABLE keys (
     hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
     self_rotated_from TEXT,                         -- the address of the newest rotation, if the key rotated itself
     seal          BLOB    CHECK (length(seal) = 40),    -- of the key and its secrets, see src/store/seals/keys.rs; a key without one opens nothing
+    contact       TEXT    NOT NULL DEFAULT '' CHECK (length(contact) <= 200),   -- who to call about the key
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 

@@ -6,7 +6,7 @@
 
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::catalogs::BUILT_IN;
-use crate::domain::keys::Key;
+use crate::domain::keys::{Key, Meaning, Member};
 use crate::domain::users::User;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
@@ -91,33 +91,49 @@ pub fn check_cover(directory: &Directory, caller: &Caller, key: &Key, facts: &Fa
     let Some(own) = &facts.own else {
         return Ok(());
     };
-    let later = own
-        .expires_at
-        .is_some_and(|end| key.expires_at.is_none_or(|asked| asked > end));
-    let elsewhere = own.allowed_ips.as_ref().is_some_and(|list| {
-        key.allowed_ips
-            .as_ref()
-            .is_none_or(|asked| !asked.is_within(list))
-    });
-    let faster = own
-        .rate_limit
-        .is_some_and(|own| key.rate_limit.is_none_or(|asked| !asked.is_within(own)));
-    let more = own
-        .uses_left
-        .is_some_and(|left| key.uses_left.is_none_or(|asked| asked > left));
-    for (wider, member) in [
-        (later, "expires_at"),
-        (elsewhere, "allowed_ips"),
-        (faster, "rate_limit"),
-        (more, "uses_left"),
-    ] {
-        if wider {
-            return Err(Error::Forbidden(refusals::access::wider_than_issuer(
-                member,
-            )));
-        }
+    let mut members = Member::ALL.iter().copied();
+    match members.find(|member| is_bound(*member) && is_wider(*member, key, own)) {
+        None => Ok(()),
+        Some(member) => Err(Error::Forbidden(refusals::access::wider_than_issuer(
+            member.word(),
+        ))),
     }
-    Ok(())
+}
+
+/// Whether a key passes this limit on to the keys that it issues. What the other limits permit is decided by
+/// [`require_permissions`], [`require_owner`] and `authz::keys`; a key does not act before its own start.
+fn is_bound(member: Member) -> bool {
+    let decided_elsewhere = matches!(
+        member,
+        Member::NotBefore | Member::Owner | Member::ReadOnly | Member::Scopes
+    );
+    member.meaning() == Meaning::Limit && !decided_elsewhere
+}
+
+/// Whether a key has a wider limit than the caller's own key.
+fn is_wider(member: Member, key: &Key, own: &Key) -> bool {
+    match member {
+        Member::AllowedIps => own.allowed_ips.as_ref().is_some_and(|own| {
+            let asked = key.allowed_ips.as_ref();
+            asked.is_none_or(|asked| !asked.is_within(own))
+        }),
+        Member::ExpiresAt => own
+            .expires_at
+            .is_some_and(|own| key.expires_at.is_none_or(|asked| asked > own)),
+        Member::RateLimit => own
+            .rate_limit
+            .is_some_and(|own| key.rate_limit.is_none_or(|asked| !asked.is_within(own))),
+        Member::UsesLeft => own
+            .uses_left
+            .is_some_and(|own| key.uses_left.is_none_or(|asked| asked > own)),
+        // Of a limit that is not listed above, only the same value is certain not to be wider.
+        other => is_set(other, own) && other.text(key) != other.text(own),
+    }
+}
+
+/// Whether a key has this limit.
+fn is_set(member: Member, key: &Key) -> bool {
+    member.text(key) != member.text(&Key::blank())
 }
 
 /// Refuses a management key that permits more than the caller may do.
@@ -181,10 +197,8 @@ fn within(key: &Key, permissions: Permissions) -> Permissions {
 pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
     let own = own_key(read, caller)?;
     let limited = own.is_some_and(|own| {
-        own.expires_at.is_some()
-            || own.allowed_ips.is_some()
-            || own.rate_limit.is_some()
-            || own.uses_left.is_some()
+        let mut members = Member::ALL.iter().copied();
+        members.any(|member| is_bound(member) && is_set(member, &own))
     });
     if limited {
         return Err(Error::Forbidden(
@@ -214,5 +228,30 @@ fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
         | Identity::Local
         | Identity::Password { .. }
         | Identity::Session(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_a_limit_issues_no_key_without_it() {
+        let (blank, full) = (Key::blank(), Key::full());
+        let mut bound = Vec::new();
+        for member in Member::ALL.iter().filter(|member| is_bound(**member)) {
+            let word = member.word();
+            let mut own = blank.clone();
+            member.copy(&full, &mut own);
+            assert!(is_set(*member, &own) && !is_set(*member, &blank), "{word}");
+            assert!(is_wider(*member, &blank, &own), "{word}");
+            assert!(!is_wider(*member, &own, &own), "{word}");
+            assert!(!is_wider(*member, &own, &blank), "{word}");
+            bound.push(word);
+        }
+        assert_eq!(
+            bound,
+            ["expires_at", "allowed_ips", "rate_limit", "uses_left"]
+        );
     }
 }

@@ -8,6 +8,8 @@ use crate::refusals::{self, Refusal};
 pub const NAME_CHARS_MAX: usize = 100;
 /// The largest number of characters in a description.
 pub const DESCRIPTION_CHARS_MAX: usize = 500;
+/// The maximum length of the contact of a key.
+pub const CONTACT_CHARS_MAX: usize = 200;
 /// The largest size of a key's metadata in bytes, as compact JSON.
 pub const METADATA_BYTES_MAX: usize = 4096;
 
@@ -108,7 +110,8 @@ pub fn slug_of(name: &str) -> String {
     }
 }
 
-fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
+/// Accepts one line of at most so many characters, without those that mislead.
+pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
     if text.chars().count() > chars_max {
         return Err(Error::invalid(
             field,

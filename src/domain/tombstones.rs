@@ -10,7 +10,7 @@
 use super::audit::changes;
 use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
-use crate::domain::policies::{Field, Meaning, word};
+use crate::domain::keys::Member;
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -94,12 +94,11 @@ pub struct Tombstones {
     pub damaged: usize,
 }
 
-/// Whether an edit of this member of a key can restrict what the key opens, or what services permit it.
-fn narrows(field: Field) -> bool {
-    match field.meaning() {
-        Meaning::Label => false,
-        Meaning::Limit | Meaning::Told => true,
-    }
+/// Whether an edit of a key can have restricted what the key opens. Changes that this version cannot read, or of a
+/// member that it does not know, count.
+fn narrows(changes: &str) -> bool {
+    let narrows = |(word, _): &(String, _)| Member::parse(word).is_none_or(Member::narrows);
+    changes::parse(changes).is_none_or(|members| members.iter().any(narrows))
 }
 
 /// Actions that define a new time: later times continue from the time of their event.
@@ -144,9 +143,8 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         (_, "enable") => vec![Verb::On],
         (Kind::Key, "rotate" | "rotation_complete") => vec![Verb::Rotated],
         (Kind::Key, "edit") => {
-            let mut narrower = Field::all().filter(|field| narrows(*field));
-            let narrowed = narrower.any(|field| edited(&word(field)));
-            switch.chain(narrowed.then_some(Verb::Changed)).collect()
+            let narrowed = narrows(&event.changes).then_some(Verb::Changed);
+            switch.chain(narrowed).collect()
         }
         (Kind::User, "edit") => switch.collect(),
         (Kind::User, "password" | "set_up") => vec![Verb::Password],
@@ -418,6 +416,13 @@ mod tests {
             r#"{"metadata":["{}","{\"plan\":1}"]}"#,
             &[Verb::Changed],
         );
+        check(
+            "key.edit",
+            Kind::Key,
+            r#"{"a_limit_of_a_later_version":[null,"1"]}"#,
+            &[Verb::Changed],
+        );
+        check("key.edit", Kind::Key, "unreadable", &[Verb::Changed]);
         // A value that looks like a member does not count as one.
         check(
             "key.edit",

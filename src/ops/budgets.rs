@@ -160,6 +160,7 @@ mod tests {
     use crate::ops::authenticate::authenticate;
     use crate::ops::keys::edit::switch;
     use crate::ops::keys::issue::{NewKey, issue};
+    use crate::ops::keys::members::KeyMembers;
     use crate::ops::keys::rotate::{Grace, Life, rotate_own};
     use crate::ops::sessions;
     use crate::ops::setup::fixture::Fixture;
@@ -219,7 +220,7 @@ mod tests {
 
     fn key(fixture: &Fixture, caller: &Caller, place: &str) -> Result<KeyId> {
         let new = NewKey {
-            name: "k".to_owned(),
+            members: KeyMembers::named("k"),
             workspace: Some(place.to_owned()),
             ..NewKey::default()
         };
@@ -295,7 +296,7 @@ mod tests {
             let secrets: Vec<(Caller, String)> = (0..10)
                 .map(|_| {
                     let new = NewKey {
-                        name: "k".to_owned(),
+                        members: KeyMembers::named("k"),
                         workspace: Some(place.to_owned()),
                         ..NewKey::default()
                     };

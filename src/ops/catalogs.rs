@@ -172,8 +172,9 @@ fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record
 mod tests {
     use super::*;
     use crate::domain::catalogs::Scope;
-    use crate::ops::keys::edit::{Edit, edit};
+    use crate::ops::keys::edit::edit;
     use crate::ops::keys::issue::{NewKey, issue};
+    use crate::ops::keys::members::KeyMembers;
     use crate::ops::setup::fixture::Fixture;
     use crate::store::Durability;
     use std::sync::atomic::Ordering::Relaxed;
@@ -194,9 +195,11 @@ mod tests {
 
     fn new_key(scope: &str) -> NewKey {
         NewKey {
-            name: "k".to_owned(),
+            members: KeyMembers {
+                scopes: Some(vec![scope.to_owned()]),
+                ..KeyMembers::named("k")
+            },
             catalog: Some("shop".to_owned()),
-            scopes: vec![scope.to_owned()],
             ..NewKey::default()
         }
     }
@@ -239,9 +242,9 @@ mod tests {
                     app,
                     local,
                     id,
-                    Edit {
+                    KeyMembers {
                         scopes,
-                        ..Edit::default()
+                        ..KeyMembers::default()
                     },
                 )
             });

@@ -1,18 +1,17 @@
 //! Rows of keys and of the digests of their secrets.
 
+use super::key_columns::{FIND, INSERT, UPDATE, edited_values, from_row, values};
 use super::sqlite::{ToValue, Value};
 use super::{Read, Row, Write, seals, stored_secret};
 use crate::domain::audit::{Kind, Target};
-use crate::domain::keys::address::AddressList;
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::metadata;
 use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// One row of `secrets`.
 #[derive(Clone, Copy, Debug)]
@@ -44,47 +43,13 @@ pub fn insert(
     sealed: Option<&Sealed>,
     now: Timestamp,
 ) -> Result<()> {
-    let columns = [
-        key.id.to_value(),
-        key.number.to_value(),
-        key.name.to_value(),
-        key.description.to_value(),
-        key.workspace.to_value(),
-        key.owner.to_value(),
-        key.policy.to_value(),
-        key.catalog.to_value(),
-        key.scopes.join(" ").to_value(),
-        key.read_only.to_value(),
-        key.enabled.to_value(),
-        key.not_before.to_value(),
-        key.expires_at.to_value(),
-        key.allowed_ips
-            .as_ref()
-            .map(AddressList::to_string)
-            .to_value(),
-        key.rate_limit.map(|rate| rate.limit).to_value(),
-        key.rate_limit.map(|rate| rate.window_s).to_value(),
-        key.metadata.to_value(),
-        key.created_by.to_value(),
-        key.created_at.to_value(),
-        key.rotated_at.to_value(),
-        key.deleted_at.to_value(),
-        key.hint.to_value(),
-        key.self_rotated_from.to_value(),
-    ];
+    let columns = values(key);
     let of_secret = seals::keys::secret_values(secret, sealed, now);
     let seal = seals::keys::of_new(peppers, &columns, key.uses_left.is_some(), &of_secret);
     let mut values: Vec<&dyn ToValue> = Vec::with_capacity(columns.len() + 1);
     values.extend(columns.iter().map(|value| value as &dyn ToValue));
     values.push(&seal);
-    tx.execute(
-        "INSERT INTO keys (id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes,
-                           read_only, enabled, not_before, expires_at, allowed_ips, rate_limit, rate_window_s,
-                           metadata, created_by, created_at, rotated_at, deleted_at, hint, self_rotated_from, seal)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                 $24)",
-        &values,
-    )?;
+    tx.execute(INSERT, &values)?;
     insert_secret_values(tx, key.id, &of_secret)?;
     insert_metadata(tx, key.id, &key.metadata)?;
     match key.uses_left {
@@ -132,15 +97,7 @@ pub fn insert_metadata(tx: &Write<'_>, id: KeyId, metadata: &str) -> Result<()> 
 
 /// A key by id, even if it is deleted.
 pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
-    read.query_one(
-        "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
-                not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, created_at,
-                rotated_at, deleted_at, hint, self_rotated_from, uses_left
-         FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
-         WHERE id = $1",
-        &[&id],
-        from_row,
-    )
+    read.query_one(FIND, &[&id], from_row)
 }
 
 /// The id of the key with this number, even if it is deleted.
@@ -228,25 +185,10 @@ pub fn delete_sealed(tx: &Write<'_>, policy: &str) -> Result<usize> {
 /// Writes the members that an edit may change.
 pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
     let changed = tx.execute(
-        "UPDATE keys
-         SET name = $1, description = $2, scopes = $3, read_only = $4, enabled = $5, not_before = $6, expires_at = $7,
-             allowed_ips = $8, rate_limit = $9, rate_window_s = $10, metadata = $11, owner_uid = $12
-         WHERE id = $13 AND deleted_at IS NULL",
-        &[
-            &key.name,
-            &key.description,
-            &key.scopes.join(" "),
-            &key.read_only,
-            &key.enabled,
-            &key.not_before,
-            &key.expires_at,
-            &key.allowed_ips.as_ref().map(AddressList::to_string),
-            &key.rate_limit.map(|rate| rate.limit),
-            &key.rate_limit.map(|rate| rate.window_s),
-            &key.metadata,
-            &key.owner,
-            &key.id,
-        ],
+        UPDATE,
+        &edited_values(key)
+            .each_ref()
+            .map(|value| value as &dyn ToValue),
     )?;
     if changed == 1 {
         tx.execute("DELETE FROM key_metadata WHERE key_id = $1", &[&key.id])?;
@@ -481,60 +423,6 @@ pub fn list_numbers(read: &Read, catalog: &str, owner: Option<Uid>) -> Result<Ve
             pair,
         ),
     }
-}
-
-/// Reads the columns in the order of the query, which is fastest.
-pub(super) fn from_row(row: &Row<'_>) -> Result<Key> {
-    Ok(Key {
-        id: row.get("id")?,
-        number: row.get("number")?,
-        name: row.get("name")?,
-        description: row.get("description")?,
-        workspace: row.get("workspace_uid")?,
-        owner: row.get("owner_uid")?,
-        policy: row.get("policy")?,
-        catalog: row.get("catalog")?,
-        scopes: scopes(row)?,
-        read_only: row.get("read_only")?,
-        enabled: row.get("enabled")?,
-        not_before: row.get("not_before")?,
-        expires_at: row.get("expires_at")?,
-        allowed_ips: addresses(row)?,
-        rate_limit: rate_limit(row)?,
-        metadata: row.get("metadata")?,
-        created_by: row.get("created_by")?,
-        created_at: row.get("created_at")?,
-        rotated_at: row.get("rotated_at")?,
-        deleted_at: row.get("deleted_at")?,
-        hint: row.get("hint")?,
-        self_rotated_from: row.get("self_rotated_from")?,
-        uses_left: row.get("uses_left")?,
-    })
-}
-
-fn scopes(row: &Row<'_>) -> Result<Vec<String>> {
-    let text: String = row.get("scopes")?;
-    Ok(text
-        .split(' ')
-        .filter(|scope| !scope.is_empty())
-        .map(str::to_owned)
-        .collect())
-}
-
-/// A list that cannot be read is an error: the key must not become valid from every address.
-fn addresses(row: &Row<'_>) -> Result<Option<AddressList>> {
-    let text: Option<String> = row.get("allowed_ips")?;
-    text.map(|text| AddressList::parse("allowed_ips", text.split(' ')))
-        .transpose()
-        .map_err(Error::internal)
-}
-
-fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
-    let limit: Option<u64> = row.get("rate_limit")?;
-    let window_s: Option<u64> = row.get("rate_window_s")?;
-    Ok(limit
-        .zip(window_s)
-        .map(|(limit, window_s)| RateLimit { limit, window_s }))
 }
 
 fn secret_from_row(row: &Row<'_>) -> Result<SecretRow> {

@@ -17,6 +17,7 @@ pub mod catalogs;
 pub mod clock;
 pub mod console_pages;
 pub mod idempotency;
+mod key_columns;
 pub mod key_files;
 pub mod key_orders;
 pub mod keys;

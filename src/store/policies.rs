@@ -208,9 +208,10 @@ mod tests {
     use super::super::{catalogs, sqlite};
     use super::*;
     use crate::domain::catalogs::Definition;
+    use crate::domain::keys::Member;
     use crate::domain::policies::{
-        AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown,
-        SelfRotation, TiedTo,
+        AddressRule, AtMax, Expiry, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
+        TiedTo,
     };
 
     #[test]
@@ -257,7 +258,7 @@ mod tests {
             at_owner_max: AtMax::Replace,
             name_unique: true,
             secret_shown: SecretShown::Sealed,
-            editable: Editable::Only(vec![Field::Name]),
+            editable: Editable::Only(vec![Member::Name]),
             can_disable: false,
             can_rotate: false,
             confirm_name: true,

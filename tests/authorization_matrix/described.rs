@@ -4,9 +4,10 @@
 use super::{Needs, TABLES};
 use crate::dialects::SURFACES;
 use crate::dialects::native::openapi;
+use crate::domain::keys::{Meaning, Member};
 use crate::domain::policies::{
-    AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
-    TiedTo, Words, words,
+    AddressRule, AtMax, Editable, Expiry, IssuedBy, Presence, ReadOnlyBy, SecretShown,
+    SelfRotation, TiedTo, Words, words,
 };
 use crate::domain::users::permissions::Permission;
 use crate::http::route::{QueryRule, Route};
@@ -152,10 +153,26 @@ fn the_words_of_policies_are_described() {
         check_words::<AddressRule>(&document, schema, "addresses");
         check_words::<AtMax>(&document, schema, "at_owner_max");
         check_words::<SecretShown>(&document, schema, "secret_shown");
-        let editable = [&["*"], words::<Field>().as_slice()].concat();
-        check_list(&document, schema, "editable", editable);
+        check_list(&document, schema, "editable", Editable::all_words());
         check_words::<SelfRotation>(&document, schema, "self_rotation");
         check_words::<TiedTo>(&document, schema, "tied_to");
+    }
+}
+
+#[test]
+fn every_member_of_a_key_is_described() {
+    let document = openapi::assemble(SURFACES).unwrap();
+    let describes = |schema: &str, member: &str| {
+        !document["components"]["schemas"][schema]["properties"][member].is_null()
+    };
+    for member in Member::ALL {
+        let word = member.word();
+        let is_set = !matches!(member.meaning(), Meaning::Identity | Meaning::State);
+        let is_hidden = matches!(member, Member::DeletedAt | Member::Number);
+        assert_eq!(describes("Key", word), !is_hidden, "Key.{word}");
+        for schema in ["NewKey", "KeyEdit"] {
+            assert!(!is_set || describes(schema, word), "{schema}.{word}");
+        }
     }
 }
 

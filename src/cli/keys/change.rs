@@ -1,5 +1,6 @@
 //! The commands that change a key: edit, disable, enable and delete.
 
+use super::Labels;
 use super::look::IdsArgs;
 use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
@@ -17,8 +18,8 @@ pub struct EditArgs {
     id: String,
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
+    #[command(flatten)]
+    labels: Labels,
     /// All scopes of the key, or none; repeat it or separate with commas
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<String>,
@@ -75,9 +76,10 @@ pub struct DeleteArgs {
 pub fn edit(args: &EditArgs) -> Result<End> {
     let text = |it: &OrNone<String>| it.body(|text| text.as_str().into());
     let until = |it: &OrNone<Until>| it.body(|until| until.0.as_str().into());
-    let body = Body::default()
+    let body = args
+        .labels
+        .body()
         .with("name", args.name.as_deref())
-        .with("description", args.description.as_deref())
         .with("scopes", list_or_none(&args.scopes))
         .with("read_only", args.read_only)
         .with("not_before", args.not_before.as_ref().map(text))

@@ -1,5 +1,6 @@
 //! The commands that print a secret: issue, rotate and reveal.
 
+use super::Labels;
 use crate::cli::arguments::{Body, JsonObject, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -22,8 +23,8 @@ pub struct Shown {
 pub struct IssueArgs {
     /// The name of the key
     name: String,
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
+    #[command(flatten)]
+    labels: Labels,
     /// The workspace of the key, by slug or uid [default: the root]
     #[arg(long, value_name = "WORKSPACE")]
     workspace: Option<String>,
@@ -108,9 +109,10 @@ struct IssuedBody {
 }
 
 pub fn issue(args: &IssueArgs) -> Result<End> {
-    let body = Body::default()
+    let body = args
+        .labels
+        .body()
         .with("name", Some(args.name.as_str()))
-        .with("description", args.description.as_deref())
         .with("workspace", args.workspace.as_deref())
         .with("owner", args.owner.as_deref())
         .with("owner", args.no_owner.then_some(Value::Null))

@@ -5,6 +5,7 @@ mod issue;
 mod look;
 mod verify;
 
+use super::arguments::Body;
 use super::failure::{End, Result};
 use clap::Subcommand;
 
@@ -79,6 +80,25 @@ pub enum KeyCommand {
     Verify(verify::VerifyArgs),
 }
 
+/// What people write on a key, besides its name.
+#[derive(clap::Args, Clone, Debug)]
+struct Labels {
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Who to call about the key: a name, an email address or a telephone number
+    #[arg(long, value_name = "TEXT")]
+    contact: Option<String>,
+}
+
+impl Labels {
+    /// A request with these members.
+    fn body(&self) -> Body {
+        Body::default()
+            .with("description", self.description.as_deref())
+            .with("contact", self.contact.as_deref())
+    }
+}
+
 pub fn run(command: &KeyCommand) -> Result<End> {
     match command {
         KeyCommand::Issue(args) => issue::issue(args),
@@ -92,5 +112,41 @@ pub fn run(command: &KeyCommand) -> Result<End> {
         KeyCommand::Enable(args) => change::switch(args, "enable"),
         KeyCommand::Delete(args) => change::delete(args),
         KeyCommand::Verify(args) => verify::verify(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keys::{Meaning, Member};
+
+    /// The argument for a member, where it has another name than the member.
+    fn argument(member: Member) -> String {
+        match member {
+            Member::AllowedIps => "allow-ip".to_owned(),
+            Member::Scopes => "scope".to_owned(),
+            Member::UsesLeft => "uses".to_owned(),
+            other => other.word().replace('_', "-"),
+        }
+    }
+
+    #[test]
+    fn issue_and_edit_have_an_argument_for_every_member_that_can_be_set() {
+        for command in ["issue", "edit"] {
+            let all = KeyCommand::augment_subcommands(clap::Command::new("key"));
+            let found = all.find_subcommand(command).unwrap();
+            for member in Member::ALL {
+                match member.meaning() {
+                    Meaning::ForServices | Meaning::Label | Meaning::Limit => {}
+                    Meaning::Identity | Meaning::State | Meaning::Switch => continue,
+                }
+                let word = argument(*member);
+                let is_there = found.get_arguments().any(|it| {
+                    // The name is the argument of `issue` that has no flag.
+                    it.get_long() == Some(&word) || it.get_id() == word.as_str()
+                });
+                assert!(is_there, "latchkey key {command} has no --{word}");
+            }
+        }
     }
 }

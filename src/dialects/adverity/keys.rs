@@ -11,6 +11,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::inspect::{Inspected, inspect};
 use crate::ops::keys::issue::{NewKey, issue_by_password};
+use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::rotate::{Grace, Life, rotate_own};
 use crate::ops::keys::{Issued, View};
 use crate::refusals;
@@ -64,10 +65,13 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
         Err(faults) => return Ok(error::invalid(&faults)),
     };
     let new = NewKey {
-        name: asked.username.to_ascii_lowercase(),
+        members: KeyMembers {
+            name: Some(asked.username.to_ascii_lowercase()),
+            scopes: Some(vec![preset::ACCOUNT.to_owned()]),
+            expires_in_s: asked.expires_in_s.map(|wanted| at_most(call, wanted)),
+            ..KeyMembers::default()
+        },
         policy: Some(preset::TOKEN.to_owned()),
-        scopes: vec![preset::ACCOUNT.to_owned()],
-        expires_in_s: asked.expires_in_s.map(|wanted| at_most(call, wanted)),
         ..NewKey::default()
     };
     let origin = call.trust.origin(call.request);

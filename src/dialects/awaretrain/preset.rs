@@ -3,10 +3,11 @@
 
 use super::NAME;
 use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
+use crate::domain::keys::Member;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
-    ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SecretShown, SelfRotation, TiedTo,
 };
 use crate::ops::policies::presets::{Former, Preset};
 
@@ -83,10 +84,10 @@ fn policy() -> Policy {
         secret_shown: SecretShown::Once,
         // 1B-34
         editable: Editable::Only(vec![
-            Field::Name,
-            Field::ExpiresAt,
-            Field::Scopes,
-            Field::AllowedIps,
+            Member::Name,
+            Member::ExpiresAt,
+            Member::Scopes,
+            Member::AllowedIps,
         ]),
         can_disable: false,
         can_rotate: false,

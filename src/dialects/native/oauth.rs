@@ -17,8 +17,8 @@ use crate::http::reply::Reply;
 use crate::http::request::Request;
 use crate::http::route::Call;
 use crate::ops::keys;
-use crate::refusals;
 use crate::ops::verify::{SubjectRoom, Verdict, verify_blocking};
+use crate::refusals;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -2,14 +2,15 @@
 
 use super::keys::bodies::RateBody;
 use super::keys::retry;
+use crate::domain::keys::Member;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::definition::{
     HEADER_PATTERN, HEADERS_MAX, KEYS_MAX, LIFE_MONTHS_MAX, LIFE_S_MAX, OPTIONAL_PREFIX_PATTERN,
 };
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
-    ReadOnlyBy, SecretShown, SelfRotation, TiedTo, words,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SecretShown, SelfRotation, TiedTo,
 };
 use crate::domain::text::{DESCRIPTION_CHARS_MAX, SLUG_PATTERN};
 use crate::domain::users::Role;
@@ -107,7 +108,7 @@ request! {
         /// The members of a key that an edit may change; `*` alone stands for every member, also one that a later version
         /// adds.
         editable: Option<Vec<String>>
-            [items = json!({ "enum": editable_words() })],
+            [items = json!({ "enum": Editable::all_words() })],
         can_disable: Option<bool>,
         can_rotate: Option<bool>,
         /// Whether a key may rotate itself (`POST /v1/whoami/rotate`): not at all, with the old secret ending at once, or
@@ -390,15 +391,10 @@ fn edit_of(body: PolicyEditBody) -> Result<PolicyEdit> {
     })
 }
 
-fn editable_words() -> Vec<&'static str> {
-    let mut all = vec!["*"];
-    all.extend(words::<Field>());
-    all
-}
-
 fn editable(members: Vec<String>) -> Result<Editable> {
     Editable::parse(members.iter().map(String::as_str)).map_err(|position| {
-        let known = words::<Field>().join(", ");
+        let known: Vec<&str> = Member::editable().iter().map(|it| it.word()).collect();
+        let known = known.join(", ");
         let reason = format!("must be one of {known}, or * alone for every member");
         Error::invalid_text(format!("editable[{position}]"), reason)
     })

@@ -1,8 +1,9 @@
 //! The policy and the catalog for keys of this dialect; both are named `vspc`.
 
 use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
+use crate::domain::keys::Member;
 use crate::domain::policies::{
-    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     SelfRotation,
 };
 use crate::ops::policies::presets::{Former, Preset};
@@ -43,7 +44,7 @@ fn policy() -> Policy {
         read_only_by: ReadOnlyBy::Method,
         expiry: Expiry::Forbidden,
         addresses: AddressRule::Off,
-        editable: Editable::Only(vec![Field::Description, Field::Name]),
+        editable: Editable::Only(vec![Member::Description, Member::Name]),
         can_rotate: false,
         self_rotation: SelfRotation::No,
         acts_for_owner: true,

@@ -5,12 +5,15 @@ use super::address::AddressList;
 use super::pepper::{Digest, Peppers};
 use super::quota::{Counters, RateLimit};
 use super::secret::Secret;
-use super::{Key, KeyId, State};
+use super::{Key, KeyId, Meaning, Member, State};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use smol_str::SmolStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// The start of a key that has none.
+const ALWAYS: Timestamp = Timestamp(i64::MIN);
 
 /// A live key. Deleted keys have no such form.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub struct Live {
     /// The newest secret.
     pub secret: StoredSecret,
     pub enabled: bool,
-    /// `Timestamp(i64::MIN)` if the key has no start.
+    /// [`ALWAYS`] if the key has no start.
     pub not_before: Timestamp,
     /// `Timestamp(i64::MAX)` if the key never expires.
     pub expires_at: Timestamp,
@@ -122,7 +125,7 @@ impl Live {
             kin,
             secret,
             enabled: key.enabled,
-            not_before: key.not_before.unwrap_or(Timestamp(i64::MIN)),
+            not_before: key.not_before.unwrap_or(ALWAYS),
             expires_at: key.expires_at.unwrap_or(Timestamp(i64::MAX)),
             rare: (!plain).then(|| Box::new(rare)),
         }
@@ -150,6 +153,40 @@ impl Live {
         (self.expires_at.0 != i64::MAX).then_some(self.expires_at)
     }
 
+    /// Whether this entry has the value of a member that a stored key has. A limit that is not listed here never agrees,
+    /// so that it is not left out of memory unnoticed.
+    pub fn agrees(&self, member: Member, key: &Key) -> bool {
+        let (kin, rare) = (&self.kin, self.rare.as_ref());
+        match member {
+            Member::AllowedIps => {
+                rare.and_then(|rare| rare.addresses.as_ref()) == key.allowed_ips.as_ref()
+            }
+            Member::Catalog => kin.catalog.as_deref() == key.catalog.as_deref(),
+            Member::ExpiresAt => self.ends_at() == key.expires_at,
+            Member::Id => self.id == key.id,
+            Member::Metadata => self.metadata() == key.metadata,
+            Member::Name => self.name == key.name,
+            Member::NotBefore => self.not_before == key.not_before.unwrap_or(ALWAYS),
+            Member::Owner => kin.owner == key.owner,
+            Member::Policy => *kin.policy == *key.policy,
+            Member::RateLimit => rare.and_then(|rare| rare.rate_limit) == key.rate_limit,
+            Member::ReadOnly => kin.read_only == key.read_only,
+            Member::Scopes => kin
+                .scopes
+                .iter()
+                .map(|scope| &**scope)
+                .eq(key.scopes.iter().map(String::as_str)),
+            Member::Workspace => kin.workspace == key.workspace,
+            // The caller knows whether the key also has to be closed; uses are counted in memory before the row is
+            // written.
+            Member::Enabled | Member::UsesLeft => true,
+            other => match other.meaning() {
+                Meaning::Identity | Meaning::Label | Meaning::State => true,
+                Meaning::ForServices | Meaning::Limit | Meaning::Switch => false,
+            },
+        }
+    }
+
     /// The metadata as compact JSON.
     pub fn metadata(&self) -> &str {
         match &self.rare {
@@ -173,6 +210,34 @@ impl Kin {
                 .map(|scope| scope.as_str().into())
                 .collect(),
             read_only: key.read_only,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(key: &Key) -> Live {
+        let secret = StoredSecret {
+            digest: Digest([0; 32]),
+            pepper: 1,
+        };
+        Live::new(key, Arc::new(Kin::of(key)), secret, None, None)
+    }
+
+    /// A limit that is not in memory would restrict nothing.
+    #[test]
+    fn every_limit_and_whatever_services_receive_is_in_memory() {
+        let (blank, full) = (Key::blank(), Key::full());
+        for member in Member::ALL {
+            let mut key = blank.clone();
+            member.copy(&full, &mut key);
+            assert!(live(&key).agrees(*member, &key), "{}", member.word());
+            let is_needed = matches!(member.meaning(), Meaning::ForServices | Meaning::Limit);
+            if is_needed && *member != Member::UsesLeft {
+                assert!(!live(&blank).agrees(*member, &key), "{}", member.word());
+            }
         }
     }
 }

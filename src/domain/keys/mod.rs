@@ -6,6 +6,7 @@ pub mod address;
 pub mod changes;
 pub mod keyfile;
 pub mod live;
+mod members;
 pub mod metadata;
 pub mod passphrase;
 pub mod pepper;
@@ -15,9 +16,7 @@ pub mod secret;
 pub mod verdict;
 
 use crate::domain::time::Timestamp;
-use crate::domain::uid::Uid;
-use address::AddressList;
-use quota::RateLimit;
+pub use members::{Key, Logged, Meaning, Member, NO_METADATA};
 use secret::BASE62;
 
 /// The number of scopes that one key may have.
@@ -65,42 +64,6 @@ impl std::fmt::Display for KeyId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.digits()))
     }
-}
-
-/// A key as the store has it.
-#[derive(Clone, Debug)]
-pub struct Key {
-    pub id: KeyId,
-    /// A small number for clients that need one.
-    pub number: i64,
-    pub name: String,
-    pub description: String,
-    pub workspace: Uid,
-    /// The user whose rights limit the rights of the key, if the key has an owner.
-    pub owner: Option<Uid>,
-    pub policy: String,
-    /// The catalog that defines the scopes. Without a catalog, scopes are free words that are compared exactly.
-    pub catalog: Option<String>,
-    pub scopes: Vec<String>,
-    pub read_only: bool,
-    pub enabled: bool,
-    pub not_before: Option<Timestamp>,
-    /// The first instant at which the key no longer works.
-    pub expires_at: Option<Timestamp>,
-    pub allowed_ips: Option<AddressList>,
-    pub rate_limit: Option<RateLimit>,
-    /// The uses that the store still has; uses that are reserved in memory are already subtracted.
-    pub uses_left: Option<u64>,
-    /// A compact JSON object.
-    pub metadata: String,
-    pub created_by: String,
-    pub created_at: Timestamp,
-    pub rotated_at: Option<Timestamp>,
-    pub deleted_at: Option<Timestamp>,
-    /// The start and the end of the newest secret, which may be shown.
-    pub hint: String,
-    /// The address of the newest rotation, if the key rotated itself.
-    pub self_rotated_from: Option<String>,
 }
 
 /// The state of a key at a moment. If several states apply, [`Key::state`] returns the gravest.
@@ -158,38 +121,6 @@ impl Key {
             State::Expired
         } else {
             State::Active
-        }
-    }
-}
-
-#[cfg(test)]
-impl Key {
-    /// A plain key for the tests of other modules.
-    pub fn sample() -> Key {
-        Key {
-            id: KeyId(1),
-            number: 1,
-            name: "sample".to_owned(),
-            description: String::new(),
-            workspace: Uid(1),
-            owner: None,
-            policy: "standard".to_owned(),
-            catalog: None,
-            scopes: Vec::new(),
-            read_only: false,
-            enabled: true,
-            not_before: None,
-            expires_at: None,
-            allowed_ips: None,
-            rate_limit: None,
-            uses_left: None,
-            metadata: "{}".to_owned(),
-            created_by: "system".to_owned(),
-            created_at: Timestamp(0),
-            rotated_at: None,
-            deleted_at: None,
-            hint: String::new(),
-            self_rotated_from: None,
         }
     }
 }

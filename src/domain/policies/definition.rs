@@ -201,8 +201,9 @@ fn is_taken(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Editable, Field};
+    use super::super::Editable;
     use super::*;
+    use crate::domain::keys::Member;
     use crate::domain::keys::quota::RateLimit;
 
     #[track_caller]
@@ -259,7 +260,7 @@ mod tests {
             p.keys_per_owner_max = Some(KEYS_MAX + 1)
         });
         check("editable[1]", |p| {
-            p.editable = Editable::Only(vec![Field::Name, Field::Name])
+            p.editable = Editable::Only(vec![Member::Name, Member::Name])
         });
         check("rate_limit.window_s", |p| {
             p.rate_limit = Some(RateLimit {

@@ -16,13 +16,12 @@
 //!   while the policy has keys.
 
 pub mod definition;
-mod field;
 pub mod roles;
 pub mod rules;
 pub mod stricter;
 
+use super::keys::Member;
 use super::keys::quota::RateLimit;
-pub use field::{Field, Meaning};
 
 /// The policy of keys whose issuer named no policy.
 pub const STANDARD: &str = "standard";
@@ -195,7 +194,7 @@ pub enum Editable {
     /// Every member, also one that a later version adds.
     All,
     /// These members, and none that a later version adds.
-    Only(Vec<Field>),
+    Only(Vec<Member>),
 }
 
 /// An enum whose values have names in requests and in the database, in one table.
@@ -296,16 +295,16 @@ impl Editable {
     pub const ALL: &'static str = "*";
 
     /// Whether an edit may change a member.
-    pub fn allows(&self, field: Field) -> bool {
+    pub fn allows(&self, member: Member) -> bool {
         match self {
             Editable::All => true,
-            Editable::Only(fields) => fields.contains(&field),
+            Editable::Only(members) => members.contains(&member),
         }
     }
 
     /// Whether no member may be changed.
     pub fn is_nothing(&self) -> bool {
-        matches!(self, Editable::Only(fields) if fields.is_empty())
+        matches!(self, Editable::Only(members) if members.is_empty())
     }
 
     /// Whether another setting permits every edit that this one permits, in later versions as well.
@@ -313,8 +312,8 @@ impl Editable {
         match (self, other) {
             (_, Editable::All) => true,
             (Editable::All, Editable::Only(_)) => false,
-            (Editable::Only(fields), Editable::Only(_)) => {
-                fields.iter().all(|field| other.allows(*field))
+            (Editable::Only(members), Editable::Only(_)) => {
+                members.iter().all(|member| other.allows(*member))
             }
         }
     }
@@ -323,7 +322,7 @@ impl Editable {
     pub fn words(&self) -> Vec<&'static str> {
         match self {
             Editable::All => vec![Editable::ALL],
-            Editable::Only(fields) => fields.iter().map(|field| word(*field)).collect(),
+            Editable::Only(members) => members.iter().map(|member| member.word()).collect(),
         }
     }
 
@@ -335,11 +334,22 @@ impl Editable {
         if words == [Editable::ALL] {
             return Ok(Editable::All);
         }
-        let field = |(position, text): (usize, &&str)| from_word(text).ok_or(position);
-        let fields = words.iter().enumerate().map(field);
-        fields
+        let open = Member::editable();
+        let member = |(position, text): (usize, &&str)| {
+            let found = open.iter().find(|member| member.word() == *text);
+            found.copied().ok_or(position)
+        };
+        let members = words.iter().enumerate().map(member);
+        members
             .collect::<std::result::Result<_, usize>>()
             .map(Editable::Only)
+    }
+
+    /// Every word that [`Editable::parse`] takes.
+    pub fn all_words() -> Vec<&'static str> {
+        let members = Member::editable();
+        let words = members.iter().map(|member| member.word());
+        [Editable::ALL].into_iter().chain(words).collect()
     }
 }
 

@@ -1,11 +1,9 @@
 //! What a policy demands of a key, at issue and at every edit.
 
-use super::{
-    AddressRule, Expiry, Field, Policy, Presence, SELF_GRACE_S_MAX, SecretShown, SelfRotation, word,
-};
-use crate::domain::keys::Key;
+use super::{AddressRule, Expiry, Policy, Presence, SELF_GRACE_S_MAX, SecretShown, SelfRotation};
 use crate::domain::keys::address::{AddressList, Grammar};
 use crate::domain::keys::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
+use crate::domain::keys::{Key, Member};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals::{self, Refusal};
@@ -145,12 +143,12 @@ impl Policy {
     }
 
     /// Refuses an edit of a member that the policy does not permit to change after the issue.
-    pub fn check_editable(&self, field: Field) -> Result<()> {
-        if self.editable.allows(field) {
+    pub fn check_editable(&self, member: Member) -> Result<()> {
+        if self.editable.allows(member) {
             return Ok(());
         }
         Err(Error::Conflict(refusals::policies::editable(
-            word(field),
+            member.word(),
             &self.name,
         )))
     }

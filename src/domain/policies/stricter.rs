@@ -150,8 +150,9 @@ fn slower(before: Option<RateLimit>, after: Option<RateLimit>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CredentialHeader, Editable, Field};
+    use super::super::{CredentialHeader, Editable};
     use super::*;
+    use crate::domain::keys::Member;
 
     fn strict() -> Policy {
         Policy {
@@ -169,7 +170,7 @@ mod tests {
             keys_per_owner_max: Some(1),
             name_unique: true,
             secret_shown: SecretShown::Once,
-            editable: Editable::Only(vec![Field::Name]),
+            editable: Editable::Only(vec![Member::Name]),
             can_disable: false,
             can_rotate: false,
             self_rotation: SelfRotation::No,
@@ -249,7 +250,7 @@ mod tests {
         check("name_unique", |p| p.name_unique = false);
         check("secret_shown", |p| p.secret_shown = SecretShown::Sealed);
         check("editable", |p| {
-            p.editable = Editable::Only(vec![Field::Name, Field::Scopes])
+            p.editable = Editable::Only(vec![Member::Name, Member::Scopes])
         });
         // A list of all members of today permits less than `All`, which includes members of later versions.
         check("editable", |p| p.editable = Editable::All);

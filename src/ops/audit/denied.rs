@@ -235,7 +235,7 @@ mod tests {
     fn a_denied_event_is_in_the_workspace_of_the_key_that_it_is_about() {
         let fixture = Fixture::new();
         let new = keys::issue::NewKey {
-            name: "k".to_owned(),
+            members: keys::members::KeyMembers::named("k"),
             ..Default::default()
         };
         let issued = keys::issue::issue(&fixture.app, &fixture.local(), new, None).unwrap();

@@ -159,7 +159,7 @@ fn keys_and_log(app: &App) -> Result<Check> {
         let earlier = super::changed_outside::earlier(read, Kind::Key)?;
         let mut found = earlier.closed;
         let known = |found: &[String], id: &str| found.iter().any(|one| one.contains(id));
-        each_changed(read, Some(&app.peppers), |changed| {
+        each_changed(read, &app.peppers, |changed| {
             if !known(&found, &changed.id.to_string()) {
                 found.push(changed.sentence);
             }

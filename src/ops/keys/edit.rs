@@ -1,6 +1,7 @@
 //! Edits of keys, and disabling and enabling.
 
-use super::issue::{every_fault, expiry, mend_address, metadata, owner, place, scopes};
+use super::issue::{every_fault, owner};
+use super::members::{KeyMembers, Rules};
 use super::room::{check_name, check_owners_room, policy_of};
 use super::{View, manageable, record, view};
 use crate::authz::bounds;
@@ -9,11 +10,10 @@ use crate::authz::keys::{check_issuer, check_scopes, check_takeover};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::changes::between as changes;
 use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::quota::{RateLimit, Uses};
-use crate::domain::keys::{Key, KeyId};
+use crate::domain::keys::quota::Uses;
+use crate::domain::keys::{Key, KeyId, Logged, Meaning, Member};
 use crate::domain::locks::lock;
-use crate::domain::policies::{Field, IssuedBy, Meaning, Policy};
-use crate::domain::text;
+use crate::domain::policies::{IssuedBy, Policy};
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -26,27 +26,8 @@ use crate::refusals;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
-/// The changes of an edit. An absent member stays; `Some(None)` sets the policy's default.
-#[derive(Clone, Debug, Default)]
-pub struct Edit {
-    pub name: Option<String>,
-    pub description: Option<String>,
-    pub scopes: Option<Vec<String>>,
-    pub read_only: Option<bool>,
-    pub enabled: Option<bool>,
-    pub not_before: Option<Option<Timestamp>>,
-    pub expires_at: Option<Option<Timestamp>>,
-    pub expires_in_s: Option<u64>,
-    pub allowed_ips: Option<Option<Vec<String>>>,
-    pub rate_limit: Option<Option<RateLimit>>,
-    pub uses_left: Option<Option<u64>>,
-    pub metadata: Option<String>,
-    /// User name or uid; `Some(None)` removes the owner.
-    pub owner: Option<Option<String>>,
-}
-
 /// Changes members of a key. The change takes effect on the next verification.
-pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
+pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: KeyMembers) -> Result<View> {
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let key = app.change(
         caller,
@@ -62,7 +43,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
 
 /// All errors of an edit, found as `issue::faults` finds those of a new key. To find the next error, a
 /// refused member is removed from the edit.
-pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<Vec<Error>> {
+pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: KeyMembers) -> Result<Vec<Error>> {
     let (index, who) = (app.index.clone(), caller.clone());
     app.change(
         caller,
@@ -70,39 +51,21 @@ pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<V
         Target::new(Kind::Key, id),
         move |tx, now| {
             let directory = index.directory();
-            let check = |edit: &Edit| checked(tx, &directory, &who, id, edit, now).map(drop);
-            let mend = |edit: &mut Edit, fault: &Error| Ok(mend(edit, fault));
+            let check = |edit: &KeyMembers| checked(tx, &directory, &who, id, edit, now).map(drop);
+            let mend = |edit: &mut KeyMembers, fault: &Error| Ok(mend(edit, fault));
             Ok((None, every_fault(&mut edit, check, mend)?))
         },
     )
 }
 
 /// Removes the member that an error is about from an edit. `false` if the edit does not have it.
-fn mend(edit: &mut Edit, fault: &Error) -> bool {
+fn mend(edit: &mut KeyMembers, fault: &Error) -> bool {
     let Error::Invalid { field, .. } = fault else {
         return false;
     };
-    let (bare, position) = place(field);
-    match bare {
-        "name" => edit.name.take().is_some(),
-        "description" => edit.description.take().is_some(),
-        "scopes" => edit.scopes.take().is_some(),
-        "read_only" => edit.read_only.take().is_some(),
-        "not_before" => edit.not_before.take().is_some(),
-        "expires_at" | "expires_in_s" => {
-            let end = edit.expires_at.take().is_some();
-            end | edit.expires_in_s.take().is_some() | edit.not_before.take().is_some()
-        }
-        "allowed_ips" => match (&mut edit.allowed_ips, position) {
-            (Some(list), Some(_)) => mend_address(list, position),
-            (list, _) => list.take().is_some(),
-        },
-        "rate_limit" => edit.rate_limit.take().is_some(),
-        "uses_left" => edit.uses_left.take().is_some(),
-        "metadata" => edit.metadata.take().is_some(),
-        "owner" => edit.owner.take().is_some(),
-        _ => false,
-    }
+    let is_end = matches!(field.as_str(), "expires_at" | "expires_in_s");
+    let start = is_end && edit.forget(Member::NotBefore);
+    edit.mend(field) || start
 }
 
 /// The key before and after an edit, if the edit has no error.
@@ -111,7 +74,7 @@ fn checked(
     directory: &Directory,
     caller: &Caller,
     id: KeyId,
-    edit: &Edit,
+    edit: &KeyMembers,
     now: Timestamp,
 ) -> Result<(Key, Key)> {
     let before = manageable(tx, directory, caller, id)?;
@@ -172,61 +135,23 @@ fn apply(
     directory: &Directory,
     policy: &Policy,
     before: &Key,
-    edit: &Edit,
+    edit: &KeyMembers,
     now: Timestamp,
 ) -> Result<Key> {
     let mut key = before.clone();
-    let may = |field: Field| policy.check_editable(field);
-    if let Some(name) = &edit.name {
-        may(Field::Name)?;
-        text::check_name("name", name)?;
-        key.name.clone_from(name);
-    }
-    if let Some(description) = &edit.description {
-        may(Field::Description)?;
-        text::check_description("description", description)?;
-        key.description.clone_from(description);
-    }
-    if let Some(asked) = &edit.scopes {
-        may(Field::Scopes)?;
-        key.scopes = scopes(tx, directory, key.catalog.as_deref(), key.workspace, asked)?;
-    }
-    if let Some(read_only) = edit.read_only {
-        may(Field::ReadOnly)?;
-        key.read_only = read_only;
-    }
-    if let Some(enabled) = edit.enabled {
-        if !enabled {
-            policy.check_disable()?;
+    let rules = Rules {
+        tx,
+        directory,
+        policy,
+        now,
+    };
+    for member in Member::ALL.iter().filter(|member| edit.has(**member)) {
+        match (member.meaning(), edit.enabled) {
+            (Meaning::Switch, Some(false)) => policy.check_disable()?,
+            (Meaning::Switch, _) => {}
+            _ => policy.check_editable(*member)?,
         }
-        key.enabled = enabled;
-    }
-    if let Some(not_before) = edit.not_before {
-        may(Field::NotBefore)?;
-        key.not_before = not_before;
-    }
-    if edit.expires_at.is_some() || edit.expires_in_s.is_some() {
-        may(Field::ExpiresAt)?;
-        key.expires_at = expiry(edit.expires_at.flatten(), edit.expires_in_s, now)?;
-    }
-    if let Some(entries) = &edit.allowed_ips {
-        may(Field::AllowedIps)?;
-        key.allowed_ips = match entries {
-            None => None,
-            Some(entries) => Some(policy.parse_addresses(entries.iter().map(String::as_str))?),
-        };
-    }
-    if let Some(rate_limit) = edit.rate_limit {
-        may(Field::RateLimit)?;
-        key.rate_limit = rate_limit.or(policy.rate_limit_default());
-    }
-    if let Some(uses_left) = edit.uses_left {
-        may(Field::UsesLeft)?;
-        key.uses_left = uses_left;
-    }
-    if let Some(compact) = &edit.metadata {
-        may(Field::Metadata)?;
-        key.metadata = metadata(compact)?;
+        edit.put(*member, &mut key, &rules)?;
     }
     // A member that the edit does not change is not checked again: the policy may have become stricter since.
     if (before.not_before, before.expires_at) != (key.not_before, key.expires_at) {
@@ -253,7 +178,6 @@ fn hand_over(
     asked: Option<&str>,
     now: Timestamp,
 ) -> Result<()> {
-    policy.check_editable(Field::Owner)?;
     if caller.is_key(key.id) || matches!(caller.identity, Identity::Acting(_)) {
         return Err(Error::Forbidden(refusals::access::own_owner()));
     }
@@ -336,15 +260,15 @@ pub(super) fn fields_for(
     policy: &Policy,
     key: &Key,
     facts: &bounds::Facts,
-) -> Vec<Field> {
+) -> Vec<Member> {
     if facts.acts_here(key) && bounds::check_cover(directory, caller, key, facts).is_err() {
         return Vec::new();
     }
-    let may = |field: &Field| {
-        policy.check_editable(*field).is_ok()
-            && check_own(directory, caller, policy, key, key, &[*field]).is_ok()
+    let may = |member: &Member| {
+        policy.check_editable(*member).is_ok()
+            && check_own(directory, caller, policy, key, key, &[*member]).is_ok()
     };
-    Field::all().filter(may).collect()
+    Member::editable().into_iter().filter(may).collect()
 }
 
 /// Users who manage only their own keys may name and disable them. Callers who manage the workspace's keys set what
@@ -356,9 +280,9 @@ fn check_own(
     policy: &Policy,
     before: &Key,
     after: &Key,
-    fields: &[Field],
+    fields: &[Member],
 ) -> Result<()> {
-    if fields.contains(&Field::Scopes) || fields.contains(&Field::ReadOnly) {
+    if fields.contains(&Member::Scopes) || fields.contains(&Member::ReadOnly) {
         check_takeover(directory, caller, policy)?;
     }
     let manages = caller.may(directory, Permission::KeysWrite, before.workspace, None);
@@ -368,9 +292,11 @@ fn check_own(
     if manages || self_service || named {
         return Ok(());
     }
-    let issued_it = before.created_by == caller.actor && !fields.contains(&Field::Scopes);
+    let issued_it = before.created_by == caller.actor && !fields.contains(&Member::Scopes);
     // Services decide by metadata, so an issuer who could no longer issue this key may not set the metadata either.
-    let tells = fields.iter().any(|field| field.meaning() == Meaning::Told);
+    let tells = fields
+        .iter()
+        .any(|member| member.meaning() == Meaning::ForServices);
     let could_issue = || {
         check_issuer(directory, caller, policy, after.workspace, after.owner).is_ok()
             && check_scopes(directory, caller, policy, after).is_ok()
@@ -383,26 +309,19 @@ fn check_own(
     ))
 }
 
-/// The members that an edit changes.
-fn changed(before: &Key, after: &Key, uses_left: Option<Option<u64>>) -> Vec<Field> {
-    let differs = |field: &Field| match field {
-        Field::AllowedIps => before.allowed_ips != after.allowed_ips,
-        Field::Description => before.description != after.description,
-        Field::ExpiresAt => before.expires_at != after.expires_at,
-        Field::Metadata => before.metadata != after.metadata,
-        Field::Name => before.name != after.name,
-        Field::Owner => before.owner != after.owner,
-        Field::NotBefore => before.not_before != after.not_before,
-        Field::RateLimit => before.rate_limit != after.rate_limit,
-        Field::ReadOnly => before.read_only != after.read_only,
-        Field::Scopes => before.scopes != after.scopes,
-        Field::UsesLeft => uses_left.is_some(),
+/// The members that an edit changes, but for the switch.
+fn changed(before: &Key, after: &Key, uses_left: Option<Option<u64>>) -> Vec<Member> {
+    let differs = |member: &Member| match (member.meaning(), member.logged()) {
+        (Meaning::Switch, _) => false,
+        // The row has fewer uses than the log, and an edit may set the same number again.
+        (_, Logged::Maximum) => uses_left.is_some(),
+        _ => member.text(before) != member.text(after),
     };
-    Field::all().filter(differs).collect()
+    Member::ALL.iter().copied().filter(differs).collect()
 }
 
-fn is_label(field: &Field) -> bool {
-    field.meaning() == Meaning::Label
+fn is_label(member: &Member) -> bool {
+    member.meaning() == Meaning::Label
 }
 
 /// A key that was closed because its row or its policy was changed without Latchkey cannot be enabled by managing keys:

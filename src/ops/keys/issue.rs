@@ -1,21 +1,20 @@
 //! Issuing keys.
 
+use super::members::{KeyMembers, Rules, place};
 use super::room;
 use super::{Issued, ownerless, record, view, visible};
 use crate::authz;
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity, Origin};
 use crate::domain::audit::{Kind, Target};
-use crate::domain::catalogs::{BUILT_IN, check_scope_name};
-use crate::domain::keys::changes::{NO_METADATA, born};
+use crate::domain::catalogs::BUILT_IN;
+use crate::domain::keys::changes::born;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::live::StoredSecret;
-use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::keys::secret::{Secret, check_prefix, generate_id};
-use crate::domain::keys::{Key, KeyId, SCOPES_MAX};
+use crate::domain::keys::{Key, KeyId, Meaning, Member};
 use crate::domain::policies::{Expiry, IssuedBy, Policy, Presence, STANDARD, SecretShown};
-use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::{Permission, Permissions};
@@ -23,7 +22,6 @@ use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::catalogs;
 use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
 use crate::ops::policies::require_in_force as policies_in_force;
@@ -37,26 +35,11 @@ const DAY_S: u64 = 86_400;
 /// The request of an issuer. Absent members get the policy's default.
 #[derive(Clone, Debug, Default)]
 pub struct NewKey {
-    pub name: String,
-    pub description: String,
+    pub members: KeyMembers,
     /// Slug or uid; the caller's own workspace if absent.
     pub workspace: Option<String>,
-    /// User name or uid. `Some(None)`: explicitly without an owner.
-    pub owner: Option<Option<String>>,
     pub policy: Option<String>,
     pub catalog: Option<String>,
-    pub scopes: Vec<String>,
-    pub read_only: bool,
-    pub disabled: bool,
-    pub not_before: Option<Timestamp>,
-    pub expires_at: Option<Timestamp>,
-    /// Instead of `expires_at`: seconds from now.
-    pub expires_in_s: Option<u64>,
-    pub allowed_ips: Option<Vec<String>>,
-    pub rate_limit: Option<RateLimit>,
-    pub uses_left: Option<u64>,
-    /// A JSON object, compact; empty for `{}`.
-    pub metadata: String,
     pub prefix: Option<String>,
 }
 
@@ -222,10 +205,9 @@ fn mend(
     let Error::Invalid { field, .. } = fault else {
         return Ok(false);
     };
-    let (bare, position) = place(field);
-    Ok(match bare {
-        "name" => replace(&mut new.name, "x".to_owned()),
-        "description" => replace(&mut new.description, String::new()),
+    let members = &mut new.members;
+    Ok(match place(field).0 {
+        "name" => replace(&mut members.name, Some("x".to_owned())),
         "scopes" => {
             let catalog = match (&new.catalog, &new.policy) {
                 (Some(name), _) => Some(name.clone()),
@@ -238,47 +220,23 @@ fn mend(
                 let found = scopes.find(|scope| !scope.root_only);
                 found.map(|scope| scope.name.as_str())
             });
-            free.is_some_and(|scope| replace(&mut new.scopes, vec![scope.to_owned()]))
+            free.is_some_and(|scope| replace(&mut members.scopes, Some(vec![scope.to_owned()])))
         }
         "expires_at" | "expires_in_s" => {
             let policy = new.policy.as_deref().unwrap_or(STANDARD);
             let policy = policies::find(tx, policy)?;
             let end = policy.filter(|policy| policy.expiry == Expiry::Required);
             let end = end.map(|policy| policy.latest_end(now).unwrap_or(now.plus_s(DAY_S)));
-            new.expires_in_s = None;
+            members.expires_in_s = None;
             // A start after the end is a separate error.
-            let later = new.not_before.take().is_some();
-            replace(&mut new.expires_at, end) || later
+            let later = members.forget(Member::NotBefore);
+            replace(&mut members.expires_at, Some(end)) || later
         }
-        "not_before" => new.not_before.take().is_some(),
-        "allowed_ips" => mend_address(&mut new.allowed_ips, position),
-        "rate_limit" => new.rate_limit.take().is_some(),
-        "uses_left" => new.uses_left.take().is_some(),
-        "metadata" => !std::mem::take(&mut new.metadata).is_empty(),
         "prefix" => new.prefix.take().is_some(),
-        _ => false,
+        // Another owner would be another key.
+        "owner" => false,
+        _ => members.mend(field),
     })
-}
-
-/// The member that an error names, and the position in its list.
-pub(super) fn place(field: &str) -> (&str, Option<usize>) {
-    let bare = field.split(['[', '.']).next().unwrap_or(field);
-    let position = field.split(['[', ']']).nth(1);
-    (bare, position.and_then(|text| text.parse().ok()))
-}
-
-/// Replaces one address of a list with a valid one, or removes the list; see [`mend`].
-pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usize>) -> bool {
-    let line = position.and_then(|position| list.as_mut()?.get_mut(position));
-    match line {
-        // Each line gets a different address: equal addresses are merged, which would shift the positions of later
-        // lines.
-        Some(line) => replace(
-            line,
-            format!("fd6c:6174:6368::{:x}", position.unwrap_or_default()),
-        ),
-        None => list.take().is_some(),
-    }
 }
 
 /// Sets the value, and returns whether it was different before.
@@ -313,8 +271,6 @@ fn plan(
     new: &NewKey,
     now: Timestamp,
 ) -> Result<(Key, Policy)> {
-    text::check_name("name", &new.name)?;
-    text::check_description("description", &new.description)?;
     let workspace = workspace(directory, caller, new.workspace.as_deref())?;
     let policy_name = new.policy.as_deref().unwrap_or(STANDARD);
     let policy = policies::find(tx, policy_name)?.ok_or_else(|| {
@@ -326,49 +282,46 @@ fn plan(
     policies_in_force(tx, directory, policy_name)?;
     let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
     let is_management = catalog.as_deref() == Some(BUILT_IN);
-    let asked = new.owner.as_ref().map(Option::as_deref);
-    let owner = match is_management {
+    let mut members = new.members.clone();
+    // A new key always has a name, and its catalog is checked together with the scopes.
+    members.name.get_or_insert_default();
+    members.scopes.get_or_insert_default();
+    let rules = Rules {
+        tx,
+        directory,
+        policy: &policy,
+        now,
+    };
+    let mut key = Key {
+        id: generate_id()?,
+        workspace,
+        policy: policy.name.clone(),
+        catalog,
+        created_by: caller.actor.clone(),
+        created_at: now,
+        ..Key::blank()
+    };
+    let is_label = |member: &&Member| member.meaning() == Meaning::Label;
+    for member in Member::ALL.iter().filter(is_label) {
+        members.put(*member, &mut key, &rules)?;
+    }
+    let asked = members.owner.as_ref().map(Option::as_deref);
+    key.owner = match is_management {
         true => manager(directory, caller, &policy, workspace, asked)?,
         false => owner(directory, caller, &policy, workspace, asked.flatten())?,
     };
-    authz::keys::check_issuer(directory, caller, &policy, workspace, owner)?;
-    if new.disabled {
+    authz::keys::check_issuer(directory, caller, &policy, workspace, key.owner)?;
+    if members.enabled == Some(false) {
         policy.check_disable()?;
     }
     if let Some(prefix) = &new.prefix {
         check_prefix("prefix", prefix)?;
     }
-    let scopes = scopes(tx, directory, catalog.as_deref(), workspace, &new.scopes)?;
-    let allowed_ips = match &new.allowed_ips {
-        None => None,
-        Some(entries) => Some(policy.parse_addresses(entries.iter().map(String::as_str))?),
-    };
-    let key = Key {
-        id: generate_id()?,
-        number: 0,
-        name: new.name.clone(),
-        description: new.description.clone(),
-        workspace,
-        owner,
-        policy: policy.name.clone(),
-        catalog,
-        scopes,
-        read_only: new.read_only
-            || authz::keys::only_reads(directory, caller, &policy, workspace, owner),
-        enabled: !new.disabled,
-        not_before: new.not_before,
-        expires_at: expiry(new.expires_at, new.expires_in_s, now)?,
-        allowed_ips,
-        rate_limit: new.rate_limit.or(policy.rate_limit_default()),
-        uses_left: new.uses_left,
-        metadata: metadata(&new.metadata)?,
-        created_by: caller.actor.clone(),
-        created_at: now,
-        rotated_at: None,
-        deleted_at: None,
-        hint: String::new(),
-        self_rotated_from: None,
-    };
+    for member in Member::ALL.iter().filter(|member| !is_label(member)) {
+        members.put(*member, &mut key, &rules)?;
+    }
+    key.rate_limit = key.rate_limit.or(policy.rate_limit_default());
+    key.read_only |= authz::keys::only_reads(directory, caller, &policy, workspace, key.owner);
     Ok((key, policy))
 }
 
@@ -460,85 +413,4 @@ fn check_name_of(directory: &Directory, caller: &Caller, user: &User) -> Result<
         true => Ok(()),
         false => Err(Error::Forbidden(refusals::access::give_to_stronger_user())),
     }
-}
-
-/// Checks scopes against the catalog, removes repeats, and keeps their order.
-pub fn scopes(
-    tx: &Write<'_>,
-    directory: &Directory,
-    catalog: Option<&str>,
-    workspace: Uid,
-    asked: &[String],
-) -> Result<Vec<String>> {
-    let catalog = match catalog {
-        None => None,
-        Some(name) => {
-            let found = catalogs::in_force(tx, directory, name)?;
-            Some(found.ok_or_else(|| {
-                Error::invalid(
-                    "catalog",
-                    refusals::catalogs::unknown(format_args!("{name:?}")),
-                )
-            })?)
-        }
-    };
-    if asked.len() > SCOPES_MAX {
-        return Err(Error::invalid(
-            "scopes",
-            refusals::values::entries_at_most(SCOPES_MAX),
-        ));
-    }
-    let mut kept: Vec<String> = Vec::with_capacity(asked.len());
-    for (position, scope) in asked.iter().enumerate() {
-        let field = format!("scopes[{position}]");
-        check_scope_name(&field, scope)?;
-        if let Some(catalog) = &catalog {
-            let refused = |why| Err(Error::invalid(&field, why));
-            match catalog.scope(scope) {
-                None => return refused(refusals::catalogs::unknown_scope_of(catalog.name())),
-                Some(found) if found.root_only && !directory.is_root(workspace) => {
-                    return refused(refusals::keys::counted_on_root());
-                }
-                Some(_) => {}
-            }
-        }
-        if !kept.contains(scope) {
-            kept.push(scope.clone());
-        }
-    }
-    Ok(kept)
-}
-
-/// The expiry of a key from its two possible forms.
-pub fn expiry(
-    at: Option<Timestamp>,
-    in_s: Option<u64>,
-    now: Timestamp,
-) -> Result<Option<Timestamp>> {
-    match (at, in_s) {
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "expires_in_s",
-            refusals::keys::beside_expires_at(),
-        )),
-        (None, Some(0)) => Err(Error::invalid(
-            "expires_in_s",
-            refusals::values::at_least_one(),
-        )),
-        (at, in_s) => Ok(at.or(in_s.map(|seconds| now.plus_s(seconds)))),
-    }
-}
-
-/// Metadata in its stored form.
-pub fn metadata(compact: &str) -> Result<String> {
-    if compact.len() > text::METADATA_BYTES_MAX {
-        return Err(Error::invalid(
-            "metadata",
-            refusals::keys::metadata_bytes(text::METADATA_BYTES_MAX),
-        ));
-    }
-    Ok(if compact.is_empty() {
-        NO_METADATA.to_owned()
-    } else {
-        compact.to_owned()
-    })
 }

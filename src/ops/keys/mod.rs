@@ -5,6 +5,7 @@ pub mod inspect;
 pub mod issue;
 pub mod list;
 pub mod many;
+pub mod members;
 pub mod offered;
 pub mod ownerless;
 mod replace;

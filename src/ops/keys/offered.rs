@@ -8,7 +8,8 @@ use crate::authz::bounds::Facts;
 use crate::authz::caller::Caller;
 use crate::authz::keys::{check_issuer, check_issuer_somewhere};
 use crate::domain::audit::{Kind, Target};
-use crate::domain::policies::{Field, Policy, Presence};
+use crate::domain::keys::Member;
+use crate::domain::policies::{Policy, Presence};
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -21,7 +22,7 @@ use crate::refusals::Refusal;
 #[derive(Debug, Default)]
 pub struct Offered {
     /// The members that an edit may change.
-    pub fields: Vec<Field>,
+    pub fields: Vec<Member>,
     /// The caller may disable an enabled key, or enable a disabled one.
     pub switch: bool,
     pub rotate: bool,

@@ -100,6 +100,7 @@ mod tests {
     use crate::authz::caller::Origin;
     use crate::domain::policies::IssuedBy;
     use crate::ops::keys::issue::{NewKey, issue, issue_by_password};
+    use crate::ops::keys::members::KeyMembers;
     use crate::ops::policies::{PolicyEdit, create};
     use crate::ops::setup::fixture::Fixture;
     use crate::ops::users;
@@ -122,7 +123,7 @@ mod tests {
 
     fn new_key(name: &str) -> NewKey {
         NewKey {
-            name: name.to_owned(),
+            members: KeyMembers::named(name),
             policy: Some("tight".to_owned()),
             ..NewKey::default()
         }
@@ -163,8 +164,10 @@ mod tests {
         assert!(matches!(third, Err(Error::Conflict(_))));
 
         let plain = NewKey {
-            name: "plain".to_owned(),
-            owner: Some(Some("alice".to_owned())),
+            members: KeyMembers {
+                owner: Some(Some("alice".to_owned())),
+                ..KeyMembers::named("plain")
+            },
             ..NewKey::default()
         };
         let plain = issue(app, &local, plain, None).unwrap().view.key.id;

@@ -151,7 +151,7 @@ fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
 /// Keys that differ from the audit log or do not match their seals.
 fn altered_keys(read: &Read, files: &KeyFiles) -> Result<Vec<KeyId>> {
     let mut found = Vec::new();
-    each_changed(read, Some(&files.peppers), |changed| {
+    each_changed(read, &files.peppers, |changed| {
         if changed.is_there {
             found.push(changed.id);
         }

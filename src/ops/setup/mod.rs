@@ -414,28 +414,11 @@ fn seed(
 fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
     Ok(Key {
         id: generate_id()?,
-        number: 0,
         name: name.to_owned(),
-        description: String::new(),
         workspace,
-        owner: None,
-        policy: STANDARD.to_owned(),
-        catalog: None,
-        scopes: Vec::new(),
-        read_only: false,
-        enabled: true,
-        not_before: None,
-        expires_at: None,
-        allowed_ips: None,
-        rate_limit: None,
-        uses_left: None,
-        metadata: "{}".to_owned(),
         created_by: "system".to_owned(),
         created_at: now,
-        rotated_at: None,
-        deleted_at: None,
-        hint: String::new(),
-        self_rotated_from: None,
+        ..Key::blank()
     })
 }
 

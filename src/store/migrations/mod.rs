@@ -8,15 +8,19 @@
 //!
 //! Seals outlive upgrades: before the first step each sealed row is compared with its seal, by the columns that the
 //! older version sealed; after the last step every row that fitted is sealed again. A row that did not fit keeps its
-//! old seal, so a migration never makes a changed row valid. One `server.migrate` event names both versions.
+//! old seal, so a migration never makes a changed row valid. Keys, whose seals are in their own rows, are treated the
+//! same way. One `server.migrate` event names both versions.
 
 mod to_2;
 mod to_3;
+mod to_4;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
 use super::{Read, Write, audit, seals};
 use crate::domain::audit::{Changes, Event, Target};
+use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
@@ -31,12 +35,16 @@ pub struct Step {
     pub sql: &'static str,
     /// The columns that the previous version sealed.
     pub sealed_before: seals::Columns,
+    /// The keys that are what the previous version last wrote.
+    pub sound_keys: fn(&Read, &Peppers) -> Result<Vec<KeyId>>,
     /// Runs after the SQL in the same transaction. The last argument is the time of the migration.
     pub act: fn(&Write<'_>, &KeyFiles, Timestamp) -> Result<()>,
 }
 
 /// All steps in order.
-pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP];
+pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP, to_4::STEP];
+/// The version that the last step leads to.
+pub const VERSION: i64 = STEPS[STEPS.len() - 1].to;
 
 /// Migrates an older database to the current schema, or leaves it unchanged. `now` is the time of the event.
 pub fn run(
@@ -86,6 +94,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     key_files::check_peppers(read, &files.peppers)?;
     key_files::check_sealing_keys(read, &files.sealing)?;
     let altered = altered(read, files, first.sealed_before)?;
+    let sound_keys = (first.sound_keys)(read, &files.peppers)?;
     let newest = audit::newest(read)?.map_or(now, |event| event.at);
     let now = now.max(newest);
     let tx = read.write();
@@ -113,6 +122,10 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
                 seals::put(&tx, &files.peppers, &target)?;
             }
         }
+    }
+    let seq = audit::head(read)?.map_or(0, |head| head.seq);
+    for id in sound_keys {
+        seals::keys::put(&tx, &files.peppers, id, seq)?;
     }
     let mut faults = foreign_schema(read)?;
     if faults.is_empty() {
@@ -156,7 +169,6 @@ fn event(from: i64, now: Timestamp) -> Event {
 mod tests {
     use super::*;
     use crate::domain::audit::Kind;
-    use crate::domain::keys::pepper::Peppers;
     use crate::domain::keys::sealing::SealingKeys;
     use crate::store::{policies, sqlite};
     use std::path::PathBuf;
@@ -174,6 +186,7 @@ mod tests {
         sql: "CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
               ALTER TABLE clock RENAME COLUMN latest TO mark",
         sealed_before: seals::COLUMNS,
+        sound_keys: |_, _| Ok(Vec::new()),
         act: |tx, _, now| {
             tx.execute("UPDATE clock SET mark = mark + $1", &[&now])?;
             tx.execute("UPDATE policies SET description = 'migrated'", &[])?;

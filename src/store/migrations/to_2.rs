@@ -5,18 +5,21 @@ use crate::domain::audit::Kind;
 use crate::domain::audit::changes;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::password::Stretched;
 use crate::error::{Error, Result};
 use crate::store::retired_names;
-use crate::store::{Write, audit, keys, seals};
-use std::collections::{BTreeSet, HashSet};
+use crate::store::seals::recorded;
+use crate::store::{Read, Row, Write, key_columns};
+use std::collections::BTreeSet;
 
 pub const STEP: Step = Step {
     to: 2,
     sql: include_str!("to_2.sql"),
     sealed_before,
+    sound_keys,
     act,
 };
 
@@ -38,8 +41,7 @@ fn act(tx: &Write<'_>, files: &KeyFiles, _: Timestamp) -> Result<()> {
     store_everything_as_such(tx)?;
     bound_keys_of_an_owner(tx)?;
     retire_former_names(tx)?;
-    bind_passwords(tx, &files.peppers)?;
-    seal_keys(tx, &files.peppers)
+    bind_passwords(tx, &files.peppers)
 }
 
 /// Records the names that users and workspaces no longer have, according to the audit log.
@@ -83,25 +85,56 @@ fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     Ok(())
 }
 
-/// Keys had no seals. A key is sealed if it agrees with the last event about it in the audit log. All other keys stay
+/// Keys had no seals. A key is sound if it agrees with the last event about it in the audit log. All other keys stay
 /// without a seal, and the next start closes them.
-fn seal_keys(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
-    let mut changed = HashSet::new();
-    seals::recorded::each_changed(tx, None, |found| {
-        changed.insert(found.id);
-    })?;
-    let seq = audit::newest(tx)?.map_or(0, |event| event.seq);
-    let mut after = None;
-    loop {
-        let ids = keys::list_ids(tx, &keys::Source::All, after, 1_000)?;
-        let Some(last) = ids.last() else {
-            return Ok(());
-        };
-        after = Some(*last);
-        for id in ids.into_iter().filter(|id| !changed.contains(id)) {
-            seals::keys::put(tx, peppers, id, seq)?;
-        }
-    }
+fn sound_keys(read: &Read, _: &Peppers) -> Result<Vec<KeyId>> {
+    let mut log = recorded::Log::read(read)?;
+    let mut sound = Vec::new();
+    read.each(
+        "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
+                not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, created_at,
+                rotated_at, deleted_at, hint, uses_left
+         FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id",
+        &[],
+        &mut |row| {
+            match key_of_1(row) {
+                Ok(key) if log.compare(&key, true).is_none() => sound.push(key.id),
+                Ok(_) => {}
+                Err(err) => log::error!("store: a key cannot be read and is not sealed: {err}"),
+            }
+            Ok(())
+        },
+    )?;
+    Ok(sound)
+}
+
+/// A key of schema 1.
+fn key_of_1(row: &Row<'_>) -> Result<Key> {
+    Ok(Key {
+        id: row.get("id")?,
+        number: row.get("number")?,
+        name: row.get("name")?,
+        description: row.get("description")?,
+        workspace: row.get("workspace_uid")?,
+        owner: row.get("owner_uid")?,
+        policy: row.get("policy")?,
+        catalog: row.get("catalog")?,
+        scopes: key_columns::scopes(row)?,
+        read_only: row.get("read_only")?,
+        enabled: row.get("enabled")?,
+        not_before: row.get("not_before")?,
+        expires_at: row.get("expires_at")?,
+        allowed_ips: key_columns::addresses(row)?,
+        rate_limit: key_columns::rate_limit(row)?,
+        metadata: row.get("metadata")?,
+        created_by: row.get("created_by")?,
+        created_at: row.get("created_at")?,
+        rotated_at: row.get("rotated_at")?,
+        deleted_at: row.get("deleted_at")?,
+        hint: row.get("hint")?,
+        uses_left: row.get("uses_left")?,
+        ..Key::blank()
+    })
 }
 
 /// A policy that lists every member permits every edit, so it should also permit edits of members that a later version

@@ -7,15 +7,35 @@ use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::seals::bearers;
+use crate::store::seals::{self, bearers};
 use crate::store::{Write, audit, keys};
 
 pub const STEP: Step = Step {
     to: 3,
     sql: include_str!("to_3.sql"),
     sealed_before,
+    sound_keys: |read, peppers| {
+        seals::keys::list_fitting(read, peppers, KEYS_OF_2, KEY_COLUMNS_OF_2)
+    },
     act,
 };
+
+/// The columns of a key of schema 2; its uses, one of its secrets and the seals follow them.
+pub(super) const KEY_COLUMNS_OF_2: usize = 23;
+
+pub(super) const KEYS_OF_2: &str =
+    "SELECT keys.id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
+            not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, keys.created_at,
+            rotated_at, deleted_at, hint, self_rotated_from, uses_left,
+            digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
+            until_first_use, sealed, sealing_key,
+            keys.seal AS seal, key_uses.seal AS uses_seal,
+            (SELECT max(seq) FROM audit_events
+             WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
+     FROM keys
+     LEFT JOIN secrets ON secrets.key_id = keys.id
+     LEFT JOIN key_uses ON key_uses.key_id = keys.id
+     ORDER BY keys.id, digest";
 
 /// The columns of a session and of a refresh token of schema 2; the seal follows them.
 const SESSION_COLUMNS_OF_2: usize = 15;
@@ -168,9 +188,8 @@ mod tests {
     use crate::domain::keys::pepper::Peppers;
     use crate::domain::keys::sealing::SealingKeys;
     use crate::store::authenticators;
-    use crate::store::sessions;
-    use crate::store::{Read, numbers, seals, sqlite};
-    use crate::store::{refresh_tokens, users};
+    use crate::store::{Read, numbers, sqlite};
+    use crate::store::{refresh_tokens, sessions, users};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
 

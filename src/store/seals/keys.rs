@@ -14,7 +14,8 @@ use crate::domain::keys::sealing::Sealed;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::keys::{SecretRow, from_row};
+use crate::store::key_columns::{COLUMNS, from_row, select_key};
+use crate::store::keys::SecretRow;
 use crate::store::sqlite::{ToValue, Value};
 use crate::store::{Read, Row, Write, stored_secret};
 
@@ -33,13 +34,9 @@ pub struct Found {
     pub fits: bool,
 }
 
-/// The columns of a key, and those of one secret, in [`ROWS`].
-const KEY_COLUMNS: usize = 23;
-const SECRET: std::ops::Range<usize> = 24..31;
-
-const ROWS: &str = "SELECT keys.id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
-            not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, keys.created_at,
-            rotated_at, deleted_at, hint, self_rotated_from, uses_left,
+const ROWS: &str = concat!(
+    select_key!(),
+    ", uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
             until_first_use, sealed, sealing_key,
             keys.seal AS seal, key_uses.seal AS uses_seal,
@@ -49,34 +46,29 @@ const ROWS: &str = "SELECT keys.id, number, name, description, workspace_uid, ow
      LEFT JOIN secrets ON secrets.key_id = keys.id
      LEFT JOIN key_uses ON key_uses.key_id = keys.id
      WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR $3)
-     ORDER BY keys.id, digest";
+     ORDER BY keys.id, digest"
+);
 
-/// A key while its rows are read; there is one row for each secret.
+/// The number of the columns of a secret.
+const SECRET_COLUMNS: usize = 7;
+
+/// What decides whether a key fits its seals, while its rows are read; there is one row for each secret.
 struct Held {
     id: KeyId,
-    /// `None` if the key cannot be read; such a key opens nothing.
-    key: Option<Key>,
-    secrets: Vec<SecretRow>,
     seal: Option<Seal>,
     uses: Option<(u64, Option<[u8; 32]>)>,
     newest: Option<i64>,
 }
 
 impl Held {
-    fn begin(row: &Row<'_>, id: KeyId, text: &mut Vec<u8>) -> Result<Held> {
+    fn begin(row: &Row<'_>, columns: usize, id: KeyId, text: &mut Vec<u8>) -> Result<Held> {
         text.clear();
         text.extend([0; 8]);
-        row.encode(0..KEY_COLUMNS, text)?;
+        row.encode(0..columns, text)?;
         let uses_left: Option<u64> = row.get("uses_left")?;
         text.push(u8::from(uses_left.is_some()));
-        let key = from_row(row).inspect_err(|err| {
-            // This key opens nothing, but the other keys are loaded.
-            log::error!("store: key {id} cannot be read and is passed over: {err}");
-        });
         Ok(Held {
             id,
-            key: key.ok(),
-            secrets: Vec::new(),
             seal: row.get("seal")?,
             uses: match uses_left {
                 None => None,
@@ -84,19 +76,6 @@ impl Held {
             },
             newest: row.get("newest")?,
         })
-    }
-
-    fn add_secret(&mut self, row: &Row<'_>, text: &mut Vec<u8>) -> Result<()> {
-        if row.get::<Option<Vec<u8>>>("digest")?.is_none() {
-            return Ok(());
-        }
-        row.encode(SECRET, text)?;
-        self.secrets.push(SecretRow {
-            secret: stored_secret(row)?,
-            expires_at: row.get("secret_expires_at")?,
-            until_first_use: row.get("until_first_use")?,
-        });
-        Ok(())
     }
 
     /// Compares the key with both seals.
@@ -131,37 +110,82 @@ pub fn each(
     deleted_too: bool,
     mut take: impl FnMut(Found) -> Result<()>,
 ) -> Result<()> {
+    type Reading = (Held, Option<Key>, Vec<SecretRow>);
     let mut text = Vec::new();
-    let mut held: Option<Held> = None;
-    let mut end = |held: Option<Held>, text: &mut Vec<u8>| {
-        let Some(mut held) = held else {
-            return Ok(());
-        };
-        let fits = peppers.is_some_and(|peppers| held.fits(peppers, text));
-        match held.key.take() {
-            None => Ok(()),
-            Some(key) => take(Found {
-                key,
-                secrets: held.secrets,
-                fits,
-            }),
+    let mut reading: Option<Reading> = None;
+    let mut end = |reading: Option<Reading>, text: &mut Vec<u8>| match reading {
+        Some((held, Some(key), secrets)) => {
+            let fits = peppers.is_some_and(|peppers| held.fits(peppers, text));
+            take(Found { key, secrets, fits })
         }
+        // A key that cannot be read opens nothing, but the other keys are loaded.
+        Some((_, None, _)) | None => Ok(()),
     };
     read.each(ROWS, &[&from, &to, &deleted_too], &mut |row| {
         let Ok(id) = row.get::<KeyId>("id") else {
             log::error!("store: a key has an id that cannot be read and is passed over");
             return Ok(());
         };
-        if held.as_ref().is_none_or(|held| held.id != id) {
-            end(held.take(), &mut text)?;
-            held = Some(Held::begin(row, id, &mut text)?);
+        if reading.as_ref().is_none_or(|(held, ..)| held.id != id) {
+            end(reading.take(), &mut text)?;
+            let held = Held::begin(row, COLUMNS, id, &mut text)?;
+            let key = from_row(row).inspect_err(|err| {
+                log::error!("store: key {id} cannot be read and is passed over: {err}");
+            });
+            reading = Some((held, key.ok(), Vec::new()));
         }
-        match &mut held {
-            Some(held) => held.add_secret(row, &mut text),
-            None => Ok(()),
+        if let Some((_, _, secrets)) = &mut reading
+            && encode_secret(row, COLUMNS, &mut text)?
+        {
+            secrets.push(SecretRow {
+                secret: stored_secret(row)?,
+                expires_at: row.get("secret_expires_at")?,
+                until_first_use: row.get("until_first_use")?,
+            });
         }
+        Ok(())
     })?;
-    end(held, &mut text)
+    end(reading, &mut text)
+}
+
+/// The keys that fit their seals in a database of an older schema. `rows` reads as the query of that version did, whose
+/// first `columns` columns are those of a key.
+pub fn list_fitting(
+    read: &Read,
+    peppers: &Peppers,
+    rows: &'static str,
+    columns: usize,
+) -> Result<Vec<KeyId>> {
+    let mut text = Vec::new();
+    let mut fitting = Vec::new();
+    let mut reading: Option<Held> = None;
+    let mut end = |held: Option<Held>, text: &mut Vec<u8>| {
+        let fits = |held: &Held| held.fits(peppers, text);
+        fitting.extend(held.filter(fits).map(|held| held.id));
+    };
+    read.each(rows, &[], &mut |row| {
+        let Ok(id) = row.get::<KeyId>("id") else {
+            return Ok(());
+        };
+        if reading.as_ref().is_none_or(|held| held.id != id) {
+            end(reading.take(), &mut text);
+            reading = Some(Held::begin(row, columns, id, &mut text)?);
+        }
+        encode_secret(row, columns, &mut text).map(drop)
+    })?;
+    end(reading, &mut text);
+    Ok(fitting)
+}
+
+/// Adds the secret of a row to what is sealed; `false` if the row has none.
+fn encode_secret(row: &Row<'_>, columns: usize, text: &mut Vec<u8>) -> Result<bool> {
+    if row.get::<Option<Vec<u8>>>("digest")?.is_none() {
+        return Ok(false);
+    }
+    // The remaining uses are between the key and its secret.
+    let first = columns + 1;
+    row.encode(first..first + SECRET_COLUMNS, text)?;
+    Ok(true)
 }
 
 /// A key by id, even if it is deleted.
@@ -182,13 +206,10 @@ pub fn put(tx: &Write<'_>, peppers: &Peppers, id: KeyId, seq: i64) -> Result<()>
     tx.each(ROWS, &[&id, &id, &true], &mut |row| {
         if !is_there {
             is_there = true;
-            let held = Held::begin(row, id, &mut text)?;
+            let held = Held::begin(row, COLUMNS, id, &mut text)?;
             uses = held.uses.map(|(left, _)| left);
         }
-        if row.get::<Option<Vec<u8>>>("digest")?.is_some() {
-            row.encode(SECRET, &mut text)?;
-        }
-        Ok(())
+        encode_secret(row, COLUMNS, &mut text).map(drop)
     })?;
     if !is_there {
         return Ok(());
@@ -282,9 +303,9 @@ fn uses_text(id: KeyId, left: u64, of_key: &Seal) -> [u8; 56] {
 /// The seal of a key that is about to be stored with its first secret, before there is an event about it.
 pub fn of_new(
     peppers: &Peppers,
-    key: &[Value; KEY_COLUMNS],
+    key: &[Value; COLUMNS],
     is_counted: bool,
-    secret: &[Value; 7],
+    secret: &[Value; SECRET_COLUMNS],
 ) -> Seal {
     let mut text = vec![0; 8];
     key.iter().for_each(|value| value.encode(&mut text));
@@ -294,7 +315,11 @@ pub fn of_new(
 }
 
 /// The columns of a new secret, in the order in which they are sealed.
-pub fn secret_values(secret: StoredSecret, sealed: Option<&Sealed>, now: Timestamp) -> [Value; 7] {
+pub fn secret_values(
+    secret: StoredSecret,
+    sealed: Option<&Sealed>,
+    now: Timestamp,
+) -> [Value; SECRET_COLUMNS] {
     [
         secret.digest.0.to_value(),
         secret.pepper.to_value(),
@@ -358,7 +383,7 @@ mod tests {
         assert!(!fits(&read, &others));
     }
 
-    /// This test finds a column that the seal does not cover: a new column has to be added to [`ROWS`].
+    /// This test finds a column that the seal does not cover: a new column has to be added to [`select_key`].
     #[test]
     fn a_key_does_not_fit_once_a_column_was_changed() {
         let (read, ..) = sealed();

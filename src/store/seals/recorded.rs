@@ -8,31 +8,17 @@ use crate::domain::audit::changes;
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::keys::changes::born;
 use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::{ID_CHARS, Key, KeyId};
+use crate::domain::keys::{ID_CHARS, Key, KeyId, Logged, Member};
 use crate::domain::tombstones;
 use crate::error::Result;
 use crate::store::Read;
 use crate::store::audit::events;
 use crate::store::audit::from_row;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-/// The compared members, each with the value that it has if no event sets it.
-const MEMBERS: [(&str, Option<&str>); 14] = [
-    ("name", Some("")),
-    ("description", Some("")),
-    ("policy", Some("standard")),
-    ("owner", None),
-    ("catalog", None),
-    ("scopes", Some("")),
-    ("read_only", Some("false")),
-    ("enabled", Some("true")),
-    ("not_before", None),
-    ("expires_at", None),
-    ("allowed_ips", None),
-    ("rate_limit", None),
-    ("metadata", Some(crate::domain::keys::changes::NO_METADATA)),
-    ("workspace", None),
-];
+/// A key on which nobody has set anything: the values of members that no event sets.
+static BLANK: LazyLock<Key> = LazyLock::new(Key::blank);
 
 /// What the seal covers, but the log does not record.
 pub const UNTOLD: &str = "its secrets, its times or its numbers";
@@ -49,11 +35,11 @@ struct Told {
     is_deleted: bool,
     /// Whether the log contains the issue event of the key.
     is_whole: bool,
-    /// Members that do not have their default: the position in [`MEMBERS`], and the start of the hash of the value.
-    values: Vec<(u8, u64)>,
-    /// Bit set of the members that an event has set. The values of the others are known only if the log contains the
-    /// issue.
-    known: u16,
+    /// Members that do not have their default, and the start of the hash of the value.
+    values: Vec<(Member, u64)>,
+    /// Bit set of the members that an event has set, by their position in [`Member::ALL`]. The values of the others are
+    /// known only if the log contains the issue.
+    known: u32,
     /// The uses that an event has set last. The key may have fewer left.
     uses: Option<Option<u64>>,
 }
@@ -84,39 +70,39 @@ impl Told {
         }
     }
 
-    fn set(&mut self, member: &str, value: Option<&str>) {
-        if member == "uses_left" {
-            self.uses = Some(value.and_then(|value| value.parse().ok()));
-        }
-        let Some(place) = MEMBERS.iter().position(|(name, _)| *name == member) else {
+    fn set(&mut self, word: &str, value: Option<&str>) {
+        let Some(member) = Member::parse(word) else {
             return;
         };
-        let number = place as u8;
-        self.values.retain(|(known, _)| *known != number);
-        self.known |= 1 << place;
-        if value != MEMBERS[place].1 {
-            self.values.push((number, hash(value)));
+        if member.logged() == Logged::Maximum {
+            self.uses = Some(value.and_then(|value| value.parse().ok()));
+        }
+        if !is_compared(member) {
+            return;
+        }
+        self.values.retain(|(known, _)| *known != member);
+        self.known |= bit(member);
+        if value != default(member).as_deref() {
+            self.values.push((member, hash(value)));
         }
     }
 
-    /// The members whose value in the row differs from the log.
+    /// The names of the members whose value in the row differs from the log.
     fn differences(&self, key: &Key) -> Vec<&'static str> {
         let mut row = Told::default();
         for (member, value) in born(key).into_json_and_back() {
             row.set(&member, value.as_deref());
         }
         row.set("workspace", Some(&key.workspace.to_string()));
-        let value = |told: &Told, place: usize| {
-            let found = told
-                .values
-                .iter()
-                .find(|(known, _)| usize::from(*known) == place);
+        let value = |told: &Told, member: Member| {
+            let found = told.values.iter().find(|(known, _)| *known == member);
             found.map(|(_, hash)| *hash)
         };
-        let mut found: Vec<&str> = (0..MEMBERS.len())
-            .filter(|place| self.is_whole || self.known & (1 << place) != 0)
-            .filter(|place| value(self, *place) != value(&row, *place))
-            .map(|place| MEMBERS[place].0)
+        let members = Member::ALL.iter().copied();
+        let mut found: Vec<&str> = members
+            .filter(|member| self.is_whole || self.known & bit(*member) != 0)
+            .filter(|member| value(self, *member) != value(&row, *member))
+            .map(Member::word)
             .collect();
         let set = self.uses.or(self.is_whole.then_some(None));
         let has_more = match (set, key.uses_left) {
@@ -152,6 +138,28 @@ pub fn differences(read: &Read, key: &Key) -> Result<Vec<&'static str>> {
     Ok(told.differences(key))
 }
 
+/// Whether the log has a value of the member to compare the row with. The workspace is that of the issue event.
+fn is_compared(member: Member) -> bool {
+    match member.logged() {
+        Logged::Change => true,
+        Logged::Event => member == Member::Workspace,
+        Logged::Maximum | Logged::Never => false,
+    }
+}
+
+/// The value of a member that no event sets.
+fn default(member: Member) -> Option<String> {
+    match member.logged() {
+        Logged::Change => member.text(&BLANK),
+        Logged::Event | Logged::Maximum | Logged::Never => None,
+    }
+}
+
+/// The bit of a member in [`Told::known`].
+fn bit(member: Member) -> u32 {
+    1 << member as u32
+}
+
 /// Whether the log contains the issue of every key: it was never cut, and no keys were created in bulk.
 pub fn is_gapless(read: &Read) -> Result<bool> {
     let is_cut = super::audit::ends(read)?.is_some_and(|(first, _)| first != 1);
@@ -174,10 +182,7 @@ pub fn differing(read: &Read, key: &Key) -> Result<Changes> {
             "deleted" => Some(key.deleted_at.is_some().to_string()),
             _ => match values.get(member) {
                 Some(value) => value.clone(),
-                None => {
-                    let default = MEMBERS.iter().find(|(name, _)| *name == member);
-                    default.and_then(|(_, value)| value.map(str::to_owned))
-                }
+                None => Member::parse(member).and_then(default),
             },
         };
         // Earlier events of the log contain the old value.
@@ -195,48 +200,69 @@ pub struct Changed {
     pub is_there: bool,
 }
 
-/// Calls `take` with every key whose row does not match its seal (if `peppers` is set) or differs from the audit log.
-pub fn each_changed(
-    read: &Read,
-    peppers: Option<&Peppers>,
-    mut take: impl FnMut(Changed),
-) -> Result<()> {
-    let mut told: HashMap<KeyId, Told> = HashMap::new();
-    let is_gapless = is_gapless(read)?;
-    events::each_after(read, 0, |event| {
-        if event.target.kind == Kind::Key
-            && event.outcome == Outcome::Allowed
-            && let Some(id) = KeyId::parse(&event.target.id)
-        {
-            told.entry(id).or_default().take(&event);
-        }
-        Ok(())
-    })?;
-    keys::each(read, peppers, ALL, true, |Found { key, fits, .. }| {
+/// What the log records of every key.
+pub struct Log {
+    keys: HashMap<KeyId, Told>,
+    is_gapless: bool,
+}
+
+impl Log {
+    pub fn read(read: &Read) -> Result<Log> {
+        let mut keys: HashMap<KeyId, Told> = HashMap::new();
+        events::each_after(read, 0, |event| {
+            if event.target.kind == Kind::Key
+                && event.outcome == Outcome::Allowed
+                && let Some(id) = KeyId::parse(&event.target.id)
+            {
+                keys.entry(id).or_default().take(&event);
+            }
+            Ok(())
+        })?;
+        Ok(Log {
+            keys,
+            is_gapless: is_gapless(read)?,
+        })
+    }
+
+    /// A sentence that names what differs between a row and the log; `fits` says whether the row matches its seal. Each
+    /// key can be compared once.
+    pub fn compare(&mut self, key: &Key, fits: bool) -> Option<String> {
         let id = key.id;
-        let fits = fits || peppers.is_none();
-        let sentence = match told.remove(&id) {
-            None if is_gapless => Some(format!("key {id} {NEVER_ISSUED}")),
+        match self.keys.remove(&id) {
+            None if self.is_gapless => Some(format!("key {id} {NEVER_ISSUED}")),
             None => (!fits).then(|| format!("key {id}: what it is, or {UNTOLD}")),
             Some(told) => {
-                let members = told.differences(&key);
+                let members = told.differences(key);
                 match (members.is_empty(), fits) {
                     (true, true) => None,
                     (true, false) => Some(format!("key {id}: {UNTOLD}")),
                     (false, _) => Some(format!("key {id}: {}", members.join(", "))),
                 }
             }
-        };
-        if let Some(sentence) = sentence {
-            take(Changed {
-                id,
-                sentence,
-                is_there: true,
-            });
         }
-        Ok(())
-    })?;
-    for id in told.keys() {
+    }
+}
+
+/// Calls `take` with every key whose row does not match its seal or differs from the audit log.
+pub fn each_changed(read: &Read, peppers: &Peppers, mut take: impl FnMut(Changed)) -> Result<()> {
+    let mut log = Log::read(read)?;
+    keys::each(
+        read,
+        Some(peppers),
+        ALL,
+        true,
+        |Found { key, fits, .. }| {
+            if let Some(sentence) = log.compare(&key, fits) {
+                take(Changed {
+                    id: key.id,
+                    sentence,
+                    is_there: true,
+                });
+            }
+            Ok(())
+        },
+    )?;
+    for id in log.keys.keys() {
         take(Changed {
             id: *id,
             sentence: format!("key {id} is missing"),
@@ -254,4 +280,37 @@ pub fn id_of(target: &Target) -> Option<KeyId> {
 fn hash(value: Option<&str>) -> u64 {
     let text = value.map_or("-".to_owned(), |value| format!("={value}"));
     tombstones::short(&crate::domain::audit::digest_of(&[text.as_bytes()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A member that is missing here could be changed in the database without being named.
+    #[test]
+    fn a_row_that_differs_from_the_log_in_any_recorded_member_is_named() {
+        let (log, full) = (Key::blank(), Key::full());
+        let mut told = Told {
+            is_whole: true,
+            ..Told::default()
+        };
+        told.set("workspace", Some(&log.workspace.to_string()));
+        assert_eq!(told.differences(&log), Vec::<&str>::new());
+        for member in Member::ALL {
+            let mut row = log.clone();
+            member.copy(&full, &mut row);
+            let named = match (member, member.logged()) {
+                (Member::DeletedAt, _) => vec!["deleted"],
+                (Member::Workspace, _) | (_, Logged::Change | Logged::Maximum) => {
+                    vec![member.word()]
+                }
+                (_, Logged::Event | Logged::Never) => Vec::new(),
+            };
+            assert_eq!(told.differences(&row), named, "{}", member.word());
+        }
+        assert!(
+            Member::ALL.len() <= 32,
+            "more members than bits of Told::known"
+        );
+    }
 }

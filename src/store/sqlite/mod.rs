@@ -29,8 +29,8 @@ const APPLICATION_ID: i64 = 0x4c74_6b79;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long a write waits for the lock of another program.
 const BUSY_MS: u64 = 5_000;
-/// The schema version of databases of this build; see `schema.sql`.
-pub const SCHEMA_VERSION: i64 = 3;
+/// The schema version of databases of this build: that of the last step. See `schema.sql`.
+pub const SCHEMA_VERSION: i64 = super::migrations::VERSION;
 
 /// A connection that reads, or the reading half of a transaction; it then collects what must follow the commit.
 pub struct Read {

@@ -36,6 +36,7 @@ fn routes() -> (Server, Vec<Route>) {
         vec![
             ("name", Name),
             ("description", Line),
+            ("contact", Line),
             ("scopes", Scopes),
             ("read_only", Flag),
             ("enabled", Flag),

@@ -15,7 +15,7 @@ use crate::durability::file;
 use crate::support::fresh_folder;
 
 const HELP: &str = "If schema.sql has changed: before the first release of this schema, run dev/fixture and commit what it \
-                    makes; after it, raise SCHEMA_VERSION, add a step to src/store/migrations, and run dev/fixture.";
+                    makes; after it, add a step to src/store/migrations, and run dev/fixture.";
 
 #[test]
 fn every_released_schema_opens_with_all_that_is_in_it() {

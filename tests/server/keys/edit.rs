@@ -9,8 +9,9 @@ fn each_member_can_be_edited_alone_and_null_brings_its_default_back() {
     let server = Server::start();
     let admin = server.admin();
     let before = admin.issue(json!({ "name": "k" }));
-    for (member, value, default) in [
+    let members = [
         ("description", json!("d"), json!("")),
+        ("contact", json!("c"), json!("")),
         ("scopes", json!(["a:read", "b"]), json!([])),
         ("read_only", json!(true), json!(false)),
         ("enabled", json!(false), json!(true)),
@@ -24,7 +25,20 @@ fn each_member_can_be_edited_alone_and_null_brings_its_default_back() {
         ),
         ("uses_left", json!(3), json!(null)),
         ("metadata", json!({ "a": { "b": 1 } }), json!({})),
-    ] {
+    ];
+    let document = server
+        .anonymous()
+        .get("/v1/openapi.json")
+        .expect(200)
+        .json();
+    let described = document["components"]["schemas"]["KeyEdit"]["properties"].clone();
+    for (member, _) in described.as_object().unwrap() {
+        // Tested below, with `expires_at`, and in `handing_over`.
+        let elsewhere = ["name", "expires_in_s", "owner"].contains(&member.as_str());
+        let is_here = members.iter().any(|(known, _, _)| known == member);
+        assert!(is_here || elsewhere, "{member} is not tested");
+    }
+    for (member, value, default) in members {
         let mut expected = before.key.clone();
         expected[member] = value.clone();
         expected["state"] = match member {

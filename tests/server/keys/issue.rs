@@ -36,7 +36,7 @@ fn every_member_given_comes_back_in_the_key_object() {
     let response = admin.post(
         "/v1/keys",
         json!({
-            "name": "billing", "description": "the nightly run", "workspace": "emea", "owner": "alice",
+            "name": "billing", "description": "the nightly run", "contact": "ops@example.com", "workspace": "emea", "owner": "alice",
             "policy": "standard", "catalog": "billing", "scopes": ["invoices:write", "invoices:read", "invoices:read"],
             "read_only": true, "enabled": false, "not_before": "2030-01-01T00:00:00Z",
             "expires_at": "2031-01-01T02:00:00+02:00", "allowed_ips": ["203.0.113.9", "10.0.0.0/8", "::ffff:10.0.0.1"],
@@ -57,7 +57,7 @@ fn every_member_given_comes_back_in_the_key_object() {
     assert_eq!(
         without_volatile(body["key"].clone()),
         json!({
-            "name": "billing", "description": "the nightly run", "workspace": "emea", "owner": "alice",
+            "name": "billing", "description": "the nightly run", "contact": "ops@example.com", "workspace": "emea", "owner": "alice",
             "policy": "standard", "catalog": "billing", "scopes": ["invoices:write", "invoices:read"],
             "read_only": true, "enabled": false, "state": "disabled", "not_before": "2030-01-01T00:00:00Z",
             "expires_at": "2031-01-01T00:00:00Z", "allowed_ips": ["203.0.113.9", "10.0.0.0/8", "10.0.0.1"],
@@ -76,14 +76,14 @@ fn absent_and_null_members_take_the_defaults() {
     let admin = server.admin();
     let plain = admin.issue(json!({ "name": "plain" }));
     let nulls = admin.issue(json!({
-        "name": "plain", "description": null, "workspace": null, "owner": null, "policy": null, "catalog": null,
+        "name": "plain", "description": null, "contact": null, "workspace": null, "owner": null, "policy": null, "catalog": null,
         "scopes": null, "read_only": null, "enabled": null, "not_before": null, "expires_at": null,
         "expires_in_s": null, "allowed_ips": null, "rate_limit": null, "uses_left": null, "metadata": null,
         "prefix": null,
     }));
 
     let expected = json!({
-        "name": "plain", "description": "", "workspace": "root", "owner": null, "policy": "standard", "catalog": null,
+        "name": "plain", "description": "", "contact": "", "workspace": "root", "owner": null, "policy": "standard", "catalog": null,
         "scopes": [], "read_only": false, "enabled": true, "state": "active", "not_before": null, "expires_at": null,
         "allowed_ips": null, "rate_limit": null, "uses_left": null, "metadata": {},
         "created_by": plain.key["created_by"], "rotated_at": null, "last_used_at": null, "last_used_ip": null,

@@ -1,6 +1,6 @@
 //! Creates a key: choice of the policy, form, and the page that shows the secret once.
 
-use super::fields::{KeyForm, Typed};
+use super::fields::{self, KeyForm};
 use super::labels::Words;
 use super::secret;
 use crate::dialects::console::MOUNT;
@@ -114,41 +114,19 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
 
 /// The key that the form describes, and the fields that could not be read.
 fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> (NewKey, Vec<Error>) {
-    let (typed, faults) = Typed::read(visit.texts, form);
+    let (mut members, faults) = fields::read(visit.texts, form);
     let words = Words::of(visit, Some(&policy.name));
-    let name = match words.is_described() {
-        true => name_of_description(form.text("description")),
-        false => form.text("name").to_owned(),
-    };
+    if words.is_described() {
+        members.name = Some(name_of_description(form.text("description")));
+    }
     let new = NewKey {
-        name,
-        description: form.text("description").to_owned(),
+        members,
         workspace: form.some("workspace"),
-        owner: owner(form),
         policy: Some(policy.name.clone()),
         catalog: form.some("catalog").or_else(|| words.catalog()),
-        scopes: typed.scopes,
-        read_only: typed.read_only,
-        disabled: false,
-        not_before: typed.not_before,
-        expires_at: typed.expires_at,
-        expires_in_s: None,
-        allowed_ips: typed.allowed_ips,
-        rate_limit: typed.rate_limit,
-        uses_left: typed.uses_left,
-        metadata: typed.metadata,
         prefix: form.some("prefix"),
     };
     (new, faults)
-}
-
-/// The value that stands for "no owner" in the list of owners. No user can have this name.
-pub const NO_OWNER: &str = ":nobody";
-
-/// The selected owner; `None` if the field is empty, so that the server decides.
-fn owner(form: &Form) -> Option<Option<String>> {
-    form.some("owner")
-        .map(|owner| Some(owner).filter(|owner| owner != NO_OWNER))
 }
 
 fn choose(visit: &Visit<'_>) -> Result<Reply> {

@@ -8,6 +8,7 @@ use crate::dialects::console::auth::{Visit, page};
 use crate::dialects::console::chart::{Chart, Hour};
 use crate::dialects::console::layout::moment::{When, span};
 use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::domain::keys::Member;
 use crate::domain::keys::verdict::Code;
 use crate::domain::policies::Policy;
 use crate::domain::time::{HOUR_MS, Timestamp};
@@ -145,30 +146,48 @@ fn facts(
         false if is_shown(policy, words, "read_only") => write,
         false => "",
     };
-    let mut facts = vec![
-        (texts.get("field.id"), key.id.to_string()),
-        (texts.get("field.hint"), key.hint.clone()),
-        (words.field("description"), key.description.clone()),
-        (words.field("workspace"), view.workspace.clone()),
-        (words.field("owner"), view.owner.clone().unwrap_or_default()),
-        (texts.get("field.policy"), key.policy.clone()),
-        (
-            words.field("catalog"),
-            key.catalog.clone().unwrap_or_default(),
-        ),
-        (words.field("read_only"), access.to_owned()),
-        (texts.get("field.created_by"), key.created_by.clone()),
-    ];
-    if let Some(rate) = key.rate_limit {
-        let limit = texts.count("key.rate", rate.limit);
-        let window = span(texts, rate.window_s);
-        facts.push((
-            texts.get("field.rate_limit"),
-            limit.replacen("{}", &window, 1),
-        ));
-    }
-    if let Some(uses) = key.uses_left {
-        facts.push((texts.get("field.uses_left"), texts.number(uses)));
+    let mut facts = Vec::new();
+    for member in Member::ALL {
+        let word = member.word();
+        let fact = match member {
+            Member::Catalog => (words.field(word), key.catalog.clone().unwrap_or_default()),
+            Member::Contact => (words.field(word), key.contact.clone()),
+            Member::CreatedBy => (texts.get("field.created_by"), key.created_by.clone()),
+            Member::Description => (words.field(word), key.description.clone()),
+            Member::Hint => (texts.get("field.hint"), key.hint.clone()),
+            Member::Id => (texts.get("field.id"), key.id.to_string()),
+            Member::Owner => (words.field(word), view.owner.clone().unwrap_or_default()),
+            Member::Policy => (texts.get("field.policy"), key.policy.clone()),
+            Member::RateLimit => match key.rate_limit {
+                Some(rate) => {
+                    let limit = texts.count("key.rate", rate.limit);
+                    let window = span(texts, rate.window_s);
+                    let limit = limit.replacen("{}", &window, 1);
+                    (texts.get("field.rate_limit"), limit)
+                }
+                None => continue,
+            },
+            Member::ReadOnly => (words.field(word), access.to_owned()),
+            Member::UsesLeft => match key.uses_left {
+                Some(uses) => (texts.get("field.uses_left"), texts.number(uses)),
+                None => continue,
+            },
+            Member::Workspace => (words.field(word), view.workspace.clone()),
+            // The page shows these in places of their own.
+            Member::AllowedIps
+            | Member::CreatedAt
+            | Member::Enabled
+            | Member::ExpiresAt
+            | Member::Metadata
+            | Member::Name
+            | Member::NotBefore
+            | Member::RotatedAt
+            | Member::Scopes
+            | Member::SelfRotatedFrom => continue,
+            // Numbers are for other dialects, and a deleted key has its state.
+            Member::DeletedAt | Member::Number => continue,
+        };
+        facts.push(fact);
     }
     facts.retain(|(_, value)| !value.is_empty());
     facts

@@ -1,18 +1,20 @@
 //! Edits the fields of a key that its policy allows to be changed.
 
-use super::fields::{self, KeyForm, Typed, field_of};
+use super::fields::{self, KeyForm, member_of};
 use super::labels::Words;
 use super::{address, id, opens_this_server};
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::auth::{Visit, confirm, page, submit};
 use crate::dialects::console::layout::{Nav, Shell, html};
-use crate::domain::policies::{Field, Policy};
+use crate::domain::keys::Member;
+use crate::domain::policies::Policy;
 use crate::domain::text::name_of_description;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keys::edit::{self, Edit};
+use crate::ops::keys::edit;
+use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::offered::{self, offered};
 use crate::ops::keys::{self, View};
 use askama::Template;
@@ -72,65 +74,31 @@ fn wanted(
     view: &View,
     policy: &Policy,
     form: &Form,
-) -> Result<(Edit, Vec<Error>)> {
-    let (typed, faults) = Typed::read(visit.texts, form);
+) -> Result<(KeyMembers, Vec<Error>)> {
+    let (mut edit, faults) = fields::read(visit.texts, form);
     let before = Form::parse(form.text("before"))?;
-    let (was, _) = Typed::read(visit.texts, &before);
+    let (was, _) = fields::read(visit.texts, &before);
+    // The order of the boxes says nothing.
+    let in_order = |members: &KeyMembers| {
+        let mut scopes = members.scopes.clone().unwrap_or_default();
+        scopes.sort();
+        scopes
+    };
+    if in_order(&edit) == in_order(&was) {
+        edit.scopes = None;
+    }
     let words = Words::of(visit, Some(&view.key.policy));
-    let fields = offered(visit.call.app, &visit.caller, view)?.fields;
-    let shown = KeyForm::edit(visit, policy, &fields, words, form, &[])?;
-    let mut edit = Edit::default();
-    let names = shown
-        .fields
-        .iter()
-        .chain(&shown.more)
-        .map(|input| input.name);
-    for field in names.filter_map(field_of) {
-        let text =
-            |name: &str| (form.text(name) != before.text(name)).then(|| form.text(name).to_owned());
-        match field {
-            Field::Name => edit.name = text("name"),
-            Field::Description => {
-                edit.description = text("description");
-                if words.is_described() {
-                    edit.name = edit.description.as_deref().map(name_of_description);
-                }
-            }
-            Field::Scopes => {
-                let in_order = |scopes: &[String]| {
-                    let mut scopes = scopes.to_vec();
-                    scopes.sort();
-                    scopes
-                };
-                let changed = in_order(&typed.scopes) != in_order(&was.scopes);
-                edit.scopes = changed.then(|| typed.scopes.clone());
-            }
-            Field::ReadOnly => {
-                edit.read_only = (typed.read_only != was.read_only).then_some(typed.read_only);
-            }
-            Field::ExpiresAt => {
-                edit.expires_at = (typed.expires_at != was.expires_at).then_some(typed.expires_at);
-            }
-            Field::NotBefore => {
-                edit.not_before = (typed.not_before != was.not_before).then_some(typed.not_before);
-            }
-            Field::AllowedIps => {
-                edit.allowed_ips =
-                    (typed.allowed_ips != was.allowed_ips).then(|| typed.allowed_ips.clone());
-            }
-            Field::RateLimit => {
-                edit.rate_limit = (typed.rate_limit != was.rate_limit).then_some(typed.rate_limit);
-            }
-            Field::UsesLeft => {
-                edit.uses_left = (typed.uses_left != was.uses_left).then_some(typed.uses_left);
-            }
-            // This form does not have this field.
-            Field::Owner => {}
-            Field::Metadata => {
-                let changed = form.text("metadata") != before.text("metadata");
-                edit.metadata = changed.then(|| typed.metadata.clone());
-            }
+    let editable = offered(visit.call.app, &visit.caller, view)?.fields;
+    let shown = KeyForm::edit(visit, policy, &editable, words, form, &[])?;
+    let inputs = shown.fields.iter().chain(&shown.more);
+    let shown: Vec<Member> = inputs.filter_map(|input| member_of(input.name)).collect();
+    for member in Member::ALL {
+        if !shown.contains(member) || !edit.differs(&was, *member) {
+            edit.forget(*member);
         }
+    }
+    if words.is_described() {
+        edit.name = edit.description.as_deref().map(name_of_description);
     }
     Ok((edit, faults))
 }

@@ -3,11 +3,12 @@
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
 use crate::dialects::console::text::Texts;
+use crate::domain::keys::Member;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
-    ReadOnlyBy, SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -183,7 +184,7 @@ fn input(visit: &Visit<'_>, typed: &Form, line: &'static Line) -> Result<Input> 
             Kind::Select(words.map(|word| chosen(word, label(&kind, word))).collect())
         }
         Control::Editable => {
-            let words = [vec![Editable::ALL], words::<Field>()].concat();
+            let words = Editable::all_words();
             Kind::Boxes(boxes(typed, name, words, |word| label("editable", word)))
         }
         Control::Lines => Kind::Lines(5),
@@ -406,12 +407,12 @@ impl Typed<'_> {
         if ticked.iter().any(|word| *word == Editable::ALL) {
             return Ok(Editable::All);
         }
-        if ticked.iter().any(|text| from_word::<Field>(text).is_none()) {
-            return Err(self.refused(self.name, "choice"));
-        }
+        Editable::parse(ticked.iter().map(String::as_str))
+            .map_err(|_| self.refused(self.name, "choice"))?;
         // In a fixed order, so that the same boxes always result in the same edit.
-        let fields = Field::all().filter(|field| ticked.iter().any(|text| *text == word(*field)));
-        Ok(Editable::Only(fields.collect()))
+        let is_ticked = |member: &Member| ticked.iter().any(|text| *text == member.word());
+        let members = Member::editable().into_iter().filter(is_ticked);
+        Ok(Editable::Only(members.collect()))
     }
 
     /// The maximum lifetime in seconds.
@@ -472,7 +473,7 @@ mod tests {
                 expiry_months_max: Some(12),
                 expiry: Expiry::Required,
                 headers: vec![CredentialHeader::Named("x-token".to_owned())],
-                editable: Editable::Only(vec![Field::Name]),
+                editable: Editable::Only(vec![Member::Name]),
                 rate_limit: Some(RateLimit {
                     limit: 60,
                     window_s: 60,

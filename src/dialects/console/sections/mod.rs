@@ -5,7 +5,8 @@ mod aware;
 mod awaretrain;
 mod vspc;
 
-use crate::domain::policies::{Field, Policy};
+use crate::domain::keys::Member;
+use crate::domain::policies::Policy;
 
 /// The systems whose keys have pages of their own.
 pub const SECTIONS: &[&Section] = &[
@@ -96,7 +97,7 @@ pub fn are_alike(one: &Policy, other: &Policy) -> bool {
             policy.expiry_months_max,
             policy.addresses,
             policy.keys_per_workspace_max,
-            policy.editable.allows(Field::Scopes),
+            policy.editable.allows(Member::Scopes),
         )
     };
     spoken_of(one) == spoken_of(other)

@@ -5,7 +5,7 @@ use crate::domain::keys::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_M
 use crate::domain::keys::secret::PREFIX_PATTERN;
 use crate::domain::keys::{ADDRESSES_MAX, GRACE_S_MAX, ID_PATTERN, SCOPES_MAX, State};
 use crate::domain::policies::STANDARD;
-use crate::domain::text::{DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
+use crate::domain::text::{CONTACT_CHARS_MAX, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::describe::bodies::{NotNull, answer, request};
@@ -29,6 +29,8 @@ answer! {
         hint: &'a str = "lk_k3J9aQ0xZb…9fQ2",
         name: &'a str = "billing",
         description: &'a str,
+        /// Who to call about the key.
+        contact: &'a str,
         /// The slug of the workspace.
         workspace: &'a str = "emea",
         /// The name of the user who owns the key.
@@ -113,6 +115,8 @@ request! {
     /// The members that a new key and an edit have in common.
     pub struct KeyMembersBody as "" {
         description: Option<Option<String>> [maxLength = DESCRIPTION_CHARS_MAX] = "for the new invoicing",
+        /// Who to call about the key: a name, an email address or a telephone number.
+        contact: Option<Option<String>> [maxLength = CONTACT_CHARS_MAX],
         /// Scopes of the key's catalog, if it has one.
         scopes: Option<Option<Vec<String>>> [maxItems = SCOPES_MAX, items = json!({ "pattern": SCOPE_PATTERN })],
         read_only: Option<Option<bool>>,
@@ -173,6 +177,7 @@ impl<'a> KeyBody<'a> {
             hint: &key.hint,
             name: &key.name,
             description: &key.description,
+            contact: &key.contact,
             workspace: &view.workspace,
             owner: view.owner.as_deref(),
             policy: &key.policy,

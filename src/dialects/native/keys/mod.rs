@@ -14,14 +14,17 @@ use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::idempotency::Retry;
-use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::{self, Filter};
 use crate::ops::keys::many::{self, Deed, Refused};
+use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued};
 use crate::refusals;
-use bodies::{BatchBody, DeletionBody, IssuedBody, KeyBody, KeyEditBody, NewKeyBody, RotationBody};
+use bodies::{
+    BatchBody, DeletionBody, IssuedBody, KeyBody, KeyEditBody, KeyMembersBody, NewKeyBody,
+    RotationBody,
+};
 pub use operations::describe;
 
 /// The default number of rows on a page.
@@ -68,28 +71,16 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
     let retry = retry(call)?;
     numbers::check_member(&call.request.body, "metadata")?;
     let body = NewKeyBody::of(call.request)?;
-    let members = body.members.0;
     let new = NewKey {
-        name: body.name,
-        description: members.description.flatten().unwrap_or_default(),
         workspace: body.workspace,
-        owner: body.owner,
         policy: body.policy,
         catalog: body.catalog,
-        scopes: members.scopes.flatten().unwrap_or_default(),
-        read_only: members.read_only.flatten().unwrap_or(false),
-        disabled: !members.enabled.flatten().unwrap_or(true),
-        not_before: members.not_before.flatten(),
-        expires_at: members.expires_at.flatten(),
-        expires_in_s: members.expires_in_s,
-        allowed_ips: members.allowed_ips.flatten(),
-        rate_limit: members.rate_limit.flatten().map(RateLimit::from),
-        uses_left: members.uses_left.flatten(),
-        metadata: members
-            .metadata
-            .flatten()
-            .map_or_else(String::new, |object| object.0),
         prefix: body.prefix,
+        members: KeyMembers {
+            name: Some(body.name),
+            owner: body.owner,
+            ..members(body.members.0)
+        },
     };
     let issued = keys::issue::issue(call.app, call.caller()?, new, retry)?;
     shown(201, &issued)
@@ -105,26 +96,35 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     numbers::check_member(&call.request.body, "metadata")?;
     let body = KeyEditBody::of(call.request)?;
-    let members = body.members.0;
-    let edit = Edit {
+    let edit = KeyMembers {
         name: body.name.0,
-        description: members.description.map(Option::unwrap_or_default),
-        scopes: members.scopes.map(Option::unwrap_or_default),
-        read_only: members.read_only.map(Option::unwrap_or_default),
-        enabled: members.enabled.map(|on| on.unwrap_or(true)),
-        not_before: members.not_before,
-        expires_at: members.expires_at,
-        expires_in_s: members.expires_in_s,
-        allowed_ips: members.allowed_ips,
-        rate_limit: members.rate_limit.map(|rate| rate.map(RateLimit::from)),
-        uses_left: members.uses_left,
-        metadata: members
-            .metadata
-            .map(|object| object.map_or_else(String::new, |object| object.0)),
         owner: body.owner,
+        ..members(body.members.0)
     };
     let view = keys::edit::edit(call.app, call.caller()?, id(call)?, edit)?;
     Ok(Reply::json(200, &KeyBody::of(&view)?))
+}
+
+/// The members that a new key and an edit both may have. Null brings a default back.
+fn members(body: KeyMembersBody) -> KeyMembers {
+    KeyMembers {
+        name: None,
+        owner: None,
+        description: body.description.map(Option::unwrap_or_default),
+        contact: body.contact.map(Option::unwrap_or_default),
+        scopes: body.scopes.map(Option::unwrap_or_default),
+        read_only: body.read_only.map(Option::unwrap_or_default),
+        enabled: body.enabled.map(|on| on.unwrap_or(true)),
+        not_before: body.not_before,
+        expires_at: body.expires_at,
+        expires_in_s: body.expires_in_s,
+        allowed_ips: body.allowed_ips,
+        rate_limit: body.rate_limit.map(|rate| rate.map(RateLimit::from)),
+        uses_left: body.uses_left,
+        metadata: body
+            .metadata
+            .map(|object| object.map_or_else(String::new, |object| object.0)),
+    }
 }
 
 /// `DELETE /v1/keys/{id}`

@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::index::directory::Directory;
-use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::keys::list::numbers;
+use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::{self, View};
 use crate::ops::users;
 use crate::refusals::verbatim;
@@ -49,12 +49,15 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     let client = Client::of(call)?;
     let asked = Asked::read_alone(call, PROPERTIES)?;
     let new = NewKey {
-        name: name_of_description(&asked.description),
-        description: asked.description,
+        members: KeyMembers {
+            name: Some(name_of_description(&asked.description)),
+            description: Some(asked.description),
+            scopes: Some(asked.scopes),
+            read_only: Some(asked.read_only),
+            ..KeyMembers::default()
+        },
         policy: Some(preset::POLICY.to_owned()),
         catalog: Some(preset::CATALOG.to_owned()),
-        scopes: asked.scopes,
-        read_only: asked.read_only,
         ..NewKey::default()
     };
     let issued = issue::issue(call.app, &caller, new, retry(call)?)?;
@@ -145,11 +148,11 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         .any(|operation| patch::sets(operation, "status"));
     let status = document.get("status").and_then(Value::as_str);
     let description = text("description");
-    let edit = Edit {
+    let edit = KeyMembers {
         enabled: status.filter(|_| touched).map(|status| status == "enabled"),
         name: description.as_deref().map(name_of_description),
         description,
-        ..Edit::default()
+        ..KeyMembers::default()
     };
     let Some(view) = view else {
         let number = number(call.param("userLoginId"))?;

@@ -24,10 +24,11 @@ pub fn filled(page: &str) -> Vec<(String, String)> {
                 let value = || (attribute("name").unwrap(), attribute("value").unwrap());
                 fields.extend(open.ends_with(" checked").then(value));
             }
-            "input" => fields.push((
-                attribute("name").unwrap(),
-                attribute("value").unwrap_or_default(),
-            )),
+            // A field without a name, such as the filter of a long list, is not sent.
+            "input" => {
+                let value = attribute("value").unwrap_or_default();
+                fields.extend(attribute("name").map(|name| (name, value)));
+            }
             "select" => fields.push((attribute("name").unwrap(), String::new())),
             "option" if open.ends_with(" selected") => {
                 fields.last_mut().unwrap().1 = attribute("value").unwrap();

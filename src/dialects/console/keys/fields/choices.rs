@@ -1,10 +1,10 @@
 //! The choices in the form of a key: the catalogs, workspaces, owners and scopes that the caller may see.
 
 use super::Choice;
+use super::NO_OWNER;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::form::FEW;
-use crate::dialects::console::keys::create::NO_OWNER;
 use crate::dialects::console::keys::labels::Words;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::policies::{Policy, Presence};

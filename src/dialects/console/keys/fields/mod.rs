@@ -8,11 +8,13 @@ pub use crate::dialects::console::form::{Choice, Input, Kind};
 use crate::dialects::console::form::{day, number};
 use crate::dialects::console::text::Texts;
 use crate::domain::keys::quota::RateLimit;
-use crate::domain::policies::{AddressRule, Expiry, Field, Policy, Presence, ReadOnlyBy};
+use crate::domain::keys::{Meaning, Member, NO_METADATA};
+use crate::domain::policies::{AddressRule, Expiry, Policy, Presence, ReadOnlyBy};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::numbers;
+use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::{View, offered};
 use crate::refusals::verbatim;
 
@@ -28,43 +30,50 @@ pub struct KeyForm {
     pub refusal: Option<String>,
 }
 
-/// The parsed values of a form.
-#[derive(Debug, Default)]
-pub struct Typed {
-    pub expires_at: Option<Timestamp>,
-    pub not_before: Option<Timestamp>,
-    pub allowed_ips: Option<Vec<String>>,
-    pub rate_limit: Option<RateLimit>,
-    pub uses_left: Option<u64>,
-    pub scopes: Vec<String>,
-    pub read_only: bool,
-    /// A compact JSON object; empty if there is none.
-    pub metadata: String,
-}
-
 /// A key that expires on a day works until the end of that day.
 const DAY_S: u64 = 86_400;
 
-/// The names of all fields in the order of the form; the ones that few users need come last.
-const ALL: &[&str] = &[
-    "name",
-    "description",
-    "workspace",
-    "owner",
-    "catalog",
-    "scopes",
-    "read_only",
-    "expires_on",
-];
-const MORE: &[&str] = &[
-    "allowed_ips",
-    "rate_limit",
-    "rate_window",
-    "uses_left",
-    "starts_on",
-    "metadata",
-    "prefix",
-];
+/// The fields of the form that show or edit a member. `create` adds the field of the secret's prefix.
+pub fn fields_of(member: Member) -> &'static [&'static str] {
+    match member {
+        Member::AllowedIps => &["allowed_ips"],
+        Member::Catalog => &["catalog"],
+        Member::Contact => &["contact"],
+        Member::Description => &["description"],
+        Member::ExpiresAt => &["expires_on"],
+        Member::Metadata => &["metadata"],
+        Member::Name => &["name"],
+        Member::NotBefore => &["starts_on"],
+        Member::Owner => &["owner"],
+        Member::RateLimit => &["rate_limit", "rate_window"],
+        Member::ReadOnly => &["read_only"],
+        Member::Scopes => &["scopes"],
+        Member::UsesLeft => &["uses_left"],
+        Member::Workspace => &["workspace"],
+        // The form is that of a policy, and disabling is a button.
+        Member::Enabled | Member::Policy => &[],
+        Member::CreatedAt
+        | Member::CreatedBy
+        | Member::DeletedAt
+        | Member::Hint
+        | Member::Id
+        | Member::Number
+        | Member::RotatedAt
+        | Member::SelfRotatedFrom => &[],
+    }
+}
+
+/// Whether few users need the fields of a member, so that they are folded.
+fn is_folded(member: Member) -> bool {
+    match member {
+        // Every form has these.
+        Member::ExpiresAt | Member::Owner | Member::ReadOnly | Member::Scopes => false,
+        other => match other.meaning() {
+            Meaning::Limit | Meaning::ForServices => true,
+            Meaning::Identity | Meaning::Label | Meaning::State | Meaning::Switch => false,
+        },
+    }
+}
 
 impl KeyForm {
     /// The form for a new key of a policy.
@@ -96,15 +105,14 @@ impl KeyForm {
     pub fn edit(
         visit: &Visit<'_>,
         policy: &Policy,
-        editable: &[Field],
+        editable: &[Member],
         words: Words,
         typed: &Form,
         faults: &[Error],
     ) -> Result<KeyForm> {
-        let has = |name: &str| {
-            field_of(name).is_some_and(|field| editable.contains(&field))
-                && has_meaning(policy, name)
-        };
+        // The owner has no field in this form: the list of users is that of a new key.
+        let is_open = |member: Member| member != Member::Owner && editable.contains(&member);
+        let has = |name: &str| member_of(name).is_some_and(is_open) && has_meaning(policy, name);
         build(visit, policy, words, typed, faults, &has)
     }
 }
@@ -146,21 +154,10 @@ pub fn is_shown(policy: &Policy, words: Words, name: &str) -> bool {
     has_meaning(policy, name) && words.section().is_none_or(|section| section.has(name))
 }
 
-/// The member of a key that a field edits.
-pub fn field_of(name: &str) -> Option<Field> {
-    Some(match name {
-        "name" => Field::Name,
-        "description" => Field::Description,
-        "scopes" => Field::Scopes,
-        "read_only" => Field::ReadOnly,
-        "expires_on" => Field::ExpiresAt,
-        "starts_on" => Field::NotBefore,
-        "allowed_ips" => Field::AllowedIps,
-        "rate_limit" | "rate_window" => Field::RateLimit,
-        "uses_left" => Field::UsesLeft,
-        "metadata" => Field::Metadata,
-        _ => return None,
-    })
+/// The member of a key that a field shows or edits.
+pub fn member_of(name: &str) -> Option<Member> {
+    let mut members = Member::ALL.iter().copied();
+    members.find(|member| fields_of(*member).contains(&name))
 }
 
 fn build(
@@ -203,10 +200,20 @@ fn build(
             let named = section.fields.iter().map(|(name, _)| name);
             (named.filter_map(make).collect::<Result<_>>()?, Vec::new())
         }
-        None => (
-            ALL.iter().filter_map(make).collect::<Result<_>>()?,
-            MORE.iter().filter_map(make).collect::<Result<_>>()?,
-        ),
+        None => {
+            let names = |folded: bool| {
+                let members = Member::ALL.iter().copied();
+                let members = members.filter(move |member| is_folded(*member) == folded);
+                members.flat_map(fields_of)
+            };
+            (
+                names(false).filter_map(make).collect::<Result<_>>()?,
+                names(true)
+                    .chain(&["prefix"])
+                    .filter_map(make)
+                    .collect::<Result<_>>()?,
+            )
+        }
     };
     let is_shown = |name: &str| fields.iter().chain(&more).any(|input| input.name == name);
     let elsewhere = refused.iter().filter_map(|(field, reason)| match field {
@@ -374,43 +381,56 @@ fn input(
     })
 }
 
-impl Typed {
-    /// Parses the fields that are not plain text, and collects the faults.
-    pub fn read(texts: &Texts, form: &Form) -> (Typed, Vec<Error>) {
-        let mut faults = Vec::new();
-        let lines = |name: &str| -> Option<Vec<String>> {
-            let lines = form.text(name).lines().map(str::trim);
-            let lines: Vec<String> = lines
-                .filter(|line| !line.is_empty())
-                .map(str::to_owned)
-                .collect();
-            (!lines.is_empty()).then_some(lines)
-        };
-        let mut scopes = form.all("scopes[]");
-        let free = form.text("scopes_free").split_whitespace();
-        scopes.extend(free.map(str::to_owned));
-        scopes.extend(form.some("scopes"));
-        let mut days = |name: &str| collected(day(texts, form, name), &mut faults);
-        let (expires_on, not_before) = (days("expires_on"), days("starts_on"));
-        let mut numbers = |name: &str| collected(number(texts, form, name), &mut faults);
-        let (limit, window) = (numbers("rate_limit"), numbers("rate_window"));
-        let uses_left = numbers("uses_left");
-        let metadata = collected(metadata(texts, form).map(Some), &mut faults);
-        let typed = Typed {
-            expires_at: expires_on.map(|day| day.plus_s(DAY_S)),
-            not_before,
-            allowed_ips: lines("allowed_ips"),
-            rate_limit: limit.map(|limit| RateLimit {
-                limit,
-                window_s: window.unwrap_or(60),
-            }),
-            uses_left,
-            scopes,
-            read_only: form.text("read_only") == "yes",
-            metadata: metadata.unwrap_or_default(),
-        };
-        (typed, faults)
-    }
+/// Parses the fields of a form, and collects the faults.
+pub fn read(texts: &Texts, form: &Form) -> (KeyMembers, Vec<Error>) {
+    let mut faults = Vec::new();
+    let lines = |name: &str| -> Option<Vec<String>> {
+        let lines = form.text(name).lines().map(str::trim);
+        let lines: Vec<String> = lines
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        (!lines.is_empty()).then_some(lines)
+    };
+    let mut scopes = form.all("scopes[]");
+    let free = form.text("scopes_free").split_whitespace();
+    scopes.extend(free.map(str::to_owned));
+    scopes.extend(form.some("scopes"));
+    let mut days = |name: &str| collected(day(texts, form, name), &mut faults);
+    let (expires_on, not_before) = (days("expires_on"), days("starts_on"));
+    let mut numbers = |name: &str| collected(number(texts, form, name), &mut faults);
+    let (limit, window) = (numbers("rate_limit"), numbers("rate_window"));
+    let uses_left = numbers("uses_left");
+    let metadata = collected(metadata(texts, form).map(Some), &mut faults);
+    let members = KeyMembers {
+        name: Some(form.text("name").to_owned()),
+        description: Some(form.text("description").to_owned()),
+        contact: Some(form.text("contact").to_owned()),
+        owner: owner(form),
+        scopes: Some(scopes),
+        read_only: Some(form.text("read_only") == "yes"),
+        enabled: None,
+        not_before: Some(not_before),
+        expires_at: Some(expires_on.map(|day| day.plus_s(DAY_S))),
+        expires_in_s: None,
+        allowed_ips: Some(lines("allowed_ips")),
+        rate_limit: Some(limit.map(|limit| RateLimit {
+            limit,
+            window_s: window.unwrap_or(60),
+        })),
+        uses_left: Some(uses_left),
+        metadata: Some(metadata.unwrap_or_default()),
+    };
+    (members, faults)
+}
+
+/// The value that stands for "no owner" in the list of owners. No user can have this name.
+pub const NO_OWNER: &str = ":nobody";
+
+/// The selected owner; `None` if the field is empty, so that the server decides.
+fn owner(form: &Form) -> Option<Option<String>> {
+    form.some("owner")
+        .map(|owner| Some(owner).filter(|owner| owner != NO_OWNER))
 }
 
 /// The parsed value; a fault is collected, and its field counts as empty.
@@ -445,47 +465,66 @@ pub fn last_day(end: Timestamp) -> String {
 pub fn filled(view: &View) -> Form {
     let key = &view.key;
     let mut form = Form::default();
-    form.put("name", &*key.name);
-    form.put("description", &*key.description);
-    form.put("workspace", &*view.workspace);
-    form.put("owner", view.owner.as_deref().unwrap_or(""));
-    form.put("catalog", key.catalog.as_deref().unwrap_or(""));
-    match key.catalog {
-        None => form.put("scopes_free", key.scopes.join("\n")),
-        Some(_) => key
-            .scopes
-            .iter()
-            .for_each(|scope| form.put("scopes[]", &**scope)),
-    }
-    form.put("read_only", if key.read_only { "yes" } else { "no" });
     let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
-    form.put(
-        "expires_on",
-        key.expires_at.map(last_day).unwrap_or_default(),
-    );
-    form.put("starts_on", key.not_before.map(day).unwrap_or_default());
-    let addresses = key.allowed_ips.as_ref().map(|list| {
-        let lines: Vec<String> = list.blocks().iter().map(ToString::to_string).collect();
-        lines.join("\n")
-    });
-    form.put("allowed_ips", addresses.unwrap_or_default());
-    let rate = key.rate_limit;
-    form.put(
-        "rate_limit",
-        rate.map(|rate| rate.limit.to_string()).unwrap_or_default(),
-    );
-    form.put(
-        "rate_window",
-        rate.map(|rate| rate.window_s.to_string())
-            .unwrap_or_default(),
-    );
-    form.put(
-        "uses_left",
-        key.uses_left
-            .map(|uses| uses.to_string())
-            .unwrap_or_default(),
-    );
-    let metadata = Some(&key.metadata).filter(|text| *text != "{}");
-    form.put("metadata", metadata.cloned().unwrap_or_default());
+    for member in Member::ALL {
+        let value = match member {
+            Member::AllowedIps => key.allowed_ips.as_ref().map(|list| {
+                let lines: Vec<String> = list.blocks().iter().map(ToString::to_string).collect();
+                lines.join("\n")
+            }),
+            Member::ExpiresAt => key.expires_at.map(last_day),
+            Member::Metadata => Some(&key.metadata)
+                .filter(|text| *text != NO_METADATA)
+                .cloned(),
+            Member::NotBefore => key.not_before.map(day),
+            Member::Owner => view.owner.clone(),
+            Member::RateLimit => {
+                let window = key.rate_limit.map(|rate| rate.window_s.to_string());
+                form.put("rate_window", window.unwrap_or_default());
+                key.rate_limit.map(|rate| rate.limit.to_string())
+            }
+            Member::ReadOnly => Some(if key.read_only { "yes" } else { "no" }.to_owned()),
+            Member::Scopes => {
+                match key.catalog {
+                    None => form.put("scopes_free", key.scopes.join("\n")),
+                    Some(_) => key
+                        .scopes
+                        .iter()
+                        .for_each(|scope| form.put("scopes[]", &**scope)),
+                }
+                continue;
+            }
+            Member::Workspace => Some(view.workspace.clone()),
+            // The text of these is the same in the form and in the audit log.
+            other => other.text(key),
+        };
+        if let Some(name) = fields_of(*member).first() {
+            form.put(name, value.unwrap_or_default());
+        }
+    }
     form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialects::console::text::english;
+
+    /// A member without a field could not be set in the console, and one without words would have no label.
+    #[test]
+    fn every_member_that_can_be_set_has_fields_with_a_label_and_a_hint() {
+        for member in Member::ALL {
+            for name in fields_of(*member) {
+                for text in [format!("field.{name}"), format!("hint.{name}")] {
+                    assert!(english().find(&text).is_some(), "en.txt has no {text}");
+                }
+            }
+        }
+        for member in Member::editable() {
+            let word = member.word();
+            assert!(!fields_of(member).is_empty(), "{word}");
+            let text = format!("editable.{word}");
+            assert!(english().find(&text).is_some(), "en.txt has no {text}");
+        }
+    }
 }
