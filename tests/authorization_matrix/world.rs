@@ -192,7 +192,7 @@ impl World {
                 },
                 id: RequestId::new(0, self.count),
             },
-            body: body.to_owned().into_bytes().into(),
+            body: body.to_owned().into_bytes(),
         };
         self.answer(&request)
     }
