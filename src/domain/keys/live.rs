@@ -5,7 +5,7 @@ use super::address::AddressList;
 use super::pepper::{Digest, Peppers};
 use super::quota::{Counters, RateLimit};
 use super::secret::Secret;
-use super::{Key, KeyId, Meaning, Member, State};
+use super::{Key, KeyId, State};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use smol_str::SmolStr;
@@ -153,40 +153,6 @@ impl Live {
         (self.expires_at.0 != i64::MAX).then_some(self.expires_at)
     }
 
-    /// Whether this entry has the value of a member that a stored key has. A limit that is not listed here never agrees,
-    /// so that it is not left out of memory unnoticed.
-    pub fn agrees(&self, member: Member, key: &Key) -> bool {
-        let (kin, rare) = (&self.kin, self.rare.as_ref());
-        match member {
-            Member::AllowedIps => {
-                rare.and_then(|rare| rare.addresses.as_ref()) == key.allowed_ips.as_ref()
-            }
-            Member::Catalog => kin.catalog.as_deref() == key.catalog.as_deref(),
-            Member::ExpiresAt => self.ends_at() == key.expires_at,
-            Member::Id => self.id == key.id,
-            Member::Metadata => self.metadata() == key.metadata,
-            Member::Name => self.name == key.name,
-            Member::NotBefore => self.not_before == key.not_before.unwrap_or(ALWAYS),
-            Member::Owner => kin.owner == key.owner,
-            Member::Policy => *kin.policy == *key.policy,
-            Member::RateLimit => rare.and_then(|rare| rare.rate_limit) == key.rate_limit,
-            Member::ReadOnly => kin.read_only == key.read_only,
-            Member::Scopes => kin
-                .scopes
-                .iter()
-                .map(|scope| &**scope)
-                .eq(key.scopes.iter().map(String::as_str)),
-            Member::Workspace => kin.workspace == key.workspace,
-            // The caller knows whether the key also has to be closed; uses are counted in memory before the row is
-            // written.
-            Member::Enabled | Member::UsesLeft => true,
-            other => match other.meaning() {
-                Meaning::Identity | Meaning::Label | Meaning::State => true,
-                Meaning::ForServices | Meaning::Limit | Meaning::Switch => false,
-            },
-        }
-    }
-
     /// The metadata as compact JSON.
     pub fn metadata(&self) -> &str {
         match &self.rare {
@@ -217,6 +183,43 @@ impl Kin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::keys::{Meaning, Member};
+
+    impl Live {
+        /// Whether this entry has the value of a member that a stored key has. A limit that is not listed here never agrees,
+        /// so that it is not left out of memory unnoticed.
+        fn agrees(&self, member: Member, key: &Key) -> bool {
+            let (kin, rare) = (&self.kin, self.rare.as_ref());
+            match member {
+                Member::AllowedIps => {
+                    rare.and_then(|rare| rare.addresses.as_ref()) == key.allowed_ips.as_ref()
+                }
+                Member::Catalog => kin.catalog.as_deref() == key.catalog.as_deref(),
+                Member::ExpiresAt => self.ends_at() == key.expires_at,
+                Member::Id => self.id == key.id,
+                Member::Metadata => self.metadata() == key.metadata,
+                Member::Name => self.name == key.name,
+                Member::NotBefore => self.not_before == key.not_before.unwrap_or(ALWAYS),
+                Member::Owner => kin.owner == key.owner,
+                Member::Policy => *kin.policy == *key.policy,
+                Member::RateLimit => rare.and_then(|rare| rare.rate_limit) == key.rate_limit,
+                Member::ReadOnly => kin.read_only == key.read_only,
+                Member::Scopes => kin
+                    .scopes
+                    .iter()
+                    .map(|scope| &**scope)
+                    .eq(key.scopes.iter().map(String::as_str)),
+                Member::Workspace => kin.workspace == key.workspace,
+                // The caller knows whether the key also has to be closed; uses are counted in memory before the row is
+                // written.
+                Member::Enabled | Member::UsesLeft => true,
+                other => match other.meaning() {
+                    Meaning::Identity | Meaning::Label | Meaning::State => true,
+                    Meaning::ForServices | Meaning::Limit | Meaning::Switch => false,
+                },
+            }
+        }
+    }
 
     fn live(key: &Key) -> Live {
         let secret = StoredSecret {

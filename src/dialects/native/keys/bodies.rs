@@ -3,7 +3,7 @@
 use crate::domain::catalogs::SCOPE_PATTERN;
 use crate::domain::keys::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
 use crate::domain::keys::secret::PREFIX_PATTERN;
-use crate::domain::keys::{ADDRESSES_MAX, GRACE_S_MAX, ID_PATTERN, SCOPES_MAX, State};
+use crate::domain::keys::{ADDRESSES_MAX, GRACE_S_MAX, ID_PATTERN, Key, SCOPES_MAX, State};
 use crate::domain::policies::STANDARD;
 use crate::domain::text::{CONTACT_CHARS_MAX, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
 use crate::domain::time::Timestamp;
@@ -171,34 +171,59 @@ request! {
 impl<'a> KeyBody<'a> {
     /// The representation of the key in every answer of this dialect.
     pub fn of(view: &'a View) -> Result<KeyBody<'a>> {
-        let key = &view.key;
+        // Without `..`, so that a new member is not left out unnoticed.
+        let Key {
+            id,
+            hint,
+            name,
+            description,
+            contact,
+            workspace: _,
+            owner: _,
+            policy,
+            catalog,
+            scopes,
+            read_only,
+            enabled,
+            not_before,
+            expires_at,
+            allowed_ips,
+            rate_limit,
+            uses_left,
+            metadata,
+            created_by,
+            created_at,
+            rotated_at,
+            self_rotated_from,
+            deleted_at: _,
+            number: _,
+        } = &view.key;
         Ok(KeyBody {
-            id: key.id.to_string(),
-            hint: &key.hint,
-            name: &key.name,
-            description: &key.description,
-            contact: &key.contact,
+            id: id.to_string(),
+            hint,
+            name,
+            description,
+            contact,
             workspace: &view.workspace,
             owner: view.owner.as_deref(),
-            policy: &key.policy,
-            catalog: key.catalog.as_deref(),
-            scopes: &key.scopes,
-            read_only: key.read_only,
-            enabled: key.enabled,
+            policy,
+            catalog: catalog.as_deref(),
+            scopes,
+            read_only: *read_only,
+            enabled: *enabled,
             state: view.state.as_str(),
-            not_before: key.not_before.map(Time),
-            expires_at: key.expires_at.map(Time),
-            allowed_ips: key
-                .allowed_ips
+            not_before: not_before.map(Time),
+            expires_at: expires_at.map(Time),
+            allowed_ips: allowed_ips
                 .as_ref()
                 .map(|list| list.blocks().iter().map(ToString::to_string).collect()),
-            rate_limit: key.rate_limit.map(RateBody::from),
-            uses_left: key.uses_left,
-            metadata: serde_json::from_str(&key.metadata).map_err(Error::internal)?,
-            created_by: &key.created_by,
-            created_at: Time(key.created_at),
-            rotated_at: key.rotated_at.map(Time),
-            self_rotated_from: key.self_rotated_from.as_deref(),
+            rate_limit: rate_limit.map(RateBody::from),
+            uses_left: *uses_left,
+            metadata: serde_json::from_str(metadata).map_err(Error::internal)?,
+            created_by,
+            created_at: Time(*created_at),
+            rotated_at: rotated_at.map(Time),
+            self_rotated_from: self_rotated_from.as_deref(),
             last_used_at: view.usage.last_used_at.map(Time),
             last_used_ip: view.usage.last_used_ip.as_deref(),
             use_count: view.usage.use_count,
