@@ -78,7 +78,7 @@ struct CutArgs {
 
 /// A filter of events.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Which {
+pub struct EventFilter {
     /// The actor: key:ID, user:NAME, local:UID or system
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
@@ -99,7 +99,7 @@ pub struct Which {
 #[derive(clap::Args, Clone, Debug)]
 pub struct ListArgs {
     #[command(flatten)]
-    which: Which,
+    which: EventFilter,
     /// The maximum number of events
     #[arg(long, value_name = "N", default_value_t = EVENTS_SHOWN, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -112,7 +112,7 @@ pub struct ExportArgs {
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
     #[command(flatten)]
-    which: Which,
+    which: EventFilter,
     #[command(flatten)]
     data: crate::config::DataArgs,
 }
@@ -151,7 +151,7 @@ pub fn run(command: &AuditCommand) -> Result<End> {
     }
 }
 
-impl Which {
+impl EventFilter {
     fn target(&self) -> Target {
         Target::of(&["audit-events"])
             .with("actor", self.actor.as_deref())

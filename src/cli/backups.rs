@@ -30,7 +30,7 @@ pub struct BackupArgs {
 
 /// The server's answer.
 #[derive(Deserialize, Serialize)]
-struct Made {
+struct BackupAnswer {
     file: String,
     bytes: u64,
     made_at: String,
@@ -72,7 +72,7 @@ pub fn run(args: &BackupArgs) -> Result<End> {
 }
 
 /// Requests a backup with this path, or in the default folder.
-fn ask(server: &Server, file: Option<&Path>) -> Result<Made> {
+fn ask(server: &Server, file: Option<&Path>) -> Result<BackupAnswer> {
     let body = file.map_or(json!({}), |file| json!({ "file": file }));
     let target = Target::of(&["backups"]);
     let answer = match server {
@@ -89,7 +89,7 @@ fn ask(server: &Server, file: Option<&Path>) -> Result<Made> {
 /// view, because systemd gives services a file system namespace of their own. In that case the server writes the backup
 /// to the default folder, and this process moves it. The same happens if root runs this for the folder of another user,
 /// because the file must then belong to root.
-fn at(server: &Server, data: &Path, file: &Path) -> Result<Made> {
+fn at(server: &Server, data: &Path, file: &Path) -> Result<BackupAnswer> {
     let output = Output::create(file, Readers::Owner)?;
     if owner::is_another() {
         return taken(server, data, output, file)?;
@@ -110,7 +110,12 @@ fn at(server: &Server, data: &Path, file: &Path) -> Result<Made> {
 
 /// Requests a backup in the default folder and moves it from there. The outer failure means that the backup could not
 /// be made.
-fn taken(server: &Server, data: &Path, mut output: Output, file: &Path) -> Result<Result<Made>> {
+fn taken(
+    server: &Server,
+    data: &Path,
+    mut output: Output,
+    file: &Path,
+) -> Result<Result<BackupAnswer>> {
     let made = ask(server, None)?;
     let take = || {
         let name = Path::new(&made.file).file_name();
@@ -130,7 +135,7 @@ fn taken(server: &Server, data: &Path, mut output: Output, file: &Path) -> Resul
         }
         Ok(bytes)
     };
-    Ok(take().map(|bytes| Made {
+    Ok(take().map(|bytes| BackupAnswer {
         file: file.display().to_string(),
         bytes,
         ..made

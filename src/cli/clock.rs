@@ -49,7 +49,7 @@ pub struct AcceptArgs {
 
 /// What was done, or would be done.
 #[derive(Deserialize)]
-struct Accepted {
+struct CorrectionAnswer {
     changed: bool,
     before: Clock,
     keys_disabled_count: usize,
@@ -93,7 +93,7 @@ pub fn run(args: &ClockArgs) -> Result<End> {
 
 fn accept(args: &AcceptArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
-    let ask = |dry_run: bool| -> Result<(Answer, Accepted)> {
+    let ask = |dry_run: bool| -> Result<(Answer, CorrectionAnswer)> {
         let body = json!({ "dry_run": dry_run, "implausible": args.implausible });
         let answer = server.ask("POST", &Target::of(&["clock", "accept"]), Some(&body))?;
         let accepted = answer.json()?;
@@ -117,14 +117,19 @@ fn accept(args: &AcceptArgs) -> Result<End> {
     told(args, &answer, &accepted, "were")
 }
 
-fn told(args: &AcceptArgs, answer: &Answer, accepted: &Accepted, done: &str) -> Result<End> {
+fn told(
+    args: &AcceptArgs,
+    answer: &Answer,
+    accepted: &CorrectionAnswer,
+    done: &str,
+) -> Result<End> {
     if args.common.json {
         print::print(&answer.text())?;
         return Ok(End::Done);
     }
     let mut lines = vec![match (accepted.changed, accepted.is_needed()) {
         (true, _) => format!(
-            "Accepted: the recorded time was {}, and goes on from {} now.",
+            "CorrectionAnswer: the recorded time was {}, and goes on from {} now.",
             accepted.before.mark, accepted.before.wall
         ),
         (false, true) => format!(
@@ -141,7 +146,7 @@ fn told(args: &AcceptArgs, answer: &Answer, accepted: &Accepted, done: &str) -> 
     Ok(End::Done)
 }
 
-impl Accepted {
+impl CorrectionAnswer {
     /// Whether the correction would change anything.
     fn is_needed(&self) -> bool {
         let moves = self.keys_issued.iter().any(|key| key.ends_at.is_some());

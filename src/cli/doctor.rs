@@ -50,7 +50,7 @@ struct AcceptArgs {
 
 /// The server's answer.
 #[derive(Deserialize)]
-struct Accepted {
+struct AcceptAnswer {
     name: String,
     next: Option<String>,
 }
@@ -96,7 +96,7 @@ fn accept(args: &AcceptArgs) -> Result<End> {
         print::print(&answer.text())?;
         return Ok(End::Done);
     }
-    let accepted: Accepted = answer.json()?;
+    let accepted: AcceptAnswer = answer.json()?;
     let mut text = format!("{}: accepted as it is now.", harmless(&accepted.name));
     if let Some(next) = &accepted.next {
         text.push_str(&format!(

@@ -24,7 +24,7 @@ const WHILE: Duration = Duration::from_secs(10);
 const KINDS_MAX: usize = 512;
 
 static JSON: AtomicBool = AtomicBool::new(false);
-static FOLDS: Mutex<Option<HashMap<u64, Fold>>> = Mutex::new(None);
+static FOLDS: Mutex<Option<HashMap<u64, RepeatedLines>>> = Mutex::new(None);
 
 thread_local! {
     /// How many events the current line stands for.
@@ -32,7 +32,7 @@ thread_local! {
 }
 
 /// Lines of one kind.
-struct Fold {
+struct RepeatedLines {
     since: Instant,
     told: u64,
     untold: u64,
@@ -95,7 +95,7 @@ fn is_folded(record: &Record<'_>, message: &str, now: Instant) -> bool {
             return false;
         }
     }
-    let fold = folds.entry(kind).or_insert_with(|| Fold {
+    let fold = folds.entry(kind).or_insert_with(|| RepeatedLines {
         since: now,
         told: 0,
         untold: 0,
@@ -116,18 +116,18 @@ fn is_folded(record: &Record<'_>, message: &str, now: Instant) -> bool {
     true
 }
 
-fn take_untold(now: Instant) -> Vec<(Fold, u64)> {
+fn take_untold(now: Instant) -> Vec<(RepeatedLines, u64)> {
     let mut folds = lock(&FOLDS);
     let Some(folds) = folds.as_mut() else {
         return Vec::new();
     };
-    let over = |fold: &Fold| now.duration_since(fold.since) >= WHILE;
+    let over = |fold: &RepeatedLines| now.duration_since(fold.since) >= WHILE;
     let mut told = Vec::new();
     for fold in folds
         .values_mut()
         .filter(|fold| over(fold) && fold.untold > 0)
     {
-        let copy = Fold {
+        let copy = RepeatedLines {
             target: fold.target.clone(),
             last: std::mem::take(&mut fold.last),
             ..*fold

@@ -13,7 +13,7 @@ use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::tombstones::Tombstones;
 use crate::ops::backups::names;
 use crate::ops::restore;
-use crate::ops::restore::{Restored, Wanted};
+use crate::ops::restore::{RestoreOptions, Restored};
 use crate::ops::setup::TOMBSTONES;
 use crate::store::Foreign;
 use serde::Serialize;
@@ -86,7 +86,7 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
     let prepared = restore::prepare(
         &staged,
         &files,
-        Wanted {
+        RestoreOptions {
             tombstones: tombstones.clone(),
             keeps_uses: args.keep_uses,
             actor: format!("local:{uid}"),

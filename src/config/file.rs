@@ -28,14 +28,14 @@ pub struct SettingsFile {
 #[derive(Debug, Eq, PartialEq)]
 pub struct Entry {
     pub name: String,
-    pub written: Written,
+    pub written: FileValue,
     /// Counted from 1.
     pub line: usize,
 }
 
 /// A value, with its kind as far as TOML distinguishes kinds.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Written {
+pub enum FileValue {
     List(Vec<String>),
     /// A value of another kind, which no setting accepts; the text names the kind.
     Other(&'static str),
@@ -115,7 +115,7 @@ fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn written(value: &Spanned<DeValue<'_>>) -> Written {
+fn written(value: &Spanned<DeValue<'_>>) -> FileValue {
     match value.get_ref() {
         DeValue::Array(items) => items
             .iter()
@@ -124,16 +124,19 @@ fn written(value: &Spanned<DeValue<'_>>) -> Written {
                 _ => None,
             })
             .collect::<Option<_>>()
-            .map_or(Written::Other("a list of something else"), Written::List),
-        DeValue::Boolean(on) => Written::Switch(*on),
-        DeValue::Datetime(_) => Written::Other("a time"),
-        DeValue::Float(_) => Written::Other("a fraction"),
+            .map_or(
+                FileValue::Other("a list of something else"),
+                FileValue::List,
+            ),
+        DeValue::Boolean(on) => FileValue::Switch(*on),
+        DeValue::Datetime(_) => FileValue::Other("a time"),
+        DeValue::Float(_) => FileValue::Other("a fraction"),
         DeValue::Integer(number) if number.radix() == 10 => {
-            Written::Number(number.as_str().to_owned())
+            FileValue::Number(number.as_str().to_owned())
         }
-        DeValue::Integer(_) => Written::Other("a number that is not decimal"),
-        DeValue::String(text) => Written::Text(text.to_string()),
-        DeValue::Table(_) => Written::Other("a table"),
+        DeValue::Integer(_) => FileValue::Other("a number that is not decimal"),
+        DeValue::String(text) => FileValue::Text(text.to_string()),
+        DeValue::Table(_) => FileValue::Other("a table"),
     }
 }
 
@@ -186,11 +189,11 @@ mod tests {
         assert_eq!(
             found,
             [
-                entry("listen", Written::Text("127.0.0.1:1".to_owned()), 2),
-                entry("threads", Written::Number("4".to_owned()), 3),
-                entry("hosts", Written::List(vec!["a".into(), "b".into()]), 5),
-                entry("plain", Written::Switch(true), 8),
-                entry("at", Written::Other("a fraction"), 9),
+                entry("listen", FileValue::Text("127.0.0.1:1".to_owned()), 2),
+                entry("threads", FileValue::Number("4".to_owned()), 3),
+                entry("hosts", FileValue::List(vec!["a".into(), "b".into()]), 5),
+                entry("plain", FileValue::Switch(true), 8),
+                entry("at", FileValue::Other("a fraction"), 9),
             ]
         );
     }

@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::file::{Entry, SettingsFile, Written};
+use super::file::{Entry, FileValue, SettingsFile};
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
 
@@ -49,7 +49,7 @@ pub enum Source {
 }
 
 /// The settings of all sources together.
-pub struct Settled {
+pub struct MergedSettings {
     /// The matches of the whole program, as if a user had typed all settings.
     pub matches: ArgMatches,
     pub settings: Vec<Setting>,
@@ -69,7 +69,7 @@ impl std::fmt::Display for Source {
 }
 
 /// Reads all sources of settings of the command that the user typed.
-pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
+pub fn settle(program: &Command, typed: &[OsString]) -> Result<MergedSettings> {
     let first = matches(program.clone(), typed)?;
     let (name, asked) = first
         .subcommand()
@@ -99,7 +99,7 @@ pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
         Some((_, found)) => settings(command, found, file.as_ref()),
         None => Vec::new(),
     };
-    Ok(Settled {
+    Ok(MergedSettings {
         matches,
         settings,
         warnings,
@@ -184,28 +184,28 @@ fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Resul
 }
 
 /// The values of a line as a user would type them, if they have the kind of the setting.
-fn values(arg: &Arg, written: &Written) -> std::result::Result<Vec<String>, String> {
+fn values(arg: &Arg, written: &FileValue) -> std::result::Result<Vec<String>, String> {
     let name = arg.get_id();
     let is_list = matches!(arg.get_action(), ArgAction::Append);
     // Such a list is never empty, and often has only one value.
     let is_needed = arg.get_id() == "listen";
     let kind = arg.get_value_parser();
     match (is_list, written) {
-        (true, Written::List(items)) if !items.is_empty() || !is_needed => Ok(items.clone()),
-        (true, Written::Text(text)) if is_needed => Ok(vec![text.clone()]),
+        (true, FileValue::List(items)) if !items.is_empty() || !is_needed => Ok(items.clone()),
+        (true, FileValue::Text(text)) if is_needed => Ok(vec![text.clone()]),
         (true, _) if is_needed => Err(format!(
             "{name} is a text; write {name} = \"…\", or {name} = [\"…\", \"…\"] for several"
         )),
         (true, _) => Err(format!("{name} is a list; write {name} = [\"…\", \"…\"]")),
-        (false, Written::Switch(on)) if is_switch(kind) => Ok(vec![on.to_string()]),
+        (false, FileValue::Switch(on)) if is_switch(kind) => Ok(vec![on.to_string()]),
         (false, _) if is_switch(kind) => Err(format!(
             "{name} is a switch; write {name} = true or {name} = false"
         )),
-        (false, Written::Number(digits)) if is_number(kind) => Ok(vec![digits.clone()]),
+        (false, FileValue::Number(digits)) if is_number(kind) => Ok(vec![digits.clone()]),
         (false, _) if is_number(kind) => Err(format!(
             "{name} is a number; write it in digits, without quotes"
         )),
-        (false, Written::Text(text)) => Ok(vec![text.clone()]),
+        (false, FileValue::Text(text)) => Ok(vec![text.clone()]),
         (false, _) => Err(format!("{name} is a text; write {name} = \"…\"")),
     }
 }

@@ -27,7 +27,7 @@ pub fn page<S, P: Copy + Ord, T>(
     read: impl Fn(&S, Option<P>) -> Result<Vec<P>>,
     mut look: impl FnMut(P) -> Result<Option<T>>,
 ) -> Result<Page<T, P>> {
-    let mut places = Places::new(sources, start, read)?;
+    let mut places = Positions::new(sources, start, read)?;
     let mut items = Vec::new();
     let (mut reached, mut last) = (start, start);
     let mut examined = 0;
@@ -49,7 +49,7 @@ pub fn page<S, P: Copy + Ord, T>(
 }
 
 /// The positions of all sources, merged in order.
-struct Places<'a, S, P, R> {
+struct Positions<'a, S, P, R> {
     sources: &'a [S],
     read: R,
     /// The positions that were read from each source and not returned yet.
@@ -59,9 +59,9 @@ struct Places<'a, S, P, R> {
     handed: Option<P>,
 }
 
-impl<'a, S, P: Copy + Ord, R: Fn(&S, Option<P>) -> Result<Vec<P>>> Places<'a, S, P, R> {
+impl<'a, S, P: Copy + Ord, R: Fn(&S, Option<P>) -> Result<Vec<P>>> Positions<'a, S, P, R> {
     fn new(sources: &'a [S], start: Option<P>, read: R) -> Result<Self> {
-        let mut places = Places {
+        let mut places = Positions {
             sources,
             read,
             waiting: sources.iter().map(|_| VecDeque::new()).collect(),
@@ -142,16 +142,16 @@ mod tests {
     #[test]
     fn a_request_looks_at_so_many_rows_and_says_how_far_it_came() {
         let looked = std::cell::Cell::new(0);
-        let rare = |n: usize| {
+        let optional = |n: usize| {
             looked.set(looked.get() + 1);
             Ok((n == 10 || n == 50_000).then_some(n))
         };
-        let (items, next) = page(&[1], None, 5, read, rare).unwrap();
+        let (items, next) = page(&[1], None, 5, read, optional).unwrap();
         assert_eq!((items, next), (vec![10], Some(EXAMINED_MAX)));
         assert_eq!(looked.get(), EXAMINED_MAX);
-        let (items, next) = page(&[1], next, 5, read, rare).unwrap();
+        let (items, next) = page(&[1], next, 5, read, optional).unwrap();
         assert_eq!((items, next), (vec![], Some(2 * EXAMINED_MAX)));
-        let (items, _) = page(&[1], next, 5, read, rare).unwrap();
+        let (items, _) = page(&[1], next, 5, read, optional).unwrap();
         assert_eq!(items, [50_000]);
     }
 }

@@ -67,7 +67,7 @@ pub struct Mark {
 
 /// The combined effect of all lines about one thing.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Fate {
+pub struct CombinedEffect {
     pub deleted: Option<Timestamp>,
     /// The time of the last switch, and whether it switched the thing on.
     pub switched: Option<(Timestamp, bool)>,
@@ -81,7 +81,7 @@ pub struct Fate {
 /// The combined content of a tombstone file.
 #[derive(Clone, Debug, Default)]
 pub struct Tombstones {
-    pub fates: BTreeMap<(&'static str, String), Fate>,
+    pub fates: BTreeMap<(&'static str, String), CombinedEffect>,
     pub mark: Option<Mark>,
     /// Numbers up to these may have been assigned.
     pub given: Numbers,

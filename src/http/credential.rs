@@ -63,7 +63,7 @@ pub enum Client<'a> {
 pub fn read_client<'a>(request: &'a Request, named: &[String]) -> Client<'a> {
     let (form_id, form_secret) = match form_client(request) {
         Ok(found) => found,
-        Err(NotOne) => return Client::Many,
+        Err(DuplicateMember) => return Client::Many,
     };
     if !tries_basic(request) {
         return match (read(request, named), form_secret) {
@@ -106,10 +106,10 @@ pub fn tries_basic(head: &Head) -> bool {
 }
 
 /// A member of the form occurs twice.
-struct NotOne;
+struct DuplicateMember;
 
 /// `client_id` and `client_secret` of the form. A body of another kind has none.
-fn form_client(request: &Request) -> Result<(Option<String>, Option<String>), NotOne> {
+fn form_client(request: &Request) -> Result<(Option<String>, Option<String>), DuplicateMember> {
     let kind = request.header("content-type").ok().flatten().unwrap_or("");
     let kind = kind.split(';').next().unwrap_or("").trim();
     if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -126,7 +126,7 @@ fn form_client(request: &Request) -> Result<(Option<String>, Option<String>), No
             _ => continue,
         };
         if place.replace(value).is_some() {
-            return Err(NotOne);
+            return Err(DuplicateMember);
         }
     }
     Ok((id, secret))

@@ -17,7 +17,7 @@ type ByUid<T> = HashMap<Uid, T, BuildHasherDefault<IdHasher>>;
 /// One consistent state of all four.
 #[derive(Default)]
 pub struct Directory {
-    places: ByUid<Place>,
+    places: ByUid<WorkspaceEntry>,
     slugs: HashMap<String, Uid>,
     /// The workspace without a parent.
     root: Option<Uid>,
@@ -31,7 +31,7 @@ pub struct Directory {
 }
 
 /// A workspace and its position in the tree.
-pub struct Place {
+pub struct WorkspaceEntry {
     pub workspace: Workspace,
     /// The workspace and all above it are enabled.
     pub active: bool,
@@ -41,19 +41,19 @@ pub struct Place {
 
 impl Directory {
     /// The workspace with this uid.
-    pub fn place(&self, uid: Uid) -> Option<&Place> {
+    pub fn place(&self, uid: Uid) -> Option<&WorkspaceEntry> {
         self.places.get(&uid)
     }
 
     /// The workspace with this slug or uid.
-    pub fn find_place(&self, text: &str) -> Option<&Place> {
+    pub fn find_place(&self, text: &str) -> Option<&WorkspaceEntry> {
         // No slug has the form of a uid (`check_slug`), so the two cannot be confused.
         let uid = Uid::parse(text).or_else(|| self.slugs.get(text).copied())?;
         self.places.get(&uid)
     }
 
     /// Every workspace.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
+    pub fn places(&self) -> impl Iterator<Item = &WorkspaceEntry> {
         self.places.values()
     }
 
@@ -74,7 +74,7 @@ impl Directory {
     }
 
     /// The workspace without a parent.
-    pub fn root(&self) -> Option<&Place> {
+    pub fn root(&self) -> Option<&WorkspaceEntry> {
         self.places.get(&self.root?)
     }
 
@@ -139,7 +139,7 @@ impl Directory {
             .collect();
         let roots = list.iter().filter(|one| one.parent.is_none());
         self.root = roots.map(|root| root.uid).next();
-        let place = |workspace: Workspace| (workspace.uid, Place::alone(workspace));
+        let place = |workspace: Workspace| (workspace.uid, WorkspaceEntry::alone(workspace));
         self.places = list.into_iter().map(place).collect();
         let all: Vec<Uid> = self.places.keys().copied().collect();
         self.settle(&all);
@@ -168,12 +168,12 @@ impl Directory {
                 if workspace.parent.is_none() {
                     self.root = Some(uid);
                 }
-                self.places.insert(uid, Place::alone(workspace));
+                self.places.insert(uid, WorkspaceEntry::alone(workspace));
                 unsettled.push(uid);
             }
         }
         if !moved.is_empty() {
-            let below = |place: &&Place| place.path.iter().any(|uid| moved.contains(uid));
+            let below = |place: &&WorkspaceEntry| place.path.iter().any(|uid| moved.contains(uid));
             let below = self.places.values().filter(below);
             unsettled.extend(below.map(|place| place.workspace.uid));
         }
@@ -252,10 +252,10 @@ impl Directory {
     }
 }
 
-impl Place {
+impl WorkspaceEntry {
     /// A workspace whose position in the tree is not known yet.
-    fn alone(workspace: Workspace) -> Place {
-        Place {
+    fn alone(workspace: Workspace) -> WorkspaceEntry {
+        WorkspaceEntry {
             path: vec![workspace.uid],
             active: false,
             workspace,

@@ -7,7 +7,7 @@ pub mod directory;
 pub mod usage;
 
 use crate::domain::keys::KeyId;
-use crate::domain::keys::live::{Kin, Live};
+use crate::domain::keys::live::{Live, SharedPart};
 use crate::domain::keys::quota::Counters;
 use crate::domain::locks::{
     ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard, lock, read, read_sharded, write,
@@ -69,7 +69,7 @@ pub struct Index {
     /// readers.
     directory: ShardedLock<Directory>,
     sessions: RwLock<HashMap<KeyId, Session>>,
-    kins: Mutex<Kins>,
+    shared_parts: Mutex<SharedParts>,
     /// Uses that are not written to the store yet.
     pub usage: UsageBook,
     complete: AtomicBool,
@@ -80,8 +80,8 @@ pub struct Index {
 
 /// The shared parts of keys; each distinct value is stored once.
 #[derive(Default)]
-struct Kins {
-    known: HashSet<Arc<Kin>>,
+struct SharedParts {
+    known: HashSet<Arc<SharedPart>>,
     /// When the set has grown to this size, values that no key uses any more are dropped.
     sweep_at: usize,
 }
@@ -98,7 +98,7 @@ impl Index {
                     .map(|session| (session.id, session))
                     .collect(),
             ),
-            kins: Mutex::default(),
+            shared_parts: Mutex::default(),
             usage: UsageBook::default(),
             complete: AtomicBool::new(false),
             gone: Mutex::default(),
@@ -167,7 +167,9 @@ impl Index {
     /// The counters of a key, which an edit passes on to the new entry.
     pub fn counters(&self, id: KeyId) -> Option<Arc<Mutex<Counters>>> {
         self.with_key(id, |key| {
-            key.rare.as_ref().and_then(|rare| rare.counters.clone())
+            key.optional
+                .as_ref()
+                .and_then(|optional| optional.counters.clone())
         })
         .flatten()
     }
@@ -176,8 +178,8 @@ impl Index {
     pub fn give_counters(&self, id: KeyId) {
         let mut shard = self.shard_mut(id);
         if let Some(Entry(mut key)) = shard.take(&id) {
-            let rare = key.rare.get_or_insert_default();
-            rare.counters.get_or_insert_default();
+            let optional = key.optional.get_or_insert_default();
+            optional.counters.get_or_insert_default();
             shard.insert(Entry(key));
         }
     }
@@ -188,7 +190,10 @@ impl Index {
         for shard in &self.shards {
             let shard = read(&shard.0);
             for Entry(key) in shard.iter() {
-                let counters = key.rare.as_ref().and_then(|rare| rare.counters.as_ref());
+                let counters = key
+                    .optional
+                    .as_ref()
+                    .and_then(|optional| optional.counters.as_ref());
                 if let Some(counters) = counters
                     && let Some(uses) = &mut lock(counters).uses
                     && uses.reserved > 0
@@ -201,17 +206,19 @@ impl Index {
     }
 
     /// Returns the shared instance of a shared part.
-    pub fn kin(&self, kin: Kin) -> Arc<Kin> {
-        let mut kins = lock(&self.kins);
-        if let Some(known) = kins.known.get(&kin) {
+    pub fn shared(&self, shared: SharedPart) -> Arc<SharedPart> {
+        let mut shared_parts = lock(&self.shared_parts);
+        if let Some(known) = shared_parts.known.get(&shared) {
             return known.clone();
         }
-        if kins.known.len() >= kins.sweep_at {
-            kins.known.retain(|kin| Arc::strong_count(kin) > 1);
-            kins.sweep_at = (kins.known.len() * 2).max(1024);
+        if shared_parts.known.len() >= shared_parts.sweep_at {
+            shared_parts
+                .known
+                .retain(|shared| Arc::strong_count(shared) > 1);
+            shared_parts.sweep_at = (shared_parts.known.len() * 2).max(1024);
         }
-        let shared = Arc::new(kin);
-        kins.known.insert(shared.clone());
+        let shared = Arc::new(shared);
+        shared_parts.known.insert(shared.clone());
         shared
     }
 
@@ -310,7 +317,7 @@ mod tests {
     use crate::domain::uid::Uid;
 
     fn key(id: u64, name: &str) -> Live {
-        let kin = Kin {
+        let shared = SharedPart {
             workspace: Uid(1),
             owner: None,
             policy: "standard".into(),
@@ -321,7 +328,7 @@ mod tests {
         Live {
             id: KeyId(id),
             name: name.into(),
-            kin: Arc::new(kin),
+            shared: Arc::new(shared),
             secret: StoredSecret {
                 digest: Digest([0; 32]),
                 pepper: 1,
@@ -329,7 +336,7 @@ mod tests {
             enabled: true,
             not_before: Timestamp(i64::MIN),
             expires_at: Timestamp(i64::MAX),
-            rare: None,
+            optional: None,
         }
     }
 

@@ -80,21 +80,21 @@ fn key_as_owner(
     catalog: &str,
     scope: &str,
 ) -> Result<Caller> {
-    let kin = app.index.with_key(id, |key| key.kin.clone());
-    let kin = kin.ok_or(Error::Unauthenticated)?;
+    let shared = app.index.with_key(id, |key| key.shared.clone());
+    let shared = shared.ok_or(Error::Unauthenticated)?;
     let directory = app.index.directory();
     let acts = directory
-        .policy(&kin.policy)
+        .policy(&shared.policy)
         .is_some_and(|policy| policy.acts_for_owner);
-    let owner = kin.owner.and_then(|owner| directory.user(owner));
+    let owner = shared.owner.and_then(|owner| directory.user(owner));
     let owner = owner.filter(|owner| acts && owner.is_active());
-    let owner = owner.filter(|_| kin.catalog.as_deref() == Some(catalog));
+    let owner = owner.filter(|_| shared.catalog.as_deref() == Some(catalog));
     let owner = owner.ok_or(Error::Unauthenticated)?;
-    if !kin.scopes.iter().any(|held| **held == *scope) {
+    if !shared.scopes.iter().any(|held| **held == *scope) {
         return Err(Error::Forbidden(refusals::access::key_lacks_scope(scope)));
     }
     let policy = directory
-        .policy(&kin.policy)
+        .policy(&shared.policy)
         .ok_or(Error::Unauthenticated)?;
     let acts = owner.roles.iter().any(|binding| {
         let rests = !in_force(&directory, binding, binding.workspace);
@@ -105,7 +105,7 @@ fn key_as_owner(
     }
     Ok(Caller {
         identity: Identity::ForOwner(id),
-        permissions: if kin.read_only {
+        permissions: if shared.read_only {
             Permissions::reading()
         } else {
             Permissions::all()
@@ -131,21 +131,24 @@ pub fn as_granted(
     let Identity::Key(id) = caller.identity else {
         return None;
     };
-    let kin = app.index.with_key(id, |key| key.kin.clone())?;
+    let shared = app.index.with_key(id, |key| key.shared.clone())?;
     let directory = app.index.directory();
-    let policy = directory.policy(&kin.policy)?;
-    if policy.issued_by != IssuedBy::RootAdministrator || kin.catalog.as_deref() != Some(catalog) {
+    let policy = directory.policy(&shared.policy)?;
+    if policy.issued_by != IssuedBy::RootAdministrator || shared.catalog.as_deref() != Some(catalog)
+    {
         return None;
     }
     let catalog = directory.catalog(catalog)?;
     let granted = grants
         .iter()
-        .filter(|(scope, _)| catalog.grants(&kin.scopes, directory.is_root(kin.workspace), scope))
+        .filter(|(scope, _)| {
+            catalog.grants(&shared.scopes, directory.is_root(shared.workspace), scope)
+        })
         .fold(Permissions::default(), |sum, (_, permissions)| {
             sum.or(Permissions::of(permissions))
         });
     Some(Caller {
-        permissions: match kin.read_only {
+        permissions: match shared.read_only {
             true => granted.and(Permissions::reading()),
             false => granted,
         },
@@ -154,7 +157,7 @@ pub fn as_granted(
 }
 
 /// The caller that [`authenticate`] would find now, according to the index. Spends nothing and counts nothing.
-pub fn foresees(
+pub fn would_authenticate(
     app: &App,
     secret: &str,
     header: CredentialHeader,
@@ -170,7 +173,7 @@ pub fn foresees(
         cost: 0,
         ..Question::default()
     };
-    verify::foresees(app, presented, &question, |key| {
+    verify::would_authenticate(app, presented, &question, |key| {
         caller_of_key(key, &Origin::default())
     })
 }
@@ -190,9 +193,9 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
 }
 
 fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
-    let management = key.kin.catalog.as_deref() == Some(BUILT_IN);
+    let management = key.shared.catalog.as_deref() == Some(BUILT_IN);
     let scopes = key
-        .kin
+        .shared
         .scopes
         .iter()
         .filter(|_| management)
@@ -202,13 +205,13 @@ fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
         bound_by: None,
         actor: format!("key:{}", key.id),
         identity: Identity::Key(key.id),
-        permissions: if key.kin.read_only {
+        permissions: if key.shared.read_only {
             granted.and(Permissions::reading())
         } else {
             granted
         },
-        reach: key.kin.workspace,
-        user: key.kin.owner,
+        reach: key.shared.workspace,
+        user: key.shared.owner,
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
         takes_away: false,

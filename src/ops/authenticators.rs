@@ -43,7 +43,7 @@ pub struct NewAuthenticator {
 }
 
 /// A generated secret for one-time codes that is not registered yet.
-pub struct Drawn {
+pub struct GeneratedSecret {
     /// Base32.
     pub secret: String,
     /// For a QR code.
@@ -51,7 +51,7 @@ pub struct Drawn {
 }
 
 /// Generates a secret for the caller's own app. The server does not keep it: the app sends it back to register it.
-pub fn draw(app: &App, caller: &Caller) -> Result<Drawn> {
+pub fn draw(app: &App, caller: &Caller) -> Result<GeneratedSecret> {
     let uid = caller.user.ok_or(Error::NotFound("user"))?;
     let name = {
         let directory = app.index.directory();
@@ -59,7 +59,7 @@ pub fn draw(app: &App, caller: &Caller) -> Result<Drawn> {
         user.user_name.clone()
     };
     let secret = CodeSecret::generate()?;
-    Ok(Drawn {
+    Ok(GeneratedSecret {
         secret: secret.expose(),
         url: secret.expose_url(ISSUER, &name),
     })

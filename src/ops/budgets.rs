@@ -161,7 +161,7 @@ mod tests {
     use crate::ops::keys::edit::switch;
     use crate::ops::keys::issue::{NewKey, issue};
     use crate::ops::keys::members::KeyMembers;
-    use crate::ops::keys::rotate::{Grace, Life, rotate_own};
+    use crate::ops::keys::rotate::{Grace, RotatedExpiry, rotate_own};
     use crate::ops::sessions;
     use crate::ops::setup::fixture::Fixture;
     use crate::ops::users::{NewUser, create};
@@ -312,7 +312,7 @@ mod tests {
                     caller,
                     secret.clone(),
                     Grace::AtOnce,
-                    Life::Kept,
+                    RotatedExpiry::Kept,
                 )
             };
             assert_eq!(made(rotate), BURST, "{place}");

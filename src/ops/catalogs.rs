@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// The result of putting a catalog.
 #[derive(Debug)]
-pub struct Put {
+pub struct PutResult {
     pub created: bool,
     /// The keys that have lost a scope, because the catalog no longer contains it.
     pub keys_changed: Vec<KeyId>,
@@ -31,7 +31,7 @@ pub fn require_put(app: &App, caller: &Caller, name: &str) -> Result<()> {
 }
 
 /// Creates or replaces a catalog. Keys immediately lose the scopes that it no longer contains.
-pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
+pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<PutResult> {
     text::check_slug("name", &definition.name)?;
     if definition.name == BUILT_IN {
         return Err(Error::Conflict(refusals::catalogs::name_built_in(BUILT_IN)));
@@ -62,7 +62,7 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
         let records = std::iter::once(("catalog.put", put)).chain(edits).collect();
         Ok((
             records,
-            Put {
+            PutResult {
                 created: before.is_none(),
                 keys_changed,
             },

@@ -2,7 +2,7 @@
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
-use crate::domain::keys::live::{Kin, Live, OlderSecret, StoredSecret};
+use crate::domain::keys::live::{Live, OlderSecret, SharedPart, StoredSecret};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::{Counters, Uses};
 use crate::domain::keys::{Key, KeyId};
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::store::keys::SecretRow;
-use crate::store::seals::keys::Found;
+use crate::store::seals::keys::KeyWithSeal;
 use crate::store::seals::{self, Standing};
 use crate::store::sessions;
 use crate::store::users;
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// One entry that the index adds, replaces or removes when the transaction is committed.
-enum News {
+enum IndexUpdate {
     Catalog(String, Option<Arc<Catalog>>),
     Key(KeyId, Option<Box<(Key, Vec<SecretRow>)>>),
     Policies(Vec<Policy>),
@@ -60,40 +60,43 @@ pub fn prepare(
 
 /// Puts the updates of one commit into the index. The directory changes under one lock, so that no reader sees half
 /// of a commit. It changes before the keys, because verdicts on keys depend on it.
-fn install_all(index: &Index, news: Vec<News>) {
-    let (in_directory, others): (Vec<News>, Vec<News>) =
-        news.into_iter().partition(News::is_in_directory);
+fn install_all(index: &Index, news: Vec<IndexUpdate>) {
+    let (in_directory, others): (Vec<IndexUpdate>, Vec<IndexUpdate>) =
+        news.into_iter().partition(IndexUpdate::is_in_directory);
     if !in_directory.is_empty() {
         let mut directory = index.directory_mut();
         let mut workspaces = Vec::new();
         for item in in_directory {
             match item {
-                News::Catalog(name, catalog) => directory.put_catalog(&name, catalog),
-                News::Policies(list) => directory.put_policies(list),
-                News::User(uid, user) => directory.put_user(uid, user),
-                News::Workspace(uid, workspace) => workspaces.push((uid, workspace)),
-                News::Key(..) | News::Session(..) => {}
+                IndexUpdate::Catalog(name, catalog) => directory.put_catalog(&name, catalog),
+                IndexUpdate::Policies(list) => directory.put_policies(list),
+                IndexUpdate::User(uid, user) => directory.put_user(uid, user),
+                IndexUpdate::Workspace(uid, workspace) => workspaces.push((uid, workspace)),
+                IndexUpdate::Key(..) | IndexUpdate::Session(..) => {}
             }
         }
         directory.put_some_workspaces(workspaces);
     }
     for item in others {
         match item {
-            News::Key(_, Some(found)) => put_key(index, &found.0, &found.1),
-            News::Key(id, None) => index.remove_key(id),
-            News::Session(id, session) => index.put_session(id, session),
-            News::Catalog(..) | News::Policies(_) | News::User(..) | News::Workspace(..) => {}
+            IndexUpdate::Key(_, Some(found)) => put_key(index, &found.0, &found.1),
+            IndexUpdate::Key(id, None) => index.remove_key(id),
+            IndexUpdate::Session(id, session) => index.put_session(id, session),
+            IndexUpdate::Catalog(..)
+            | IndexUpdate::Policies(_)
+            | IndexUpdate::User(..)
+            | IndexUpdate::Workspace(..) => {}
         }
     }
 }
 
-impl News {
+impl IndexUpdate {
     fn is_in_directory(&self) -> bool {
-        !matches!(self, News::Key(..) | News::Session(..))
+        !matches!(self, IndexUpdate::Key(..) | IndexUpdate::Session(..))
     }
 }
 
-fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<News>> {
+fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<IndexUpdate>> {
     let no_such = || {
         Error::internal(format!(
             "an audit event names the {} {:?}",
@@ -102,25 +105,29 @@ fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<News>>
         ))
     };
     Ok(Some(match target.kind {
-        Kind::Catalog if target.id == BUILT_IN => News::Catalog(target.id.clone(), built_in()?),
-        Kind::Catalog => News::Catalog(target.id.clone(), catalog(read, peppers, &target.id)?),
+        Kind::Catalog if target.id == BUILT_IN => {
+            IndexUpdate::Catalog(target.id.clone(), built_in()?)
+        }
+        Kind::Catalog => {
+            IndexUpdate::Catalog(target.id.clone(), catalog(read, peppers, &target.id)?)
+        }
         Kind::Key => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            News::Key(id, live_key(read, peppers, id)?.map(Box::new))
+            IndexUpdate::Key(id, live_key(read, peppers, id)?.map(Box::new))
         }
-        Kind::Policy => News::Policies(policies_in_force(read, peppers)?),
+        Kind::Policy => IndexUpdate::Policies(policies_in_force(read, peppers)?),
         Kind::Server => return Ok(None),
         Kind::Session => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            News::Session(id, sessions::find(read, peppers, id)?)
+            IndexUpdate::Session(id, sessions::find(read, peppers, id)?)
         }
         Kind::User => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
-            News::User(uid, user(read, peppers, uid)?)
+            IndexUpdate::User(uid, user(read, peppers, uid)?)
         }
         Kind::Workspace => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
-            News::Workspace(uid, workspace(read, peppers, uid)?)
+            IndexUpdate::Workspace(uid, workspace(read, peppers, uid)?)
         }
     }))
 }
@@ -132,8 +139,8 @@ fn live_key(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<(Key, Ve
 }
 
 /// A key as verdicts use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
-fn in_force(found: Found) -> (Key, Vec<SecretRow>) {
-    let Found {
+fn in_force(found: KeyWithSeal) -> (Key, Vec<SecretRow>) {
+    let KeyWithSeal {
         mut key,
         secrets,
         fits,
@@ -223,7 +230,10 @@ pub fn fault_in(index: &Index, peppers: &Peppers, read: &Read, id: KeyId) -> Res
 /// Whether this older secret has already been ended in memory. A new state of the key must not make it valid again.
 fn was_retired(index: &Index, id: KeyId, secret: &StoredSecret) -> bool {
     let retired = |key: &Live| {
-        let older = key.rare.as_ref().and_then(|rare| rare.older.as_ref());
+        let older = key
+            .optional
+            .as_ref()
+            .and_then(|optional| optional.older.as_ref());
         older.is_some_and(|older| older.secret == *secret && older.retired.load(Ordering::Acquire))
     };
     index.with_key(id, retired).unwrap_or(false)
@@ -253,7 +263,7 @@ fn live(
     }
     Some(Live::new(
         key,
-        index.kin(Kin::of(key)),
+        index.shared(SharedPart::of(key)),
         newest.secret,
         older,
         counters,
@@ -338,7 +348,7 @@ mod tests {
     use super::*;
     use crate::domain::time::Timestamp;
 
-    fn user(uid: u128, generation: i64) -> News {
+    fn user(uid: u128, generation: i64) -> IndexUpdate {
         let user = User {
             uid: Uid(uid),
             number: 1,
@@ -351,7 +361,7 @@ mod tests {
             deleted_at: None,
             roles: Vec::new(),
         };
-        News::User(Uid(uid), Some(user))
+        IndexUpdate::User(Uid(uid), Some(user))
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use super::App;
 use super::attempts;
-use super::audit::retention::{Keeper, Retention};
+use super::audit::retention::{Retention, RetentionTimer};
 use super::idempotency::REMEMBERED_MS;
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::usage::Pending;
 use crate::store::idempotency;
-use crate::store::seals::keys::Left;
+use crate::store::seals::keys::RemainingUses;
 use crate::store::usage;
 use crate::store::usage::UsageDelta;
 use crate::store::{Durability, clock, keys, seals};
@@ -24,7 +24,7 @@ const SWEEP_MS: u64 = 60_000;
 
 /// Runs until the process ends: one round every `interval`, earlier if much usage is waiting.
 pub fn run(app: &App, interval: Duration, retention: Retention) {
-    let mut keeper = Keeper::new(retention);
+    let mut keeper = RetentionTimer::new(retention);
     let mut swept_ms = None;
     loop {
         app.index.usage.wait(interval);
@@ -116,7 +116,7 @@ fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
     let peppers = app.peppers.clone();
     app.store.write(Durability::Full, move |tx| {
         for (id, reserved) in &batch {
-            if let Left::Counted(stored) = seals::keys::find_uses(tx, &peppers, *id)? {
+            if let RemainingUses::Counted(stored) = seals::keys::find_uses(tx, &peppers, *id)? {
                 keys::update_uses(tx, &peppers, *id, Some(stored + reserved))?;
             }
         }

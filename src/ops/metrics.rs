@@ -82,12 +82,14 @@ impl App {
 
 /// The state of a key in the index, as the API reports it.
 fn state(directory: &Directory, key: &Live, now: Timestamp) -> State {
-    let kin = &key.kin;
-    let tied = directory.policy(&kin.policy).map(|policy| policy.tied_to);
-    let owner = kin.owner.map(|owner| directory.user(owner));
+    let shared = &key.shared;
+    let tied = directory
+        .policy(&shared.policy)
+        .map(|policy| policy.tied_to);
+    let owner = shared.owner.map(|owner| directory.user(owner));
     let owner_active = owner.is_none_or(|owner| owner.is_some_and(|owner| owner.is_active()));
     let workspace_active = directory
-        .place(kin.workspace)
+        .place(shared.workspace)
         .is_some_and(|place| place.active);
     if !owner_active && tied != Some(TiedTo::Workspace) {
         State::OwnerDisabled

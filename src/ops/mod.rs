@@ -59,7 +59,7 @@ pub struct App {
     first_run: setup::first_run::FirstRun,
     audit_minimum: audit::retention::Minimum,
     inspections: keys::inspect::Inspections,
-    writable: Mutex<Option<Written>>,
+    writable: Mutex<Option<LastTestWrite>>,
     backups: backups::Backups,
     counted_keys: metrics::CountedKeys,
     pages: policies::pages::Settled,
@@ -68,7 +68,7 @@ pub struct App {
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.
-type Written = (u64, Option<Refusal>);
+type LastTestWrite = (u64, Option<Refusal>);
 
 /// How long the result of a test write is reused.
 const WRITABLE_MS: u64 = 1_000;

@@ -4,7 +4,7 @@
 //! secret is sent only to the server's own socket.
 
 use super::App;
-use crate::domain::keys::live::{Kin, Live, StoredSecret};
+use crate::domain::keys::live::{Live, SharedPart, StoredSecret};
 use crate::domain::keys::secret::{Secret, generate_id};
 use crate::domain::policies::STANDARD;
 use crate::domain::time::Timestamp;
@@ -18,12 +18,12 @@ const PREFIX: &str = "lk";
 pub fn with_key<R>(app: &App, ask: impl FnOnce(&Secret) -> R) -> Result<(R, Secret)> {
     let id = generate_id()?;
     let secret = Secret::generate(PREFIX, id)?;
-    let kin = kin(app)?;
+    let shared = shared(app)?;
     let pepper = app.peppers.current();
     app.index.put_key(Live {
         id,
         name: NAME.into(),
-        kin: app.index.kin(kin),
+        shared: app.index.shared(shared),
         secret: StoredSecret {
             digest: pepper.digest(secret.expose()),
             pepper: pepper.version,
@@ -31,21 +31,21 @@ pub fn with_key<R>(app: &App, ask: impl FnOnce(&Secret) -> R) -> Result<(R, Secr
         enabled: true,
         not_before: Timestamp(i64::MIN),
         expires_at: Timestamp(i64::MAX),
-        rare: None,
+        optional: None,
     });
     let answer = ask(&secret);
     app.index.remove_key(id);
     Ok((answer, secret))
 }
 
-fn kin(app: &App) -> Result<Kin> {
+fn shared(app: &App) -> Result<SharedPart> {
     let directory = app.index.directory();
     let root = directory.root();
     let policy = directory
         .policy(STANDARD)
         .or_else(|| directory.policies().next());
     match (root, policy) {
-        (Some(root), Some(policy)) => Ok(Kin {
+        (Some(root), Some(policy)) => Ok(SharedPart {
             workspace: root.workspace.uid,
             owner: None,
             policy: policy.name.as_str().into(),

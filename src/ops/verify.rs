@@ -16,7 +16,7 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::RateStatus;
 use crate::domain::keys::secret::Presented;
 use crate::domain::keys::verdict::{
-    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, effective_scopes, judge, rules,
+    Allowed, Code, Detail, Judged, KeyContext, Question, Refusal, effective_scopes, judge, rules,
 };
 use crate::domain::locks::lock;
 use crate::domain::policies::Policy;
@@ -26,7 +26,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::refusals;
-use crate::store::seals::keys::Left;
+use crate::store::seals::keys::RemainingUses;
 use crate::store::{Durability, audit, keys, seals};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -65,7 +65,7 @@ pub enum Outcome<R> {
 
 /// The access to the store that must come before the verdict.
 #[derive(Clone, Copy)]
-enum Errand {
+enum StoreWork {
     /// Give the key counters, for the bound of its policy.
     Count(KeyId),
     /// Load the key, because the index is still being filled and does not have it.
@@ -78,7 +78,7 @@ enum Errand {
 
 enum Step<R> {
     Done(R),
-    Errand(Errand),
+    StoreWork(StoreWork),
 }
 
 /// A buffer for [`Verdict::subject`]. The longest user name has 100 bytes.
@@ -88,19 +88,19 @@ impl Verdict<'_> {
     /// The effective scopes of the key. For a key that acts for its owner, these are the scopes that the owner's
     /// roles pass on.
     pub fn scopes<'k>(&'k self, key: &'k Live) -> Cow<'k, [Box<str>]> {
-        let Some(policy) = self.directory.policy(&key.kin.policy) else {
+        let Some(policy) = self.directory.policy(&key.shared.policy) else {
             return Cow::Owned(Vec::new());
         };
         if !policy.acts_for_owner {
-            return Cow::Borrowed(&key.kin.scopes);
+            return Cow::Borrowed(&key.shared.scopes);
         }
-        let catalog = key.kin.catalog.as_deref();
+        let catalog = key.shared.catalog.as_deref();
         let catalog = catalog.and_then(|name| self.directory.catalog(name));
         effective_scopes(
             key,
             policy,
             catalog.map(AsRef::as_ref),
-            self.directory.is_root(key.kin.workspace),
+            self.directory.is_root(key.shared.workspace),
             owner_roles(self.directory, key, policy, self.workspace),
         )
     }
@@ -112,7 +112,10 @@ impl Verdict<'_> {
         let Some(key) = self.key else {
             return "";
         };
-        let owner = key.kin.owner.and_then(|owner| self.directory.user(owner));
+        let owner = key
+            .shared
+            .owner
+            .and_then(|owner| self.directory.user(owner));
         let digits = key.id.digits();
         let (kind, name) = match owner {
             Some(owner) => ("user:", owner.user_name.as_bytes()),
@@ -144,7 +147,7 @@ pub fn verify<R>(
     within: Option<Uid>,
     render: impl Fn(&Verdict<'_>) -> R,
 ) -> Outcome<R> {
-    let watched = Watched::begin();
+    let watched = TimedVerification::begin();
     let now = app.now_at(watched.began);
     let render = watched.over(&render);
     match step(app, secret, question, within, now, false, &render) {
@@ -152,7 +155,7 @@ pub fn verify<R>(
             watched.count(app);
             Outcome::Done(answer)
         }
-        Step::Errand(_) => Outcome::MustWait,
+        Step::StoreWork(_) => Outcome::MustWait,
     }
 }
 
@@ -167,7 +170,7 @@ pub fn verify_blocking<R>(
     within: Option<Uid>,
     render: impl Fn(&Verdict<'_>) -> R,
 ) -> Result<R> {
-    let watched = Watched::begin();
+    let watched = TimedVerification::begin();
     let mut loaded = false;
     for _ in 0..ROUNDS_MAX {
         match step(
@@ -183,27 +186,27 @@ pub fn verify_blocking<R>(
                 watched.count(app);
                 return Ok(answer);
             }
-            Step::Errand(Errand::Count(id)) => app.index.give_counters(id),
-            Step::Errand(Errand::Load(id)) => {
+            Step::StoreWork(StoreWork::Count(id)) => app.index.give_counters(id),
+            Step::StoreWork(StoreWork::Load(id)) => {
                 app.read(|read| index_updates::fault_in(&app.index, &app.peppers, read, id))?;
                 loaded = true;
             }
-            Step::Errand(Errand::Reserve(id, cost)) => reserve(app, id, cost)?,
-            Step::Errand(Errand::Retire(id)) => retire_in_any_case(app, id),
+            Step::StoreWork(StoreWork::Reserve(id, cost)) => reserve(app, id, cost)?,
+            Step::StoreWork(StoreWork::Retire(id)) => retire_in_any_case(app, id),
         }
     }
     Err(Error::Unavailable(refusals::keys::used_too_fast()))
 }
 
 /// A verification with a measured duration.
-struct Watched {
+struct TimedVerification {
     began: Instant,
     code: Cell<Code>,
 }
 
-impl Watched {
-    fn begin() -> Watched {
-        Watched {
+impl TimedVerification {
+    fn begin() -> TimedVerification {
+        TimedVerification {
             began: Instant::now(),
             code: Cell::new(Code::NotFound),
         }
@@ -241,7 +244,7 @@ pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool>
 
 /// Calls `look` with the key if the verdict would be VALID according to the index. The verdict is not counted, and a
 /// question with cost 0 spends nothing.
-pub fn foresees<R>(
+pub fn would_authenticate<R>(
     app: &App,
     presented: Presented<'_>,
     question: &Question<'_>,
@@ -292,7 +295,7 @@ fn step<R>(
         let Some(newest) = matching(&app.peppers, key, presented, now) else {
             return unknown(Code::NotFound);
         };
-        if within.is_some_and(|within| !directory.reaches(within, key.kin.workspace)) {
+        if within.is_some_and(|within| !directory.reaches(within, key.shared.workspace)) {
             return unknown(Code::NotFound);
         }
         let around = surroundings(&directory, key, question);
@@ -302,15 +305,17 @@ fn step<R>(
             Some(around) => {
                 let used = newest && question.cost > 0 && is_first_use(key);
                 if used && rules(key, &around, question, now.wall).is_ok() {
-                    return Step::Errand(Errand::Retire(key.id));
+                    return Step::StoreWork(StoreWork::Retire(key.id));
                 }
                 judge(key, &around, question, now)
             }
         };
         let (refusal, allowed) = match judged {
             Judged::Allowed(allowed) => (Code::Valid.into(), allowed),
-            Judged::MustCount => return Step::Errand(Errand::Count(key.id)),
-            Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
+            Judged::MustCount => return Step::StoreWork(StoreWork::Count(key.id)),
+            Judged::MustReserve => {
+                return Step::StoreWork(StoreWork::Reserve(key.id, question.cost));
+            }
             Judged::Refused(refusal) => (refusal, Allowed::default()),
         };
         // A question with cost 0 does not count as a use of the key.
@@ -323,7 +328,7 @@ fn step<R>(
     });
     match found {
         Some(step) => step,
-        None if !loaded && !complete => Step::Errand(Errand::Load(presented.id)),
+        None if !loaded && !complete => Step::StoreWork(StoreWork::Load(presented.id)),
         None => {
             // This takes the same time as for an existing key, so that the duration does not reveal which ids exist.
             app.peppers.current().matches(presented.text, &NO_DIGEST);
@@ -345,7 +350,7 @@ fn matching(peppers: &Peppers, key: &Live, presented: Presented<'_>, now: Moment
     if matches(&key.secret) {
         return Some(true);
     }
-    let older = key.rare.as_ref()?.older.as_ref()?;
+    let older = key.optional.as_ref()?.older.as_ref()?;
     (matches(&older.secret) && older.works(now.wall)).then_some(false)
 }
 
@@ -354,19 +359,19 @@ fn surroundings<'a>(
     directory: &'a Directory,
     key: &Live,
     question: &Question<'_>,
-) -> Option<Surroundings<'a>> {
-    let kin = &key.kin;
-    let place = directory.place(kin.workspace);
-    let policy = directory.policy(&kin.policy)?;
-    Some(Surroundings {
-        owner: kin
+) -> Option<KeyContext<'a>> {
+    let shared = &key.shared;
+    let place = directory.place(shared.workspace);
+    let policy = directory.policy(&shared.policy)?;
+    Some(KeyContext {
+        owner: shared
             .owner
             .and_then(|owner| directory.user(owner))
             .map(AsRef::as_ref),
         workspace_active: place.is_some_and(|place| place.active),
         in_root: place.is_some_and(|place| place.workspace.parent.is_none()),
         policy,
-        catalog: kin
+        catalog: shared
             .catalog
             .as_deref()
             .and_then(|name| directory.catalog(name))
@@ -374,7 +379,7 @@ fn surroundings<'a>(
         reaches_workspace: question.workspace.is_some_and(|wanted| {
             // The reach of a key that acts for its owner is the reach of the owner's roles, which are checked
             // separately.
-            policy.acts_for_owner || directory.reaches(kin.workspace, wanted)
+            policy.acts_for_owner || directory.reaches(shared.workspace, wanted)
         }),
         owner_roles: owner_roles(directory, key, policy, question.workspace),
     })
@@ -391,8 +396,8 @@ fn owner_roles(
     if !policy.acts_for_owner {
         return None;
     }
-    let owner = key.kin.owner.and_then(|owner| directory.user(owner));
-    let workspace = workspace.unwrap_or(key.kin.workspace);
+    let owner = key.shared.owner.and_then(|owner| directory.user(owner));
+    let workspace = workspace.unwrap_or(key.shared.workspace);
     Some(owner.map_or(Roles::default(), |owner| {
         roles_in(directory, owner, workspace)
     }))
@@ -400,7 +405,10 @@ fn owner_roles(
 
 /// Whether this is the first use of the newest secret after a rotation whose grace period ends at the first use.
 fn is_first_use(key: &Live) -> bool {
-    let older = key.rare.as_ref().and_then(|rare| rare.older.as_ref());
+    let older = key
+        .optional
+        .as_ref()
+        .and_then(|optional| optional.older.as_ref());
     older.is_some_and(|older| older.until_first_use && !older.retired.load(Ordering::Acquire))
 }
 
@@ -417,9 +425,9 @@ fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     app.store.write(Durability::Full, move |tx| {
         let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
         let stored = match seals::keys::find_uses(tx, &peppers, id)? {
-            Left::Counted(stored) => stored,
-            Left::Unlimited => 0,
-            Left::Broken => {
+            RemainingUses::Counted(stored) => stored,
+            RemainingUses::Unlimited => 0,
+            RemainingUses::Broken => {
                 // The end of the transaction compares the key with its seal, and closes it.
                 tx.touch(Target::new(Kind::Key, id));
                 return Ok(());
@@ -450,7 +458,11 @@ fn retire_in_any_case(app: &App, id: KeyId) {
     app.figures().events_lost.fetch_add(1, Ordering::Relaxed);
     log::error!("verify: the old secret of key {id} is ended in memory only: {err}");
     app.index.with_key(id, |key| {
-        if let Some(older) = key.rare.as_ref().and_then(|rare| rare.older.as_ref()) {
+        if let Some(older) = key
+            .optional
+            .as_ref()
+            .and_then(|optional| optional.older.as_ref())
+        {
             older.retired.store(true, Ordering::Release);
         }
     });

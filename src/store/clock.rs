@@ -1,7 +1,7 @@
 //! The row of the clock, and the rows that contain wrong times after the clock was wrong.
 
 use super::{Read, Row, Write};
-use crate::domain::clock::{ALLOWANCE_MS, Recorded, Uptime};
+use crate::domain::clock::{ALLOWANCE_MS, StoredClock, Uptime};
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -30,7 +30,7 @@ pub struct ReplacedSecret {
 
 /// The recorded state of the clock; `None` if only an earlier version has used the database, and it stopped within
 /// its first minute.
-pub fn find(read: &Read) -> Result<Option<Recorded>> {
+pub fn find(read: &Read) -> Result<Option<StoredClock>> {
     read.query_one(
         "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock WHERE one = 1",
         &[],
@@ -38,7 +38,7 @@ pub fn find(read: &Read) -> Result<Option<Recorded>> {
             let boot: Option<String> = row.get("boot")?;
             let uptime_ms: Option<i64> = row.get("uptime_ms")?;
             let allowance_ms: Option<i64> = row.get("allowance_ms")?;
-            Ok(Recorded {
+            Ok(StoredClock {
                 mark: within_bounds(row.get("mark")?),
                 allowance_ms: allowance_ms.map(|ms| ms.clamp(0, ALLOWANCE_MS)),
                 settled: row.get("settled")?,
@@ -63,7 +63,7 @@ fn within_bounds(mark: Timestamp) -> Timestamp {
 }
 
 /// Stores a later mark. A value that was read before a correction is not stored after that correction.
-pub fn record(tx: &Write<'_>, recorded: &Recorded) -> Result<()> {
+pub fn record(tx: &Write<'_>, recorded: &StoredClock) -> Result<()> {
     // An uptime is meaningless if it is not known to which boot it belongs.
     let uptime = recorded
         .uptime
@@ -90,13 +90,13 @@ pub fn record(tx: &Write<'_>, recorded: &Recorded) -> Result<()> {
 
 /// Stores a mark that may be earlier than the recorded one, and counts it as a correction. Returns the number of
 /// corrections.
-pub fn correct(tx: &Write<'_>, recorded: &Recorded) -> Result<i64> {
+pub fn correct(tx: &Write<'_>, recorded: &StoredClock) -> Result<i64> {
     let before = find(tx)?.map_or(0, |before| before.corrections);
     tx.execute("DELETE FROM clock WHERE one = 1", &[])?;
     let corrections = before + 1;
     record(
         tx,
-        &Recorded {
+        &StoredClock {
             corrections,
             ..recorded.clone()
         },
@@ -294,8 +294,8 @@ mod tests {
     use super::super::sqlite;
     use super::*;
 
-    fn recorded(mark: i64, corrections: i64) -> Recorded {
-        Recorded {
+    fn recorded(mark: i64, corrections: i64) -> StoredClock {
+        StoredClock {
             mark: Timestamp(mark),
             allowance_ms: Some(7),
             settled: true,

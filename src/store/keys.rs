@@ -298,7 +298,7 @@ pub fn count_of_owner(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> 
 
 /// A live key of an owner, and how long ago it was of use.
 #[derive(Clone, Copy, Debug)]
-pub struct Spared {
+pub struct ReplacementCandidate {
     pub id: KeyId,
     pub number: i64,
     pub workspace: Uid,
@@ -311,7 +311,12 @@ pub struct Spared {
 }
 
 /// The keys that [`count_of_owner`] counts.
-pub fn list_by_use(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> Result<Vec<Spared>> {
+pub fn list_by_use(
+    read: &Read,
+    policy: &str,
+    owner: Uid,
+    now: Timestamp,
+) -> Result<Vec<ReplacementCandidate>> {
     read.query(
         "SELECT id, number, workspace_uid, expires_at, coalesce(rotated_at, created_at) AS secret_at, last_used_at
          FROM keys LEFT JOIN key_usage ON key_usage.key_id = keys.id
@@ -319,7 +324,7 @@ pub fn list_by_use(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> Res
            AND (expires_at IS NULL OR expires_at > $3)",
         &[&owner, &policy, &now],
         |row| {
-            Ok(Spared {
+            Ok(ReplacementCandidate {
                 id: row.get("id")?,
                 number: row.get("number")?,
                 workspace: row.get("workspace_uid")?,

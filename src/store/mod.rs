@@ -38,14 +38,14 @@ pub mod users;
 pub mod workspaces;
 mod writer;
 
-use replaced_file::Place;
+use replaced_file::DatabasePaths;
 use reserve::Reserve;
 #[cfg(test)]
 pub use sqlite::STEPS;
 pub use sqlite::{Foreign, Read, Row, Write};
-use tombstones::Book;
+use tombstones::SharedTombstoneFile;
 pub use writer::Urgency;
-use writer::{Beside, Job, Queue, Ran, Refused, Writer};
+use writer::{DataFiles, Job, JobResult, Queue, QueueRefusal, Writer};
 
 use crate::domain::audit::Target;
 use crate::domain::keys::keyfile::KeyFiles;
@@ -96,8 +96,8 @@ pub struct Store {
     /// A read connection that is open from the start. If the database file disappears, its content can still be
     /// saved.
     anchor: Mutex<Option<Read>>,
-    place: Arc<Place>,
-    book: Arc<Book>,
+    place: Arc<DatabasePaths>,
+    book: Arc<SharedTombstoneFile>,
     reserve: Arc<Reserve>,
     /// The counters of this store and of the rest of the server.
     pub figures: Arc<Figures>,
@@ -148,18 +148,18 @@ impl Store {
         let connection = sqlite::open_writer(path, |read| {
             migrations::run(read, path, files, now, migrations::STEPS)
         })?;
-        let place = Arc::new(Place::of(path));
+        let place = Arc::new(DatabasePaths::of(path));
         let anchor = sqlite::open_reader(path)?;
         // A connection has the log open only after its first read.
         anchor.batch("SELECT count(*) FROM sqlite_schema")?;
-        let book = Arc::new(Book::default());
+        let book = Arc::new(SharedTombstoneFile::default());
         let reserve = Arc::new(Reserve::default());
         let writer = Writer::new(
             path,
             connection,
             files.peppers.clone(),
             publish,
-            Beside {
+            DataFiles {
                 place: place.clone(),
                 book: book.clone(),
                 reserve: reserve.clone(),
@@ -217,7 +217,7 @@ impl Store {
                 // The change stands even if the caller no longer waits.
                 let _ = tell.send(());
             });
-            Ran {
+            JobResult {
                 succeeded,
                 answer: answer as Box<dyn FnOnce(Result<()>) + Send>,
             }
@@ -236,10 +236,10 @@ impl Store {
             Ok(()) => {
                 self.figures.changes_waiting.fetch_add(1, Relaxed);
             }
-            Err(Refused::Full) => {
+            Err(QueueRefusal::Full) => {
                 return Err(Error::Unavailable(refusals::server::busy()));
             }
-            Err(Refused::Closed) => return Err(stopped()),
+            Err(QueueRefusal::Closed) => return Err(stopped()),
         }
         // If the writer drops the change without an answer, it also drops its end of the channel, and this call
         // returns.

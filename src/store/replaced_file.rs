@@ -15,14 +15,14 @@ use std::sync::Mutex;
 type FileId = (u64, u64);
 
 /// The paths of the database and of its write-ahead log, with the files that were there when the database was opened.
-pub struct Place {
+pub struct DatabasePaths {
     database: PathBuf,
     log: PathBuf,
-    known: Mutex<Known>,
+    known: Mutex<KnownFiles>,
 }
 
 /// The files that were there when the database was opened.
-struct Known {
+struct KnownFiles {
     database: Option<FileId>,
     /// SQLite creates the log when it needs it. `None` until the log was seen for the first time.
     log: Option<FileId>,
@@ -30,15 +30,15 @@ struct Known {
     told: bool,
 }
 
-impl Place {
+impl DatabasePaths {
     /// The place of a database that has just been opened.
-    pub fn of(database: &Path) -> Place {
+    pub fn of(database: &Path) -> DatabasePaths {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
-        Place {
+        DatabasePaths {
             database: database.to_owned(),
             log: log.into(),
-            known: Mutex::new(Known {
+            known: Mutex::new(KnownFiles {
                 database: id(database),
                 log: None,
                 told: false,
@@ -68,7 +68,7 @@ impl Place {
         lock(&self.known).log = None;
     }
 
-    /// Does the same as [`Place::check`], and logs a change since the last call.
+    /// Does the same as [`DatabasePaths::check`], and logs a change since the last call.
     pub fn watch(&self) {
         let checked = self.check();
         let mut known = lock(&self.known);

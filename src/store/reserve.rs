@@ -26,9 +26,9 @@ const FREE_BYTES_MIN: u64 = 1024 * 1024;
 
 /// The reserve of a store; `None` before [`Reserve::keep`].
 #[derive(Default)]
-pub struct Reserve(Mutex<Option<Kept>>);
+pub struct Reserve(Mutex<Option<ReserveState>>);
 
-struct Kept {
+struct ReserveState {
     file: File,
     /// The size of the full file; 0 if the file system cannot allocate space for a file.
     bytes: u64,
@@ -48,7 +48,7 @@ impl Reserve {
         let there = file.metadata().map_err(unusable)?.len().min(BYTES_MAX);
         let free = free_bytes(&file).unwrap_or(BYTES_MAX * PART_OF_FREE);
         let wanted = (free.saturating_add(there) / PART_OF_FREE).clamp(BYTES_MIN, BYTES_MAX);
-        let mut kept = Kept {
+        let mut kept = ReserveState {
             file,
             bytes: wanted.max(there),
             is_held: false,
@@ -113,7 +113,7 @@ impl Reserve {
     }
 }
 
-impl Kept {
+impl ReserveState {
     /// Allocates the space. Returns whether it is held now.
     fn fill(&mut self) -> bool {
         let taken = match self.bytes {

@@ -142,10 +142,10 @@ impl TombstoneFile {
 
 /// The file, once it is open. The store and its writer share it.
 #[derive(Default)]
-pub struct Book(Mutex<Option<Open>>);
+pub struct SharedTombstoneFile(Mutex<Option<OpenFile>>);
 
 /// An open file and the position of the last event that it covers.
-struct Open {
+struct OpenFile {
     file: TombstoneFile,
     /// The number of the last event that was examined.
     seq: i64,
@@ -158,7 +158,7 @@ struct Open {
     is_stale: bool,
 }
 
-impl Book {
+impl SharedTombstoneFile {
     /// Starts to write, and first adds the events that the file lacks. If the database is not the one that the file
     /// belongs to, returns what the file records.
     pub fn open(
@@ -178,7 +178,7 @@ impl Book {
         };
         // The marks of another audit log say nothing about this one.
         let seq = known.mark.filter(|_| !is_stale).map_or(0, |mark| mark.seq);
-        *self.lock() = Some(Open {
+        *self.lock() = Some(OpenFile {
             file,
             seq,
             given: known.given,
@@ -277,7 +277,7 @@ impl Book {
     /// Writes a final mark, so that the next start need not search the audit log, and numbers continue where they
     /// stopped.
     pub fn close(&self, read: &Read) {
-        let write = |open: &mut Open| {
+        let write = |open: &mut OpenFile| {
             let given = numbers::latest(read)?.or_later(open.floor);
             open.write(String::new(), given, read)
         };
@@ -289,12 +289,12 @@ impl Book {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+    fn lock(&self) -> MutexGuard<'_, Option<OpenFile>> {
         lock(&self.0)
     }
 }
 
-impl Open {
+impl OpenFile {
     fn catch_up(&mut self, read: &Read) -> Result<()> {
         let mut lines = String::new();
         events::each_after(read, self.seq, |event| {
@@ -365,7 +365,7 @@ mod tests {
         let name = format!("latchkey-tombstones-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let (file, known) = TombstoneFile::open(&path).unwrap();
-        let book = Book(Mutex::new(Some(Open {
+        let book = SharedTombstoneFile(Mutex::new(Some(OpenFile {
             file,
             seq: 0,
             given: known.given,

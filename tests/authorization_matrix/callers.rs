@@ -151,11 +151,11 @@ pub fn all(world: &mut World) -> Vec<Caller> {
         callers.push(manager(world, name, &everything, place, true, None));
     }
     for lacking in &everything {
-        let kin = lacking.replace(":read", ":write");
+        let shared = lacking.replace(":read", ":write");
         let rest: Vec<&'static str> = everything
             .iter()
             .copied()
-            .filter(|scope| scope != lacking && *scope != kin)
+            .filter(|scope| scope != lacking && *scope != shared)
             .collect();
         let name = format!("a key without {lacking}");
         callers.push(manager(world, name, &rest, ROOT, false, None));

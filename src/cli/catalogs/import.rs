@@ -31,7 +31,7 @@ pub struct ImportArgs {
     scheme: Vec<String>,
     /// Who may call operations without a security requirement
     #[arg(long, value_name = "WHO", value_enum, default_value_t)]
-    default: Unsaid,
+    default: WithoutRequirement,
     /// Paths of the application are case-sensitive, and /users/admin.json is not /users/admin
     #[arg(long)]
     case_sensitive: bool,
@@ -44,7 +44,7 @@ pub struct ImportArgs {
 
 /// Who may call operations without a security requirement.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
-enum Unsaid {
+enum WithoutRequirement {
     /// Every key of the catalog
     AnyKey,
     /// No key
@@ -60,8 +60,8 @@ pub fn import(args: &ImportArgs) -> Result<End> {
         host: args.host.as_deref(),
         schemes: &args.scheme,
         silence: match args.default {
-            Unsaid::AnyKey => Silence::AnyKey,
-            Unsaid::Closed => Silence::Closed,
+            WithoutRequirement::AnyKey => Silence::AnyKey,
+            WithoutRequirement::Closed => Silence::Closed,
         },
     };
     check_place(&options)?;

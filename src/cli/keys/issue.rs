@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// How a secret is printed.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Shown {
+pub struct SecretOutput {
     #[command(flatten)]
     pub common: Common,
     /// Print the secret and nothing else
@@ -74,7 +74,7 @@ pub struct IssueArgs {
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
     #[command(flatten)]
-    shown: Shown,
+    shown: SecretOutput,
 }
 
 /// The arguments of `latchkey key rotate`.
@@ -89,7 +89,7 @@ pub struct RotateArgs {
     #[arg(long)]
     until_first_use: bool,
     #[command(flatten)]
-    shown: Shown,
+    shown: SecretOutput,
 }
 
 /// The arguments of `latchkey key reveal`.
@@ -98,7 +98,7 @@ pub struct RevealArgs {
     /// The key's id
     id: String,
     #[command(flatten)]
-    shown: Shown,
+    shown: SecretOutput,
 }
 
 /// An answer that contains a secret.
@@ -154,7 +154,7 @@ pub fn reveal(args: &RevealArgs) -> Result<End> {
     show(&args.shown, &server.ask("POST", &target, None)?)
 }
 
-fn show(shown: &Shown, answer: &Answer) -> Result<End> {
+fn show(shown: &SecretOutput, answer: &Answer) -> Result<End> {
     if shown.common.json {
         print(&answer.text())?;
         return Ok(End::Done);

@@ -12,7 +12,7 @@ use std::io::{Read, Stdin, Write, stderr, stdin};
 
 /// The effect of a byte from the terminal.
 #[derive(Debug, Eq, PartialEq)]
-enum Asked {
+enum ByteEffect {
     End,
     Signal(Signal),
     /// No effect: the line continues.
@@ -34,9 +34,9 @@ pub fn line() -> Result<Vec<u8>> {
             Err(err) => break Err(super::unreadable(super::STANDARD_INPUT, &err)),
         }
         match take(byte[0], &before, &mut typed) {
-            Asked::More => {}
-            Asked::End => break Ok(()),
-            Asked::Signal(signal) => {
+            ByteEffect::More => {}
+            ByteEffect::End => break Ok(()),
+            ByteEffect::Signal(signal) => {
                 show_again(&terminal, &before)?;
                 kill_process(getpid(), signal).map_err(unable)?;
                 // The process reaches this line only if it was suspended and now continues.
@@ -49,15 +49,15 @@ pub fn line() -> Result<Vec<u8>> {
 }
 
 /// Applies the byte to the line, with the special keys of the terminal.
-fn take(byte: u8, keys: &Termios, typed: &mut Vec<u8>) -> Asked {
+fn take(byte: u8, keys: &Termios, typed: &mut Vec<u8>) -> ByteEffect {
     let is = |index| byte != 0 && keys.special_codes[index] == byte;
     let signals = keys.local_modes.contains(LocalModes::ISIG);
     match byte {
-        b'\n' | b'\r' => return Asked::End,
-        _ if signals && is(SpecialCodeIndex::VINTR) => return Asked::Signal(Signal::INT),
-        _ if signals && is(SpecialCodeIndex::VQUIT) => return Asked::Signal(Signal::QUIT),
-        _ if signals && is(SpecialCodeIndex::VSUSP) => return Asked::Signal(Signal::TSTP),
-        _ if is(SpecialCodeIndex::VEOF) => return Asked::End,
+        b'\n' | b'\r' => return ByteEffect::End,
+        _ if signals && is(SpecialCodeIndex::VINTR) => return ByteEffect::Signal(Signal::INT),
+        _ if signals && is(SpecialCodeIndex::VQUIT) => return ByteEffect::Signal(Signal::QUIT),
+        _ if signals && is(SpecialCodeIndex::VSUSP) => return ByteEffect::Signal(Signal::TSTP),
+        _ if is(SpecialCodeIndex::VEOF) => return ByteEffect::End,
         _ if is(SpecialCodeIndex::VKILL) => typed.clear(),
         0x08 | 0x7f => erase(typed),
         _ if is(SpecialCodeIndex::VERASE) => erase(typed),
@@ -65,7 +65,7 @@ fn take(byte: u8, keys: &Termios, typed: &mut Vec<u8>) -> Asked {
         _ if typed.len() as u64 > super::SECRET_BYTES_MAX => {}
         _ => typed.push(byte),
     }
-    Asked::More
+    ByteEffect::More
 }
 
 /// Removes the last character with all its bytes.

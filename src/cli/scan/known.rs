@@ -14,18 +14,18 @@ const TEXTS_MAX: usize = 100;
 
 /// The results of the store, by the text of the finding.
 #[derive(Default)]
-pub struct Store(HashMap<String, Known>);
+pub struct Store(HashMap<String, KnownFinding>);
 
 /// The result for one finding.
 #[derive(Deserialize)]
-pub struct Known {
-    known: Word,
+pub struct KnownFinding {
+    known: KnownAs,
     key: Option<Key>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
-enum Word {
+enum KnownAs {
     Id,
     Nothing,
     Secret,
@@ -42,7 +42,7 @@ pub struct Key {
 
 #[derive(Deserialize)]
 struct Page {
-    items: Vec<Known>,
+    items: Vec<KnownFinding>,
 }
 
 /// Looks up the findings if there is a store. Otherwise the findings are displayed without keys, and standard error has
@@ -80,26 +80,26 @@ fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
 
 impl Store {
     /// The result for a finding; `None` if there is no store.
-    pub fn known(&self, finding: &Finding) -> Option<&Known> {
+    pub fn known(&self, finding: &Finding) -> Option<&KnownFinding> {
         self.0.get(&finding.text)
     }
 }
 
-impl Known {
+impl KnownFinding {
     pub fn word(&self) -> &'static str {
         match self.known {
-            Word::Id => "id",
-            Word::Nothing => "nothing",
-            Word::Secret => "secret",
+            KnownAs::Id => "id",
+            KnownAs::Nothing => "nothing",
+            KnownAs::Secret => "secret",
         }
     }
 
     /// The result in plain words.
     pub fn meaning(&self) -> &'static str {
         match self.known {
-            Word::Id => "id only, another secret",
-            Word::Nothing => "no key here",
-            Word::Secret => "working secret",
+            KnownAs::Id => "id only, another secret",
+            KnownAs::Nothing => "no key here",
+            KnownAs::Secret => "working secret",
         }
     }
 

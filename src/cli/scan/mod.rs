@@ -16,8 +16,8 @@ use super::print;
 use super::print::table::harmless;
 use super::print::{Column, Common, print};
 use encodings::Encoding;
-use known::{Known, Store};
-use reader::{Finding, Scanned};
+use known::{KnownFinding, Store};
+use reader::{Finding, ScanResult};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -65,7 +65,7 @@ struct FindingBody<'a> {
 
 /// One finding in the table.
 #[derive(Serialize)]
-struct Row<'a> {
+struct FindingRow<'a> {
     r#where: String,
     encoding: String,
     hint: &'a str,
@@ -102,7 +102,7 @@ pub fn run(args: &ScanArgs) -> Result<End> {
 
 /// Lists the files that may contain secrets but were not searched. The list goes to standard error, for scripts as one
 /// line of JSON, because standard output contains only findings.
-fn tell_unread(args: &ScanArgs, scanned: &Scanned) {
+fn tell_unread(args: &ScanArgs, scanned: &ScanResult) {
     if args.common.json {
         if !scanned.unread.is_empty() {
             eprintln!("{}", json!({ "not_looked_into": scanned.unread }));
@@ -133,8 +133,8 @@ fn show(args: &ScanArgs, findings: &[Finding], store: &Store) -> Result<()> {
                     encoding: (!finding.encodings.is_empty()).then(|| words(&finding.encodings)),
                     hint: &finding.hint,
                     id: finding.id.to_string(),
-                    known: known.map(Known::word),
-                    key: known.and_then(Known::key),
+                    known: known.map(KnownFinding::word),
+                    key: known.and_then(KnownFinding::key),
                 }
             })
             .collect();
@@ -142,12 +142,12 @@ fn show(args: &ScanArgs, findings: &[Finding], store: &Store) -> Result<()> {
     }
     let row = |finding: &Finding| {
         let known = store.known(finding);
-        to_raw_value(&Row {
+        to_raw_value(&FindingRow {
             r#where: format!("{}:{}", finding.path, finding.line),
             encoding: words(&finding.encodings),
             hint: &finding.hint,
-            meaning: known.map_or("", Known::meaning),
-            key: known.and_then(Known::key),
+            meaning: known.map_or("", KnownFinding::meaning),
+            key: known.and_then(KnownFinding::key),
         })
     };
     let rows = findings

@@ -5,7 +5,7 @@ use super::finder::{self, AFTER, BEFORE, Rest};
 use super::git::Git;
 use super::gzip::{self, Unpacked};
 use super::packed;
-use super::walk::{self, Met};
+use super::walk::{self, Visited};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::secret::Presented;
 use crate::domain::locks::lock;
@@ -51,19 +51,19 @@ pub struct Finding {
 
 /// A file that may contain secrets but was not searched.
 #[derive(Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
-pub struct Unread {
+pub struct SkippedFile {
     pub path: String,
     pub why: String,
 }
 
 /// The result of a scan.
 #[derive(Default)]
-pub struct Scanned {
+pub struct ScanResult {
     /// The findings, ordered by path and line.
     pub findings: Vec<Finding>,
     pub files: u64,
     /// The files that were not searched: archives, encrypted files, and files that are too large.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<SkippedFile>,
     /// Files and folders that could not be read, each with the reason.
     pub troubles: Vec<String>,
     /// Work trees for which git gave no answer, each with the reason.
@@ -72,8 +72,8 @@ pub struct Scanned {
 
 /// Searches all files below the paths. In work trees it omits the files that git ignores, unless `all` is true. `-`
 /// stands for standard input.
-pub fn scan(paths: &[PathBuf], all: bool) -> Scanned {
-    let scanned = Mutex::new(Scanned::default());
+pub fn scan(paths: &[PathBuf], all: bool) -> ScanResult {
+    let scanned = Mutex::new(ScanResult::default());
     let (streams, paths): (Vec<&Path>, Vec<&Path>) = paths
         .iter()
         .map(PathBuf::as_path)
@@ -85,7 +85,7 @@ pub fn scan(paths: &[PathBuf], all: bool) -> Scanned {
     let git = (!all).then(Git::look_up);
     walk::each_file(&paths, git.as_ref(), || {
         let mut reader = Reader::new(&scanned);
-        move |met: Met<'_>| reader.met(met)
+        move |met: Visited<'_>| reader.met(met)
     });
     let mut scanned = scanned
         .into_inner()
@@ -102,7 +102,7 @@ pub fn scan(paths: &[PathBuf], all: bool) -> Scanned {
 
 /// The reader of one thread.
 struct Reader<'w> {
-    scanned: &'w Mutex<Scanned>,
+    scanned: &'w Mutex<ScanResult>,
     buffer: Vec<u8>,
 }
 
@@ -113,14 +113,14 @@ struct Reading<'p> {
     /// The encodings of the bytes that are currently read.
     layers: Vec<Encoding>,
     findings: Vec<Finding>,
-    unread: Vec<Unread>,
+    unread: Vec<SkippedFile>,
 }
 
 impl Reading<'_> {
     fn skip(&mut self, why: impl Into<String>) {
         let why = why.into();
         if self.unread.iter().all(|it| it.why != why) {
-            self.unread.push(Unread {
+            self.unread.push(SkippedFile {
                 path: self.path.to_owned(),
                 why,
             });
@@ -129,22 +129,22 @@ impl Reading<'_> {
 }
 
 impl<'w> Reader<'w> {
-    fn new(scanned: &'w Mutex<Scanned>) -> Reader<'w> {
+    fn new(scanned: &'w Mutex<ScanResult>) -> Reader<'w> {
         Reader {
             scanned,
             buffer: vec![0; PART_BYTES],
         }
     }
 
-    fn note(&self, change: impl FnOnce(&mut Scanned)) {
+    fn note(&self, change: impl FnOnce(&mut ScanResult)) {
         change(&mut lock(self.scanned));
     }
 
-    fn met(&mut self, met: Met<'_>) {
+    fn met(&mut self, met: Visited<'_>) {
         let path = match met {
-            Met::File(path) => path,
-            Met::Trouble(trouble) => return self.note(|it| it.troubles.push(trouble)),
-            Met::Unlisted(tree) => return self.note(|it| it.unlisted.push(tree)),
+            Visited::File(path) => path,
+            Visited::Trouble(trouble) => return self.note(|it| it.troubles.push(trouble)),
+            Visited::Unlisted(tree) => return self.note(|it| it.unlisted.push(tree)),
         };
         let shown = path.to_string_lossy();
         match File::open(path) {
@@ -328,8 +328,8 @@ mod tests {
     use crate::cli::scan::gzip::tests::packed;
     use crate::domain::keys::secret::{Secret, generate_id};
 
-    fn scanned(mut bytes: &[u8], size: Option<u64>) -> Scanned {
-        let scanned = Mutex::new(Scanned::default());
+    fn scanned(mut bytes: &[u8], size: Option<u64>) -> ScanResult {
+        let scanned = Mutex::new(ScanResult::default());
         Reader::new(&scanned).read("x", &mut bytes, size);
         scanned.into_inner().unwrap()
     }

@@ -22,7 +22,7 @@ const PART_ENTRIES: usize = 1024;
 const PART_LISTED: usize = 64;
 
 /// What a visitor receives.
-pub enum Met<'m> {
+pub enum Visited<'m> {
     File(&'m Path),
     /// A file or folder that could not be read, with the reason.
     Trouble(String),
@@ -34,7 +34,7 @@ pub enum Met<'m> {
 /// with a dot, except .git. It does not follow symbolic links that it finds, because their targets are reported
 /// separately if they are below the paths. It follows the specified paths themselves, and reports them even if they are
 /// no regular files. Without `git` it reports all files of a work tree.
-pub fn each_file<V: FnMut(Met<'_>)>(
+pub fn each_file<V: FnMut(Visited<'_>)>(
     named: &[&Path],
     git: Option<&Git>,
     visitor: impl Fn() -> V + Sync,
@@ -79,10 +79,10 @@ struct Walker<'w, 'n, V> {
     visit: V,
 }
 
-impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
+impl<V: FnMut(Visited<'_>)> Walker<'_, '_, V> {
     fn deal_with(&mut self, work: Work<'_>) {
         match work {
-            Work::File(folder, name) => (self.visit)(Met::File(&folder.join(name))),
+            Work::File(folder, name) => (self.visit)(Visited::File(&folder.join(name))),
             Work::Folder(above, name) => self.enter(above.join(name)),
             Work::Listed(folder, names) => self.listed(&folder, names),
             Work::Named(path) => match fs::metadata(path) {
@@ -95,7 +95,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
                         self.enter(path.to_owned());
                     }
                 }
-                Ok(_) => (self.visit)(Met::File(path)),
+                Ok(_) => (self.visit)(Visited::File(path)),
                 Err(err) => self.trouble(path, &err),
             },
             Work::Rest(folder, entries) => self.read(&folder, entries),
@@ -130,7 +130,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
                     true => " but those in .git",
                     false => "",
                 };
-                (self.visit)(Met::Unlisted(format!(
+                (self.visit)(Visited::Unlisted(format!(
                     "{shown}: git does not say which files count, so all{but} are looked into: {why}"
                 )));
                 self.open(path);
@@ -156,7 +156,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
             }
             let path = folder.join(&name);
             match path.symlink_metadata() {
-                Ok(metadata) if metadata.is_file() => (self.visit)(Met::File(&path)),
+                Ok(metadata) if metadata.is_file() => (self.visit)(Visited::File(&path)),
                 Ok(metadata) if metadata.is_dir() => {
                     // git lists nothing below a submodule or another repository, even if that has lost its `.git`. A
                     // tracked file may have been replaced by a folder; git lists the files in it one by one, unless it
@@ -198,7 +198,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
     }
 
     fn trouble(&mut self, path: &Path, err: &std::io::Error) {
-        (self.visit)(Met::Trouble(format!("{}: {err}", path.display())));
+        (self.visit)(Visited::Trouble(format!("{}: {err}", path.display())));
     }
 }
 
@@ -307,7 +307,7 @@ mod tests {
         for count in [0, 1, 2, 100] {
             let met = AtomicUsize::new(0);
             each_file(&named[..count], None, || {
-                |_: Met<'_>| {
+                |_: Visited<'_>| {
                     met.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -319,7 +319,7 @@ mod tests {
     fn a_thread_that_panics_leaves_nobody_waiting() {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             each_file(&[Path::new("/nowhere")], None, || {
-                |_: Met<'_>| panic!("seen by nobody else")
+                |_: Visited<'_>| panic!("seen by nobody else")
             });
         }));
         assert!(ended.is_err());

@@ -6,7 +6,7 @@ use crate::domain::text::sentence;
 use crate::error::{Error, Result};
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
-use crate::http::route::Refused;
+use crate::http::route::RefusedRequest;
 use serde_json::{Value, json};
 
 /// The text for an invalid credential.
@@ -54,7 +54,7 @@ pub fn fault(status: u16, why: &str, _: &Head) -> Reply {
 }
 
 /// Adds the body to the refusal of a request that a proxy asked about.
-pub fn refusal(refused: &Refused<'_>, reply: Reply) -> Reply {
+pub fn refusal(refused: &RefusedRequest<'_>, reply: Reply) -> Reply {
     let text = match refused.status {
         401 => INVALID_TOKEN.to_owned(),
         404 => "Not found.".to_owned(),

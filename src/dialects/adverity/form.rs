@@ -22,7 +22,7 @@ const LEAST: &str = "Ensure this value is greater than or equal to 1.";
 const PARTS_MAX: usize = 100;
 
 /// The members of the request; other members are ignored. It is not `Debug`, so that the password cannot reach a log.
-pub struct Asked {
+pub struct KeyRequest {
     pub username: String,
     pub password: String,
     /// At least 1; `None` for a key that does not expire (1C-7, 1C-39).
@@ -37,9 +37,9 @@ pub type Faults = Vec<(&'static str, &'static str)>;
 
 const NAMES: [&str; 3] = ["username", "password", "expires_in"];
 
-impl Asked {
+impl KeyRequest {
     /// Parses the members, or returns all that are at fault.
-    pub fn read(request: &Request) -> Result<std::result::Result<Asked, Faults>> {
+    pub fn read(request: &Request) -> Result<std::result::Result<KeyRequest, Faults>> {
         let mut beside = request.query().split('&').filter_map(|pair| {
             let name = pair.split('=').next().unwrap_or("");
             query::decode(name, true)
@@ -69,7 +69,7 @@ impl Asked {
         };
         let life = expires_in.and_then(|text| text.map_or(Ok(None), |text| seconds(&text)));
         Ok(match (needed(username), needed(password), life) {
-            (Ok(username), Ok(password), Ok(expires_in_s)) => Ok(Asked {
+            (Ok(username), Ok(password), Ok(expires_in_s)) => Ok(KeyRequest {
                 username,
                 password,
                 expires_in_s,

@@ -1,6 +1,6 @@
 //! Creates keys with a password, and lets a key rotate and inspect itself.
 
-use super::form::Asked;
+use super::form::KeyRequest;
 use super::{caller, error, preset};
 use crate::domain::keys::Key;
 use crate::domain::policies::IssuedBy;
@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keys::inspect::{Inspected, inspect};
+use crate::ops::keys::inspect::{KeyInspection, inspect};
 use crate::ops::keys::issue::{NewKey, issue_by_password};
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::keys::rotate::{Grace, Life, rotate_own};
+use crate::ops::keys::rotate::{Grace, RotatedExpiry, rotate_own};
 use crate::ops::keys::{Issued, View};
 use crate::refusals;
 use serde::Serialize;
@@ -60,7 +60,7 @@ struct WorkspaceBody<'a> {
 
 /// `POST /api/auth/token/`: 1C-4 to 1C-10, 1C-38, 1C-39, 1C-41.
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
-    let asked = match Asked::read(call.request)? {
+    let asked = match KeyRequest::read(call.request)? {
         Ok(asked) => asked,
         Err(faults) => return Ok(error::invalid(&faults)),
     };
@@ -83,7 +83,13 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
 pub fn rotate(call: &Call<'_>) -> Result<Reply> {
     caller(call)?;
     let secret = call.secret.ok_or(Error::Unauthenticated)?.to_owned();
-    let issued = rotate_own(call.app, call.caller()?, secret, Grace::AtOnce, Life::Anew)?;
+    let issued = rotate_own(
+        call.app,
+        call.caller()?,
+        secret,
+        Grace::AtOnce,
+        RotatedExpiry::Renewed,
+    )?;
     let by_password = {
         let directory = call.app.index.directory();
         let policy = directory.policy(&issued.view.key.policy);
@@ -115,7 +121,7 @@ pub fn introspect(call: &Call<'_>) -> Result<Reply> {
         }
     };
     let origin = call.trust.origin(call.request);
-    let Some(Inspected { view, granted }) = inspect(call.app, presented, &origin)? else {
+    let Some(KeyInspection { view, granted }) = inspect(call.app, presented, &origin)? else {
         return Ok(Reply::json(200, &InactiveBody { active: false }));
     };
     let scopes = granted.iter().map(String::as_str);

@@ -8,7 +8,7 @@ use crate::domain::policies::{
 };
 use crate::domain::users::Role;
 use crate::domain::users::permissions::Permission;
-use crate::ops::policies::presets::{Former, Preset};
+use crate::ops::policies::presets::{EarlierPreset, Preset};
 
 /// The catalog for both kinds of keys.
 pub const CATALOG: &str = "adverity";
@@ -30,7 +30,7 @@ const KEYS_MAX: u32 = 5;
 pub const PRESET_TOKEN: Preset = Preset {
     policy: token,
     catalog: Some(catalog),
-    former: &[Former {
+    former: &[EarlierPreset {
         before_schema: 3,
         policy: refused_token,
     }],
@@ -39,7 +39,7 @@ pub const PRESET_TOKEN: Preset = Preset {
 pub const PRESET_UI: Preset = Preset {
     policy: ui,
     catalog: None,
-    former: &[Former {
+    former: &[EarlierPreset {
         before_schema: 3,
         policy: bounded_ui,
     }],

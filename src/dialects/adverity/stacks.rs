@@ -77,7 +77,7 @@ struct ListBody<'a> {
 }
 
 /// The data from which one request renders workspaces.
-struct Shown<'c> {
+struct StackView<'c> {
     call: &'c Call<'c>,
     caller: Caller,
     /// The address of the list of stacks.
@@ -88,7 +88,7 @@ struct Shown<'c> {
 
 /// `GET /api/stacks/`, `GET /api/v1/workspaces/`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    let shown = Shown::of(call)?;
+    let shown = StackView::of(call)?;
     let mut query = Query::only(call.request.query(), PARAMETERS)?;
     let size = page_size(&mut query)?;
     let page = match query.take_number("page") {
@@ -120,7 +120,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /api/stacks/`. Other members such as `datalake_id` concern things that this server does not have.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    let shown = Shown::of(call)?;
+    let shown = StackView::of(call)?;
     let mut body = Fields::of(call.request)?;
     let name = name(&mut body).and_then(|name| name.ok_or(Error::invalid_text("name", REQUIRED)));
     let (name, parent) = match (name, shown.parent(&mut body)) {
@@ -138,14 +138,14 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /api/stacks/{slug}/`
 pub fn find(call: &Call<'_>) -> Result<Reply> {
-    let shown = Shown::of(call)?;
+    let shown = StackView::of(call)?;
     let found = workspaces::find(call.app, &shown.caller, call.param("slug"))?;
     shown.answer(200, &found)
 }
 
 /// `PATCH /api/stacks/{slug}/`: changes the name or the parent.
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
-    let shown = Shown::of(call)?;
+    let shown = StackView::of(call)?;
     // A caller who cannot access the workspace must not learn anything from the faults of the body.
     workspaces::find(call.app, &shown.caller, call.param("slug"))?;
     let mut body = Fields::of(call.request)?;
@@ -169,9 +169,9 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(204))
 }
 
-impl<'c> Shown<'c> {
-    fn of(call: &'c Call<'c>) -> Result<Shown<'c>> {
-        Ok(Shown {
+impl<'c> StackView<'c> {
+    fn of(call: &'c Call<'c>) -> Result<StackView<'c>> {
+        Ok(StackView {
             call,
             caller: caller(call)?,
             at: format!("{}/stacks", top(call)),

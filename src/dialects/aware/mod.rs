@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::{
-    Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
+    Access::Public, Call, CatalogWords, RefusedRequest, Route, Surface, inline, judge,
 };
 use crate::http1::BodyRule::Ignore;
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| Refusal::new(status, why).on(Reply::new(status)),
-    foresees: None,
+    would_authenticate: None,
     refusals: Some(WORDS),
     moved: None,
     describes: None,
@@ -101,7 +101,7 @@ impl<'a> Refusal<'a> {
     }
 }
 
-fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
+fn word(refused: &RefusedRequest<'_>, reply: Reply) -> Reply {
     let limited;
     let message = match (refused.status, refused.code) {
         (401, _) => "A valid API token is needed in the header X-Aware-Api-Key.",
@@ -151,15 +151,15 @@ fn render(err: &Error, head: &Head) -> Reply {
             head.id
         )),
         Error::NotFound(_) => word(
-            &Refused {
+            &RefusedRequest {
                 status: 404,
                 code: "UNKNOWN_OPERATION",
-                ..Refused::default()
+                ..RefusedRequest::default()
             },
             Reply::new(404),
         ),
         Error::LocalHeaderMissing | Error::Unauthenticated => {
-            word(&Refused::credential(), Reply::new(401))
+            word(&RefusedRequest::credential(), Reply::new(401))
         }
         Error::Conflict(_)
         | Error::Forbidden(_)

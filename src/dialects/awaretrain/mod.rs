@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::{
-    Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
+    Access::Public, Call, CatalogWords, RefusedRequest, Route, Surface, inline, judge,
 };
 use crate::http1::BodyRule::Ignore;
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| told(Reply::new(status), why),
-    foresees: None,
+    would_authenticate: None,
     refusals: Some(WORDS),
     moved: None,
     describes: None,
@@ -71,7 +71,7 @@ fn told(reply: Reply, message: &str) -> Reply {
     reply.json_body("application/json", &Refusal { message, errors })
 }
 
-fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
+fn word(refused: &RefusedRequest<'_>, reply: Reply) -> Reply {
     let lacking;
     let message = match (refused.status, refused.code) {
         (401, _) => "Unauthenticated.",
@@ -128,7 +128,7 @@ fn render(err: &Error, head: &Head) -> Reply {
         }
         Error::NotFound(_) => with("Not found."),
         Error::LocalHeaderMissing | Error::Unauthenticated => {
-            word(&Refused::credential(), Reply::new(401))
+            word(&RefusedRequest::credential(), Reply::new(401))
         }
         Error::Conflict(_)
         | Error::Forbidden(_)

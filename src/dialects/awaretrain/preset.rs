@@ -9,12 +9,12 @@ use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, SelfRotation, TiedTo,
 };
-use crate::ops::policies::presets::{Former, Preset};
+use crate::ops::policies::presets::{EarlierPreset, Preset};
 
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
-    former: &[Former {
+    former: &[EarlierPreset {
         before_schema: 3,
         policy: unbounded,
     }],

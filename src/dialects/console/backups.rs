@@ -3,8 +3,8 @@
 use super::MOUNT;
 use super::auth::{Visit, page, submit};
 use super::form::Refusal;
-use super::layout::moment::{When, span};
-use super::layout::{Nav, Shell, html};
+use super::layout::moment::{DisplayTime, span};
+use super::layout::{Layout, Nav, html};
 use super::text::Texts;
 use crate::error::Result;
 use crate::http::reply::Reply;
@@ -16,8 +16,8 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/backups.html")]
 struct BackupsPage {
-    s: Shell,
-    rows: Vec<Row>,
+    s: Layout,
+    rows: Vec<BackupRow>,
     /// Which backups the server makes automatically.
     schedule: String,
     /// The progress of the backup that is being made.
@@ -27,9 +27,9 @@ struct BackupsPage {
     refusal: Option<String>,
 }
 
-struct Row {
+struct BackupRow {
     file: String,
-    at: When,
+    at: DisplayTime,
     size: String,
     kind: &'static str,
 }
@@ -59,9 +59,9 @@ fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Repl
     let app = visit.call.app;
     let now = app.now().wall;
     let found = backups::list(app, &visit.caller)?;
-    let row = |backup: &Backup| Row {
+    let row = |backup: &Backup| BackupRow {
         file: backup.path.display().to_string(),
-        at: When::new(visit.texts, backup.at, now),
+        at: DisplayTime::new(visit.texts, backup.at, now),
         size: size(visit.texts, backup.bytes),
         kind: visit.texts.get(match backup.is_scheduled {
             true => "backups.scheduled",

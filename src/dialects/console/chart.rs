@@ -14,7 +14,7 @@ pub struct Chart {
     pub height: u64,
     pub bars: Vec<Bar>,
     /// The hours with at least one verdict, newest first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ChartRow>,
     pub top: String,
     pub from: String,
     pub to: String,
@@ -34,7 +34,7 @@ pub struct Bar {
 }
 
 /// The table row of one hour.
-pub struct Row {
+pub struct ChartRow {
     pub hour: String,
     pub valid: String,
     pub refused: String,
@@ -92,7 +92,7 @@ impl Chart {
             height: HEIGHT,
             bars: hours.iter().enumerate().map(bar).collect(),
             rows: rows
-                .map(|(position, hour)| Row {
+                .map(|(position, hour)| ChartRow {
                     hour: name(position),
                     valid: texts.number(hour.valid),
                     refused: texts.number(hour.refused),

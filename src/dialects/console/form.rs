@@ -1,6 +1,6 @@
 //! The fields of a form: their kinds, their values, and the parsing of what the user typed.
 
-use super::layout::Shell;
+use super::layout::Layout;
 use super::text::Texts;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -24,8 +24,8 @@ pub struct Input {
 /// The template of a field.
 #[derive(Template)]
 #[template(path = "console/input.html")]
-pub struct Shown<'a> {
-    s: &'a Shell,
+pub struct InputTemplate<'a> {
+    s: &'a Layout,
     i: &'a Input,
 }
 
@@ -49,8 +49,8 @@ pub enum Kind {
 
 impl Input {
     /// The rendered field. All pages share this template, so that it is compiled once.
-    pub fn shown<'a>(&'a self, s: &'a Shell) -> Shown<'a> {
-        Shown { s, i: self }
+    pub fn shown<'a>(&'a self, s: &'a Layout) -> InputTemplate<'a> {
+        InputTemplate { s, i: self }
     }
 
     /// Whether the field leaves room for another one in the same row.

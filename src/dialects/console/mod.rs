@@ -24,7 +24,7 @@ use crate::http::route::Access::Public;
 use crate::http::route::{Moved, Route, Surface, get, inline, post};
 use crate::http1::BodyRule;
 use audit::export;
-use auth::{account, confirm, disables, foresees, removes_role, setup, sign_in};
+use auth::{account, confirm, disables, removes_role, setup, sign_in, would_authenticate};
 use catalogs::{import, put};
 use keys::{change, create, detail, edit, list};
 
@@ -42,7 +42,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: true,
     render_error: layout::error::render,
     render_fault: layout::error::fault,
-    foresees: Some(foresees),
+    would_authenticate: Some(would_authenticate),
     refusals: None,
     moved: Some(Moved {
         with: "console",

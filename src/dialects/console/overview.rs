@@ -5,7 +5,7 @@ use super::auth::{Visit, page};
 use super::chart::{Chart, Hour};
 use super::keys::list::new_address;
 use super::keys::{End, SOON_S, address, badge, end};
-use super::layout::{Nav, Shell, html};
+use super::layout::{Layout, Nav, html};
 use crate::domain::keys::State;
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ const EXPIRING_SHOWN: usize = 5;
 #[derive(Template)]
 #[template(path = "console/overview.html")]
 struct OverviewPage {
-    s: Shell,
+    s: Layout,
     warnings: Vec<String>,
     tiles: Vec<Tile>,
     expiring: Vec<Expiring>,

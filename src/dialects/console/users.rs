@@ -4,8 +4,8 @@ use super::workspace_choice::{Option3, places, refused};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit, submit_fresh};
 use crate::dialects::console::keys;
-use crate::dialects::console::layout::moment::When;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::moment::DisplayTime;
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::users::permissions::Permission;
 use crate::domain::users::{Role, User};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
 use crate::ops::users::offered;
-use crate::ops::users::offered::Offered;
+use crate::ops::users::offered::UserActions;
 use crate::ops::users::{NewUser, UserEdit};
 use crate::ops::{attempts, sessions, users};
 use askama::Template;
@@ -32,13 +32,13 @@ const ROLES: &[Role] = &[
 #[derive(Template)]
 #[template(path = "console/users.html")]
 struct UsersPage {
-    s: Shell,
-    rows: Vec<Row>,
+    s: Layout,
+    rows: Vec<UserRow>,
     /// Whether the caller may create users.
     create: bool,
 }
 
-struct Row {
+struct UserRow {
     href: String,
     name: String,
     email: String,
@@ -51,7 +51,7 @@ struct Row {
 #[derive(Template)]
 #[template(path = "console/user_create.html")]
 struct CreatePage {
-    s: Shell,
+    s: Layout,
     user_name: String,
     email: String,
     homes: Vec<Option3>,
@@ -64,16 +64,16 @@ struct CreatePage {
 #[derive(Template)]
 #[template(path = "console/user.html")]
 struct UserPage {
-    s: Shell,
+    s: Layout,
     href: String,
     name: String,
     email: String,
-    offered: Offered,
+    offered: UserActions,
     enabled: bool,
     locked: bool,
     /// The number of failed attempts to sign in; empty if there are none.
     failed: String,
-    since: Option<When>,
+    since: Option<DisplayTime>,
     keys: String,
     /// The address of the list of the keys that the user created.
     made: String,
@@ -88,7 +88,7 @@ struct UserPage {
 #[derive(Template)]
 #[template(path = "console/user_delete.html")]
 struct DeletePage {
-    s: Shell,
+    s: Layout,
     href: String,
     name: String,
     ownerless: Vec<(String, String)>,
@@ -109,7 +109,7 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let found = users::list(call.app, &visit.caller)?;
         let s = visit.shell(visit.texts.get("users.title"), Nav::Users);
-        let row = |user: &std::sync::Arc<User>| Row {
+        let row = |user: &std::sync::Arc<User>| UserRow {
             href: address(&user.uid.to_string()),
             name: user.user_name.clone(),
             email: user.email.clone().unwrap_or_default(),
@@ -306,7 +306,9 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
             0 => String::new(),
             some => visit.texts.count("users.failed", some),
         },
-        since: standing.since.map(|at| When::new(visit.texts, at, now)),
+        since: standing
+            .since
+            .map(|at| DisplayTime::new(visit.texts, at, now)),
         s: visit.shell(user.user_name.clone(), Nav::Users),
         href: address(&user.uid.to_string()),
         name: user.user_name.clone(),

@@ -6,7 +6,7 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::auth::{Visit, confirm, page, submit};
 use crate::dialects::console::form::Refusal;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
@@ -18,21 +18,21 @@ use crate::ops::App;
 use crate::ops::keys::list::Filter;
 use crate::ops::keys::list::order::Sort;
 use crate::ops::keys::list::sorted;
-use crate::ops::workspaces::offered::{self, Offered};
+use crate::ops::workspaces::offered::{self, WorkspaceActions};
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
 use askama::Template;
 
 #[derive(Template)]
 #[template(path = "console/workspaces.html")]
 struct TreePage {
-    s: Shell,
-    rows: Vec<Row>,
+    s: Layout,
+    rows: Vec<WorkspaceRow>,
     /// Whether the caller may create workspaces.
     create: bool,
 }
 
 /// One line of the tree.
-struct Row {
+struct WorkspaceRow {
     href: String,
     keys: String,
     name: String,
@@ -45,7 +45,7 @@ struct Row {
 #[derive(Template)]
 #[template(path = "console/workspace_create.html")]
 struct CreatePage {
-    s: Shell,
+    s: Layout,
     name: String,
     slug: String,
     parents: Vec<Option3>,
@@ -55,13 +55,13 @@ struct CreatePage {
 #[derive(Template)]
 #[template(path = "console/workspace.html")]
 struct OnePage {
-    s: Shell,
+    s: Layout,
     href: String,
     keys: String,
     name: String,
     slug: String,
     enabled: bool,
-    offered: Offered,
+    offered: WorkspaceActions,
     /// The possible parents; empty if the caller may not move the workspace.
     parents: Vec<Option3>,
     refused: (String, String),
@@ -70,7 +70,7 @@ struct OnePage {
 #[derive(Template)]
 #[template(path = "console/workspace_delete.html")]
 struct DeletePage {
-    s: Shell,
+    s: Layout,
     href: String,
     name: String,
     slug: String,
@@ -99,8 +99,8 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
 }
 
 /// The recursion is bounded, because the tree has at most 16 levels.
-fn grow(all: &[Workspace], from: &Workspace, depth: usize, rows: &mut Vec<Row>) {
-    rows.push(Row {
+fn grow(all: &[Workspace], from: &Workspace, depth: usize, rows: &mut Vec<WorkspaceRow>) {
+    rows.push(WorkspaceRow {
         href: address(&from.uid.to_string()),
         keys: format!("{MOUNT}/keys?workspace={}", encode(&from.slug)),
         name: from.name.clone(),

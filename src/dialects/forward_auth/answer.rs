@@ -3,7 +3,7 @@
 use crate::domain::keys::quota::RateStatus;
 use crate::domain::keys::verdict::Code;
 use crate::http::reply::Reply;
-use crate::http::route::Refused;
+use crate::http::route::RefusedRequest;
 use crate::ops::verify::{SubjectRoom, Verdict};
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ pub fn preflight() -> Reply {
 /// Adds a challenge with the needed scopes to a refusal for missing scopes (RFC 6750, section 3.1), so that a client
 /// can request a key that has them: those that the operation needs together and the key lacks, and, if it needs one of
 /// several, all of these.
-pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
+pub fn challenged(reply: Reply, refused: &RefusedRequest<'_>) -> Reply {
     if refused.code != Code::InsufficientScope.as_str() {
         return reply;
     }
@@ -87,11 +87,11 @@ pub fn allowed(verdict: &Verdict<'_>, held_without: Option<&[Box<str>]>) -> Repl
         return unauthenticated(true);
     };
     let owner = key
-        .kin
+        .shared
         .owner
         .and_then(|owner| verdict.directory.user(owner));
     let name = visible(&key.name);
-    let place = verdict.directory.place(key.kin.workspace);
+    let place = verdict.directory.place(key.shared.workspace);
     let mut held = verdict.scopes(key);
     if let Some(others) = held_without
         && !held.iter().all(|scope| others.contains(scope))
@@ -132,7 +132,7 @@ pub fn held(verdict: &Verdict<'_>) -> Vec<Box<str>> {
 }
 
 /// The response to a negative verdict.
-pub fn refusal(refused: &Refused<'_>, rate: Option<RateStatus>, for_nginx: bool) -> Reply {
+pub fn refusal(refused: &RefusedRequest<'_>, rate: Option<RateStatus>, for_nginx: bool) -> Reply {
     match (refused.status, refused.retry_after_s) {
         (401, _) => unauthenticated(true),
         (_, None) => self::refused(refused.code),

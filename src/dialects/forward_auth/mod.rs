@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
-use crate::http::route::{Access::Public, Call, Refused, Route, Surface, inline};
+use crate::http::route::{Access::Public, Call, RefusedRequest, Route, Surface, inline};
 use crate::http1::BodyRule::Ignore;
 use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
 use demands::Demands;
@@ -29,7 +29,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, _, _| Reply::new(status),
-    foresees: None,
+    would_authenticate: None,
     refusals: None,
     moved: None,
     describes: Some(operations::describe),
@@ -86,13 +86,14 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         credential::read_for_proxy(head, directory.named_headers(), only, &mut room)
     };
     let trusted = call.trust.trusts(head.peer);
-    let refuse = |refused: &Refused<'_>, reply: Reply| worded(call, proxy, catalog, refused, reply);
+    let refuse =
+        |refused: &RefusedRequest<'_>, reply: Reply| worded(call, proxy, catalog, refused, reply);
     let unauthenticated = |presented: bool| {
         let reply = answer::unauthenticated(presented);
-        Ok(Some(refuse(&Refused::credential(), reply)))
+        Ok(Some(refuse(&RefusedRequest::credential(), reply)))
     };
     let unsafe_request = || {
-        let refused = Refused::request(Detail::UnsafeRequest.as_str());
+        let refused = RefusedRequest::request(Detail::UnsafeRequest.as_str());
         let reply = answer::refused(refused.code);
         Ok(Some(refuse(&refused, reply)))
     };
@@ -132,7 +133,7 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         cost: 1,
     };
     let told = |verdict: &Verdict<'_>, question: &Question<'_>| {
-        let refused = Refused::of(verdict, question)?;
+        let refused = RefusedRequest::of(verdict, question)?;
         let reply = answer::refusal(&refused, verdict.rate, proxy.is_nginx());
         Some(refuse(&refused, reply))
     };
@@ -211,7 +212,7 @@ fn worded(
     call: &Call<'_>,
     proxy: Proxy,
     catalog: Option<&str>,
-    refused: &Refused<'_>,
+    refused: &RefusedRequest<'_>,
     reply: Reply,
 ) -> Reply {
     let Some(words) = catalog.and_then(|name| call.refusals(name)) else {

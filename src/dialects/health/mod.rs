@@ -24,7 +24,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: |status, why, _| {
         Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
     },
-    foresees: None,
+    would_authenticate: None,
     refusals: None,
     moved: None,
     describes: Some(describe),

@@ -11,7 +11,7 @@ use crate::http::describe::schema::{Schema, TIME};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
-use crate::ops::audit::Wanted;
+use crate::ops::audit::EventFilter;
 use crate::ops::changed_outside::accept;
 use crate::ops::doctor;
 use crate::ops::doctor::{Check, Finding, UNSEEN};
@@ -166,9 +166,9 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
     for check in checks.iter_mut().filter(|check| check.has_names) {
         check.text = "the text of latchkey doctor has names in it and was left out".to_owned();
     }
-    let wanted = Wanted {
+    let wanted = EventFilter {
         limit: EVENTS,
-        ..Wanted::default()
+        ..EventFilter::default()
     };
     let (events, _) = audit::audit_events(app, caller, &wanted)?;
     let figures = app.figures();

@@ -31,7 +31,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: true,
     render_error: problem::render,
     render_fault: problem::fault,
-    foresees: None,
+    would_authenticate: None,
     refusals: None,
     moved: None,
     describes: Some(describe),

@@ -176,7 +176,7 @@ fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
     );
     let key = verdict.key.filter(|_| in_force)?;
     let owner = key
-        .kin
+        .shared
         .owner
         .and_then(|owner| verdict.directory.user(owner))
         .map(|owner| owner.user_name.clone());

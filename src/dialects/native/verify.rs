@@ -69,7 +69,7 @@ request! {
 }
 
 /// One question, checked.
-struct Asked {
+struct VerifyRequest {
     key: String,
     scopes: Vec<String>,
     catalog: Option<String>,
@@ -210,7 +210,7 @@ pub fn describe(document: &mut Document) {
 /// `POST /v1/verify`
 pub fn verify(call: &Call<'_>) -> Result<Option<Reply>> {
     let within = within(call)?;
-    let asked = Asked::of(call, QuestionBody::of(call.request)?, "", within)?;
+    let asked = VerifyRequest::of(call, QuestionBody::of(call.request)?, "", within)?;
     let render = |verdict: &Verdict<'_>| Reply::new(200).body("application/json", written(verdict));
     let question = asked.question();
     if call.may_wait {
@@ -230,8 +230,8 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
     // consuming anything.
     let questions = items.into_iter().enumerate();
     let asked = questions
-        .map(|(number, body)| Asked::of(call, body, &format!("items[{number}]."), within))
-        .collect::<Result<Vec<Asked>>>()?;
+        .map(|(number, body)| VerifyRequest::of(call, body, &format!("items[{number}]."), within))
+        .collect::<Result<Vec<VerifyRequest>>>()?;
     let items = asked
         .iter()
         .map(|asked| {
@@ -298,10 +298,15 @@ pub fn within(call: &Call<'_>) -> Result<Option<Uid>> {
     Ok(Some(caller.reach))
 }
 
-impl Asked {
+impl VerifyRequest {
     /// Checks a question. A workspace that the caller cannot see counts as one that does not exist. `at` is the place of
     /// the question in the body.
-    fn of(call: &Call<'_>, body: QuestionBody, at: &str, within: Option<Uid>) -> Result<Asked> {
+    fn of(
+        call: &Call<'_>,
+        body: QuestionBody,
+        at: &str,
+        within: Option<Uid>,
+    ) -> Result<VerifyRequest> {
         let refusal =
             |member: &str, reason: Refusal| Error::invalid(format!("{at}{member}"), reason);
         let QuestionBody {
@@ -360,7 +365,7 @@ impl Asked {
                 Some(found.ok_or_else(|| refusal("workspace", workspaces::unknown()))?)
             }
         };
-        Ok(Asked {
+        Ok(VerifyRequest {
             key,
             scopes,
             catalog,
@@ -407,15 +412,15 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
             name: &key.name,
             workspace: verdict
                 .directory
-                .place(key.kin.workspace)
+                .place(key.shared.workspace)
                 .map_or("", |place| &place.workspace.slug),
             owner: key
-                .kin
+                .shared
                 .owner
                 .and_then(|owner| verdict.directory.user(owner))
                 .map(|owner| owner.user_name.as_str()),
             scopes: held,
-            read_only: key.kin.read_only,
+            read_only: key.shared.read_only,
             expires_at: key.ends_at().map(Time),
             rate_limit,
             uses_left: verdict.uses_left,

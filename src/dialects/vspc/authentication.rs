@@ -10,7 +10,7 @@ use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::sessions::tokens;
-use crate::ops::sessions::tokens::{Granted, Pair};
+use crate::ops::sessions::tokens::{Pair, TokenGrant};
 use crate::refusals;
 use serde::Serialize;
 
@@ -52,8 +52,8 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
     let app = call.app;
     let granted = tokens::sign_in(app, &name, &password, code.as_deref(), read_only, origin)?;
     Ok(match &granted {
-        Granted::Pair(pair) => data([tokens_of(pair)]),
-        Granted::CodeNeeded(step) => data([TokensBody {
+        TokenGrant::Pair(pair) => data([tokens_of(pair)]),
+        TokenGrant::CodeNeeded(step) => data([TokensBody {
             mfa_token: Some(step),
             ..TokensBody::default()
         }]),

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::request::Method;
-use crate::http::route::Refused;
+use crate::http::route::RefusedRequest;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ pub fn fault(status: u16, why: &str, _head: &Head) -> Reply {
 }
 
 /// Adds the body to a refusal by forward authentication.
-pub fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
+pub fn word(refused: &RefusedRequest<'_>, reply: Reply) -> Reply {
     let scopes = refused.needed.iter().map(|scope| scope.name.as_str());
     let (kind, message) = match refused.status {
         401 => (

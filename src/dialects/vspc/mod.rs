@@ -42,7 +42,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: true,
     render_error: error::render,
     render_fault: error::fault,
-    foresees: None,
+    would_authenticate: None,
     refusals: Some(CatalogWords {
         catalog: preset::CATALOG,
         word: error::word,

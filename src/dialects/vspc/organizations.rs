@@ -1,7 +1,7 @@
 //! Organizations, which are workspaces: the list of companies, and the organization in a path.
 
 use super::caller;
-use super::lists::{Item, Wanted};
+use super::lists::{Item, ListParameters};
 use crate::authz::caller::Caller;
 use crate::domain::uid::Uid;
 use crate::domain::users::{Role, User};
@@ -28,7 +28,7 @@ const PROPERTIES: &[&str] = &[
 /// each identity. This API cannot create or change workspaces.
 pub fn companies(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let mut page = Wanted::take(call, PROPERTIES)?.page();
+    let mut page = ListParameters::take(call, PROPERTIES)?.page();
     let found = workspaces::list(call.app, &caller)?;
     let users = users::list(call.app, &caller).or_else(|err| match err {
         Error::Forbidden(_) => Ok(Vec::new()),

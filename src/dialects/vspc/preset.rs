@@ -6,7 +6,7 @@ use crate::domain::policies::{
     AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     SelfRotation,
 };
-use crate::ops::policies::presets::{Former, Preset};
+use crate::ops::policies::presets::{EarlierPreset, Preset};
 
 /// The name of the policy.
 pub const POLICY: &str = "vspc";
@@ -23,7 +23,7 @@ pub const SCOPES: [(&str, &str); 3] = [
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
-    former: &[Former {
+    former: &[EarlierPreset {
         before_schema: 2,
         policy: unbounded,
     }],

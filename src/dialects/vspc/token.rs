@@ -53,7 +53,7 @@ struct StepBody {
 }
 
 /// The result of a grant.
-enum Granted {
+enum GrantAnswer {
     /// An access token without a refresh token.
     Alone(SignedIn),
     Pair(Pair),
@@ -77,8 +77,8 @@ enum Failure {
 
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
     let failure = match granted(call) {
-        Ok((Granted::Step(step), _)) => return Ok(json(200, &step)),
-        Ok((Granted::Alone(signed_in), scope)) => {
+        Ok((GrantAnswer::Step(step), _)) => return Ok(json(200, &step)),
+        Ok((GrantAnswer::Alone(signed_in), scope)) => {
             let body = TokenBody {
                 access_token: signed_in.token.expose(),
                 token_type: "bearer",
@@ -88,7 +88,7 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
             };
             return Ok(json(200, &body));
         }
-        Ok((Granted::Pair(pair), scope)) => {
+        Ok((GrantAnswer::Pair(pair), scope)) => {
             let body = TokenBody {
                 access_token: pair.access.expose(),
                 token_type: "bearer",
@@ -119,7 +119,7 @@ fn failed(error: &'static str, error_description: String) -> Reply {
     json(400, &body)
 }
 
-fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Failure> {
+fn granted(call: &Call<'_>) -> std::result::Result<(GrantAnswer, Option<String>), Failure> {
     if no_credentials_in_query(call, FIELDS).is_err() {
         return Err(refused("The parameters belong into the body."));
     }
@@ -147,8 +147,10 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
             let granted =
                 tokens::sign_in(app, &name, &password, code.as_deref(), read_only, origin);
             match granted.map_err(|err| no_grant(err, why))? {
-                tokens::Granted::Pair(pair) => Granted::Pair(pair),
-                tokens::Granted::CodeNeeded(mfa_token) => Granted::Step(StepBody { mfa_token }),
+                tokens::TokenGrant::Pair(pair) => GrantAnswer::Pair(pair),
+                tokens::TokenGrant::CodeNeeded(mfa_token) => {
+                    GrantAnswer::Step(StepBody { mfa_token })
+                }
             }
         }
         "mfa" => {
@@ -156,13 +158,13 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
             let why =
                 "The code is not right or was used before, or the mfa_token is not valid any more.";
             tokens::sign_in_with_code(app, &step, &code, read_only, origin)
-                .map(Granted::Pair)
+                .map(GrantAnswer::Pair)
                 .map_err(|err| no_grant(err, why))?
         }
         "refresh_token" => {
             let why = "The refresh token is not valid any more.";
             tokens::refresh(app, &needed("refresh_token")?, read_only, origin)
-                .map(Granted::Pair)
+                .map(GrantAnswer::Pair)
                 .map_err(|err| no_grant(err, why))?
         }
         "as" => {
@@ -170,7 +172,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
             let uid = Uid::parse(&uid).ok_or_else(|| refused("userUid must be a UUID."))?;
             let why = "The refresh token is not valid any more, or the user is not one of those whom you manage.";
             tokens::act_as(app, &token, &uid.to_string(), read_only, origin)
-                .map(Granted::Alone)
+                .map(GrantAnswer::Alone)
                 .map_err(|err| match err {
                     Error::NotFound(_) => no_grant(Error::Unauthenticated, why),
                     err => no_grant(err, why),

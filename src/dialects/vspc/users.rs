@@ -1,6 +1,6 @@
 //! Users, and how their tokens are ended (1D-32, 1D-36).
 
-use super::lists::{Item, Picked, Wanted};
+use super::lists::{Item, ListParameters, SelectedProperties};
 use super::patch::{self, Verdict};
 use super::{caller, data, json, logins, organizations, retry, user};
 use crate::domain::users::{Binding, Role, User};
@@ -54,7 +54,7 @@ struct EmptyBody {
 /// `GET /users/me`
 pub fn me(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let picked = Picked::take(call, PROPERTIES)?;
+    let picked = SelectedProperties::take(call, PROPERTIES)?;
     let uid = caller.user.ok_or(Error::NotFound("user"))?;
     let user = {
         let directory = call.app.index.directory();
@@ -69,7 +69,7 @@ pub fn me(call: &Call<'_>) -> Result<Reply> {
 /// `GET /users`: the users that the caller may see, ordered by name.
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let mut page = Wanted::take(call, PROPERTIES)?.page();
+    let mut page = ListParameters::take(call, PROPERTIES)?.page();
     let users = users::list(call.app, &caller)?;
     let with_codes = authenticators::users_with_codes(call.app, &users)?;
     let directory = call.app.index.directory();
@@ -83,7 +83,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let organization = organizations::named(call, &caller)?;
-    let mut page = Wanted::take(call, PROPERTIES)?.page();
+    let mut page = ListParameters::take(call, PROPERTIES)?.page();
     let mut users = users::list(call.app, &caller)?;
     users.retain(|user| user.home == organization);
     let with_codes = authenticators::users_with_codes(call.app, &users)?;
@@ -97,7 +97,7 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
 /// `GET /users/{userUid}`
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let picked = Picked::take(call, PROPERTIES)?;
+    let picked = SelectedProperties::take(call, PROPERTIES)?;
     let user = user(call, &caller)?;
     answer(call, &picked, &user)
 }
@@ -108,7 +108,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let retry = retry(call)?;
-    let picked = Picked::take(call, PROPERTIES)?;
+    let picked = SelectedProperties::take(call, PROPERTIES)?;
     let mut body = Fields::of_any_case(call.request)?;
     let organization = body.required_text("organizationUid")?;
     let word = body.required_text("role")?;
@@ -151,7 +151,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 /// `PATCH /users/{userUid}`: changes the status and the e-mail address.
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let picked = Picked::take(call, PROPERTIES)?;
+    let picked = SelectedProperties::take(call, PROPERTIES)?;
     let operations = patch::read(call)?;
     let user = user(call, &caller)?;
     let has_codes = has_codes(call, &user)?;
@@ -185,7 +185,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 /// `DELETE /users/{userUid}`: this ends the keys and tokens of the user (1D-2).
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call, PROPERTIES)?;
+    SelectedProperties::take(call, PROPERTIES)?;
     let uid = user(call, &caller)?.uid.to_string();
     users::delete(call.app, &caller, &uid, false)?;
     Ok(json(200, &EmptyBody { errors: [] }))
@@ -210,7 +210,7 @@ pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     Ok(data(true))
 }
 
-fn answer(call: &Call<'_>, picked: &Picked, user: &Arc<User>) -> Result<Reply> {
+fn answer(call: &Call<'_>, picked: &SelectedProperties, user: &Arc<User>) -> Result<Reply> {
     let has_codes = has_codes(call, user)?;
     let directory = call.app.index.directory();
     Ok(data(picked.of(shown(&directory, user, has_codes))))

@@ -1,7 +1,7 @@
 //! Versions: that of the client (`X-Client-Version`), which decides the values that it knows, and that of the server
 //! (`GET /about`).
 
-use super::lists::{Item, Picked};
+use super::lists::{Item, SelectedProperties};
 use super::{caller, data, header};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -78,7 +78,7 @@ const PROPERTIES: &[&str] = &["installationId", "installationDate", "serverVersi
 /// `GET /api/v3/about`: clients send this request to check their credentials (1D-36).
 pub fn about(call: &Call<'_>) -> Result<Reply> {
     caller(call)?;
-    let picked = Picked::take(call, PROPERTIES)?;
+    let picked = SelectedProperties::take(call, PROPERTIES)?;
     let directory = call.app.index.directory();
     let root = directory
         .root()

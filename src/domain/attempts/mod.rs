@@ -50,7 +50,7 @@ const CODES_OF_ACCOUNT: Rules = Rules {
 };
 
 /// The network that an attempt comes from ([`throttle::network`]); `None` for the Unix socket.
-pub type Place = Option<IpAddr>;
+pub type AttemptNetwork = Option<IpAddr>;
 
 /// Why an attempt may not begin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,14 +66,20 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ticket {
     /// A one-time code after a correct password.
-    Code { account: Account, place: Place },
+    Code {
+        account: Account,
+        place: AttemptNetwork,
+    },
     /// A credential that cannot be guessed in practice.
-    Other { account: Account, place: Place },
+    Other {
+        account: Account,
+        place: AttemptNetwork,
+    },
     /// A password. `is_known`: the user has signed in from this network before. `with_code`: the account is locked,
     /// so only password and code together are accepted.
     Password {
         account: Account,
-        place: Place,
+        place: AttemptNetwork,
         is_known: bool,
         with_code: bool,
     },
@@ -104,19 +110,19 @@ pub struct Network {
 #[derive(Debug)]
 pub struct Attempts {
     remembered_max: usize,
-    passwords: Tries<(Account, Place)>,
-    codes: Tries<(Account, Place)>,
+    passwords: Tries<(Account, AttemptNetwork)>,
+    codes: Tries<(Account, AttemptNetwork)>,
     codes_of_account: Tries<Account>,
     sessions: Tries<KeyId>,
     spraying: Spraying,
-    accounts: HashMap<Account, Whole>,
+    accounts: HashMap<Account, AccountAttempts>,
     networks: HashMap<Uid, Vec<Network>>,
     /// Accounts whose latest state is not in the store yet.
     unsaved: HashSet<Account>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Whole {
+struct AccountAttempts {
     standing: Standing,
     /// The number of attempts whose outcome is not known yet.
     pending: u32,
@@ -166,7 +172,7 @@ impl Attempts {
     pub fn begin_password(
         &mut self,
         account: Account,
-        place: Place,
+        place: AttemptNetwork,
         has_code: bool,
         steady_ms: u64,
     ) -> Result<Ticket, Refusal> {
@@ -206,7 +212,7 @@ impl Attempts {
     pub fn begin_code(
         &mut self,
         account: Account,
-        place: Place,
+        place: AttemptNetwork,
         steady_ms: u64,
     ) -> Result<Ticket, Refusal> {
         self.check_code(account, place, steady_ms)?;
@@ -219,7 +225,7 @@ impl Attempts {
     pub fn begin_other(
         &mut self,
         account: Account,
-        place: Place,
+        place: AttemptNetwork,
         steady_ms: u64,
     ) -> Result<Ticket, Refusal> {
         if !self.is_known(account, place) {
@@ -277,7 +283,13 @@ impl Attempts {
 
     /// Records a complete sign-in of a user. Returns whether the store must be updated. `unlocks`: the sign-in used
     /// more than the password alone, or came from the machine itself.
-    pub fn succeeded(&mut self, user: Uid, place: Place, unlocks: bool, now: Timestamp) -> bool {
+    pub fn succeeded(
+        &mut self,
+        user: Uid,
+        place: AttemptNetwork,
+        unlocks: bool,
+        now: Timestamp,
+    ) -> bool {
         let account = Account::User(user);
         self.passwords.forget((account, place));
         if unlocks {
@@ -377,7 +389,7 @@ impl Attempts {
 
     /// Whether the user has signed in from this network before. Too many consecutive failures from the network end
     /// this, because another client in the same network may be guessing.
-    fn is_known(&self, account: Account, place: Place) -> bool {
+    fn is_known(&self, account: Account, place: AttemptNetwork) -> bool {
         let (Account::User(user), Some(network)) = (account, place) else {
             return false;
         };
@@ -386,7 +398,12 @@ impl Attempts {
         known.any(|known| known.network == network && known.failures < LOCKED_AT)
     }
 
-    fn check_code(&self, account: Account, place: Place, steady_ms: u64) -> Result<(), Refusal> {
+    fn check_code(
+        &self,
+        account: Account,
+        place: AttemptNetwork,
+        steady_ms: u64,
+    ) -> Result<(), Refusal> {
         let check = self.codes.check((account, place), steady_ms);
         check.map_err(Refusal::Wait)?;
         if self.is_known(account, place) {
@@ -396,18 +413,24 @@ impl Attempts {
         check.map_err(Refusal::Wait)
     }
 
-    fn take_code(&mut self, account: Account, place: Place, steady_ms: u64) {
+    fn take_code(&mut self, account: Account, place: AttemptNetwork, steady_ms: u64) {
         self.codes.begin((account, place), steady_ms);
         self.codes_of_account.begin(account, steady_ms);
     }
 
-    fn end_code(&mut self, account: Account, place: Place, failed: bool, steady_ms: u64) {
+    fn end_code(&mut self, account: Account, place: AttemptNetwork, failed: bool, steady_ms: u64) {
         self.codes.end((account, place), failed, steady_ms);
         let counts = failed && !self.is_known(account, place);
         self.codes_of_account.end(account, counts, steady_ms);
     }
 
-    fn end_whole(&mut self, account: Account, place: Place, failed: bool, now: Timestamp) -> bool {
+    fn end_whole(
+        &mut self,
+        account: Account,
+        place: AttemptNetwork,
+        failed: bool,
+        now: Timestamp,
+    ) -> bool {
         let whole = self.whole(account);
         whole.pending = whole.pending.saturating_sub(1);
         if !failed {
@@ -434,7 +457,7 @@ impl Attempts {
 
     /// The failures of an account over all networks. Users always have an entry; for unknown names the number is
     /// limited, and the one with the fewest failures is removed.
-    fn whole(&mut self, account: Account) -> &mut Whole {
+    fn whole(&mut self, account: Account) -> &mut AccountAttempts {
         let is_new = !self.accounts.contains_key(&account);
         if is_new
             && matches!(account, Account::Unknown(_))

@@ -1,6 +1,6 @@
 //! Failures of one network over several accounts, as in an attack that tries one password with many names.
 
-use super::{Account, Place};
+use super::{Account, AttemptNetwork};
 use std::collections::{HashMap, VecDeque};
 
 /// The number of failures of one network within [`WINDOW_MS`], if they concern more than one account.
@@ -11,7 +11,7 @@ const WINDOW_MS: u64 = 60_000;
 #[derive(Debug)]
 pub struct Spraying {
     places_max: usize,
-    places: HashMap<Place, VecDeque<Attempt>>,
+    places: HashMap<AttemptNetwork, VecDeque<Attempt>>,
 }
 
 /// The account of an attempt, and the time when it failed; `None` while the outcome is not known.
@@ -29,7 +29,7 @@ impl Spraying {
     /// Whether an attempt may begin; otherwise the seconds until the next attempt may. If all failures concern one
     /// account, only that account counts them ([`super::tries`]), and the other users of the network are not
     /// affected.
-    pub fn check(&self, place: Place, steady_ms: u64) -> Result<(), u64> {
+    pub fn check(&self, place: AttemptNetwork, steady_ms: u64) -> Result<(), u64> {
         let Some(attempts) = self.places.get(&place) else {
             return Ok(());
         };
@@ -46,7 +46,7 @@ impl Spraying {
     }
 
     /// Reserves a slot for an attempt.
-    pub fn begin(&mut self, place: Place, account: Account, steady_ms: u64) {
+    pub fn begin(&mut self, place: AttemptNetwork, account: Account, steady_ms: u64) {
         if self.places.len() >= self.places_max && !self.places.contains_key(&place) {
             self.make_room(steady_ms);
         }
@@ -63,7 +63,7 @@ impl Spraying {
     }
 
     /// Ends an attempt that has begun.
-    pub fn end(&mut self, place: Place, account: Account, failed: bool, steady_ms: u64) {
+    pub fn end(&mut self, place: AttemptNetwork, account: Account, failed: bool, steady_ms: u64) {
         let Some(attempts) = self.places.get_mut(&place) else {
             return;
         };
@@ -104,7 +104,7 @@ fn counts((_, failed): &Attempt, steady_ms: u64) -> bool {
 mod tests {
     use super::*;
 
-    const PLACE: Place = None;
+    const PLACE: AttemptNetwork = None;
 
     fn fail(spraying: &mut Spraying, account: u64, at_ms: u64) {
         spraying.begin(PLACE, Account::Unknown(account), at_ms);

@@ -7,21 +7,25 @@ const NOW: Timestamp = Timestamp(1_795_255_200_000);
 const ALICE: Account = Account::User(Uid(1));
 const NAME: Account = Account::Unknown(7);
 
-fn place(bits: u32) -> Place {
+fn place(bits: u32) -> AttemptNetwork {
     Some(IpAddr::V4(Ipv4Addr::from_bits(bits)))
 }
 
 fn fail(
     attempts: &mut Attempts,
     account: Account,
-    place: Place,
+    place: AttemptNetwork,
     at_ms: u64,
 ) -> Result<bool, Refusal> {
     let ticket = attempts.begin_password(account, place, false, at_ms)?;
     Ok(attempts.end(ticket, true, at_ms, NOW))
 }
 
-fn sign_in(attempts: &mut Attempts, account: Account, place: Place) -> Result<(), Refusal> {
+fn sign_in(
+    attempts: &mut Attempts,
+    account: Account,
+    place: AttemptNetwork,
+) -> Result<(), Refusal> {
     let ticket = attempts.begin_password(account, place, false, 0)?;
     attempts.end(ticket, false, 0, NOW);
     if let Account::User(user) = account {

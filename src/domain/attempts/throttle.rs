@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// A subject in the form that is remembered. It is short for names of any length.
-type Mark = [u8; 16];
+type SubjectDigest = [u8; 16];
 
 /// The network for which an address counts: the /64 for an IPv6 address, because a client controls all of it, and the
 /// address itself for IPv4.
@@ -23,7 +23,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 pub struct Throttle {
     rate: RateLimit,
     subjects_max: usize,
-    windows: HashMap<Mark, Window>,
+    windows: HashMap<SubjectDigest, Window>,
 }
 
 impl Throttle {
@@ -50,7 +50,7 @@ impl Throttle {
     /// subject is never refused for lack of space. Otherwise an attacker who fills the table could lock all other
     /// subjects out.
     fn make_room(&mut self, steady_ms: u64) {
-        let mut least: Option<(u64, Mark)> = None;
+        let mut least: Option<(u64, SubjectDigest)> = None;
         self.windows.retain(|mark, window| {
             let spent = window.spent(self.rate, steady_ms);
             if spent > 0 && least.is_none_or(|(fewest, _)| spent < fewest) {
@@ -66,9 +66,9 @@ impl Throttle {
     }
 }
 
-fn mark(subject: &str) -> Mark {
+fn mark(subject: &str) -> SubjectDigest {
     let digest = digest(&SHA256, subject.as_bytes());
-    let mut mark = Mark::default();
+    let mut mark = SubjectDigest::default();
     mark.copy_from_slice(&digest.as_ref()[..16]);
     mark
 }

@@ -23,11 +23,11 @@ pub struct Rules {
 pub struct Tries<K> {
     rules: Rules,
     subjects_max: usize,
-    rows: HashMap<K, Row>,
+    rows: HashMap<K, NetworkAttempts>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Row {
+struct NetworkAttempts {
     failures: u32,
     /// The number of attempts whose outcome is not known yet.
     pending: u32,
@@ -95,9 +95,9 @@ impl<K: Copy + Eq + Hash> Tries<K> {
             let pending = row.pending;
             self.keep(
                 subject,
-                Row {
+                NetworkAttempts {
                     pending,
-                    ..Row::default()
+                    ..NetworkAttempts::default()
                 },
             );
         }
@@ -120,7 +120,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         rows.any(|(subject, row)| row.failures > 0 && is_meant(subject))
     }
 
-    fn keep(&mut self, subject: K, row: Row) {
+    fn keep(&mut self, subject: K, row: NetworkAttempts) {
         match row.failures == 0 && row.pending == 0 {
             true => drop(self.rows.remove(&subject)),
             false => drop(self.rows.insert(subject, row)),
@@ -128,7 +128,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
     }
 
     /// The number of failures that still count.
-    fn failures(&self, row: &Row, steady_ms: u64) -> u32 {
+    fn failures(&self, row: &NetworkAttempts, steady_ms: u64) -> u32 {
         let forgotten = steady_ms.saturating_sub(row.failed_ms) >= self.rules.forgotten_s * 1000;
         if forgotten { 0 } else { row.failures }
     }

@@ -8,7 +8,7 @@ pub mod template;
 use super::keys::verdict::Detail;
 use crate::error::{Error, Result};
 use crate::refusals;
-use matcher::{Found, Matcher};
+use matcher::{MatchResult, Matcher};
 pub use requirement::Requirement;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -195,9 +195,9 @@ impl Catalog {
             return Err(Detail::UnsafeRequest);
         }
         let index = match self.matcher.find(method, &segments, host) {
-            Found::Ambiguous => return Err(Detail::UnsafeRequest),
-            Found::Operation(index) => index,
-            Found::Unknown => return Err(Detail::UnknownOperation),
+            MatchResult::Ambiguous => return Err(Detail::UnsafeRequest),
+            MatchResult::Operation(index) => index,
+            MatchResult::Unknown => return Err(Detail::UnknownOperation),
         };
         let operation = &self.definition.operations[index];
         Ok(Demand {

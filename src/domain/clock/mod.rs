@@ -57,7 +57,7 @@ pub struct Uptime {
 
 /// The stored state of the clock.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Recorded {
+pub struct StoredClock {
     pub mark: Timestamp,
     /// The rest of the allowance; `None` for the full allowance.
     pub allowance_ms: Option<i64>,
@@ -81,7 +81,7 @@ pub enum State {
 
 /// The state that decides how far the mark follows the wall clock.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Belief {
+pub struct WallClockTrust {
     settled: bool,
     allowance_ms: i64,
     /// The steady time up to which the allowance has been increased.
@@ -98,9 +98,9 @@ pub fn is_plausible(at: Timestamp) -> bool {
 }
 
 /// The state to record when a data folder is created.
-pub fn first(wall: Timestamp, uptime: Option<Uptime>) -> Recorded {
+pub fn first(wall: Timestamp, uptime: Option<Uptime>) -> StoredClock {
     let settled = is_plausible(wall);
-    Recorded {
+    StoredClock {
         mark: if settled { wall } else { RELEASED },
         allowance_ms: None,
         settled,
@@ -111,11 +111,11 @@ pub fn first(wall: Timestamp, uptime: Option<Uptime>) -> Recorded {
 
 /// The mark and the belief at the start of a process. `newest` is the time of the newest audit event.
 pub fn begin(
-    recorded: Option<&Recorded>,
+    recorded: Option<&StoredClock>,
     newest: Option<Timestamp>,
     wall: Timestamp,
     uptime: Option<&Uptime>,
-) -> (Timestamp, Belief) {
+) -> (Timestamp, WallClockTrust) {
     // The folder of an earlier version may have no mark. Then the time of its newest event is the best estimate.
     let other = first(newest.filter(|at| is_plausible(*at)).unwrap_or(wall), None);
     let recorded = recorded.unwrap_or(&other);
@@ -125,7 +125,7 @@ pub fn begin(
         .filter(|(then, now)| then.boot == now.boot && then.ms <= now.ms)
         .map(|(then, now)| now.ms - then.ms);
     let mut mark = Timestamp(recorded.mark.0.saturating_add(counted_ms.unwrap_or(0)));
-    let mut belief = Belief {
+    let mut belief = WallClockTrust {
         settled: recorded.settled,
         allowance_ms: recorded.allowance_ms.unwrap_or(ALLOWANCE_MS),
         grown_ms: 0,
@@ -181,7 +181,7 @@ impl State {
     }
 }
 
-impl Belief {
+impl WallClockTrust {
     /// How far the mark follows a wall clock that is ahead of it by `lead_ms`, at a time of the steady clock.
     pub fn follow(&mut self, lead_ms: i64, wall: Timestamp, steady_ms: i64) -> i64 {
         self.grow(steady_ms);

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 const NOON: i64 = 1_800_000_000_000;
 
-fn recorded(mark: i64) -> Recorded {
-    Recorded {
+fn recorded(mark: i64) -> StoredClock {
+    StoredClock {
         mark: Timestamp(mark),
         allowance_ms: None,
         settled: true,
@@ -22,7 +22,7 @@ fn uptime(boot: &str, ms: i64) -> Uptime {
     }
 }
 
-fn belief() -> Belief {
+fn belief() -> WallClockTrust {
     begin(Some(&recorded(NOON)), None, Timestamp(NOON), None).1
 }
 
@@ -71,7 +71,7 @@ fn after_a_first_time_that_was_not_plausible_the_next_that_is_counts_whole() {
 // attacks 237
 #[test]
 fn a_start_counts_what_it_can_prove() {
-    let of = |boot, ms| Recorded {
+    let of = |boot, ms| StoredClock {
         uptime: Some(uptime(boot, ms)),
         ..recorded(NOON)
     };
@@ -153,7 +153,7 @@ fn a_folder_without_a_mark_has_its_newest_event_or_the_time_if_they_are_plausibl
 /// Each line: the steady time, how far the wall clock is ahead of the mark, and how far the mark follows.
 #[track_caller]
 fn check(off_ms: i64, lines: &[(i64, i64, i64)]) {
-    let mut belief = Belief { off_ms, ..belief() };
+    let mut belief = WallClockTrust { off_ms, ..belief() };
     for (steady, lead, follows) in lines {
         let found = belief.follow(*lead, Timestamp(NOON + lead), *steady);
         assert_eq!(found, *follows, "at {steady}, ahead by {lead}");
@@ -195,7 +195,7 @@ fn small_steps_are_believed_at_once_and_two_hours_of_them_in_a_day() {
 // attacks 237
 #[test]
 fn steps_one_after_the_other_gain_two_hours_a_day() {
-    let mut belief = Belief {
+    let mut belief = WallClockTrust {
         off_ms: 0,
         ..belief()
     };
@@ -276,7 +276,7 @@ fn a_machine_that_was_off_is_believed_after_an_hour_for_each_month() {
 
 #[test]
 fn what_is_left_of_the_allowance_survives_a_restart() {
-    let spent = Recorded {
+    let spent = StoredClock {
         allowance_ms: Some(5),
         uptime: Some(uptime("a", 0)),
         ..recorded(NOON)

@@ -21,7 +21,7 @@ pub struct Live {
     pub id: KeyId,
     pub name: SmolStr,
     /// The part that many keys have in common; they share one instance.
-    pub kin: Arc<Kin>,
+    pub shared: Arc<SharedPart>,
     /// The newest secret.
     pub secret: StoredSecret,
     pub enabled: bool,
@@ -30,12 +30,12 @@ pub struct Live {
     /// `Timestamp(i64::MAX)` if the key never expires.
     pub expires_at: Timestamp,
     /// The optional part; most keys have none.
-    pub rare: Option<Box<Rare>>,
+    pub optional: Option<Box<OptionalPart>>,
 }
 
 /// The properties that keys of one purpose share.
 #[derive(Debug, Eq, Hash, PartialEq)]
-pub struct Kin {
+pub struct SharedPart {
     pub workspace: Uid,
     pub owner: Option<Uid>,
     pub policy: Box<str>,
@@ -64,7 +64,7 @@ impl StoredSecret {
 
 /// The optional part of a live key.
 #[derive(Debug, Default)]
-pub struct Rare {
+pub struct OptionalPart {
     pub older: Option<OlderSecret>,
     pub addresses: Option<AddressList>,
     pub rate_limit: Option<RateLimit>,
@@ -97,7 +97,7 @@ impl Live {
     /// Builds the live form of a stored key with its newest and, in a grace period, its older secret.
     pub fn new(
         key: &Key,
-        kin: Arc<Kin>,
+        shared: Arc<SharedPart>,
         secret: StoredSecret,
         older: Option<OlderSecret>,
         counters: Option<Arc<Mutex<Counters>>>,
@@ -107,27 +107,27 @@ impl Live {
         } else {
             &key.metadata
         };
-        let rare = Rare {
+        let optional = OptionalPart {
             older,
             addresses: key.allowed_ips.clone(),
             rate_limit: key.rate_limit,
             counters,
             metadata: metadata.into(),
         };
-        let plain = rare.older.is_none()
-            && rare.addresses.is_none()
-            && rare.rate_limit.is_none()
-            && rare.counters.is_none()
-            && rare.metadata.is_empty();
+        let plain = optional.older.is_none()
+            && optional.addresses.is_none()
+            && optional.rate_limit.is_none()
+            && optional.counters.is_none()
+            && optional.metadata.is_empty();
         Live {
             id: key.id,
             name: key.name.as_str().into(),
-            kin,
+            shared,
             secret,
             enabled: key.enabled,
             not_before: key.not_before.unwrap_or(ALWAYS),
             expires_at: key.expires_at.unwrap_or(Timestamp(i64::MAX)),
-            rare: (!plain).then(|| Box::new(rare)),
+            optional: (!plain).then(|| Box::new(optional)),
         }
     }
 
@@ -155,17 +155,17 @@ impl Live {
 
     /// The metadata as compact JSON.
     pub fn metadata(&self) -> &str {
-        match &self.rare {
-            Some(rare) if !rare.metadata.is_empty() => &rare.metadata,
+        match &self.optional {
+            Some(optional) if !optional.metadata.is_empty() => &optional.metadata,
             _ => "{}",
         }
     }
 }
 
-impl Kin {
+impl SharedPart {
     /// The shared part of a stored key.
-    pub fn of(key: &Key) -> Kin {
-        Kin {
+    pub fn of(key: &Key) -> SharedPart {
+        SharedPart {
             workspace: key.workspace,
             owner: key.owner,
             policy: key.policy.as_str().into(),
@@ -189,27 +189,30 @@ mod tests {
         /// Whether this entry has the value of a member that a stored key has. A limit that is not listed here never agrees,
         /// so that it is not left out of memory unnoticed.
         fn agrees(&self, member: Member, key: &Key) -> bool {
-            let (kin, rare) = (&self.kin, self.rare.as_ref());
+            let (shared, optional) = (&self.shared, self.optional.as_ref());
             match member {
                 Member::AllowedIps => {
-                    rare.and_then(|rare| rare.addresses.as_ref()) == key.allowed_ips.as_ref()
+                    optional.and_then(|optional| optional.addresses.as_ref())
+                        == key.allowed_ips.as_ref()
                 }
-                Member::Catalog => kin.catalog.as_deref() == key.catalog.as_deref(),
+                Member::Catalog => shared.catalog.as_deref() == key.catalog.as_deref(),
                 Member::ExpiresAt => self.ends_at() == key.expires_at,
                 Member::Id => self.id == key.id,
                 Member::Metadata => self.metadata() == key.metadata,
                 Member::Name => self.name == key.name,
                 Member::NotBefore => self.not_before == key.not_before.unwrap_or(ALWAYS),
-                Member::Owner => kin.owner == key.owner,
-                Member::Policy => *kin.policy == *key.policy,
-                Member::RateLimit => rare.and_then(|rare| rare.rate_limit) == key.rate_limit,
-                Member::ReadOnly => kin.read_only == key.read_only,
-                Member::Scopes => kin
+                Member::Owner => shared.owner == key.owner,
+                Member::Policy => *shared.policy == *key.policy,
+                Member::RateLimit => {
+                    optional.and_then(|optional| optional.rate_limit) == key.rate_limit
+                }
+                Member::ReadOnly => shared.read_only == key.read_only,
+                Member::Scopes => shared
                     .scopes
                     .iter()
                     .map(|scope| &**scope)
                     .eq(key.scopes.iter().map(String::as_str)),
-                Member::Workspace => kin.workspace == key.workspace,
+                Member::Workspace => shared.workspace == key.workspace,
                 // The caller knows whether the key also has to be closed; uses are counted in memory before the row is
                 // written.
                 Member::Enabled | Member::UsesLeft => true,
@@ -226,7 +229,7 @@ mod tests {
             digest: Digest([0; 32]),
             pepper: 1,
         };
-        Live::new(key, Arc::new(Kin::of(key)), secret, None, None)
+        Live::new(key, Arc::new(SharedPart::of(key)), secret, None, None)
     }
 
     /// A limit that is not in memory would restrict nothing.

@@ -79,7 +79,7 @@ pub struct Uses {
 
 /// The result of spending from [`Counters`].
 #[derive(Debug, Eq, PartialEq)]
-pub enum Spent {
+pub enum SpendResult {
     /// The request was admitted and counted.
     Accepted {
         rate: Option<RateStatus>,
@@ -103,7 +103,7 @@ impl Counters {
         most: Option<RateLimit>,
         cost: u64,
         steady_ms: u64,
-    ) -> Spent {
+    ) -> SpendResult {
         // A bound that has counted goes on counting: an edit of the key's own limit gives back nothing of what was spent.
         let most = most
             .filter(|most| self.bound.is_some() || !rate.is_some_and(|rate| rate.is_within(*most)));
@@ -111,23 +111,23 @@ impl Counters {
         let bound = most.map(|most| self.bounding().fits(most, cost, steady_ms));
         let refused = [own, bound].into_iter().flatten().filter_map(Result::err);
         if let Some(status) = refused.max_by_key(|status| status.reset_s) {
-            return Spent::RateLimited(status);
+            return SpendResult::RateLimited(status);
         }
         if let Some(uses) = &mut self.uses {
             if cost > uses.reserved.saturating_add(uses.stored)
                 || (uses.reserved == 0 && uses.stored == 0)
             {
-                return Spent::UsageExceeded;
+                return SpendResult::UsageExceeded;
             }
             if cost > uses.reserved {
-                return Spent::MustReserve;
+                return SpendResult::MustReserve;
             }
             uses.reserved -= cost;
         }
         let own = rate.map(|rate| self.window.take(rate, cost, steady_ms));
         let bound = most.map(|most| self.bounding().take(most, cost, steady_ms));
         let statuses = [own, bound].into_iter().flatten();
-        Spent::Accepted {
+        SpendResult::Accepted {
             // The one that will refuse first.
             rate: statuses.min_by_key(|status| status.remaining),
             uses_left: self
@@ -249,7 +249,7 @@ mod tests {
     fn admits(counters: &mut Counters, rate: RateLimit, at_ms: u64) -> bool {
         matches!(
             counters.spend(Some(rate), None, 1, at_ms),
-            Spent::Accepted { .. }
+            SpendResult::Accepted { .. }
         )
     }
 
@@ -285,14 +285,15 @@ mod tests {
     #[test]
     fn the_status_tells_what_is_left_and_when_more_comes() {
         let mut counters = Counters::default();
-        let Spent::Accepted {
+        let SpendResult::Accepted {
             rate: Some(status), ..
         } = counters.spend(Some(MINUTE), None, 1, 0)
         else {
             panic!()
         };
         assert_eq!((status.remaining, status.reset_s), (59, 60));
-        let Spent::RateLimited(status) = counters.spend(Some(MINUTE), None, 60, 30_000) else {
+        let SpendResult::RateLimited(status) = counters.spend(Some(MINUTE), None, 60, 30_000)
+        else {
             panic!()
         };
         assert_eq!((status.remaining, status.reset_s), (59, 30));
@@ -308,7 +309,7 @@ mod tests {
         };
         assert!(matches!(
             counters.spend(Some(zero), None, 0, 0),
-            Spent::RateLimited(_)
+            SpendResult::RateLimited(_)
         ));
         let vast = RateLimit {
             limit: RATE_LIMIT_MAX,
@@ -325,7 +326,7 @@ mod tests {
             limit: 5_000,
             window_s: 60,
         };
-        let Spent::Accepted {
+        let SpendResult::Accepted {
             rate: Some(status), ..
         } = counters.spend(Some(wider), None, 1, 59_000)
         else {
@@ -368,7 +369,7 @@ mod tests {
                         }
                         if matches!(
                             counters.lock().unwrap().spend(None, None, 1, 0),
-                            Spent::Accepted { .. }
+                            SpendResult::Accepted { .. }
                         ) {
                             by_uses.fetch_add(1, Ordering::Relaxed);
                         }
@@ -391,9 +392,12 @@ mod tests {
         };
         assert_eq!(
             counters.spend(Some(MINUTE), None, 5, 0),
-            Spent::UsageExceeded
+            SpendResult::UsageExceeded
         );
-        assert_eq!(counters.spend(Some(MINUTE), None, 2, 0), Spent::MustReserve);
+        assert_eq!(
+            counters.spend(Some(MINUTE), None, 2, 0),
+            SpendResult::MustReserve
+        );
         assert!(counters.window.slots.is_empty());
         assert_eq!(
             counters.uses,
@@ -406,7 +410,7 @@ mod tests {
             reserved: 0,
             stored: 0,
         });
-        assert_eq!(counters.spend(None, None, 0, 0), Spent::UsageExceeded);
+        assert_eq!(counters.spend(None, None, 0, 0), SpendResult::UsageExceeded);
     }
 
     /// Compares `is_within` with the real windows: requests are sent as early as the limit permits, with several
@@ -457,7 +461,7 @@ mod tests {
                 .filter(|_| {
                     matches!(
                         counters.spend(rate, Some(MINUTE), 1, at_ms),
-                        Spent::Accepted { .. }
+                        SpendResult::Accepted { .. }
                     )
                 })
                 .count()
@@ -472,11 +476,11 @@ mod tests {
         let admitted = (0..100).filter(|_| {
             matches!(
                 counters.spend(None, Some(MINUTE), 1, 0),
-                Spent::Accepted { .. }
+                SpendResult::Accepted { .. }
             )
         });
         assert_eq!(admitted.count(), 60);
-        let Spent::RateLimited(status) = counters.spend(None, Some(MINUTE), 1, 30_000) else {
+        let SpendResult::RateLimited(status) = counters.spend(None, Some(MINUTE), 1, 30_000) else {
             panic!()
         };
         assert_eq!((status.rate, status.reset_s), (MINUTE, 30));

@@ -4,7 +4,7 @@
 //! reports the state of a key only after the secret has matched, and a refused request spends no quota.
 
 use super::live::Live;
-use super::quota::{RateLimit, RateStatus, Spent};
+use super::quota::{RateLimit, RateStatus, SpendResult};
 use crate::domain::catalogs::{Catalog, Demand};
 use crate::domain::locks::lock;
 use crate::domain::policies::roles::{RoleRule, Roles};
@@ -90,7 +90,7 @@ pub struct Question<'a> {
 }
 
 /// The data that a verdict depends on, apart from the key itself. The index looks it up.
-pub struct Surroundings<'a> {
+pub struct KeyContext<'a> {
     pub owner: Option<&'a User>,
     /// The key's workspace and all above it are enabled.
     pub workspace_active: bool,
@@ -163,12 +163,7 @@ impl From<Code> for Refusal {
 }
 
 /// Decides whether a key whose secret has matched opens a request, and spends its quota if it does.
-pub fn judge(
-    key: &Live,
-    around: &Surroundings<'_>,
-    question: &Question<'_>,
-    now: Moment,
-) -> Judged {
+pub fn judge(key: &Live, around: &KeyContext<'_>, question: &Question<'_>, now: Moment) -> Judged {
     match rules(key, around, question, now.wall) {
         Err(refusal) => Judged::Refused(refusal),
         Ok(()) => spend(
@@ -183,7 +178,7 @@ pub fn judge(
 /// All checks except the quota. A request that is refused here would be refused for any quota.
 pub fn rules(
     key: &Live,
-    around: &Surroundings<'_>,
+    around: &KeyContext<'_>,
     question: &Question<'_>,
     now: Timestamp,
 ) -> Result<(), Refusal> {
@@ -193,9 +188,9 @@ pub fn rules(
 }
 
 /// Whether the key is in force.
-pub fn state(key: &Live, around: &Surroundings<'_>, now: Timestamp) -> Result<(), Refusal> {
+pub fn state(key: &Live, around: &KeyContext<'_>, now: Timestamp) -> Result<(), Refusal> {
     let tied = around.policy.tied_to;
-    let owner_in_force = match (key.kin.owner, around.owner) {
+    let owner_in_force = match (key.shared.owner, around.owner) {
         (None, _) => true,
         (Some(_), Some(owner)) => owner.is_active(),
         (Some(_), None) => false,
@@ -219,17 +214,16 @@ pub fn state(key: &Live, around: &Surroundings<'_>, now: Timestamp) -> Result<()
 }
 
 /// Whether the secret was presented in a permitted header and from a permitted address.
-fn credential(
-    key: &Live,
-    around: &Surroundings<'_>,
-    question: &Question<'_>,
-) -> Result<(), Refusal> {
+fn credential(key: &Live, around: &KeyContext<'_>, question: &Question<'_>) -> Result<(), Refusal> {
     if let Some(header) = &question.header
         && !around.policy.headers.contains(header)
     {
         return Err(Code::WrongHeader.into());
     }
-    if let Some(list) = key.rare.as_ref().and_then(|rare| rare.addresses.as_ref())
+    if let Some(list) = key
+        .optional
+        .as_ref()
+        .and_then(|optional| optional.addresses.as_ref())
         && !question.address.is_some_and(|address| list.holds(address))
     {
         return Err(Code::IpNotAllowed.into());
@@ -238,10 +232,10 @@ fn credential(
 }
 
 /// Whether the key opens this particular request.
-fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Result<(), Refusal> {
+fn request(key: &Live, around: &KeyContext<'_>, question: &Question<'_>) -> Result<(), Refusal> {
     let other_catalog = question
         .catalog
-        .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
+        .is_some_and(|wanted| key.shared.catalog.as_deref() != Some(wanted));
     if other_catalog {
         // The key's own catalog has no operations of another catalog.
         return Err(Code::InsufficientScope.into());
@@ -252,8 +246,10 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         rate: None,
     })?;
     let held = |scope: &str| match around.catalog {
-        Some(catalog) => catalog.grants(&key.kin.scopes, around.in_root, scope),
-        None => key.kin.catalog.is_none() && key.kin.scopes.iter().any(|held| **held == *scope),
+        Some(catalog) => catalog.grants(&key.shared.scopes, around.in_root, scope),
+        None => {
+            key.shared.catalog.is_none() && key.shared.scopes.iter().any(|held| **held == *scope)
+        }
     };
     let grants = |scope: &str| match around.owner_roles {
         None => held(scope),
@@ -273,7 +269,8 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
     if !question.scopes.iter().all(|scope| grants(scope)) || !demand.as_ref().is_none_or(is_met) {
         return Err(Code::InsufficientScope.into());
     }
-    if key.kin.read_only && writes(around.policy.read_only_by, demand.as_ref(), question.method) {
+    if key.shared.read_only && writes(around.policy.read_only_by, demand.as_ref(), question.method)
+    {
         return Err(Code::ReadOnly.into());
     }
     if question.workspace.is_some() && !around.reaches_workspace {
@@ -284,7 +281,7 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
 
 /// The rules of the owner's roles that apply to the request.
 fn owner_rules<'a>(
-    around: &Surroundings<'a>,
+    around: &KeyContext<'a>,
     roles: Roles,
     demand: Option<&Demand<'_>>,
     question: &Question<'_>,
@@ -301,7 +298,7 @@ fn owner_rules<'a>(
 
 /// Whether the owner's roles pass a scope on for the request.
 fn owner_passes_on(
-    around: &Surroundings<'_>,
+    around: &KeyContext<'_>,
     roles: Roles,
     demand: Option<&Demand<'_>>,
     question: &Question<'_>,
@@ -320,7 +317,7 @@ pub fn effective_scopes<'a>(
     in_root: bool,
     owner_roles: Option<Roles>,
 ) -> Cow<'a, [Box<str>]> {
-    let held = &key.kin.scopes;
+    let held = &key.shared.scopes;
     let Some(roles) = owner_roles else {
         return Cow::Borrowed(held);
     };
@@ -348,7 +345,7 @@ pub fn effective_scopes<'a>(
 
 /// The operation for the request, if the request has a path.
 fn demand<'a>(
-    around: &Surroundings<'a>,
+    around: &KeyContext<'a>,
     question: &Question<'_>,
 ) -> Result<Option<Demand<'a>>, Detail> {
     let Some(path) = question.path else {
@@ -371,11 +368,11 @@ fn writes(meaning: ReadOnlyBy, demand: Option<&Demand<'_>>, method: Option<&str>
 }
 
 fn spend(key: &Live, most: Option<RateLimit>, cost: u64, steady_ms: u64) -> Judged {
-    let counted = key.rare.as_ref().and_then(|rare| {
-        let counters = rare.counters.as_ref()?;
-        Some((rare, counters))
+    let counted = key.optional.as_ref().and_then(|optional| {
+        let counters = optional.counters.as_ref()?;
+        Some((optional, counters))
     });
-    let Some((rare, counters)) = counted else {
+    let Some((optional, counters)) = counted else {
         return match most {
             None => Judged::Allowed(Allowed::default()),
             Some(_) => Judged::MustCount,
@@ -383,13 +380,13 @@ fn spend(key: &Live, most: Option<RateLimit>, cost: u64, steady_ms: u64) -> Judg
     };
     // If a thread panicked while it held the lock, quota may have been spent without need, but never restored.
     let mut counters = lock(counters);
-    match counters.spend(rare.rate_limit, most, cost, steady_ms) {
-        Spent::Accepted { rate, uses_left } => Judged::Allowed(Allowed { rate, uses_left }),
-        Spent::MustReserve => Judged::MustReserve,
-        Spent::RateLimited(status) => Judged::Refused(Refusal {
+    match counters.spend(optional.rate_limit, most, cost, steady_ms) {
+        SpendResult::Accepted { rate, uses_left } => Judged::Allowed(Allowed { rate, uses_left }),
+        SpendResult::MustReserve => Judged::MustReserve,
+        SpendResult::RateLimited(status) => Judged::Refused(Refusal {
             rate: Some(status),
             ..Code::RateLimited.into()
         }),
-        Spent::UsageExceeded => Judged::Refused(Code::UsageExceeded.into()),
+        SpendResult::UsageExceeded => Judged::Refused(Code::UsageExceeded.into()),
     }
 }

@@ -52,9 +52,9 @@ pub struct PasswordDigest {
 }
 
 /// A salt and the Argon2id output for a password: the slow part, which does not depend on the user.
-/// [`Stretched::bound`] binds it to a user before it is stored.
+/// [`SlowDigest::bound`] binds it to a user before it is stored.
 #[derive(Clone)]
-pub struct Stretched(Vec<u8>);
+pub struct SlowDigest(Vec<u8>);
 
 /// Refuses passwords that are too short, too long, common, or derived from the user name.
 pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
@@ -91,19 +91,19 @@ pub fn generate() -> Result<String> {
     secret::random_text(GENERATED_CHARS)
 }
 
-impl Stretched {
+impl SlowDigest {
     /// Stretches a password with a new salt. This takes tens of milliseconds and 19 MiB.
-    pub fn new(password: &str) -> Result<Stretched> {
+    pub fn new(password: &str) -> Result<SlowDigest> {
         let mut bytes = vec![0; SALT_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
         let output = argon2id(COST, password, &bytes)?;
         bytes.extend(output);
-        Ok(Stretched(bytes))
+        Ok(SlowDigest(bytes))
     }
 
     /// The form that schema 1 stored: salt and Argon2id output. `None` if the length is wrong.
-    pub fn of_schema_1(bytes: Vec<u8>) -> Option<Stretched> {
-        (bytes.len() == SALT_BYTES + DIGEST_BYTES).then_some(Stretched(bytes))
+    pub fn of_schema_1(bytes: Vec<u8>) -> Option<SlowDigest> {
+        (bytes.len() == SALT_BYTES + DIGEST_BYTES).then_some(SlowDigest(bytes))
     }
 
     /// Binds the output to a user with the newest pepper.
@@ -180,7 +180,7 @@ mod tests {
     fn nobodys_digest_is_like_any_other_and_matches_nothing() {
         let (peppers, _) = Peppers::generate().unwrap();
         let nobody = PasswordDigest::of_nobody(&peppers).unwrap();
-        let other = Stretched::new("x").unwrap().bound(Uid(1), &peppers);
+        let other = SlowDigest::new("x").unwrap().bound(Uid(1), &peppers);
         assert_eq!(nobody.bytes.len(), other.bytes.len());
         for text in ["", "x"] {
             assert!(!nobody.matches(text, Uid(1), &peppers).unwrap());
@@ -192,7 +192,7 @@ mod tests {
         let (peppers, _) = Peppers::generate().unwrap();
         let (others, _) = Peppers::generate().unwrap();
         let bound = || {
-            let stretched = Stretched::new("correct horse battery").unwrap();
+            let stretched = SlowDigest::new("correct horse battery").unwrap();
             stretched.bound(Uid(1), &peppers)
         };
         let digest = bound();
@@ -218,14 +218,14 @@ mod tests {
     #[test]
     fn a_digest_without_the_keyed_step_fits_nobody() {
         let (peppers, _) = Peppers::generate().unwrap();
-        let old = Stretched::new("correct horse battery").unwrap();
+        let old = SlowDigest::new("correct horse battery").unwrap();
         let bare = PasswordDigest {
             bytes: old.0.clone(),
             pepper: peppers.current().version,
         };
         let text = "correct horse battery";
         assert!(!bare.matches(text, Uid(1), &peppers).unwrap());
-        let old = Stretched::of_schema_1(old.0).unwrap();
+        let old = SlowDigest::of_schema_1(old.0).unwrap();
         let bound = old.bound(Uid(1), &peppers);
         assert!(bound.matches(text, Uid(1), &peppers).unwrap());
     }

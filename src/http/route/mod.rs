@@ -8,7 +8,7 @@ mod router;
 mod taking;
 
 pub use mounts::{Mounts, methods};
-pub use refused::{CatalogWords, Refused, judge};
+pub use refused::{CatalogWords, RefusedRequest, judge};
 pub use router::Router;
 pub use taking::{Takes, disables, ends_keys, leaves_only_roles, patches_off};
 
@@ -45,7 +45,7 @@ pub struct Surface {
     /// parts are certain that selected the surface.
     pub render_fault: fn(u16, &str, &Head) -> Reply,
     /// For a surface with its own authentication: predicts the caller of a request.
-    pub foresees: Option<Foresees>,
+    pub would_authenticate: Option<WouldAuthenticate>,
     /// The dialect's own texts for refusals of one catalog, which a proxy passes on to clients.
     pub refusals: Option<CatalogWords>,
     /// For a surface whose answers name its own paths: how the answers are changed if it is below a prefix.
@@ -83,7 +83,7 @@ pub struct Route {
 }
 
 /// Predicts the caller of a request from the index alone. It consumes no quota and records nothing.
-pub type Foresees = fn(&App, &Trust, &Head) -> Option<Caller>;
+pub type WouldAuthenticate = fn(&App, &Trust, &Head) -> Option<Caller>;
 
 /// How query parameters are treated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

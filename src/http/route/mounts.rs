@@ -340,7 +340,7 @@ mod tests {
             checks_host: false,
             render_error: |_: &Error, _| Reply::new(404),
             render_fault: |status, _, _| Reply::new(status),
-            foresees: None,
+            would_authenticate: None,
             refusals: None,
             moved: None,
             describes: None,

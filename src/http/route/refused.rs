@@ -16,12 +16,12 @@ const USES_RETRY_S: u64 = 3600;
 pub struct CatalogWords {
     pub catalog: &'static str,
     /// Adds a body to a refusal, and headers if needed. The status and the headers of the given reply stay unchanged.
-    pub word: fn(&Refused<'_>, Reply) -> Reply,
+    pub word: fn(&RefusedRequest<'_>, Reply) -> Reply,
 }
 
 /// A request that is refused.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Refused<'a> {
+pub struct RefusedRequest<'a> {
     /// The status for the client: 401, 403 or 429; from [`judge`] also 400, 404 and 405.
     pub status: u16,
     /// The reason: the code of a verdict or of its detail. Empty if the credential is the reason.
@@ -39,56 +39,56 @@ pub struct Refused<'a> {
     pub of_other_catalog: bool,
 }
 
-impl<'a> Refused<'a> {
+impl<'a> RefusedRequest<'a> {
     /// The credential is missing or not accepted.
-    pub fn credential() -> Refused<'a> {
-        Refused {
+    pub fn credential() -> RefusedRequest<'a> {
+        RefusedRequest {
             status: 401,
-            ..Refused::default()
+            ..RefusedRequest::default()
         }
     }
 
     /// The key is valid, but it may not make this request.
-    pub fn request(code: &'a str) -> Refused<'a> {
-        Refused {
+    pub fn request(code: &'a str) -> RefusedRequest<'a> {
+        RefusedRequest {
             status: 403,
             code,
-            ..Refused::default()
+            ..RefusedRequest::default()
         }
     }
 
     /// The refusal for a verdict; `None` if the verdict is positive.
-    pub fn of(verdict: &'a Verdict<'_>, question: &'a Question<'_>) -> Option<Refused<'a>> {
-        let limited = |retry_after_s: u64| Refused {
+    pub fn of(verdict: &'a Verdict<'_>, question: &'a Question<'_>) -> Option<RefusedRequest<'a>> {
+        let limited = |retry_after_s: u64| RefusedRequest {
             status: 429,
             code: verdict.code.as_str(),
             retry_after_s: Some(retry_after_s.max(1)),
-            ..Refused::default()
+            ..RefusedRequest::default()
         };
         match (verdict.code, verdict.detail) {
             (Code::Valid, _) => None,
             (Code::RateLimited, _) => Some(limited(verdict.retry_after_s())),
             (Code::UsageExceeded, _) => Some(limited(USES_RETRY_S)),
-            (code, _) if code.is_about_the_key() => Some(Refused::credential()),
-            (_, Some(detail)) => Some(Refused::request(detail.as_str())),
+            (code, _) if code.is_about_the_key() => Some(RefusedRequest::credential()),
+            (_, Some(detail)) => Some(RefusedRequest::request(detail.as_str())),
             (Code::InsufficientScope, None) => {
                 let (needed_together, needed) = needed(verdict, question).unwrap_or_default();
-                Some(Refused {
+                Some(RefusedRequest {
                     needed,
                     needed_together,
                     demanded: question.scopes.clone(),
                     of_other_catalog: is_of_other_catalog(verdict, question),
-                    ..Refused::request(verdict.code.as_str())
+                    ..RefusedRequest::request(verdict.code.as_str())
                 })
             }
-            (code, None) => Some(Refused::request(code.as_str())),
+            (code, None) => Some(RefusedRequest::request(code.as_str())),
         }
     }
 }
 
 /// Whether the question is about a catalog, and the key belongs to another one or to none.
 fn is_of_other_catalog(verdict: &Verdict<'_>, question: &Question<'_>) -> bool {
-    let own = verdict.key.and_then(|key| key.kin.catalog.as_deref());
+    let own = verdict.key.and_then(|key| key.shared.catalog.as_deref());
     question.catalog.is_some_and(|wanted| own != Some(wanted))
 }
 
@@ -103,7 +103,11 @@ fn needed<'a>(
     let held = verdict.key.map(|key| (verdict.scopes(key), key));
     let has = |name: &String| {
         held.as_ref().is_some_and(|(scopes, key)| {
-            catalog.grants(scopes, verdict.directory.is_root(key.kin.workspace), name)
+            catalog.grants(
+                scopes,
+                verdict.directory.is_root(key.shared.workspace),
+                name,
+            )
         })
     };
     let scope = |name: &String| catalog.scope(name);
@@ -128,7 +132,7 @@ pub fn judge(call: &Call<'_>, words: &CatalogWords, mount: &str) -> Result<Optio
     let head = &call.request.head;
     let presented = credential::read(head, call.app.index.directory().named_headers());
     let Presented::One(credential) = presented else {
-        return Ok(Some(words.refusal(&Refused::credential())));
+        return Ok(Some(words.refusal(&RefusedRequest::credential())));
     };
     let question = Question {
         catalog: Some(words.catalog),
@@ -141,7 +145,7 @@ pub fn judge(call: &Call<'_>, words: &CatalogWords, mount: &str) -> Result<Optio
         ..Question::default()
     };
     let told = |verdict: &Verdict<'_>| {
-        let Some(mut refused) = Refused::of(verdict, &question) else {
+        let Some(mut refused) = RefusedRequest::of(verdict, &question) else {
             return Reply::new(204);
         };
         let mut allow = Vec::new();
@@ -172,7 +176,7 @@ pub fn judge(call: &Call<'_>, words: &CatalogWords, mount: &str) -> Result<Optio
 
 impl CatalogWords {
     /// A refusal as an answer of this server itself.
-    fn refusal(&self, refused: &Refused<'_>) -> Reply {
+    fn refusal(&self, refused: &RefusedRequest<'_>) -> Reply {
         let reply = Reply::new(refused.status);
         let reply = match refused.retry_after_s {
             None => reply,

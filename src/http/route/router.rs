@@ -93,7 +93,7 @@ impl Router {
         let is_large =
             length.is_some_and(|length| length.parse().unwrap_or(u64::MAX) > BODY_BYTES_MAX as u64);
         // The console authenticates callers itself, and its forms are useless without their bodies.
-        match is_large && surface.foresees.is_none() {
+        match is_large && surface.would_authenticate.is_none() {
             true => BodyRule::Ignore,
             false => BodyRule::UpTo(BODY_BYTES_MAX),
         }
@@ -101,8 +101,8 @@ impl Router {
 
     /// Predicts the caller of a request. It consumes nothing that the credential may limit.
     fn foreseen(&self, surface: &Surface, access: Access, head: &Head) -> Option<Caller> {
-        if let Some(foresees) = surface.foresees {
-            return foresees(&self.app, &self.trust.now(), head);
+        if let Some(would_authenticate) = surface.would_authenticate {
+            return would_authenticate(&self.app, &self.trust.now(), head);
         }
         if access == Access::Public {
             return None;
@@ -114,7 +114,7 @@ impl Router {
                 Ok(Authenticated::As(_, caller)) => caller,
                 Ok(Authenticated::MustWait) | Err(_) => None,
             },
-            Presented::One(credential) => authenticate::foresees(
+            Presented::One(credential) => authenticate::would_authenticate(
                 &self.app,
                 credential.secret,
                 credential.header,
@@ -135,7 +135,7 @@ impl Router {
             return self.foreseen(surface, access, request);
         };
         let address = self.trust.now().client_address(request);
-        authenticate::foresees(&self.app, &secret, CredentialHeader::Bearer, address)
+        authenticate::would_authenticate(&self.app, &secret, CredentialHeader::Bearer, address)
     }
 
     /// How a request queues for a blocking thread. Verifications count against no caller's quota, because proxies make

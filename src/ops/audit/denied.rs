@@ -183,7 +183,7 @@ mod tests {
     use crate::ops::{keys, workspaces};
 
     fn denied(fixture: &Fixture) -> Vec<Event> {
-        let wanted = audit::Wanted {
+        let wanted = audit::EventFilter {
             limit: 500,
             ..Default::default()
         };

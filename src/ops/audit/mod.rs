@@ -25,7 +25,7 @@ const HOURS_MAX: i64 = 92 * 24;
 
 /// A filter for the audit log. Absent members do not restrict.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct EventFilter {
     pub actor: Option<String>,
     pub action: Option<String>,
     pub target: Option<String>,
@@ -38,7 +38,7 @@ pub struct Wanted {
     pub limit: usize,
 }
 
-impl Wanted {
+impl EventFilter {
     fn fits(&self, event: &Event) -> bool {
         let is = |asked: &Option<String>, found: &str| {
             asked.as_deref().is_none_or(|asked| asked == found)
@@ -57,7 +57,7 @@ impl Wanted {
 pub fn audit_events(
     app: &App,
     caller: &Caller,
-    wanted: &Wanted,
+    wanted: &EventFilter,
 ) -> Result<(Vec<Event>, Option<i64>)> {
     caller.require_somewhere(Permission::AuditRead)?;
     let sources = visible(&app.index.directory(), caller);
@@ -78,7 +78,11 @@ pub fn audit_events(
 
 /// Does the same as [`audit_events`] for an export. The export is itself an event, and this event is the first one
 /// exported.
-pub fn export(app: &App, caller: &Caller, wanted: &Wanted) -> Result<(Vec<Event>, Option<i64>)> {
+pub fn export(
+    app: &App,
+    caller: &Caller,
+    wanted: &EventFilter,
+) -> Result<(Vec<Event>, Option<i64>)> {
     let who = caller.clone();
     app.change(caller, "audit.export", Target::server(), move |_, _| {
         who.require_somewhere(Permission::AuditRead)?;
@@ -248,10 +252,10 @@ mod tests {
         let fixture = Fixture::new();
         let (app, local) = (&fixture.app, fixture.local());
         let done = AtomicBool::new(false);
-        let wanted = Wanted {
+        let wanted = EventFilter {
             actor: Some("nobody".to_owned()),
             limit: 1,
-            ..Wanted::default()
+            ..EventFilter::default()
         };
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -1,6 +1,6 @@
 //! Dividing the audit log into parts of limited size, for exporting all of it file by file.
 
-use super::Wanted;
+use super::EventFilter;
 use crate::authz::caller::Caller;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
@@ -23,7 +23,7 @@ pub struct Part {
 
 /// Parts that together contain every requested event, newest first, each with at most `size` events. A part may
 /// contain no requested event. The list is empty if there are none.
-pub fn parts(app: &App, caller: &Caller, wanted: &Wanted, size: i64) -> Result<Vec<Part>> {
+pub fn parts(app: &App, caller: &Caller, wanted: &EventFilter, size: i64) -> Result<Vec<Part>> {
     caller.require_somewhere(Permission::AuditRead)?;
     app.read(|read| {
         let Some((first, last)) = audit::ends(read)? else {
@@ -70,18 +70,18 @@ mod tests {
         let fixture = Fixture::new();
         let (app, local) = (&fixture.app, fixture.local());
         for _ in 0..7 {
-            let nothing = Wanted::default();
+            let nothing = EventFilter::default();
             export(app, &local, &nothing).unwrap();
         }
-        let everything = Wanted {
+        let everything = EventFilter {
             limit: 1_000,
-            ..Wanted::default()
+            ..EventFilter::default()
         };
         let (all, _) = audit_events(app, &local, &everything).unwrap();
         for size in [1, 2, 3, 1_000] {
             let mut seen = Vec::new();
             for part in parts(app, &local, &everything, size).unwrap() {
-                let wanted = Wanted {
+                let wanted = EventFilter {
                     after: Some(part.after),
                     before: Some(part.before),
                     ..everything.clone()
@@ -96,7 +96,7 @@ mod tests {
         // If there can be no events, no part is returned.
         let count = |since: Option<i64>, until: Option<i64>| {
             let at = |offset: Option<i64>| offset.map(|offset| Timestamp(NOW.0 + offset));
-            let wanted = Wanted {
+            let wanted = EventFilter {
                 since: at(since),
                 until: at(until),
                 ..everything.clone()

@@ -59,15 +59,15 @@ pub fn days_before(now: Timestamp, days: u32) -> Timestamp {
 
 /// The state of a running retention.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct RetentionTimer {
     retention: Retention,
     /// The time of the next check, on the steady clock.
     next_ms: u64,
 }
 
-impl Keeper {
-    pub fn new(retention: Retention) -> Keeper {
-        Keeper {
+impl RetentionTimer {
+    pub fn new(retention: Retention) -> RetentionTimer {
+        RetentionTimer {
             retention,
             next_ms: 0,
         }
@@ -148,7 +148,7 @@ mod tests {
         let own = rows(&fixture);
         append(&fixture, old, Timestamp(NOW.0 - 10 * DAY_MS));
         append(&fixture, new, NOW);
-        let mut keeper = Keeper::new(Retention { days, events });
+        let mut keeper = RetentionTimer::new(Retention { days, events });
         for _ in 0..4 {
             keeper.next_ms = 0;
             keeper.round(&fixture.app);
@@ -172,7 +172,7 @@ mod tests {
         let fixture = Fixture::new();
         let first = rows(&fixture);
         append(&fixture, 3, NOW);
-        let keeper = Keeper::new(Retention {
+        let keeper = RetentionTimer::new(Retention {
             days: Some(2),
             events: None,
         });
@@ -193,7 +193,7 @@ mod tests {
     fn a_large_surplus_goes_batch_by_batch() {
         let fixture = Fixture::new();
         append(&fixture, 25_000, NOW);
-        let mut keeper = Keeper::new(Retention {
+        let mut keeper = RetentionTimer::new(Retention {
             days: None,
             events: Some(100),
         });

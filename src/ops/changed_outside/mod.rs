@@ -31,7 +31,7 @@ const KEYS_A_BATCH: usize = 500;
 
 /// A thing that was not what Latchkey last wrote, and was closed.
 #[derive(Clone, Debug)]
-pub struct Altered {
+pub struct ClosedThing {
     /// The name for display.
     pub name: String,
     /// The name with the newest event about the thing before it was closed.
@@ -39,11 +39,15 @@ pub struct Altered {
 }
 
 /// Closes users, workspaces, policies, catalogs and sessions that are not what Latchkey last wrote.
-pub fn close_altered(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Result<Vec<Altered>> {
+pub fn close_altered(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    now: Timestamp,
+) -> Result<Vec<ClosedThing>> {
     let mut found = Vec::new();
     for kind in seals::KINDS {
         for target in broken(tx, peppers, kind)? {
-            found.push(Altered {
+            found.push(ClosedThing {
                 name: name(tx, &target)?,
                 sentence: sentence(tx, &target)?,
             });
@@ -54,7 +58,7 @@ pub fn close_altered(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Resul
         }
     }
     for target in seals::bearers::end_broken(tx, peppers)? {
-        found.push(Altered {
+        found.push(ClosedThing {
             name: name(tx, &target)?,
             sentence: sentence(tx, &target)?,
         });
@@ -72,11 +76,11 @@ pub fn close_keys(
     peppers: &Peppers,
     ids: &[KeyId],
     now: Timestamp,
-) -> Result<Vec<Altered>> {
+) -> Result<Vec<ClosedThing>> {
     let mut found = Vec::new();
     for id in ids {
         let target = Target::new(Kind::Key, id);
-        found.push(Altered {
+        found.push(ClosedThing {
             name: name(tx, &target)?,
             sentence: sentence(tx, &target)?,
         });
@@ -112,7 +116,7 @@ pub fn close_keys_of(app: &App, ids: &[KeyId]) {
 }
 
 /// Logs what was closed, so that an administrator learns of it without running `latchkey doctor`.
-pub fn tell(closed: &[Altered]) {
+pub fn tell(closed: &[ClosedThing]) {
     for one in closed {
         log::error!(
             "{}: changed past Latchkey and closed; see latchkey doctor",
@@ -285,7 +289,7 @@ pub(super) fn is_missing(read: &Read, target: &Target, standing: Standing) -> Re
 
 /// Things that were changed outside Latchkey and have not been accepted, as sentences.
 #[derive(Default)]
-pub(super) struct Earlier {
+pub(super) struct EarlierChanges {
     /// Latchkey has not changed the thing since it was closed.
     pub closed: Vec<String>,
     /// Latchkey has changed the thing since it was closed.
@@ -293,9 +297,9 @@ pub(super) struct Earlier {
 }
 
 /// Things that were changed outside Latchkey, were closed and sealed again, and have not been accepted since.
-pub(super) fn earlier(read: &Read, kind: Kind) -> Result<Earlier> {
+pub(super) fn earlier(read: &Read, kind: Kind) -> Result<EarlierChanges> {
     let accepted = seals::list_events(read, kind, ACCEPT)?;
-    let mut found = Earlier::default();
+    let mut found = EarlierChanges::default();
     let tampered = seals::list_events(read, kind, TAMPERED)?;
     for (seq, target) in tampered.iter().rev() {
         let known = |list: &[(i64, Target)]| list.iter().any(|(at, of)| at > seq && of == target);

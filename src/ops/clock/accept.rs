@@ -105,7 +105,7 @@ fn correct(
     mark: Timestamp,
     read_at: Instant,
 ) -> Result<()> {
-    let recorded = rules::Recorded {
+    let recorded = rules::StoredClock {
         mark,
         settled: true,
         allowance_ms: None,

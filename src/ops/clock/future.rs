@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// A key whose expiry is corrected.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Moved {
+pub struct CorrectedKey {
     pub key: TimedKey,
     /// The new expiry of the key; `None` for a key that never expires, which is only reported.
     pub ends_at: Option<Timestamp>,
@@ -37,7 +37,7 @@ pub struct Plan {
     /// Keys that had expired by the wrong time, but not by the right one. They are disabled.
     pub ended: Vec<TimedKey>,
     /// Keys that were issued, or whose expiry was set, after the right time.
-    pub issued: Vec<Moved>,
+    pub issued: Vec<CorrectedKey>,
     /// Keys that were valid by the wrong time, but become valid later by the right one. They are only reported.
     pub later: Vec<TimedKey>,
     pub graces: Vec<Grace>,
@@ -81,7 +81,7 @@ impl Plan {
                 .into_values()
                 // An expiry before the wrong time began has been corrected already.
                 .filter(|(key, from)| key.expires_at.is_none_or(|end| end > *from))
-                .map(|(key, from)| Moved {
+                .map(|(key, from)| CorrectedKey {
                     ends_at: key.expires_at.map(|end| moved(end, from, right)),
                     key,
                 })

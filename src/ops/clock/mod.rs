@@ -4,7 +4,7 @@
 pub mod accept;
 pub mod future;
 
-use crate::domain::clock::{self, Belief, Recorded, State, Uptime};
+use crate::domain::clock::{self, State, StoredClock, Uptime, WallClockTrust};
 use crate::domain::locks::lock;
 use crate::domain::time::{Moment, Timestamp};
 use std::sync::Mutex;
@@ -38,7 +38,7 @@ pub struct Clock {
 
 /// The state that changes together.
 struct Rules {
-    belief: Belief,
+    belief: WallClockTrust,
     corrections: i64,
     /// The state that was logged last.
     logged: State,
@@ -84,7 +84,11 @@ impl Reading {
 
 impl Clock {
     /// A clock that begins with the recorded state and the time of the newest audit event.
-    pub fn new(sources: Sources, recorded: Option<&Recorded>, newest: Option<Timestamp>) -> Clock {
+    pub fn new(
+        sources: Sources,
+        recorded: Option<&StoredClock>,
+        newest: Option<Timestamp>,
+    ) -> Clock {
         let (wall, uptime) = ((sources.wall)(), (sources.uptime)());
         let (mark, belief) = clock::begin(recorded, newest, wall, Some(&uptime));
         let clock = Clock {
@@ -193,10 +197,10 @@ impl Clock {
     }
 
     /// The state to store.
-    pub fn recorded(&self) -> Recorded {
+    pub fn recorded(&self) -> StoredClock {
         let mark = self.tick();
         let rules = lock(&self.rules);
-        Recorded {
+        StoredClock {
             mark,
             allowance_ms: Some(rules.belief.allowance_ms()),
             settled: rules.belief.is_settled(),
@@ -279,8 +283,8 @@ mod tests {
         },
     };
 
-    fn recorded(mark: i64) -> Recorded {
-        Recorded {
+    fn recorded(mark: i64) -> StoredClock {
+        StoredClock {
             mark: Timestamp(mark),
             allowance_ms: None,
             settled: true,

@@ -27,7 +27,7 @@ pub struct Inspections(Mutex<Throttle>);
 
 /// A key in force.
 #[derive(Debug)]
-pub struct Inspected {
+pub struct KeyInspection {
     pub view: View,
     /// The key's scopes with all scopes that they include, in the order of its catalog; without a catalog, the key's
     /// scopes.
@@ -60,7 +60,7 @@ pub fn inspect(
     app: &App,
     presented: Option<(&str, CredentialHeader)>,
     origin: &Origin,
-) -> Result<Option<Inspected>> {
+) -> Result<Option<KeyInspection>> {
     app.inspections.admit(origin, app.now().steady_ms)?;
     let Some((secret, header)) = presented else {
         return Ok(None);
@@ -79,7 +79,7 @@ pub fn inspect(
     let key = app.read(|read| keys::find(read, id))?;
     match key.filter(|key| key.deleted_at.is_none()) {
         None => Ok(None),
-        Some(key) => Ok(Some(Inspected {
+        Some(key) => Ok(Some(KeyInspection {
             view: view(app, key)?,
             granted,
         })),
@@ -89,9 +89,9 @@ pub fn inspect(
 fn in_force(verdict: &Verdict<'_>) -> Option<(KeyId, Vec<String>)> {
     let key = verdict.key.filter(|_| verdict.code == Code::Valid)?;
     let held = &*verdict.scopes(key);
-    let in_root = verdict.directory.is_root(key.kin.workspace);
+    let in_root = verdict.directory.is_root(key.shared.workspace);
     let catalog = key
-        .kin
+        .shared
         .catalog
         .as_deref()
         .and_then(|name| verdict.directory.catalog(name));

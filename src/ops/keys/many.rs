@@ -20,7 +20,7 @@ pub const KEYS_MAX: usize = 100;
 
 /// The change that each key undergoes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Deed {
+pub enum BatchAction {
     Delete,
     Disable,
     Enable,
@@ -28,30 +28,30 @@ pub enum Deed {
 
 /// The reason why no key was changed.
 #[derive(Debug)]
-pub struct Refused {
+pub struct BatchRefusal {
     /// The key that caused the refusal; `None` if no single key did.
     pub key: Option<KeyId>,
     pub error: Error,
 }
 
-impl From<Error> for Refused {
-    fn from(error: Error) -> Refused {
-        Refused { key: None, error }
+impl From<Error> for BatchRefusal {
+    fn from(error: Error) -> BatchRefusal {
+        BatchRefusal { key: None, error }
     }
 }
 
-impl Deed {
-    pub const ALL: [(Deed, &'static str); 3] = [
-        (Deed::Delete, "delete"),
-        (Deed::Disable, "disable"),
-        (Deed::Enable, "enable"),
+impl BatchAction {
+    pub const ALL: [(BatchAction, &'static str); 3] = [
+        (BatchAction::Delete, "delete"),
+        (BatchAction::Disable, "disable"),
+        (BatchAction::Enable, "enable"),
     ];
 
     fn action(self) -> &'static str {
         match self {
-            Deed::Delete => "key.delete",
-            Deed::Disable => "key.disable",
-            Deed::Enable => "key.enable",
+            BatchAction::Delete => "key.delete",
+            BatchAction::Disable => "key.disable",
+            BatchAction::Enable => "key.enable",
         }
     }
 }
@@ -61,10 +61,10 @@ impl Deed {
 pub fn change(
     app: &App,
     caller: &Caller,
-    deed: Deed,
+    deed: BatchAction,
     ids: Vec<KeyId>,
     names: Option<Vec<String>>,
-) -> std::result::Result<Vec<View>, Refused> {
+) -> std::result::Result<Vec<View>, BatchRefusal> {
     check(deed, &ids, names.as_deref())?;
     // The key that is being changed: the first one before the work begins, none after it has ended.
     let at: Arc<Mutex<Target>> = Arc::new(Mutex::new(Target::new(Kind::Key, ids[0])));
@@ -77,7 +77,7 @@ pub fn change(
         for (position, id) in all.iter().copied().enumerate() {
             *lock(&target) = Target::new(Kind::Key, id);
             *lock(&key) = Some(id);
-            if deed == Deed::Delete {
+            if deed == BatchAction::Delete {
                 // The key may have ended together with an earlier one.
                 if done.contains(&Target::new(Kind::Key, id)) {
                     continue;
@@ -88,13 +88,14 @@ pub fn change(
                 records.extend(ended);
                 continue;
             }
-            let (record, _) = switch_one(tx, &index, &peppers, &who, id, deed == Deed::Enable)?;
+            let (record, _) =
+                switch_one(tx, &index, &peppers, &who, id, deed == BatchAction::Enable)?;
             records.extend(record.map(|record| (deed.action(), record)));
         }
         *lock(&key) = None;
         Ok((records, ()))
     });
-    outcome.map_err(|error| Refused {
+    outcome.map_err(|error| BatchRefusal {
         key: match error {
             Error::Conflict(_)
             | Error::Forbidden(_)
@@ -109,11 +110,11 @@ pub fn change(
         view(app, key.ok_or(Error::NotFound("key"))?)
     };
     ids.into_iter()
-        .map(|id| shown(id).map_err(Refused::from))
+        .map(|id| shown(id).map_err(BatchRefusal::from))
         .collect()
 }
 
-fn check(deed: Deed, ids: &[KeyId], names: Option<&[String]>) -> Result<()> {
+fn check(deed: BatchAction, ids: &[KeyId], names: Option<&[String]>) -> Result<()> {
     if !(1..=KEYS_MAX).contains(&ids.len()) {
         return Err(Error::invalid("ids", refusals::keys::ids_count(KEYS_MAX)));
     }
@@ -124,7 +125,7 @@ fn check(deed: Deed, ids: &[KeyId], names: Option<&[String]>) -> Result<()> {
     let Some(names) = names else {
         return Ok(());
     };
-    if deed != Deed::Delete {
+    if deed != BatchAction::Delete {
         return Err(Error::invalid(
             "confirm_names",
             refusals::keys::confirm_names_unused(),

@@ -20,7 +20,7 @@ use crate::refusals::Refusal;
 
 /// What the caller may do to a key.
 #[derive(Debug, Default)]
-pub struct Offered {
+pub struct KeyActions {
     /// The members that an edit may change.
     pub fields: Vec<Member>,
     /// The caller may disable an enabled key, or enable a disabled one.
@@ -33,7 +33,7 @@ pub struct Offered {
 }
 
 /// What the caller may do to a key that the caller sees.
-pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
+pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<KeyActions> {
     let key = &view.key;
     let target = Target::new(Kind::Key, key.id);
     let (policy, facts, accepted) = app.read(|read| {
@@ -58,14 +58,14 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
     };
     let reveal = reveal::check_reveal(directory, caller, &policy, key, &facts).is_ok();
     if check_manageable(directory, caller, &policy, key).is_err() {
-        return Ok(Offered {
+        return Ok(KeyActions {
             reveal,
             closed,
-            ..Offered::default()
+            ..KeyActions::default()
         });
     }
     let switch = edit::check_switch(directory, caller, &policy, key, !key.enabled, &facts).is_ok();
-    Ok(Offered {
+    Ok(KeyActions {
         fields: edit::fields_for(directory, caller, &policy, key, &facts),
         // In this case only enabling is refused.
         switch: switch && (closed.is_none() || key.enabled),

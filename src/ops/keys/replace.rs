@@ -14,7 +14,7 @@ use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;
 use crate::ops::Record;
 use crate::refusals;
-use crate::store::keys::Spared;
+use crate::store::keys::ReplacementCandidate;
 use crate::store::{Write, keys};
 
 /// Deletes keys of the new key's owner until there is room for the new key, and returns the records. It deletes more
@@ -69,14 +69,14 @@ fn candidates(
     usage: &UsageBook,
     caller: &Caller,
     key: &Key,
-    live: Vec<Spared>,
-) -> Vec<Spared> {
+    live: Vec<ReplacementCandidate>,
+) -> Vec<ReplacementCandidate> {
     let in_person = matches!(
         caller.identity,
         Identity::Password { .. } | Identity::Session(_)
     );
     let own = in_person && caller.user.is_some() && caller.user == key.owner;
-    let may = |spared: &Spared| {
+    let may = |spared: &ReplacementCandidate| {
         own || caller.may(
             directory,
             Permission::KeysWrite,
@@ -86,7 +86,7 @@ fn candidates(
     };
     live.into_iter()
         .filter(|spared| may(spared) && !caller.is_key(spared.id))
-        .map(|spared| Spared {
+        .map(|spared| ReplacementCandidate {
             used_at: spared.used_at.max(usage.last_used(spared.id)),
             ..spared
         })
@@ -95,7 +95,7 @@ fn candidates(
 
 /// The key that has not been used for the longest time first; of two, the one without an end, because the other one
 /// ends anyway. A key that was never used counts from its issue or from its newest secret.
-fn order(spared: &Spared) -> (Timestamp, bool, i64) {
+fn order(spared: &ReplacementCandidate) -> (Timestamp, bool, i64) {
     let since = spared
         .used_at
         .map_or(spared.secret_at, |used_at| used_at.max(spared.secret_at));

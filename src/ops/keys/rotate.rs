@@ -69,11 +69,11 @@ impl Grace {
 
 /// What a rotation does to the expiry of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Life {
+pub enum RotatedExpiry {
     /// The expiry does not change.
     Kept,
     /// A key that was issued or rotated for a certain time gets the same time again, from now on.
-    Anew,
+    Renewed,
 }
 
 /// Gives a key a new secret. A caller who takes over a management key this way must hold everything that the key may
@@ -138,7 +138,7 @@ pub fn rotate_own(
     caller: &Caller,
     secret: String,
     grace: Grace,
-    life: Life,
+    life: RotatedExpiry,
 ) -> Result<Issued> {
     let Identity::Key(id) = caller.identity else {
         return Err(Error::Forbidden(
@@ -167,7 +167,7 @@ pub fn rotate_own(
         policy.check_self_rotation(&key, grace.seconds())?;
         let before = key.clone();
         let (mut key, secret) = replace(tx, &files, &policy, key, grace, Some(source), now)?;
-        if life == Life::Anew {
+        if life == RotatedExpiry::Renewed {
             renew(tx, &policy, &before, &mut key, now)?;
         }
         Ok((before, key, secret))

@@ -19,12 +19,12 @@ pub struct Preset {
     pub policy: fn() -> Policy,
     pub catalog: Option<fn() -> Definition>,
     /// The policy as it was in older versions.
-    pub former: &'static [Former],
+    pub former: &'static [EarlierPreset],
 }
 
 /// A preset's policy as it was before a version of the schema. If a stored policy is still exactly this one, it was not
 /// edited, and the first start after an upgrade from there replaces it by the present preset.
-pub struct Former {
+pub struct EarlierPreset {
     pub before_schema: i64,
     pub policy: fn() -> Policy,
 }
@@ -198,7 +198,7 @@ mod tests {
     const NEWER: &[Preset] = &[Preset {
         policy: hour,
         catalog: Some(rooms),
-        former: &[Former {
+        former: &[EarlierPreset {
             before_schema: 3,
             policy: short,
         }],

@@ -8,11 +8,11 @@
 
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Definition};
-use crate::domain::clock::{Recorded, is_plausible};
+use crate::domain::clock::{StoredClock, is_plausible};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
-use crate::domain::tombstones::{Fate, Tombstones};
+use crate::domain::tombstones::{CombinedEffect, Tombstones};
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::clock::future::Plan;
@@ -27,7 +27,7 @@ const REASON: &str = "closed: the database was replaced by an older copy";
 
 /// What was closed, by id or name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Closed {
+pub struct ClosedThings {
     pub keys_deleted: Vec<String>,
     pub keys_disabled: Vec<String>,
     /// Keys that were issued while the clock was wrong, and now expire earlier.
@@ -46,7 +46,7 @@ pub struct Closed {
     pub uses_taken: usize,
 }
 
-impl Closed {
+impl ClosedThings {
     /// What was closed, in words; one line for each list or count that is not empty.
     pub fn lines(&self) -> Vec<String> {
         let lists = [
@@ -146,8 +146,8 @@ pub struct Closing<'a> {
 
 impl Closing<'_> {
     /// Closes everything, with one event for each change.
-    pub fn run(&self, tx: &Write<'_>) -> Result<Closed> {
-        let mut closed = Closed::default();
+    pub fn run(&self, tx: &Write<'_>) -> Result<ClosedThings> {
+        let mut closed = ClosedThings::default();
         for ((kind, id), fate) in &self.tombstones.fates {
             match Kind::parse(kind) {
                 Some(Kind::Key) => self.key(tx, id, fate, &mut closed)?,
@@ -169,7 +169,7 @@ impl Closing<'_> {
 
     /// Records the time. Times before the former "now" stay in the past, except for a time that is not trusted: what
     /// had ended by such a time is closed.
-    fn clock(&self, tx: &Write<'_>, closed: &mut Closed) -> Result<()> {
+    fn clock(&self, tx: &Write<'_>, closed: &mut ClosedThings) -> Result<()> {
         if let Some(doubted) = self.doubted {
             for (action, record) in Plan::of(tx, self.now, doubted)?.apply(tx, self.now, doubted)? {
                 let list = match action {
@@ -181,7 +181,7 @@ impl Closing<'_> {
                 self.note(tx, action, record.target, record.changes)?;
             }
         }
-        let recorded = Recorded {
+        let recorded = StoredClock {
             mark: self.mark,
             allowance_ms: None,
             settled: is_plausible(self.mark),
@@ -191,7 +191,13 @@ impl Closing<'_> {
         store::clock::correct(tx, &recorded).map(|_| ())
     }
 
-    fn key(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+    fn key(
+        &self,
+        tx: &Write<'_>,
+        id: &str,
+        fate: &CombinedEffect,
+        closed: &mut ClosedThings,
+    ) -> Result<()> {
         let Some(key) = KeyId::parse(id) else {
             return Ok(());
         };
@@ -220,7 +226,7 @@ impl Closing<'_> {
         Ok(())
     }
 
-    fn disable_key(&self, tx: &Write<'_>, id: KeyId, closed: &mut Closed) -> Result<()> {
+    fn disable_key(&self, tx: &Write<'_>, id: KeyId, closed: &mut ClosedThings) -> Result<()> {
         if restore::disable_key(tx, id)? {
             closed.keys_disabled.push(id.to_string());
             self.note(
@@ -233,7 +239,13 @@ impl Closing<'_> {
         Ok(())
     }
 
-    fn user(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+    fn user(
+        &self,
+        tx: &Write<'_>,
+        id: &str,
+        fate: &CombinedEffect,
+        closed: &mut ClosedThings,
+    ) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
             return retire(tx, Kind::User, id, fate);
         };
@@ -259,7 +271,13 @@ impl Closing<'_> {
         Ok(())
     }
 
-    fn workspace(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+    fn workspace(
+        &self,
+        tx: &Write<'_>,
+        id: &str,
+        fate: &CombinedEffect,
+        closed: &mut ClosedThings,
+    ) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
             return retire(tx, Kind::Workspace, id, fate);
         };
@@ -283,7 +301,13 @@ impl Closing<'_> {
         Ok(())
     }
 
-    fn catalog(&self, tx: &Write<'_>, name: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+    fn catalog(
+        &self,
+        tx: &Write<'_>,
+        name: &str,
+        fate: &CombinedEffect,
+        closed: &mut ClosedThings,
+    ) -> Result<()> {
         if name == BUILT_IN || !self.is_newer(fate.changed) {
             return Ok(());
         }
@@ -301,7 +325,13 @@ impl Closing<'_> {
         Ok(())
     }
 
-    fn policy(&self, tx: &Write<'_>, name: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+    fn policy(
+        &self,
+        tx: &Write<'_>,
+        name: &str,
+        fate: &CombinedEffect,
+        closed: &mut ClosedThings,
+    ) -> Result<()> {
         if !self.is_newer(fate.changed) {
             return Ok(());
         }
@@ -339,14 +369,14 @@ impl Closing<'_> {
 }
 
 /// Keeps a name retired that was given up after the copy was made.
-fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &Fate) -> Result<()> {
+fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &CombinedEffect) -> Result<()> {
     match fate.retired {
         Some(_) => retired_names::retire_unknown(tx, kind, name),
         None => Ok(()),
     }
 }
 
-fn is_off(fate: &Fate) -> bool {
+fn is_off(fate: &CombinedEffect) -> bool {
     fate.switched.is_some_and(|(_, on)| !on)
 }
 

@@ -17,12 +17,12 @@ use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
 use crate::store::tombstones;
 use crate::store::{Durability, Foreign, Read, Store, audit, clock};
-use closing::{Closed, Closing};
+use closing::{ClosedThings, Closing};
 use std::path::Path;
 
 /// The parameters of a restore.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct RestoreOptions {
     /// What has ended since the backup; empty if it is not known.
     pub tombstones: Tombstones,
     /// Whether keys with a use limit keep the remaining uses of the backup.
@@ -41,7 +41,7 @@ pub struct Restored {
     pub events: i64,
     /// The time of the latest event.
     pub at: Timestamp,
-    pub closed: Closed,
+    pub closed: ClosedThings,
     /// The time from which the restored database continues.
     pub now: Timestamp,
     /// A later time that the backup or the tombstones contain and that was not trusted.
@@ -62,7 +62,7 @@ pub fn settle(file: &Path, known: &Tombstones, restored: &Restored) -> Result<()
 }
 
 /// Checks a copy of a backup and makes it ready to serve.
-pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored> {
+pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<Restored> {
     let left_out = Store::check_backup(copy, files, wanted.now)?;
     let store = Store::open(
         copy,

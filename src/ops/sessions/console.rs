@@ -1,6 +1,6 @@
 //! Sessions of the console. A session begins with a password, belongs to one browser, and its user can end it.
 
-use super::{Code, Proven, SignedIn, confirmed, proven};
+use super::{Code, ProvenUser, SignedIn, confirmed, proven};
 use crate::authz::caller::{Caller, Identity, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
@@ -21,7 +21,7 @@ const AGENT_CHARS_MAX: usize = 200;
 const TOUCH_MS: i64 = 60_000;
 
 /// The result of a right password at the console.
-pub enum Opened {
+pub enum SignInResult {
     /// The user has a second factor. The client sends this text back together with the code ([`open_with_code`]).
     CodeNeeded(String),
     SignedIn(SignedIn),
@@ -37,15 +37,15 @@ pub fn open(
     origin: Origin,
     agent: &str,
     former: Option<KeyId>,
-) -> Result<Opened> {
+) -> Result<SignInResult> {
     let code = code.map_or(Code::InSecondStep, Code::Given);
-    let Proven { user, awaits } =
+    let ProvenUser { user, awaits } =
         proven(app, user_name, password, code, &origin, "session.create")?;
     if let Some(factor) = awaits {
         let step = authenticators::await_code(app, &user, &factor, false)?;
-        return Ok(Opened::CodeNeeded(step));
+        return Ok(SignInResult::CodeNeeded(step));
     }
-    begin(app, &user, origin, agent, former).map(Opened::SignedIn)
+    begin(app, &user, origin, agent, former).map(SignInResult::SignedIn)
 }
 
 /// The second step of [`open`].
@@ -130,7 +130,7 @@ pub fn begin(
 }
 
 /// The caller that [`authenticate`] would find now, according to the index. It does not record a use.
-pub fn foresees(app: &App, secret: &str) -> Option<Caller> {
+pub fn would_authenticate(app: &App, secret: &str) -> Option<Caller> {
     let session = Presented::parse(secret)
         .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
         .and_then(|presented| authenticate::session_of(app, presented).ok())?;

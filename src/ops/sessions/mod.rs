@@ -152,7 +152,7 @@ pub fn sign_in(
 ) -> Result<SignedIn> {
     let now = app.now();
     let code = code.map_or(Code::Missing, Code::Given);
-    let Proven { user, .. } = proven(app, user_name, text, code, &origin, "session.create")?;
+    let ProvenUser { user, .. } = proven(app, user_name, text, code, &origin, "session.create")?;
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let session = Session {
@@ -200,7 +200,7 @@ pub fn prove(
     origin: Origin,
     action: &'static str,
 ) -> Result<Caller> {
-    let Proven { user, .. } = proven(app, user_name, text, Code::NoRoom, &origin, action)?;
+    let ProvenUser { user, .. } = proven(app, user_name, text, Code::NoRoom, &origin, action)?;
     Ok(Caller {
         bound_by: None,
         actor: format!("user:{}", user.user_name),
@@ -229,7 +229,7 @@ pub(super) enum Code<'a> {
 }
 
 /// A user who has proved their password.
-pub(super) struct Proven {
+pub(super) struct ProvenUser {
     pub user: Arc<User>,
     /// The authenticator whose code is needed in a second step. If `None`, the sign-in is complete and recorded.
     pub awaits: Option<Authenticator>,
@@ -248,7 +248,7 @@ pub(super) fn proven(
     code: Code<'_>,
     origin: &Origin,
     action: &'static str,
-) -> Result<Proven> {
+) -> Result<ProvenUser> {
     // A text that cannot be a user name becomes an empty name, which no user has.
     let name = normal_user_name("user_name", user_name).unwrap_or_default();
     let user = app
@@ -290,12 +290,12 @@ pub(super) fn proven(
         }
         drop(attempt);
         attempts::succeeded(app, user.uid, origin, true);
-        return Ok(Proven { user, awaits: None });
+        return Ok(ProvenUser { user, awaits: None });
     }
     drop(attempt);
     let Some(factor) = factor else {
         attempts::succeeded(app, user.uid, origin, false);
-        return Ok(Proven { user, awaits: None });
+        return Ok(ProvenUser { user, awaits: None });
     };
     match code {
         Code::Given(code) => {
@@ -306,9 +306,9 @@ pub(super) fn proven(
             }
             drop(attempt);
             attempts::succeeded(app, user.uid, origin, true);
-            Ok(Proven { user, awaits: None })
+            Ok(ProvenUser { user, awaits: None })
         }
-        Code::InSecondStep => Ok(Proven {
+        Code::InSecondStep => Ok(ProvenUser {
             user,
             awaits: Some(factor),
         }),

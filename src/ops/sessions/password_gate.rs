@@ -4,7 +4,7 @@ use crate::domain::attempts::Attempts;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::locks::lock;
 use crate::domain::uid::Uid;
-use crate::domain::users::password::{PasswordDigest, Stretched};
+use crate::domain::users::password::{PasswordDigest, SlowDigest};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -58,8 +58,8 @@ impl PasswordGate {
     }
 
     /// Does the slow part of digesting a password. The result must be bound to its user before it is stored.
-    pub fn stretch(&self, text: &str) -> Result<Stretched> {
-        self.in_turn(true, || Stretched::new(text))
+    pub fn stretch(&self, text: &str) -> Result<SlowDigest> {
+        self.in_turn(true, || SlowDigest::new(text))
     }
 
     /// Compares a password with the stored digest of a user. Without a digest the result is `false`, after the same

@@ -39,7 +39,7 @@ pub struct Pair {
 }
 
 /// A pair and its rows, before they are stored.
-struct Drawn {
+struct NewPair {
     pair: Pair,
     session: Session,
     token: RefreshToken,
@@ -47,7 +47,7 @@ struct Drawn {
 
 /// The result of a right password.
 #[derive(Debug)]
-pub enum Granted {
+pub enum TokenGrant {
     /// The user has a second factor. The client sends this text back together with the code ([`sign_in_with_code`]).
     CodeNeeded(String),
     Pair(Pair),
@@ -62,19 +62,19 @@ pub fn sign_in(
     code: Option<&str>,
     read_only: bool,
     origin: Origin,
-) -> Result<Granted> {
+) -> Result<TokenGrant> {
     let code = code.map_or(Code::InSecondStep, Code::Given);
     let proven = sessions::proven(app, user_name, text, code, &origin, "session.create")?;
     let user = proven.user;
     if let Some(factor) = proven.awaits {
         let step = authenticators::await_code(app, &user, &factor, read_only)?;
-        return Ok(Granted::CodeNeeded(step));
+        return Ok(TokenGrant::CodeNeeded(step));
     }
-    let begun = Begun {
+    let begun = PairSignIn {
         read_only,
-        ..Begun::default()
+        ..PairSignIn::default()
     };
-    begin(app, &user, begun, origin).map(Granted::Pair)
+    begin(app, &user, begun, origin).map(TokenGrant::Pair)
 }
 
 /// The second step of [`sign_in`]. `read_only` can only be added to the request of the first step.
@@ -89,16 +89,16 @@ pub fn sign_in_with_code(
     origin: Origin,
 ) -> Result<Pair> {
     let (user, asked) = authenticators::after_code(app, step, code, &origin)?;
-    let begun = Begun {
+    let begun = PairSignIn {
         read_only: read_only || asked,
-        ..Begun::default()
+        ..PairSignIn::default()
     };
     begin(app, &user, begun, origin)
 }
 
 /// Issues a pair to a user whose identity is proven.
-fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
-    let Drawn {
+fn begin(app: &App, user: &User, begun: PairSignIn, origin: Origin) -> Result<Pair> {
+    let NewPair {
         pair,
         session,
         token,
@@ -125,14 +125,14 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     let old = presented(app, text)?.ok_or(Error::Unauthenticated)?;
     let user = app.index.directory().user(old.user).cloned();
     let user = user.ok_or(Error::Unauthenticated)?;
-    let Drawn {
+    let NewPair {
         pair,
         session,
         token,
     } = draw(
         app,
         &user,
-        Begun {
+        PairSignIn {
             family: Some((old.family, old.family_began_at)),
             read_only: read_only || old.read_only,
         },
@@ -298,13 +298,13 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
 
 /// The sign-in that a pair belongs to.
 #[derive(Clone, Copy, Default)]
-struct Begun {
+struct PairSignIn {
     /// The sign-in that is renewed, and its time; `None` for a new sign-in.
     pub family: Option<(KeyId, Timestamp)>,
     pub read_only: bool,
 }
 
-fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
+fn draw(app: &App, user: &User, begun: PairSignIn) -> Result<NewPair> {
     let (now, read_only) = (app.now().wall, begun.read_only);
     let (session_id, token_id) = (generate_id()?, generate_id()?);
     let access = Secret::generate(PREFIX_SESSION, session_id)?;
@@ -342,7 +342,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         expires_in_s: now.seconds_until(expires_at),
         expires_at,
     };
-    Ok(Drawn {
+    Ok(NewPair {
         pair,
         session,
         token,

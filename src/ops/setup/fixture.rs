@@ -105,7 +105,7 @@ fn lower_the_mark(path: &std::path::Path, files: &KeyFiles) {
     let lower = |tx: &store::Write<'_>| {
         let recorded = store::clock::find(tx)?.unwrap();
         let mark = Timestamp(NOW.0 - 12 * 3_600_000);
-        store::clock::correct(tx, &crate::domain::clock::Recorded { mark, ..recorded })
+        store::clock::correct(tx, &crate::domain::clock::StoredClock { mark, ..recorded })
     };
     store.write(Durability::Full, lower).unwrap();
     store.close();

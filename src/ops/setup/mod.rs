@@ -19,7 +19,7 @@ use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::password;
-use crate::domain::users::password::Stretched;
+use crate::domain::users::password::SlowDigest;
 use crate::domain::users::permissions::Permissions;
 use crate::domain::users::{Binding, Role, User};
 use crate::domain::workspaces::{ROOT_SLUG, Workspace};
@@ -89,7 +89,7 @@ pub fn create(
         OwnerPassword::Generated => Some(password::generate()?),
         OwnerPassword::SetUp => None,
     };
-    let stretched = password.as_deref().map(Stretched::new).transpose()?;
+    let stretched = password.as_deref().map(SlowDigest::new).transpose()?;
     Store::create(path)?;
     let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
@@ -331,7 +331,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
 fn seed(
     tx: &Write<'_>,
     files: &KeyFiles,
-    password: Option<Stretched>,
+    password: Option<SlowDigest>,
     now: Timestamp,
 ) -> Result<(Secret, Secret)> {
     let workspace = Workspace {

@@ -10,7 +10,7 @@ use crate::ops::App;
 
 /// What the caller may do to a user.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Offered {
+pub struct UserActions {
     /// Whether the caller may change the user's e-mail address, roles and state, and delete the user.
     pub change: bool,
     /// Whether the caller may set the user's password without knowing the current one.
@@ -20,10 +20,10 @@ pub struct Offered {
 }
 
 /// What the caller may do to a user that it sees.
-pub fn offered(app: &App, caller: &Caller, user: &User) -> Offered {
+pub fn offered(app: &App, caller: &Caller, user: &User) -> UserActions {
     let change = require_change(app, caller, user).is_ok();
     let directory = app.index.directory();
-    Offered {
+    UserActions {
         change,
         password: change && !caller.is_session_of(user.uid),
         keys: caller

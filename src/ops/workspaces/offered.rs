@@ -10,7 +10,7 @@ use crate::ops::App;
 
 /// What the caller may do to a workspace.
 #[derive(Debug, Default)]
-pub struct Offered {
+pub struct WorkspaceActions {
     /// Whether the caller may change its name and its slug, and create workspaces below it.
     pub change: bool,
     /// Whether the caller may disable and enable it.
@@ -21,9 +21,9 @@ pub struct Offered {
 }
 
 /// What the caller may do to a workspace that it sees.
-pub fn offered(app: &App, caller: &Caller, workspace: &Workspace) -> Result<Offered> {
+pub fn offered(app: &App, caller: &Caller, workspace: &Workspace) -> Result<WorkspaceActions> {
     if require_change(app, caller, workspace).is_err() {
-        return Ok(Offered::default());
+        return Ok(WorkspaceActions::default());
     }
     let mut parents = places(app, caller, Permission::WorkspacesWrite)?;
     let manages_above = parents
@@ -31,7 +31,7 @@ pub fn offered(app: &App, caller: &Caller, workspace: &Workspace) -> Result<Offe
         .any(|other| Some(other.uid) == workspace.parent);
     let directory = app.index.directory();
     parents.retain(|other| manages_above && !directory.reaches(workspace.uid, other.uid));
-    Ok(Offered {
+    Ok(WorkspaceActions {
         change: true,
         switch: manages_above,
         delete: workspace.parent.is_some(),

@@ -8,7 +8,7 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::domain::users::password::Stretched;
+use crate::domain::users::password::SlowDigest;
 use crate::error::{Error, Result};
 use crate::store::retired_names;
 use crate::store::seals::recorded;
@@ -74,7 +74,7 @@ fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
         },
     )?;
     for (uid, bytes) in users {
-        let stretched = Stretched::of_schema_1(bytes)
+        let stretched = SlowDigest::of_schema_1(bytes)
             .ok_or_else(|| Error::internal("a stored password digest has another length"))?;
         let digest = stretched.bound(uid, peppers);
         tx.execute(

@@ -27,7 +27,7 @@ const KEY: &str = "key";
 const USES: &str = "uses";
 
 /// A key with its secrets, and whether it is what Latchkey last wrote.
-pub struct Found {
+pub struct KeyWithSeal {
     pub key: Key,
     /// Sorted by digest.
     pub secrets: Vec<SecretRow>,
@@ -53,21 +53,21 @@ const ROWS: &str = concat!(
 const SECRET_COLUMNS: usize = 7;
 
 /// What decides whether a key fits its seals, while its rows are read; there is one row for each secret.
-struct Held {
+struct PartialKey {
     id: KeyId,
     seal: Option<Seal>,
     uses: Option<(u64, Option<[u8; 32]>)>,
     newest: Option<i64>,
 }
 
-impl Held {
-    fn begin(row: &Row<'_>, columns: usize, id: KeyId, text: &mut Vec<u8>) -> Result<Held> {
+impl PartialKey {
+    fn begin(row: &Row<'_>, columns: usize, id: KeyId, text: &mut Vec<u8>) -> Result<PartialKey> {
         text.clear();
         text.extend([0; 8]);
         row.encode(0..columns, text)?;
         let uses_left: Option<u64> = row.get("uses_left")?;
         text.push(u8::from(uses_left.is_some()));
-        Ok(Held {
+        Ok(PartialKey {
             id,
             seal: row.get("seal")?,
             uses: match uses_left {
@@ -108,15 +108,15 @@ pub fn each(
     peppers: Option<&Peppers>,
     (from, to): (KeyId, KeyId),
     deleted_too: bool,
-    mut take: impl FnMut(Found) -> Result<()>,
+    mut take: impl FnMut(KeyWithSeal) -> Result<()>,
 ) -> Result<()> {
-    type Reading = (Held, Option<Key>, Vec<SecretRow>);
+    type Reading = (PartialKey, Option<Key>, Vec<SecretRow>);
     let mut text = Vec::new();
     let mut reading: Option<Reading> = None;
     let mut end = |reading: Option<Reading>, text: &mut Vec<u8>| match reading {
         Some((held, Some(key), secrets)) => {
             let fits = peppers.is_some_and(|peppers| held.fits(peppers, text));
-            take(Found { key, secrets, fits })
+            take(KeyWithSeal { key, secrets, fits })
         }
         // A key that cannot be read opens nothing, but the other keys are loaded.
         Some((_, None, _)) | None => Ok(()),
@@ -128,7 +128,7 @@ pub fn each(
         };
         if reading.as_ref().is_none_or(|(held, ..)| held.id != id) {
             end(reading.take(), &mut text)?;
-            let held = Held::begin(row, COLUMNS, id, &mut text)?;
+            let held = PartialKey::begin(row, COLUMNS, id, &mut text)?;
             let key = from_row(row).inspect_err(|err| {
                 log::error!("store: key {id} cannot be read and is passed over: {err}");
             });
@@ -158,9 +158,9 @@ pub fn list_fitting(
 ) -> Result<Vec<KeyId>> {
     let mut text = Vec::new();
     let mut fitting = Vec::new();
-    let mut reading: Option<Held> = None;
-    let mut end = |held: Option<Held>, text: &mut Vec<u8>| {
-        let fits = |held: &Held| held.fits(peppers, text);
+    let mut reading: Option<PartialKey> = None;
+    let mut end = |held: Option<PartialKey>, text: &mut Vec<u8>| {
+        let fits = |held: &PartialKey| held.fits(peppers, text);
         fitting.extend(held.filter(fits).map(|held| held.id));
     };
     read.each(rows, &[], &mut |row| {
@@ -169,7 +169,7 @@ pub fn list_fitting(
         };
         if reading.as_ref().is_none_or(|held| held.id != id) {
             end(reading.take(), &mut text);
-            reading = Some(Held::begin(row, columns, id, &mut text)?);
+            reading = Some(PartialKey::begin(row, columns, id, &mut text)?);
         }
         encode_secret(row, columns, &mut text).map(drop)
     })?;
@@ -189,7 +189,7 @@ fn encode_secret(row: &Row<'_>, columns: usize, text: &mut Vec<u8>) -> Result<bo
 }
 
 /// A key by id, even if it is deleted.
-pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Found>> {
+pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<KeyWithSeal>> {
     let mut found = None;
     each(read, Some(peppers), (id, id), true, |one| {
         found = Some(one);
@@ -206,7 +206,7 @@ pub fn put(tx: &Write<'_>, peppers: &Peppers, id: KeyId, seq: i64) -> Result<()>
     tx.each(ROWS, &[&id, &id, &true], &mut |row| {
         if !is_there {
             is_there = true;
-            let held = Held::begin(row, COLUMNS, id, &mut text)?;
+            let held = PartialKey::begin(row, COLUMNS, id, &mut text)?;
             uses = held.uses.map(|(left, _)| left);
         }
         encode_secret(row, COLUMNS, &mut text).map(drop)
@@ -250,7 +250,7 @@ pub fn update_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64) -> R
 
 /// The remaining uses of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Left {
+pub enum RemainingUses {
     /// The number is not what Latchkey last wrote.
     Broken,
     Counted(u64),
@@ -258,7 +258,7 @@ pub enum Left {
 }
 
 /// The remaining uses of a key as stored, compared with their seal.
-pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Left> {
+pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<RemainingUses> {
     let found = read.query_one(
         "SELECT uses_left, key_uses.seal AS uses_seal, keys.seal AS seal
          FROM key_uses JOIN keys ON keys.id = key_uses.key_id
@@ -272,13 +272,13 @@ pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Left> {
                 peppers.have_sealed(USES, &uses_text(id, left, &of_key), &seal)
             });
             Ok(if fits {
-                Left::Counted(left)
+                RemainingUses::Counted(left)
             } else {
-                Left::Broken
+                RemainingUses::Broken
             })
         },
     )?;
-    Ok(found.unwrap_or(Left::Unlimited))
+    Ok(found.unwrap_or(RemainingUses::Unlimited))
 }
 
 fn put_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64, of_key: &Seal) -> Result<()> {
@@ -369,7 +369,7 @@ mod tests {
         assert!(fits(&read, &peppers));
         assert_eq!(
             find_uses(&read, &peppers, key.id).unwrap(),
-            Left::Counted(4)
+            RemainingUses::Counted(4)
         );
         let renamed = Key {
             name: "renamed".to_owned(),
@@ -435,7 +435,10 @@ mod tests {
         read.batch("DELETE FROM key_uses; INSERT INTO key_uses SELECT * FROM old")
             .unwrap();
         assert!(!fits(&read, &peppers));
-        assert_eq!(find_uses(&read, &peppers, key.id).unwrap(), Left::Broken);
+        assert_eq!(
+            find_uses(&read, &peppers, key.id).unwrap(),
+            RemainingUses::Broken
+        );
     }
 
     /// A query that reads in another order would seal other bytes, and a query that sorts would be slow.

@@ -3,7 +3,7 @@
 //! A person who can write the database file can change rows, but not the log without being detected. So the log shows
 //! which members of a key were changed, while a seal shows only that something was changed.
 
-use super::keys::{self, Found};
+use super::keys::{self, KeyWithSeal};
 use crate::domain::audit::changes;
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::keys::changes::born;
@@ -31,7 +31,7 @@ pub const ALL: (KeyId, KeyId) = (KeyId(0), KeyId(62_u64.pow(ID_CHARS as u32) - 1
 
 /// What the log records of one key, in a form that takes little memory.
 #[derive(Default)]
-struct Told {
+struct RecordedKey {
     is_deleted: bool,
     /// Whether the log contains the issue event of the key.
     is_whole: bool,
@@ -44,7 +44,7 @@ struct Told {
     uses: Option<Option<u64>>,
 }
 
-impl Told {
+impl RecordedKey {
     fn take(&mut self, event: &Event) {
         let verb = event.action.split_once('.').map_or("", |(_, verb)| verb);
         match verb {
@@ -89,12 +89,12 @@ impl Told {
 
     /// The names of the members whose value in the row differs from the log.
     fn differences(&self, key: &Key) -> Vec<&'static str> {
-        let mut row = Told::default();
+        let mut row = RecordedKey::default();
         for (member, value) in born(key).into_json_and_back() {
             row.set(&member, value.as_deref());
         }
         row.set("workspace", Some(&key.workspace.to_string()));
-        let value = |told: &Told, member: Member| {
+        let value = |told: &RecordedKey, member: Member| {
             let found = told.values.iter().find(|(known, _)| *known == member);
             found.map(|(_, hash)| *hash)
         };
@@ -122,7 +122,7 @@ impl Told {
 
 /// The members of one key whose value in its row differs from the log.
 pub fn differences(read: &Read, key: &Key) -> Result<Vec<&'static str>> {
-    let mut told = Told::default();
+    let mut told = RecordedKey::default();
     read.each(
         "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
                 reason, changes, previous
@@ -155,7 +155,7 @@ fn default(member: Member) -> Option<String> {
     }
 }
 
-/// The bit of a member in [`Told::known`].
+/// The bit of a member in [`RecordedKey::known`].
 fn bit(member: Member) -> u32 {
     1 << member as u32
 }
@@ -202,13 +202,13 @@ pub struct Changed {
 
 /// What the log records of every key.
 pub struct Log {
-    keys: HashMap<KeyId, Told>,
+    keys: HashMap<KeyId, RecordedKey>,
     is_gapless: bool,
 }
 
 impl Log {
     pub fn read(read: &Read) -> Result<Log> {
-        let mut keys: HashMap<KeyId, Told> = HashMap::new();
+        let mut keys: HashMap<KeyId, RecordedKey> = HashMap::new();
         events::each_after(read, 0, |event| {
             if event.target.kind == Kind::Key
                 && event.outcome == Outcome::Allowed
@@ -251,7 +251,7 @@ pub fn each_changed(read: &Read, peppers: &Peppers, mut take: impl FnMut(Changed
         Some(peppers),
         ALL,
         true,
-        |Found { key, fits, .. }| {
+        |KeyWithSeal { key, fits, .. }| {
             if let Some(sentence) = log.compare(&key, fits) {
                 take(Changed {
                     id: key.id,
@@ -290,9 +290,9 @@ mod tests {
     #[test]
     fn a_row_that_differs_from_the_log_in_any_recorded_member_is_named() {
         let (log, full) = (Key::blank(), Key::full());
-        let mut told = Told {
+        let mut told = RecordedKey {
             is_whole: true,
-            ..Told::default()
+            ..RecordedKey::default()
         };
         told.set("workspace", Some(&log.workspace.to_string()));
         assert_eq!(told.differences(&log), Vec::<&str>::new());
@@ -310,7 +310,7 @@ mod tests {
         }
         assert!(
             Member::ALL.len() <= 32,
-            "more members than bits of Told::known"
+            "more members than bits of RecordedKey::known"
         );
     }
 }

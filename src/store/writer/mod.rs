@@ -8,10 +8,10 @@
 
 mod queue;
 
-use super::replaced_file::Place;
+use super::replaced_file::DatabasePaths;
 use super::reserve::Reserve;
 use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
-use super::tombstones::Book;
+use super::tombstones::SharedTombstoneFile;
 use super::{Durability, Publish, seals, sqlite};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::pepper::Peppers;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-pub use queue::{Queue, Refused, Urgency};
+pub use queue::{Queue, QueueRefusal, Urgency};
 
 /// The largest number of changes that are committed together.
 const BATCH_MAX: usize = 256;
@@ -37,10 +37,10 @@ pub struct Job {
 }
 
 /// Does the work, or receives the reason why the work cannot be done.
-pub type Work = Box<dyn FnOnce(Result<&Write<'_>>) -> Ran + Send>;
+pub type Work = Box<dyn FnOnce(Result<&Write<'_>>) -> JobResult + Send>;
 
 /// The result of a closure, and the function that answers its caller.
-pub struct Ran {
+pub struct JobResult {
     pub succeeded: bool,
     pub answer: Box<dyn FnOnce(Result<()>) + Send>,
 }
@@ -56,16 +56,16 @@ pub struct Writer {
     publish: Publish,
     /// What commits of unknown outcome have touched. The index has to load it when the database is open again.
     doubtful: Vec<Target>,
-    place: Arc<Place>,
-    book: Arc<Book>,
+    place: Arc<DatabasePaths>,
+    book: Arc<SharedTombstoneFile>,
     reserve: Arc<Reserve>,
     figures: Arc<Figures>,
 }
 
 /// The files in the data folder that the writer uses apart from the database.
-pub struct Beside {
-    pub place: Arc<Place>,
-    pub book: Arc<Book>,
+pub struct DataFiles {
+    pub place: Arc<DatabasePaths>,
+    pub book: Arc<SharedTombstoneFile>,
     pub reserve: Arc<Reserve>,
 }
 
@@ -76,10 +76,10 @@ impl Writer {
         connection: Read,
         peppers: Arc<Peppers>,
         publish: Publish,
-        beside: Beside,
+        beside: DataFiles,
         figures: Arc<Figures>,
     ) -> Writer {
-        let Beside {
+        let DataFiles {
             place,
             book,
             reserve,
@@ -300,7 +300,7 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
 fn finish(
     connection: &Read,
     publish: &Publish,
-    book: &Book,
+    book: &SharedTombstoneFile,
     effects: Effects,
 ) -> std::result::Result<(), Fault> {
     if connection.is_idle() {

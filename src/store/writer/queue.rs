@@ -21,7 +21,7 @@ pub enum Urgency {
 }
 
 /// The reason why a change was not queued.
-pub enum Refused {
+pub enum QueueRefusal {
     Closed,
     Full,
 }
@@ -52,17 +52,17 @@ impl Queue {
         }
     }
 
-    pub fn push(&self, urgency: Urgency, job: Job) -> Result<(), Refused> {
+    pub fn push(&self, urgency: Urgency, job: Job) -> Result<(), QueueRefusal> {
         let mut waiting = lock(&self.waiting);
         if waiting.closed {
-            return Err(Refused::Closed);
+            return Err(QueueRefusal::Closed);
         }
         let queue = match urgency {
             Urgency::First => &mut waiting.first,
             Urgency::Usual => &mut waiting.usual,
         };
         if queue.len() >= self.each_max {
-            return Err(Refused::Full);
+            return Err(QueueRefusal::Full);
         }
         queue.push_back(job);
         self.changed.notify_one();
@@ -116,13 +116,13 @@ fn some(queue: &mut VecDeque<Job>) -> Vec<Job> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Durability, Ran};
+    use super::super::{Durability, JobResult};
     use super::*;
 
     fn job() -> Job {
         Job {
             durability: Durability::Full,
-            run: Box::new(|_| Ran {
+            run: Box::new(|_| JobResult {
                 succeeded: true,
                 answer: Box::new(|_| ()),
             }),
@@ -160,13 +160,13 @@ mod tests {
         }
         assert!(matches!(
             queue.push(Urgency::Usual, job()),
-            Err(Refused::Full)
+            Err(QueueRefusal::Full)
         ));
         assert!(queue.push(Urgency::First, job()).is_ok());
         queue.close();
         assert!(matches!(
             queue.push(Urgency::First, job()),
-            Err(Refused::Closed)
+            Err(QueueRefusal::Closed)
         ));
         assert_eq!(queue.take_all().len(), 3);
     }

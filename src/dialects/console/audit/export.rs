@@ -3,7 +3,7 @@
 use super::{FILTERS, wanted};
 use crate::dialects::console::auth::{Visit, submit as submitted};
 use crate::dialects::console::form::number;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
-use crate::ops::audit::Wanted;
+use crate::ops::audit::EventFilter;
 use crate::ops::audit::parts;
 use crate::ops::audit::parts::Part;
 use crate::refusals::verbatim;
@@ -25,7 +25,7 @@ const FILE_EVENTS: u64 = 10_000;
 #[derive(Template)]
 #[template(path = "console/audit_export.html")]
 struct ExportPage {
-    s: Shell,
+    s: Layout,
     lead: String,
     files: Vec<File>,
     /// The fields that the request for each file repeats: the filters and the format.
@@ -43,7 +43,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     submitted(call, &|visit, form| {
         let asked = wanted(visit.texts, form, None)?;
         if let Some(part) = part(visit.texts, form)? {
-            let asked = Wanted {
+            let asked = EventFilter {
                 after: Some(part.after),
                 before: Some(part.before),
                 ..asked
@@ -106,8 +106,8 @@ fn files(visit: &Visit<'_>, form: &Form, parts: &[Part]) -> Result<Reply> {
     html(200, &page)
 }
 
-fn file(visit: &Visit<'_>, form: &Form, asked: &Wanted, name: &str) -> Result<Reply> {
-    let asked = Wanted {
+fn file(visit: &Visit<'_>, form: &Form, asked: &EventFilter, name: &str) -> Result<Reply> {
+    let asked = EventFilter {
         // The export itself adds events, so a file may be longer than planned.
         limit: usize::try_from(2 * FILE_EVENTS).unwrap_or(usize::MAX),
         ..asked.clone()

@@ -5,8 +5,8 @@ pub mod export;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::form::day;
-use crate::dialects::console::layout::moment::When;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::moment::DisplayTime;
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::audit::{Event, Kind, Outcome, Target};
 use crate::domain::keys::KeyId;
@@ -16,7 +16,7 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
-use crate::ops::audit::Wanted;
+use crate::ops::audit::EventFilter;
 use crate::ops::users;
 use crate::ops::{keys, workspaces};
 use askama::Template;
@@ -29,8 +29,8 @@ pub(super) const FILTERS: &[&str] = &["actor", "action", "target", "since", "unt
 #[derive(Template)]
 #[template(path = "console/audit.html")]
 struct AuditPage {
-    s: Shell,
-    rows: Vec<Row>,
+    s: Layout,
+    rows: Vec<EventRow>,
     /// The name, the label and the value, and whether the value is a day.
     filters: Vec<(&'static str, String, String, bool)>,
     older: String,
@@ -42,9 +42,9 @@ struct AuditPage {
     chain: Option<(String, bool)>,
 }
 
-struct Row {
+struct EventRow {
     seq: i64,
-    at: When,
+    at: DisplayTime,
     actor: String,
     action: String,
     target: String,
@@ -95,8 +95,8 @@ pub fn prove(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-pub(super) fn wanted(texts: &Texts, form: &Form, before: Option<u64>) -> Result<Wanted> {
-    Ok(Wanted {
+pub(super) fn wanted(texts: &Texts, form: &Form, before: Option<u64>) -> Result<EventFilter> {
+    Ok(EventFilter {
         actor: form.some("actor"),
         action: form.some("action"),
         target: form.some("target"),
@@ -152,11 +152,11 @@ fn shown(
     html(200, &log)
 }
 
-fn row(visit: &Visit<'_>, event: &Event) -> Row {
+fn row(visit: &Visit<'_>, event: &Event) -> EventRow {
     let id = &event.target.id;
-    Row {
+    EventRow {
         seq: event.seq,
-        at: When::new(visit.texts, event.at, visit.call.app.now().wall),
+        at: DisplayTime::new(visit.texts, event.at, visit.call.app.now().wall),
         actor: event.actor.clone(),
         action: event.action.clone(),
         target: format!("{} {id}", visit.texts.word(event.target.kind.as_str())),

@@ -3,8 +3,8 @@
 use super::cookie::Cookie;
 use super::{Visit, agent, channel, page, submit};
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::layout::moment::When;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::moment::DisplayTime;
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::keys::KeyId;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -16,23 +16,23 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/account.html")]
 struct AccountPage {
-    s: Shell,
+    s: Layout,
     user_name: String,
-    sessions: Vec<Row>,
+    sessions: Vec<SessionRow>,
     /// The field that was refused, and the reason.
     refused: (String, String),
 }
 
-struct Row {
+struct SessionRow {
     id: String,
     /// Whether this is the session that requests the page.
     own: bool,
     /// The name of the browser according to its `User-Agent` header; empty for access tokens.
     agent: String,
     source: String,
-    began: When,
-    used: Option<When>,
-    ends: When,
+    began: DisplayTime,
+    used: Option<DisplayTime>,
+    ends: DisplayTime,
 }
 
 /// `GET /console/account`
@@ -84,7 +84,7 @@ fn shown(visit: &Visit<'_>, status: u16, err: Option<Error>) -> Result<Reply> {
     let now = visit.call.app.now().wall;
     let row = |session: crate::domain::sessions::Session| {
         let browser = session.console;
-        Row {
+        SessionRow {
             id: session.id.to_string(),
             own: session.id == visit.session.id,
             agent: browser
@@ -93,9 +93,9 @@ fn shown(visit: &Visit<'_>, status: u16, err: Option<Error>) -> Result<Reply> {
             source: browser
                 .as_ref()
                 .map_or_else(String::new, |b| b.source.clone()),
-            began: When::new(visit.texts, session.issued_at, now),
-            used: browser.map(|b| When::new(visit.texts, b.used_at, now)),
-            ends: When::new(visit.texts, session.expires_at, now),
+            began: DisplayTime::new(visit.texts, session.issued_at, now),
+            used: browser.map(|b| DisplayTime::new(visit.texts, b.used_at, now)),
+            ends: DisplayTime::new(visit.texts, session.expires_at, now),
         }
     };
     let refused = match err {

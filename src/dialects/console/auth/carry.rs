@@ -2,7 +2,7 @@
 //! sent again afterwards. Passwords are not included.
 
 use super::{TOKEN, Visit, local_path};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::error::Result;
 use crate::http::form::Form;
 use crate::http::query::encode;
@@ -16,7 +16,7 @@ pub const FIELDS: &str = "carried_form";
 
 /// A form that waits for a sign-in.
 #[derive(Clone, Debug)]
-pub struct Carried {
+pub struct PendingForm {
     pub to: String,
     pub fields: String,
 }
@@ -24,30 +24,30 @@ pub struct Carried {
 #[derive(Template)]
 #[template(path = "console/resume.html")]
 struct ResumePage {
-    s: Shell,
+    s: Layout,
     to: String,
     fields: Vec<(String, String)>,
     /// The fields that the page displays, each with its label and value.
     shown: Vec<(String, String)>,
 }
 
-impl Carried {
+impl PendingForm {
     /// Packs a form that was sent to `path`.
-    pub fn new(path: &str, form: &Form) -> Carried {
+    pub fn new(path: &str, form: &Form) -> PendingForm {
         let kept = form.fields().iter().filter(|(name, _)| travels(name));
         let pairs: Vec<String> = kept
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect();
-        Carried {
+        PendingForm {
             to: local_path(path).to_owned(),
             fields: pairs.join("&"),
         }
     }
 
     /// Reads the form that a sign-in page sent back.
-    pub fn take(form: &Form) -> Option<Carried> {
+    pub fn take(form: &Form) -> Option<PendingForm> {
         let to = form.some(TO)?;
-        Some(Carried {
+        Some(PendingForm {
             to: local_path(&to).to_owned(),
             fields: form.text(FIELDS).to_owned(),
         })
@@ -57,11 +57,11 @@ impl Carried {
 /// Offers to send a form that was made for an earlier session of the same browser.
 pub fn offer(visit: &Visit<'_>, path: &str, form: &Form) -> Result<Reply> {
     let shell = visit.shell(visit.texts.get("resume.title"), Nav::None);
-    shown(shell, 403, &Carried::new(path, form))
+    shown(shell, 403, &PendingForm::new(path, form))
 }
 
 /// Offers to send a form whose sender has just signed in.
-pub fn shown(s: Shell, status: u16, carried: &Carried) -> Result<Reply> {
+pub fn shown(s: Layout, status: u16, carried: &PendingForm) -> Result<Reply> {
     let form = Form::parse(&carried.fields)?;
     let fields = form.fields().to_vec();
     let shown = fields

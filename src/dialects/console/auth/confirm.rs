@@ -1,11 +1,11 @@
 //! Asks a signed-in user for the password again before an action with serious consequences (attacks 186).
 
 use super::carry;
-use super::carry::Carried;
+use super::carry::PendingForm;
 use super::cookie::Cookie;
 use super::form_token;
 use super::{Visit, agent, channel};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -17,28 +17,28 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/confirm.html")]
 struct ConfirmPage {
-    s: Shell,
-    carried: Carried,
+    s: Layout,
+    carried: PendingForm,
     refusal: Option<String>,
 }
 
 /// Asks for the password and includes the form that waits for it.
 pub fn ask(visit: &Visit<'_>, path: &str, form: &Form, refusal: Option<String>) -> Result<Reply> {
-    asked(visit, 403, Carried::new(path, form), refusal)
+    asked(visit, 403, PendingForm::new(path, form), refusal)
 }
 
 /// `POST /console/confirm`: replaces the session with a new one and offers the form again.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
     super::submit(call, &|visit, form| {
         let nothing = || Error::Malformed(verbatim(visit.texts.get("refusal.nothing_waits")));
-        let carried = Carried::take(form).ok_or_else(nothing)?;
+        let carried = PendingForm::take(form).ok_or_else(nothing)?;
         let name = visit.user_name();
         let origin = call.trust.origin(call.request);
         let former = visit.session.id;
         let password = form.text("password");
         match console::renew(call.app, &name, password, origin, agent(call), former) {
             Ok(signed_in) => {
-                let s = Shell::resumed(call, form_token::of(signed_in.token.expose()));
+                let s = Layout::resumed(call, form_token::of(signed_in.token.expose()));
                 let set = Cookie::Session.set(channel(call), signed_in.token.expose());
                 Ok(carry::shown(s, 200, &carried)?.also("set-cookie", &set))
             }
@@ -54,7 +54,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 fn asked(
     visit: &Visit<'_>,
     status: u16,
-    carried: Carried,
+    carried: PendingForm,
     refusal: Option<String>,
 ) -> Result<Reply> {
     html(

@@ -14,7 +14,7 @@ pub mod sign_in;
 
 use super::MOUNT;
 use super::layout;
-use super::layout::{Nav, Shell};
+use super::layout::{Layout, Nav};
 use super::text::{Texts, spoken};
 use crate::authz::caller::Caller;
 use crate::domain::sessions::Session;
@@ -44,9 +44,9 @@ pub struct Visit<'a> {
 
 impl Visit<'_> {
     /// The layout of a page.
-    pub fn shell(&self, title: impl Into<String>, nav: Nav) -> Shell {
+    pub fn shell(&self, title: impl Into<String>, nav: Nav) -> Layout {
         let token = form_token::of(self.secret);
-        Shell::of(self, title.into(), nav, token)
+        Layout::of(self, title.into(), nav, token)
     }
 
     /// Records a denied read in the audit log, as all other dialects do; changes are recorded automatically.
@@ -97,13 +97,13 @@ pub fn submit_file(
 }
 
 /// The signed-in user, according to the index.
-pub fn foresees(app: &App, trust: &Trust, head: &Head) -> Option<Caller> {
+pub fn would_authenticate(app: &App, trust: &Trust, head: &Head) -> Option<Caller> {
     let channel = match trust.is_secure(head) {
         true => Channel::Encrypted,
         false => Channel::Plain,
     };
     let secret = Cookie::Session.read(head, channel);
-    secret.and_then(|secret| console::foresees(app, secret))
+    secret.and_then(|secret| console::would_authenticate(app, secret))
 }
 
 /// Whether the form disables something and changes nothing else.

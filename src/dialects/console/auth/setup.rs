@@ -3,7 +3,7 @@
 use super::cookie::Cookie;
 use super::{agent, channel, own_form, redirect};
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::layout::{Shell, html};
+use crate::dialects::console::layout::{Layout, html};
 use crate::dialects::console::sections::{SECTIONS, Section};
 use crate::dialects::console::text::spoken;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ const BOXES: &str = "systems_listed";
 #[derive(Template)]
 #[template(path = "console/setup.html")]
 struct SetupPage {
-    s: Shell,
+    s: Layout,
     code: String,
     user_name: String,
     /// The systems for which the console can show a page: the name of each, the name of the product, and whether it is
@@ -43,7 +43,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let form = own_form(call)?;
     let (name, password) = (form.text("user_name"), form.text("password"));
     if first_run::is_open(call.app) && password != form.text("password_again") {
-        let s = Shell::bare(call.request, "setup.title");
+        let s = Layout::bare(call.request, "setup.title");
         let refused = Error::invalid_text("password_again", s.t("password.differs"));
         return asked(call, 422, &form, Some(refused));
     }
@@ -100,7 +100,7 @@ fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Resul
             true => Vec::new(),
             false => SECTIONS.iter().map(system).collect::<Result<_>>()?,
         },
-        s: Shell::bare(call.request, "setup.title"),
+        s: Layout::bare(call.request, "setup.title"),
         code: form.text("code").to_owned(),
         user_name: form.some("user_name").unwrap_or_else(|| OWNER.to_owned()),
         refused,

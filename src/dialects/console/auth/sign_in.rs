@@ -1,30 +1,30 @@
 //! The pages for signing in and out.
 
 use super::carry;
-use super::carry::Carried;
+use super::carry::PendingForm;
 use super::cookie::Cookie;
 use super::form_token;
 use super::{agent, channel, local_path, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::own_path;
-use crate::dialects::console::layout::{Shell, html};
+use crate::dialects::console::layout::{Layout, html};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::sessions;
 use crate::ops::sessions::console;
-use crate::ops::sessions::console::Opened;
+use crate::ops::sessions::console::SignInResult;
 use crate::ops::setup::first_run;
 use askama::Template;
 
 #[derive(Template)]
 #[template(path = "console/sign_in.html")]
 struct SignInPage {
-    s: Shell,
+    s: Layout,
     user_name: String,
     next: String,
-    carried: Option<Carried>,
+    carried: Option<PendingForm>,
     refusal: Option<String>,
     code: CodeField,
 }
@@ -68,7 +68,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let form = own_form(call)?;
     let (user_name, password) = (form.text("user_name"), form.text("password"));
     let next = local_path(form.text("next")).to_owned();
-    let carried = Carried::take(&form);
+    let carried = PendingForm::take(&form);
     let origin = call.trust.origin(call.request);
     let former = super::enter(call).ok().map(|visit| visit.session.id);
     let step = Some(form.text("step")).filter(|step| !step.is_empty());
@@ -89,12 +89,12 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
         Some(step) => {
             let code = form.text("code");
             console::open_with_code(call.app, step, code, origin, agent(call), former)
-                .map(Opened::SignedIn)
+                .map(SignInResult::SignedIn)
         }
     };
     let token = match opened {
-        Ok(Opened::SignedIn(signed_in)) => signed_in.token,
-        Ok(Opened::CodeNeeded(step)) => {
+        Ok(SignInResult::SignedIn(signed_in)) => signed_in.token,
+        Ok(SignInResult::CodeNeeded(step)) => {
             let code = CodeField::Step(step);
             return asked(call, 200, user_name, &next, carried, None, code);
         }
@@ -128,7 +128,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let reply = match carried {
         None => redirect(&next),
         Some(carried) => {
-            let s = Shell::resumed(call, form_token::of(token.expose()));
+            let s = Layout::resumed(call, form_token::of(token.expose()));
             carry::shown(s, 200, &carried)?
         }
     };
@@ -137,7 +137,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 
 /// Asks the sender of a form to sign in, and keeps the fields of the form.
 pub fn before(call: &Call<'_>, form: &Form) -> Result<Reply> {
-    let carried = Carried::new(&own_path(call), form);
+    let carried = PendingForm::new(&own_path(call), form);
     let hidden = CodeField::Hidden;
     asked(call, 403, "", MOUNT, Some(carried), None, hidden)
 }
@@ -158,7 +158,7 @@ pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
 
 /// The message for a failed sign-in. It is the same for unknown names, wrong passwords and disabled users.
 fn refusal(call: &Call<'_>, err: &Error, of_code: bool) -> Result<(u16, String)> {
-    let s = Shell::bare(call.request, "sign_in.title");
+    let s = Layout::bare(call.request, "sign_in.title");
     match err {
         // After as many attempts, this message appears for every name, whether such a user exists or not.
         Error::Forbidden(_) => Ok((403, s.t("sign_in.locked").to_owned())),
@@ -177,14 +177,14 @@ fn asked(
     status: u16,
     user_name: &str,
     next: &str,
-    carried: Option<Carried>,
+    carried: Option<PendingForm>,
     refusal: Option<String>,
     code: CodeField,
 ) -> Result<Reply> {
     html(
         status,
         &SignInPage {
-            s: Shell::bare(call.request, "sign_in.title"),
+            s: Layout::bare(call.request, "sign_in.title"),
             user_name: user_name.to_owned(),
             next: next.to_owned(),
             carried,

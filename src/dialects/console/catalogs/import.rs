@@ -4,7 +4,7 @@ use super::put::{may_write, require_write, written};
 use super::{OpenedBy, address};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit_file};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::catalogs::{BUILT_IN, Operation, Requirement, path};
 use crate::domain::text;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ const SHOWN: usize = 200;
 #[derive(Template)]
 #[template(path = "console/catalog_import.html")]
 struct ImportPage {
-    s: Shell,
+    s: Layout,
     name: String,
     document: String,
     base_path: String,
@@ -35,7 +35,7 @@ struct ImportPage {
 #[derive(Template)]
 #[template(path = "console/catalog_preview.html")]
 struct PreviewPage {
-    s: Shell,
+    s: Layout,
     /// The address to which the form with the catalog is sent.
     href: String,
     name: String,

@@ -6,7 +6,7 @@ pub mod put;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page};
 use crate::dialects::console::keys;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::catalogs::{Catalog, Requirement};
 use crate::domain::keys::verdict::Detail;
@@ -28,13 +28,13 @@ const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPT
 #[derive(Template)]
 #[template(path = "console/catalogs.html")]
 struct CatalogsPage {
-    s: Shell,
-    catalogs: Vec<Row>,
+    s: Layout,
+    catalogs: Vec<CatalogRow>,
     /// Whether the caller may write catalogs.
     can_write: bool,
 }
 
-struct Row {
+struct CatalogRow {
     href: String,
     name: String,
     scopes: String,
@@ -44,7 +44,7 @@ struct Row {
 #[derive(Template)]
 #[template(path = "console/catalog.html")]
 struct CatalogPage {
-    s: Shell,
+    s: Layout,
     href: String,
     name: String,
     /// Whether the caller may change this catalog.
@@ -58,7 +58,7 @@ struct CatalogPage {
     methods: Vec<(&'static str, bool)>,
     path: String,
     host: String,
-    tried: Option<Tried>,
+    tried: Option<TestResult>,
 }
 
 struct Operation {
@@ -95,7 +95,7 @@ impl OpenedBy {
 }
 
 /// The result of testing a request.
-struct Tried {
+struct TestResult {
     sentence: String,
     good: bool,
     /// The scopes that are all needed.
@@ -113,7 +113,7 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
         let found = catalogs::list(call.app, &visit.caller)?;
         let row = |catalog: &std::sync::Arc<Catalog>| {
             let definition = catalog.definition();
-            Row {
+            CatalogRow {
                 href: address(catalog.name()),
                 name: catalog.name().to_owned(),
                 scopes: s.tn("catalogs.scopes", definition.scopes.len() as u64),
@@ -215,10 +215,10 @@ fn tried(
     method: &str,
     path: &str,
     host: &str,
-) -> Result<Tried> {
+) -> Result<TestResult> {
     let host = Some(host).filter(|host| !host.is_empty());
     let bare = path.split('?').next().unwrap_or(path);
-    let told = |name: &str| Tried {
+    let told = |name: &str| TestResult {
         sentence: visit.texts.get(name).to_owned(),
         good: false,
         together: Vec::new(),
@@ -249,7 +249,7 @@ fn tried(
     let scopes = catalog.definition().scopes.iter().filter(opening);
     let scopes = scopes.map(|scope| scope.name.clone()).collect();
     let passing = sorted::passing(visit.call.app, &visit.caller, catalog, &demand, KEYS_SHOWN)?;
-    Ok(Tried {
+    Ok(TestResult {
         sentence: visit.texts.get(sentence).to_owned(),
         good: true,
         together: demand.requirement.all_of().to_vec(),

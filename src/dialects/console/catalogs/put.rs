@@ -6,7 +6,7 @@ use crate::dialects::console::auth::{Visit, page, submit, submit_file};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::keys;
 use crate::dialects::console::layout::delete::DeletePage;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::catalogs::{BUILT_IN, Definition, Operation, Scope};
 use crate::domain::keys::KeyId;
@@ -39,7 +39,7 @@ const EXAMPLE: &str = r#"{
 #[derive(Template)]
 #[template(path = "console/catalog_put.html")]
 struct PutPage {
-    s: Shell,
+    s: Layout,
     href: String,
     back: String,
     is_new: bool,
@@ -51,8 +51,8 @@ struct PutPage {
 
 #[derive(Template)]
 #[template(path = "console/catalog_losers.html")]
-struct LosersPage {
-    s: Shell,
+struct LostScopesPage {
+    s: Layout,
     href: String,
     name: String,
     lead: String,
@@ -176,7 +176,7 @@ fn losers(visit: &Visit<'_>, name: &str, ids: &[KeyId]) -> Result<Reply> {
         shown.push((label, keys::address(*id)));
     }
     let s = visit.shell(visit.texts.get("catalog_put.losers_title"), Nav::Catalogs);
-    let page = LosersPage {
+    let page = LostScopesPage {
         href: address(name),
         name: name.to_owned(),
         lead: s.tn("catalog_put.losers", ids.len() as u64),

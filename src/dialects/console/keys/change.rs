@@ -5,12 +5,12 @@ use super::secret::{self, Occasion};
 use super::{address, id, list_address, opens_this_server};
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::auth::{Visit, confirm, page, submit};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::policies::Policy;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keys::offered::{self, Offered, offered};
+use crate::ops::keys::offered::{self, KeyActions, offered};
 use crate::ops::keys::rotate::{self, Grace};
 use crate::ops::keys::{self, View, edit, reveal};
 use crate::refusals::verbatim;
@@ -19,7 +19,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/key_rotate.html")]
 struct RotatePage {
-    s: Shell,
+    s: Layout,
     name: String,
     hint: String,
     href: String,
@@ -29,7 +29,7 @@ struct RotatePage {
 #[derive(Template)]
 #[template(path = "console/key_delete.html")]
 struct DeletePage {
-    s: Shell,
+    s: Layout,
     w: Words,
     name: String,
     href: String,
@@ -41,7 +41,7 @@ struct DeletePage {
 #[derive(Template)]
 #[template(path = "console/key_disable.html")]
 struct DisablePage {
-    s: Shell,
+    s: Layout,
     name: String,
     href: String,
     answer: &'static str,
@@ -177,7 +177,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
 }
 
 /// The key in the path, if the caller may perform this action on it.
-fn found(visit: &Visit<'_>, is_offered: fn(&Offered) -> bool) -> Result<View> {
+fn found(visit: &Visit<'_>, is_offered: fn(&KeyActions) -> bool) -> Result<View> {
     let view = keys::find(visit.call.app, &visit.caller, id(visit.call)?)?;
     match is_offered(&offered(visit.call.app, &visit.caller, &view)?) {
         true => Ok(view),

@@ -6,7 +6,7 @@ use super::secret;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::auth::{Visit, confirm, page, submit};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::secret::random_text;
 use crate::domain::policies::Policy;
@@ -25,7 +25,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/key_choose.html")]
 struct ChoosePage {
-    s: Shell,
+    s: Layout,
     kinds: Vec<KindOfKey>,
 }
 
@@ -39,7 +39,7 @@ struct KindOfKey {
 #[derive(Template)]
 #[template(path = "console/key_create.html")]
 struct CreatePage {
-    s: Shell,
+    s: Layout,
     w: Words,
     policy: String,
     description: String,

@@ -6,8 +6,8 @@ use super::list::label;
 use super::{Badge, End, badge, end, id};
 use crate::dialects::console::auth::{Visit, page};
 use crate::dialects::console::chart::{Chart, Hour};
-use crate::dialects::console::layout::moment::{When, span};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::moment::{DisplayTime, span};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::keys::Member;
 use crate::domain::keys::verdict::Code;
 use crate::domain::policies::Policy;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
-use crate::ops::keys::offered::{self, Offered, offered};
+use crate::ops::keys::offered::{self, KeyActions, offered};
 use crate::ops::keys::{self, View};
 use askama::Template;
 
@@ -28,7 +28,7 @@ const EVENTS: usize = 20;
 #[derive(Template)]
 #[template(path = "console/key.html")]
 struct KeyPage {
-    s: Shell,
+    s: Layout,
     w: Words,
     id: String,
     name: String,
@@ -37,12 +37,12 @@ struct KeyPage {
     enabled: bool,
     end: Option<End>,
     facts: Vec<(&'static str, String)>,
-    created: When,
-    rotated: Option<When>,
+    created: DisplayTime,
+    rotated: Option<DisplayTime>,
     /// The client address from which the key last rotated itself, if it did.
     self_rotated_from: Option<String>,
-    starts: Option<When>,
-    used: Option<When>,
+    starts: Option<DisplayTime>,
+    used: Option<DisplayTime>,
     used_from: String,
     used_count: String,
     scopes: Vec<(String, String)>,
@@ -50,14 +50,14 @@ struct KeyPage {
     metadata: String,
     chart: Option<Chart>,
     events: Vec<Event>,
-    offered: Offered,
+    offered: KeyActions,
     /// The reason why Latchkey refuses the key, if its row was modified outside Latchkey.
     closed: Option<String>,
     back: String,
 }
 
 struct Event {
-    at: When,
+    at: DisplayTime,
     actor: String,
     action: String,
     denied: bool,
@@ -75,7 +75,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
     let (key, texts) = (&view.key, visit.texts);
     let now = visit.call.app.now().wall;
-    let when = |at: Timestamp| When::new(texts, at, now);
+    let when = |at: Timestamp| DisplayTime::new(texts, at, now);
     let words = Words::of(visit, Some(&key.policy));
     let nav = match words.section() {
         Some(section) => Nav::Section(section.policy),
@@ -216,10 +216,10 @@ fn chart(visit: &Visit<'_>, view: &View) -> Result<Option<Chart>> {
 
 /// The events of the key, as far as the caller may read them.
 fn events(visit: &Visit<'_>, view: &View) -> Result<Vec<Event>> {
-    let wanted = audit::Wanted {
+    let wanted = audit::EventFilter {
         target: Some(view.key.id.to_string()),
         limit: EVENTS,
-        ..audit::Wanted::default()
+        ..audit::EventFilter::default()
     };
     let found = match audit::audit_events(visit.call.app, &visit.caller, &wanted) {
         Ok((found, _)) => found,
@@ -228,7 +228,7 @@ fn events(visit: &Visit<'_>, view: &View) -> Result<Vec<Event>> {
     };
     let now = visit.call.app.now().wall;
     let event = |event: crate::domain::audit::Event| Event {
-        at: When::new(visit.texts, event.at, now),
+        at: DisplayTime::new(visit.texts, event.at, now),
         actor: event.actor,
         denied: event.outcome == crate::domain::audit::Outcome::Denied,
         action: event.action,

@@ -5,7 +5,7 @@ use super::labels::Words;
 use super::{address, id, opens_this_server};
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::auth::{Visit, confirm, page, submit};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::keys::Member;
 use crate::domain::policies::Policy;
 use crate::domain::text::name_of_description;
@@ -22,7 +22,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/key_edit.html")]
 struct EditPage {
-    s: Shell,
+    s: Layout,
     name: String,
     href: String,
     /// The text that is displayed if there is no field.

@@ -5,8 +5,8 @@ use super::labels::Words;
 use super::{Badge, End, SOON_S, address, badge, end};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page};
-use crate::dialects::console::layout::moment::When;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::moment::DisplayTime;
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::sections::Section;
 use crate::dialects::console::text::Texts;
 use crate::domain::catalogs::Catalog;
@@ -20,7 +20,7 @@ use crate::ops::keys::View;
 use crate::ops::keys::list::Filter;
 use crate::ops::keys::list::order::Sort;
 use crate::ops::keys::list::sorted;
-use crate::ops::keys::offered::{Offered, offered, require_issue};
+use crate::ops::keys::offered::{KeyActions, offered, require_issue};
 use crate::ops::users;
 use crate::ops::{policies, workspaces};
 use askama::Template;
@@ -33,10 +33,10 @@ const SCOPES_SHOWN: usize = 4;
 #[derive(Template)]
 #[template(path = "console/keys.html")]
 struct KeysPage {
-    s: Shell,
+    s: Layout,
     w: Words,
     section: Option<&'static Section>,
-    rows: Vec<Row>,
+    rows: Vec<KeyRow>,
     total: String,
     filters: Filters,
     sorts: Vec<Link>,
@@ -63,7 +63,7 @@ struct Columns {
 }
 
 /// One key.
-struct Row {
+struct KeyRow {
     href: String,
     name: String,
     hint: String,
@@ -72,12 +72,12 @@ struct Row {
     owner: Option<String>,
     scopes: Vec<String>,
     scopes_more: usize,
-    used: Option<When>,
+    used: Option<DisplayTime>,
     end: Option<End>,
     /// The label of `read_only`, for systems that have this field.
     access: &'static str,
     enabled: bool,
-    offered: Offered,
+    offered: KeyActions,
 }
 
 /// The filters of the request, to be displayed again.
@@ -104,7 +104,7 @@ struct Link {
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let mut query = call.query()?;
-        let asked = Asked::take(&mut query);
+        let asked = ListQuery::take(&mut query);
         query.finish()?;
         shown(visit, &asked)
     })
@@ -112,7 +112,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// The parsed query.
 #[derive(Default)]
-struct Asked {
+struct ListQuery {
     q: Option<String>,
     workspace: Option<String>,
     policy: Option<String>,
@@ -124,10 +124,10 @@ struct Asked {
     page: usize,
 }
 
-impl Asked {
-    fn take(query: &mut Query) -> Asked {
+impl ListQuery {
+    fn take(query: &mut Query) -> ListQuery {
         let mut some = |name: &str| query.take(name).filter(|text| !text.is_empty());
-        Asked {
+        ListQuery {
             q: some("q"),
             workspace: some("workspace"),
             policy: some("policy"),
@@ -181,7 +181,7 @@ const SORTS: &[(&str, Sort, &str)] = &[
     ("used", Sort::Used, "sort.used"),
 ];
 
-fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
+fn shown(visit: &Visit<'_>, asked: &ListQuery) -> Result<Reply> {
     let words = Words::of(visit, asked.policy.as_deref());
     let filter = Filter {
         workspace: asked.workspace.clone(),
@@ -225,7 +225,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
     let policy = asked.policy.as_ref();
     let policy = policy.and_then(|name| directory.policy(name).cloned());
     drop(directory);
-    let rows: Vec<Row> = found
+    let rows: Vec<KeyRow> = found
         .items
         .iter()
         .map(|view| row(visit, words, view))
@@ -248,7 +248,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
             .is_none_or(|section| section.has("workspace")),
         access: words.section().is_some() && shows("read_only"),
         expiry: has_expiry,
-        actions: words.section().is_some() && rows.iter().any(Row::has_actions),
+        actions: words.section().is_some() && rows.iter().any(KeyRow::has_actions),
     };
     let s = visit.shell(words.page(), nav);
     let keys = KeysPage {
@@ -280,7 +280,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
     html(200, &keys)
 }
 
-impl Row {
+impl KeyRow {
     /// Whether the row has a button.
     fn has_actions(&self) -> bool {
         let offered = &self.offered;
@@ -308,7 +308,7 @@ pub fn new_address(visit: &Visit<'_>, policy: Option<&str>) -> Result<String> {
     .unwrap_or_default())
 }
 
-fn row(visit: &Visit<'_>, words: Words, view: &View) -> Result<Row> {
+fn row(visit: &Visit<'_>, words: Words, view: &View) -> Result<KeyRow> {
     let key = &view.key;
     let now = visit.call.app.now().wall;
     let offered = offered(visit.call.app, &visit.caller, view)?;
@@ -319,7 +319,7 @@ fn row(visit: &Visit<'_>, words: Words, view: &View) -> Result<Row> {
         .and_then(|name| directory.catalog(name));
     let shown = key.scopes.iter().take(SCOPES_SHOWN);
     let (read, write) = words.access();
-    Ok(Row {
+    Ok(KeyRow {
         href: address(key.id),
         name: key.name.clone(),
         hint: key.hint.clone(),
@@ -333,7 +333,7 @@ fn row(visit: &Visit<'_>, words: Words, view: &View) -> Result<Row> {
         used: view
             .usage
             .last_used_at
-            .map(|at| When::new(visit.texts, at, now)),
+            .map(|at| DisplayTime::new(visit.texts, at, now)),
         end: end(visit, view),
         access: if key.read_only { read } else { write },
         enabled: key.enabled,
@@ -353,7 +353,7 @@ pub fn label(texts: &Texts, catalog: Option<&Catalog>, scope: &str) -> String {
     )
 }
 
-fn filters(visit: &Visit<'_>, asked: &Asked) -> Result<Filters> {
+fn filters(visit: &Visit<'_>, asked: &ListQuery) -> Result<Filters> {
     let (app, caller) = (visit.call.app, &visit.caller);
     // A caller who may not list these gets an empty filter.
     fn allowed<T>(list: Result<Vec<T>>) -> Result<Vec<T>> {

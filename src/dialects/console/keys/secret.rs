@@ -4,7 +4,7 @@ use super::address;
 use super::labels::Words;
 use crate::dialects::console::auth::cookie::Channel;
 use crate::dialects::console::auth::{Visit, channel};
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Operation, Requirement};
 use crate::domain::keys::Key;
 use crate::domain::policies::{CredentialHeader, Policy, SecretShown};
@@ -17,7 +17,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/secret.html")]
 struct SecretPage {
-    s: Shell,
+    s: Layout,
     w: Words,
     name: String,
     href: String,
@@ -27,11 +27,11 @@ struct SecretPage {
     warning: &'static str,
     /// Whether the secret is displayed only this once.
     once: bool,
-    secret: Option<Shown>,
+    secret: Option<SecretView>,
     advice: Vec<&'static str>,
 }
 
-struct Shown {
+struct SecretView {
     text: String,
     curl: String,
 }
@@ -78,7 +78,7 @@ pub fn shown(
         lead: t.get(lead),
         warning: t.get(if once { "secret.once" } else { "secret.again" }),
         once: once && issued.secret.is_some(),
-        secret: issued.secret.as_ref().map(|secret| Shown {
+        secret: issued.secret.as_ref().map(|secret| SecretView {
             text: secret.expose().to_owned(),
             curl: curl(visit, policy, &issued.view.key, secret.expose()),
         }),

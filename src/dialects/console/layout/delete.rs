@@ -1,13 +1,13 @@
 //! The page that asks for confirmation before something is deleted.
 
-use super::Shell;
+use super::Layout;
 use askama::Template;
 
 /// Asks for confirmation, and explains the consequences.
 #[derive(Template)]
 #[template(path = "console/delete.html")]
 pub struct DeletePage {
-    pub s: Shell,
+    pub s: Layout,
     pub name: String,
     pub lead: &'static str,
     /// The address to which the form is sent.

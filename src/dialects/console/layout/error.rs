@@ -1,6 +1,6 @@
 //! Error pages.
 
-use super::{Nav, Shell, html};
+use super::{Layout, Nav, html};
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::text::spoken;
 use crate::error::Error;
@@ -11,7 +11,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/error.html")]
 struct ErrorPage {
-    s: Shell,
+    s: Layout,
     status: u16,
     /// One sentence, including what the user can do.
     detail: String,
@@ -32,13 +32,13 @@ pub fn within(visit: &Visit<'_>, err: &Error) -> Reply {
 /// The page of an error for a client that is not signed in or could not be identified.
 pub fn render(err: &Error, head: &Head) -> Reply {
     let (status, title) = words(err);
-    written(Shell::bare(head, title), status, err, head)
+    written(Layout::bare(head, title), status, err, head)
 }
 
 /// The page for a request that violates HTTP and was not parsed any further.
 pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
     let page = ErrorPage {
-        s: Shell::bare(head, "error.malformed"),
+        s: Layout::bare(head, "error.malformed"),
         status,
         detail: why.to_owned(),
         request_id: head.id.to_string(),
@@ -46,7 +46,7 @@ pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
     html(status, &page).unwrap_or_else(|_| Reply::new(status))
 }
 
-fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
+fn written(s: Layout, status: u16, err: &Error, head: &Head) -> Reply {
     let detail = match err {
         // The log contains the cause under the request id.
         Error::Internal(_) => s.t("error.internal_detail").to_owned(),

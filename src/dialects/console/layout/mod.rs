@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The layout of one page.
-pub struct Shell {
+pub struct Layout {
     texts: &'static Texts,
     pub title: String,
     /// Empty if no user is signed in.
@@ -45,7 +45,7 @@ pub struct Shell {
 #[derive(Template)]
 #[template(path = "console/frame.html")]
 pub struct Frame<'a> {
-    s: &'a Shell,
+    s: &'a Layout,
 }
 
 /// An entry of the navigation.
@@ -99,16 +99,16 @@ const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
     (Nav::Backups, "/backups", "nav.backups", Some(Permission::ServerAdmin), "M4 4h16v5H4zm1 5v11h14V9m-9 4h4"),
 ];
 
-impl Shell {
+impl Layout {
     /// The layout for a signed-in user.
-    pub fn of(visit: &Visit<'_>, title: String, nav: Nav, form_token: String) -> Shell {
+    pub fn of(visit: &Visit<'_>, title: String, nav: Nav, form_token: String) -> Layout {
         let call = visit.call;
         let permissions = visit
             .caller
             .permissions_somewhere(&call.app.index.directory());
         let channel = super::auth::channel(call);
         let done = Cookie::Done.read(call.request, channel);
-        Shell {
+        Layout {
             texts: visit.texts,
             title,
             nav: navigation(visit, nav, permissions),
@@ -121,9 +121,9 @@ impl Shell {
     }
 
     /// The layout without navigation, for a client that is not signed in.
-    pub fn bare(_: &Head, title: &str) -> Shell {
+    pub fn bare(_: &Head, title: &str) -> Layout {
         let texts = spoken();
-        Shell {
+        Layout {
             texts,
             title: texts.get(title).to_owned(),
             nav: Vec::new(),
@@ -136,10 +136,10 @@ impl Shell {
     }
 
     /// The layout for a user who signs in with this request.
-    pub fn resumed(call: &Call<'_>, form_token: String) -> Shell {
-        Shell {
+    pub fn resumed(call: &Call<'_>, form_token: String) -> Layout {
+        Layout {
             form_token,
-            ..Shell::bare(call.request, "resume.title")
+            ..Layout::bare(call.request, "resume.title")
         }
     }
 
@@ -278,15 +278,15 @@ pub fn is_from_elsewhere(head: &Head) -> bool {
 #[derive(Template)]
 #[template(path = "console/again.html")]
 struct AgainPage {
-    s: Shell,
+    s: Layout,
 }
 
 /// A page that loads itself again: the second request comes from this site, so that the browser sends the cookie.
 pub fn again(head: &Head) -> Reply {
     let page = AgainPage {
-        s: Shell {
+        s: Layout {
             reloads: true,
-            ..Shell::bare(head, "again.title")
+            ..Layout::bare(head, "again.title")
         },
     };
     html(200, &page).unwrap_or_else(|err| {

@@ -5,7 +5,7 @@ use crate::domain::time::Timestamp;
 
 /// A point in time as pages display it.
 #[derive(Clone, Debug)]
-pub struct When {
+pub struct DisplayTime {
     /// RFC 3339, for machines.
     pub iso: String,
     /// `2026-11-21 10:00:00 UTC`
@@ -28,7 +28,7 @@ pub struct LastDay {
 
 impl LastDay {
     pub fn new(texts: &Texts, end: Timestamp, now: Timestamp) -> LastDay {
-        let When { iso, relative, .. } = When::new(texts, end, now);
+        let DisplayTime { iso, relative, .. } = DisplayTime::new(texts, end, now);
         let midnight = end.0.rem_euclid(1000 * DAY as i64) == 0;
         let day = match midnight {
             true => Timestamp(end.0 - 1).to_string().chars().take(10).collect(),
@@ -42,8 +42,8 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-impl When {
-    pub fn new(texts: &Texts, at: Timestamp, now: Timestamp) -> When {
+impl DisplayTime {
+    pub fn new(texts: &Texts, at: Timestamp, now: Timestamp) -> DisplayTime {
         let iso = Timestamp(at.0.div_euclid(1000) * 1000).to_string();
         let exact = iso.replace('T', " ").replace('Z', " UTC");
         let seconds = at.0.abs_diff(now.0) / 1000;
@@ -52,7 +52,7 @@ impl When {
             (true, _) => texts.with("when.in", &span(texts, seconds)),
             (false, _) => texts.with("when.ago", &span(texts, seconds)),
         };
-        When {
+        DisplayTime {
             iso,
             exact,
             relative,
@@ -110,10 +110,10 @@ mod tests {
             (90 * 86_400, "in 3 months"),
             (800 * 86_400, "in 2 years"),
         ] {
-            let when = When::new(english(), Timestamp(now.0 + seconds * 1000), now);
+            let when = DisplayTime::new(english(), Timestamp(now.0 + seconds * 1000), now);
             assert_eq!(when.relative, expected);
         }
-        let when = When::new(english(), Timestamp(now.0 + 7), now);
+        let when = DisplayTime::new(english(), Timestamp(now.0 + 7), now);
         assert_eq!(when.exact, "2026-11-21 10:00:00 UTC");
         assert_eq!(when.iso, "2026-11-21T10:00:00Z");
     }

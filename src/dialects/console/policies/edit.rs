@@ -6,7 +6,7 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::layout::delete::DeletePage;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/policy_edit.html")]
 struct EditPage {
-    s: Shell,
+    s: Layout,
     form: PolicyForm,
     /// The address to which the form is sent.
     href: String,

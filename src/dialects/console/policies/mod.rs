@@ -7,7 +7,7 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::keys::list::new_address;
 use crate::dialects::console::layout::moment::span;
-use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::sections;
 use crate::dialects::console::text::Texts;
 use crate::domain::policies::{
@@ -25,13 +25,13 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "console/policies.html")]
 struct PoliciesPage {
-    s: Shell,
-    policies: Vec<Row>,
+    s: Layout,
+    policies: Vec<PolicyRow>,
     /// Whether the caller may change policies.
     can_write: bool,
 }
 
-struct Row {
+struct PolicyRow {
     name: String,
     description: String,
     sentences: Vec<String>,
@@ -75,10 +75,10 @@ pub fn switch(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
+fn row(visit: &Visit<'_>, policy: &Policy) -> Result<PolicyRow> {
     let section = sections::of(&policy.name);
     let name = encode(&policy.name);
-    Ok(Row {
+    Ok(PolicyRow {
         name: policy.name.clone(),
         description: visit.texts.word(&policy.description).to_owned(),
         sentences: sentences(visit.texts, policy),

@@ -10,7 +10,7 @@ use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
-use crate::ops::audit::Wanted;
+use crate::ops::audit::EventFilter;
 use crate::refusals::verbatim;
 
 /// The maximum, and the default, of events in one answer.
@@ -64,7 +64,7 @@ pub fn limit(query: &mut Query) -> Result<usize> {
 }
 
 /// Writes one page of an export.
-pub fn answer(call: &Call<'_>, wanted: &Wanted, format: Format) -> Result<Reply> {
+pub fn answer(call: &Call<'_>, wanted: &EventFilter, format: Format) -> Result<Reply> {
     let is_first = wanted.before.is_none();
     let (events, next) = audit::export(call.app, call.caller()?, wanted)?;
     let mut text = String::new();
@@ -85,7 +85,7 @@ pub fn answer(call: &Call<'_>, wanted: &Wanted, format: Format) -> Result<Reply>
 }
 
 /// The URL of the next page.
-fn link(format: Format, asked: &Wanted, before: i64) -> String {
+fn link(format: Format, asked: &EventFilter, before: i64) -> String {
     let mut target = format!(
         "{}?format={}&limit={}&cursor={before}",
         super::super::AUDIT_EVENTS,

@@ -16,7 +16,7 @@ use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
-use crate::ops::audit::Wanted;
+use crate::ops::audit::EventFilter;
 use crate::refusals::verbatim;
 use crate::store::audit::Cut;
 use export::Format;
@@ -70,7 +70,7 @@ answer! {
 pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
     let mut query = call.query()?;
     let format = Format::take(&mut query)?;
-    let wanted = Wanted {
+    let wanted = EventFilter {
         actor: query.take("actor"),
         action: query.take("action"),
         target: query.take("target"),

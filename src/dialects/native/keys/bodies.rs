@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::http::describe::bodies::{NotNull, answer, request};
 use crate::http::describe::schema::{Flat, FreeObject, Time};
 use crate::ops::keys::View;
-use crate::ops::keys::many::{Deed, KEYS_MAX};
+use crate::ops::keys::many::{BatchAction, KEYS_MAX};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -159,7 +159,7 @@ request! {
 
 request! {
     pub struct BatchBody as "" {
-        action: String [enum = Deed::ALL.map(|(_, word)| word)] = "disable",
+        action: String [enum = BatchAction::ALL.map(|(_, word)| word)] = "disable",
         ids: Vec<String>
             [minItems = 1, maxItems = KEYS_MAX, uniqueItems = true, items = json!({ "pattern": ID_PATTERN })]
             = [EXAMPLE_ID],

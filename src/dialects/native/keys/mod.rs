@@ -16,9 +16,9 @@ use crate::http::route::Call;
 use crate::ops::idempotency::Retry;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::{self, Filter};
-use crate::ops::keys::many::{self, Deed, Refused};
+use crate::ops::keys::many::{self, BatchAction, BatchRefusal};
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
+use crate::ops::keys::rotate::{Grace, RotatedExpiry, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued};
 use crate::refusals;
 use bodies::{
@@ -139,9 +139,11 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
 pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let body = BatchBody::of(call.request)?;
     let (ids, names) = (body.ids, body.confirm_names);
-    let deed = Deed::ALL.into_iter().find(|(_, word)| *word == body.action);
+    let deed = BatchAction::ALL
+        .into_iter()
+        .find(|(_, word)| *word == body.action);
     let (deed, _) = deed.ok_or_else(|| {
-        let words = Deed::ALL.map(|(_, word)| word).join(", ");
+        let words = BatchAction::ALL.map(|(_, word)| word).join(", ");
         Error::invalid_text("action", format!("must be one of {words}"))
     })?;
     if let Some(strange) = ids.iter().find(|id| KeyId::parse(id).is_none()) {
@@ -151,13 +153,13 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let ids = ids.iter().filter_map(|id| KeyId::parse(id)).collect();
     let views = match many::change(call.app, call.caller()?, deed, ids, names) {
         Ok(views) => views,
-        Err(Refused {
+        Err(BatchRefusal {
             key: Some(id),
             error,
         }) => {
             return Ok(problem::about_key(&error, call.request, &id.to_string()));
         }
-        Err(Refused { key: None, error }) => return Err(error),
+        Err(BatchRefusal { key: None, error }) => return Err(error),
     };
     let items = views.iter().map(KeyBody::of).collect::<Result<Vec<_>>>()?;
     Ok(Reply::json(200, &ListBody::of(items)))
@@ -201,7 +203,13 @@ pub fn whoami(call: &Call<'_>) -> Result<Reply> {
 pub fn rotate_own(call: &Call<'_>) -> Result<Reply> {
     let secret = call.secret.ok_or(Error::Unauthenticated)?;
     let (caller, grace) = (call.caller()?, grace(call, Grace::parse_own)?);
-    let issued = rotate_own_key(call.app, caller, secret.to_owned(), grace, Life::Kept)?;
+    let issued = rotate_own_key(
+        call.app,
+        caller,
+        secret.to_owned(),
+        grace,
+        RotatedExpiry::Kept,
+    )?;
     shown(200, &issued)
 }
 

@@ -50,26 +50,26 @@ impl Serialize for Item {
 
 /// The properties that the client selects with `select`.
 #[derive(Debug, Default)]
-pub struct Picked(Option<Vec<String>>);
+pub struct SelectedProperties(Option<Vec<String>>);
 
-impl Picked {
+impl SelectedProperties {
     /// Parses the query of a single resource with the `known` properties. Only `select` is read; clients may send other
     /// parameters.
-    pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Picked> {
-        Picked::of_query(&mut call.query_of(&["select"])?, known)
+    pub fn take(call: &Call<'_>, known: &[&str]) -> Result<SelectedProperties> {
+        SelectedProperties::of_query(&mut call.query_of(&["select"])?, known)
     }
 
     /// Parses `["id"]` or `[{"propertyPath":"id"}]`, because Veeam's documentation does not define which is correct.
-    pub fn of_query(query: &mut Query, known: &[&str]) -> Result<Picked> {
+    pub fn of_query(query: &mut Query, known: &[&str]) -> Result<SelectedProperties> {
         let Some(entries) = array(query, "select")? else {
-            return Ok(Picked(None));
+            return Ok(SelectedProperties(None));
         };
         let name = |entry: &Value| {
             let path = entry.get("propertyPath").unwrap_or(entry).as_str();
             property(path, known, "select")
         };
         let names: Vec<String> = entries.iter().map(name).collect::<Result<_>>()?;
-        Ok(Picked((!names.is_empty()).then_some(names)))
+        Ok(SelectedProperties((!names.is_empty()).then_some(names)))
     }
 
     /// The item with only the selected properties, in its own order. Selecting a part of a property selects all of it.
@@ -87,10 +87,10 @@ impl Picked {
 
 /// The parameters of a page.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct ListParameters {
     filter: Filter,
     sort: Vec<Order>,
-    picked: Picked,
+    picked: SelectedProperties,
     limit: usize,
     offset: usize,
 }
@@ -105,7 +105,7 @@ struct Order {
 
 /// Collects a page from the rows that are added one by one.
 pub struct Page {
-    wanted: Wanted,
+    wanted: ListParameters,
     total: usize,
     rows: Vec<Item>,
 }
@@ -129,9 +129,9 @@ struct PagingBody {
     offset: usize,
 }
 
-impl Wanted {
+impl ListParameters {
     /// Parses the query of a list whose items have the `known` properties.
-    pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Wanted> {
+    pub fn take(call: &Call<'_>, known: &[&str]) -> Result<ListParameters> {
         let mut query = call.query_of(&["filter", "limit", "offset", "select", "sort"])?;
         let filter = match array(&mut query, "filter")? {
             None => Filter::everything(),
@@ -139,10 +139,10 @@ impl Wanted {
         };
         let sort = array(&mut query, "sort")?.unwrap_or_default();
         let sort = sort.iter().map(|entry| Order::read(entry, known));
-        Ok(Wanted {
+        Ok(ListParameters {
             filter,
             sort: sort.collect::<Result<_>>()?,
-            picked: Picked::of_query(&mut query, known)?,
+            picked: SelectedProperties::of_query(&mut query, known)?,
             limit: number(&mut query, "limit", 1, LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT),
             offset: number(&mut query, "offset", 0, usize::MAX)?.unwrap_or(0),
         })

@@ -1,10 +1,10 @@
 //! The identities of one-time codes (1D-16, 1D-33), which signed-in users create for themselves.
 
-use super::super::lists::Picked;
+use super::super::lists::SelectedProperties;
 use super::super::version::Client;
 use super::super::{caller, data, header, retry, user};
 use super::identity::{PROPERTIES, of_authenticator};
-use super::query::Asked;
+use super::query::LoginRequest;
 use crate::authz::caller::Caller;
 use crate::domain::authenticators::Authenticator;
 use crate::domain::uid::Uid;
@@ -27,7 +27,7 @@ struct CodeSecretBody {
 /// `GET /authentication/keys/totp-secret`: generates a secret for the caller's app. This server does not store it.
 pub fn draw(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call, &["secret", "secretUrl"])?;
+    SelectedProperties::take(call, &["secret", "secretUrl"])?;
     let drawn = authenticators::draw(call.app, &caller)?;
     let body = CodeSecretBody {
         secret: drawn.secret,
@@ -39,7 +39,7 @@ pub fn draw(call: &Call<'_>) -> Result<Reply> {
 /// `POST /users/{userUid}/logins/totp`: from then on the user cannot sign in with the password alone.
 pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
     let caller = own_session(call)?;
-    let (asked, [url, code]) = Asked::read(call, PROPERTIES, ["secretUrl", "code"])?;
+    let (asked, [url, code]) = LoginRequest::read(call, PROPERTIES, ["secretUrl", "code"])?;
     let (Some(url), Some(code)) = (url, code) else {
         return Err(Error::invalid_text(
             "secretUrl",
@@ -69,7 +69,7 @@ pub fn own_session(call: &Call<'_>) -> Result<Caller> {
     Err(Error::Forbidden(verbatim(why)))
 }
 
-fn new(asked: Asked) -> (NewAuthenticator, Picked) {
+fn new(asked: LoginRequest) -> (NewAuthenticator, SelectedProperties) {
     let new = NewAuthenticator {
         description: asked.description,
         scopes: asked.scopes,
@@ -77,7 +77,12 @@ fn new(asked: Asked) -> (NewAuthenticator, Picked) {
     (new, asked.picked)
 }
 
-fn made(call: &Call<'_>, caller: &Caller, one: &Authenticator, picked: &Picked) -> Result<Reply> {
+fn made(
+    call: &Call<'_>,
+    caller: &Caller,
+    one: &Authenticator,
+    picked: &SelectedProperties,
+) -> Result<Reply> {
     let client = Client::of(call)?;
     let user = user(call, caller)?;
     let directory = call.app.index.directory();

@@ -4,7 +4,7 @@ pub mod authenticators;
 mod identity;
 mod query;
 
-use super::lists::{Page, Picked, Wanted};
+use super::lists::{ListParameters, Page, SelectedProperties};
 use super::patch::{self, Verdict};
 use super::version::Client;
 use super::{caller, data, organizations, preset, retry, user};
@@ -25,7 +25,7 @@ use crate::ops::keys::{self, View};
 use crate::ops::users;
 use crate::refusals::verbatim;
 use identity::{PROPERTIES, of_authenticator, of_key, of_password};
-use query::Asked;
+use query::LoginRequest;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub enum Login {
 }
 
 /// The source of one entry of a list.
-enum Place {
+enum LoginSource {
     Authenticator(Box<Authenticator>, Arc<User>),
     Key(KeyId),
     Password(Arc<User>),
@@ -47,7 +47,7 @@ enum Place {
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let caller = authenticators::own_session(call)?;
     let client = Client::of(call)?;
-    let asked = Asked::read_alone(call, PROPERTIES)?;
+    let asked = LoginRequest::read_alone(call, PROPERTIES)?;
     let new = NewKey {
         members: KeyMembers {
             name: Some(name_of_description(&asked.description)),
@@ -103,7 +103,7 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let client = Client::of(call)?;
-    let picked = Picked::take(call, PROPERTIES)?;
+    let picked = SelectedProperties::take(call, PROPERTIES)?;
     let (user, login) = named(call, &caller)?;
     let directory = call.app.index.directory();
     Ok(data(picked.of(login.item(&directory, &user, &client))))
@@ -113,7 +113,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let client = Client::of(call)?;
-    let picked = Picked::take(call, PROPERTIES)?;
+    let picked = SelectedProperties::take(call, PROPERTIES)?;
     let operations = patch::read(call)?;
     let (user, login) = named(call, &caller)?;
     let before = {
@@ -175,7 +175,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 /// `DELETE /users/{userUid}/logins/{userLoginId}`: deletes permanently (1D-15, 1D-21).
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call, PROPERTIES)?;
+    SelectedProperties::take(call, PROPERTIES)?;
     let retry = retry(call)?;
     let user = user(call, &caller)?;
     let number = number(call.param("userLoginId"))?;
@@ -235,16 +235,19 @@ pub fn number(text: &str) -> Result<i64> {
 }
 
 /// The identities of these users other than API keys.
-fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, Place)>> {
+fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, LoginSource)>> {
     let passwords = users::with_password(call.app, users)?;
-    let mut places: Vec<(i64, Place)> = passwords
+    let mut places: Vec<(i64, LoginSource)> = passwords
         .into_iter()
-        .map(|user| (user.number, Place::Password(user)))
+        .map(|user| (user.number, LoginSource::Password(user)))
         .collect();
     for one in crate::ops::authenticators::list(call.app, users)? {
         if let Some(user) = users.iter().find(|user| user.uid == one.user) {
             let number = one.number;
-            places.push((number, Place::Authenticator(Box::new(one), user.clone())));
+            places.push((
+                number,
+                LoginSource::Authenticator(Box::new(one), user.clone()),
+            ));
         }
     }
     Ok(places)
@@ -254,30 +257,30 @@ fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, Place)>> {
 fn page(
     call: &Call<'_>,
     caller: &Caller,
-    others: Vec<(i64, Place)>,
+    others: Vec<(i64, LoginSource)>,
     keys: Vec<(i64, KeyId)>,
     of: &dyn Fn(&User) -> bool,
 ) -> Result<Reply> {
     let client = Client::of(call)?;
-    let mut page: Page = Wanted::take(call, PROPERTIES)?.page();
+    let mut page: Page = ListParameters::take(call, PROPERTIES)?.page();
     let keys = keys
         .into_iter()
-        .map(|(number, id)| (number, Place::Key(id)));
-    let mut places: Vec<(i64, Place)> = others.into_iter().chain(keys).collect();
+        .map(|(number, id)| (number, LoginSource::Key(id)));
+    let mut places: Vec<(i64, LoginSource)> = others.into_iter().chain(keys).collect();
     places.sort_by_key(|(number, _)| *number);
     for (_, place) in places {
         let view = match place {
-            Place::Authenticator(one, user) => {
+            LoginSource::Authenticator(one, user) => {
                 let directory = call.app.index.directory();
                 page.add(of_authenticator(&directory, &one, &user, &client))?;
                 continue;
             }
-            Place::Password(user) => {
+            LoginSource::Password(user) => {
                 let directory = call.app.index.directory();
                 page.add(of_password(&directory, &user, &client))?;
                 continue;
             }
-            Place::Key(id) => match keys::find(call.app, caller, id) {
+            LoginSource::Key(id) => match keys::find(call.app, caller, id) {
                 Ok(view) if view.key.deleted_at.is_none() => view,
                 Ok(_) | Err(Error::NotFound(_)) => continue,
                 Err(err) => return Err(err),

@@ -1,6 +1,6 @@
 //! The query of `POST …/logins/apikey` and similar requests, which contains all their parameters (1D-5 to 1D-8, 1D-17).
 
-use super::super::lists::Picked;
+use super::super::lists::SelectedProperties;
 use super::super::preset;
 use super::super::token::{flag, narrowed};
 use crate::domain::text;
@@ -12,17 +12,17 @@ use crate::refusals::verbatim;
 /// The parameters of every identity, apart from `scopes`.
 const PARAMETERS: [&str; 3] = ["description", "isReadAccessOnly", "select"];
 
-pub struct Asked {
+pub struct LoginRequest {
     pub description: String,
     /// Without duplicates, in the order of the request.
     pub scopes: Vec<String>,
     pub read_only: bool,
-    pub picked: Picked,
+    pub picked: SelectedProperties,
 }
 
-impl Asked {
+impl LoginRequest {
     /// Parses a request without a body.
-    pub fn read_alone(call: &Call<'_>, known: &[&str]) -> Result<Asked> {
+    pub fn read_alone(call: &Call<'_>, known: &[&str]) -> Result<LoginRequest> {
         // Clients that declare their requests as JSON send an empty body.
         let body = call.request.body.trim_ascii();
         if !matches!(body, b"" | b"{}" | b"null") {
@@ -30,7 +30,7 @@ impl Asked {
                 "the parameters belong into the query, and there is no body",
             )));
         }
-        Ok(Asked::read(call, known, [])?.0)
+        Ok(LoginRequest::read(call, known, [])?.0)
     }
 
     /// Parses a request with further parameters; an empty one counts as absent. Names are not case-sensitive, and
@@ -39,7 +39,7 @@ impl Asked {
         call: &Call<'_>,
         known: &[&str],
         further: [&str; N],
-    ) -> Result<(Asked, [Option<String>; N])> {
+    ) -> Result<(LoginRequest, [Option<String>; N])> {
         let (scopes, others): (Vec<_>, Vec<_>) = query::pairs(call.request.query())?
             .into_iter()
             .partition(|(name, _)| is_scopes(name));
@@ -57,11 +57,11 @@ impl Asked {
         text::check_description("description", &description)?;
         let read_only = flag("isReadAccessOnly", query.take("isReadAccessOnly"))?;
         let found = further.map(|name| query.take(name).filter(|value| !value.is_empty()));
-        let asked = Asked {
+        let asked = LoginRequest {
             description,
             scopes,
             read_only,
-            picked: Picked::of_query(&mut query, known)?,
+            picked: SelectedProperties::of_query(&mut query, known)?,
         };
         Ok((asked, found))
     }

@@ -4,7 +4,12 @@ use super::*;
 use crate::domain::catalogs::tests::operation;
 
 /// What a request finds at a host, where each operation is `(path, host, whether it is closed)`.
-fn found_at(operations: &[(&str, &str, bool)], method: &str, path: &str, host: &str) -> Found {
+fn found_at(
+    operations: &[(&str, &str, bool)],
+    method: &str,
+    path: &str,
+    host: &str,
+) -> MatchResult {
     let operations: Vec<Operation> = operations
         .iter()
         .enumerate()
@@ -36,16 +41,16 @@ fn what_is_closed_for_any_host_is_not_opened_by_a_template_of_a_named_one() {
     ];
     for method in ["GET", "HEAD"] {
         let find = |path: &str| found_at(&all, method, path, "h.example");
-        assert_eq!(find("/y/admin"), Found::Operation(0));
+        assert_eq!(find("/y/admin"), MatchResult::Operation(0));
         for alike in ["/y/ADMIN", "/y/admin.json", "/s/admin"] {
-            assert_eq!(find(alike), Found::Ambiguous, "{alike}");
+            assert_eq!(find(alike), MatchResult::Ambiguous, "{alike}");
         }
-        assert_eq!(find("/y/7"), Found::Operation(1));
-        assert_eq!(find("/s/7"), Found::Operation(7));
+        assert_eq!(find("/y/7"), MatchResult::Operation(1));
+        assert_eq!(find("/s/7"), MatchResult::Operation(7));
         // What the host has of its own within the closed one is open, and what crosses it is not.
-        assert_eq!(find("/z/open"), Found::Operation(3));
-        assert_eq!(find("/z/b/x"), Found::Operation(4));
-        assert_eq!(find("/z/b/y"), Found::Operation(5));
+        assert_eq!(find("/z/open"), MatchResult::Operation(3));
+        assert_eq!(find("/z/b/x"), MatchResult::Operation(4));
+        assert_eq!(find("/z/b/y"), MatchResult::Operation(5));
     }
 }
 
@@ -59,8 +64,11 @@ fn a_slash_at_the_end_does_not_lead_past_a_named_host() {
     ];
     for path in ["/files/admin/", "/files/ADMIN/", "/x/admin"] {
         let found = found_at(&all, "GET", path, "h.example");
-        assert_eq!(found, Found::Ambiguous, "{path}");
-        assert_ne!(found_at(&all, "GET", path, "o.example"), Found::Ambiguous);
+        assert_eq!(found, MatchResult::Ambiguous, "{path}");
+        assert_ne!(
+            found_at(&all, "GET", path, "o.example"),
+            MatchResult::Ambiguous
+        );
     }
     let mut named = operation("named", "GET", "/files/admin", &[]);
     named.host = Some("h.example".to_owned());
@@ -96,7 +104,7 @@ fn a_closed_rest_is_closed_with_a_slash_at_the_end() {
     ] {
         for method in ["GET", "HEAD"] {
             let found = found_at(&all, method, path, "h.example");
-            assert_eq!(found, Found::Operation(position), "{method} {path}");
+            assert_eq!(found, MatchResult::Operation(position), "{method} {path}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a request finds in the tree of its host and in the tree of any host.
 
-use super::{Found, Matcher, Node};
+use super::{MatchResult, Matcher, Node};
 use crate::domain::catalogs::path;
 use crate::domain::catalogs::template;
 use crate::domain::catalogs::template::Part;
@@ -16,16 +16,16 @@ impl Matcher {
             let (found, resembles) = root.find(method, segments);
             let has_twin = || {
                 let twin = twin.as_ref().map(|twin| root.find(method, twin).0);
-                twin.is_some_and(|found| found != Found::Unknown)
+                twin.is_some_and(|found| found != MatchResult::Unknown)
             };
-            found != Found::Unknown || resembles || has_twin()
+            found != MatchResult::Unknown || resembles || has_twin()
         })
     }
 
     /// The operation, literal segments before parameters, a named host before any host.
     ///
     /// What is closed for any host stays closed at a named one, unless that has an operation of its own which is within it.
-    pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> Found {
+    pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> MatchResult {
         let host = host.filter(|_| !self.hosts.is_empty());
         let named = host
             .and_then(path::host)
@@ -37,29 +37,35 @@ impl Matcher {
         let twin = self.twin(segments);
         let twin_in = |root: &Node| {
             let twin = twin.as_ref();
-            twin.map_or(Found::Unknown, |twin| root.find(method, twin).0)
+            twin.map_or(MatchResult::Unknown, |twin| root.find(method, twin).0)
         };
         let (found, resembles) = named.find(method, segments);
         match found {
-            Found::Ambiguous => found,
-            Found::Unknown => match general {
-                Found::Operation(_) if resembles => Found::Ambiguous,
-                Found::Operation(other)
-                    if !self.is_literal(other) && twin_in(named) != Found::Unknown =>
+            MatchResult::Ambiguous => found,
+            MatchResult::Unknown => match general {
+                MatchResult::Operation(_) if resembles => MatchResult::Ambiguous,
+                MatchResult::Operation(other)
+                    if !self.is_literal(other) && twin_in(named) != MatchResult::Unknown =>
                 {
-                    Found::Ambiguous
+                    MatchResult::Ambiguous
                 }
                 found => found,
             },
-            Found::Operation(own) if self.is_literal(own) => match general {
-                Found::Operation(other) if self.closes(other, own) => Found::Operation(other),
+            MatchResult::Operation(own) if self.is_literal(own) => match general {
+                MatchResult::Operation(other) if self.closes(other, own) => {
+                    MatchResult::Operation(other)
+                }
                 _ => found,
             },
-            Found::Operation(_) if general_resembles => Found::Ambiguous,
-            Found::Operation(own) => match (general, twin_in(&self.any_host)) {
-                (Found::Ambiguous, _) | (_, Found::Ambiguous) => Found::Ambiguous,
-                (Found::Operation(other), _) if self.closes(other, own) => Found::Operation(other),
-                (_, Found::Operation(twin)) if self.closes(twin, own) => Found::Ambiguous,
+            MatchResult::Operation(_) if general_resembles => MatchResult::Ambiguous,
+            MatchResult::Operation(own) => match (general, twin_in(&self.any_host)) {
+                (MatchResult::Ambiguous, _) | (_, MatchResult::Ambiguous) => MatchResult::Ambiguous,
+                (MatchResult::Operation(other), _) if self.closes(other, own) => {
+                    MatchResult::Operation(other)
+                }
+                (_, MatchResult::Operation(twin)) if self.closes(twin, own) => {
+                    MatchResult::Ambiguous
+                }
                 _ => found,
             },
         }

@@ -7,7 +7,7 @@
 //!
 //! Many applications ignore the case of letters, and some treat `/users/admin.json` as `/users/admin`. Such an
 //! application reads a segment that resembles a literal as that literal, not as the value of a parameter. So a request
-//! is [`Found::Ambiguous`] if one of its segments would match a parameter or a rest, and equals a literal at the same
+//! is [`MatchResult::Ambiguous`] if one of its segments would match a parameter or a rest, and equals a literal at the same
 //! place except for case and one `.extension`. The method of the literal's operation does not matter. A request is also
 //! ambiguous if its path differs from a literal path only by a slash at the end, and an operation with a parameter or a
 //! rest would answer it: many routers treat both paths as one. [`super::path`] already refuses dots and blanks at the
@@ -15,7 +15,7 @@
 //! ASCII here: [`super::path`] refuses other characters.
 //!
 //! A segment such as `{id}.json` is a pattern. A literal is preferred to a pattern, and a pattern to a whole parameter.
-//! Of two patterns, the one whose matches are a subset of the other's is preferred. A request is [`Found::Ambiguous`]
+//! Of two patterns, the one whose matches are a subset of the other's is preferred. A request is [`MatchResult::Ambiguous`]
 //! if a segment matches two patterns of which neither is a subset of the other, or if it only resembles a pattern.
 //!
 //! HEAD is treated as GET (RFC 9110, section 9.3.2), unless the same template has operations for HEAD.
@@ -51,7 +51,7 @@ pub struct Matcher {
 
 /// The result of a look-up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Found {
+pub enum MatchResult {
     /// Two applications may read the request as two different operations.
     Ambiguous,
     /// The operation's position.
@@ -413,41 +413,45 @@ impl Node {
 
     /// The operation, and whether the segment at which the path left the tree resembles a literal. If it does, an
     /// application may see an operation of this tree in the request.
-    fn find(&self, method: &str, segments: &[String]) -> (Found, bool) {
+    fn find(&self, method: &str, segments: &[String]) -> (MatchResult, bool) {
         let operation = |known: &HashMap<String, usize>| {
             let implied = || known.get("GET").filter(|_| method == "HEAD");
             let position = known.get(method).or_else(implied);
-            position.map_or(Found::Unknown, |position| Found::Operation(*position))
+            position.map_or(MatchResult::Unknown, |position| {
+                MatchResult::Operation(*position)
+            })
         };
         let mut node = self;
         for segment in segments {
             if let Some(next) = node.literals.get(segment) {
                 if segment.is_empty() && !self.is_exact && is_nearer(node, next) {
-                    return (Found::Ambiguous, true);
+                    return (MatchResult::Ambiguous, true);
                 }
                 node = next;
                 continue;
             }
             // A parameter and a rest match at least one character; an empty segment is only a trailing slash.
             if segment.is_empty() {
-                return (Found::Unknown, false);
+                return (MatchResult::Unknown, false);
             }
             let taker = match taker(&node.patterns, segment) {
                 Ok(taker) => taker,
-                Err(InDoubt) => return (Found::Ambiguous, true),
+                Err(InDoubt) => return (MatchResult::Ambiguous, true),
             };
             let resembles = node.resembles(segment);
             match taker.or(node.parameter.as_deref()) {
-                Some(_) if resembles => return (Found::Ambiguous, true),
+                Some(_) if resembles => return (MatchResult::Ambiguous, true),
                 Some(next) => node = next,
-                None if resembles && !node.rest.is_empty() => return (Found::Ambiguous, true),
+                None if resembles && !node.rest.is_empty() => {
+                    return (MatchResult::Ambiguous, true);
+                }
                 None => return (operation(&node.rest), resembles),
             }
         }
         if let Some(slash) = node.literals.get("").filter(|_| !self.is_exact)
             && is_nearer(slash, node)
         {
-            return (Found::Ambiguous, true);
+            return (MatchResult::Ambiguous, true);
         }
         (operation(&node.methods), false)
     }

@@ -14,7 +14,7 @@ fn matcher(templates: &[&str]) -> Matcher {
 }
 
 #[track_caller]
-fn check(templates: &[&str], path: &str, expected: impl Into<Found>) {
+fn check(templates: &[&str], path: &str, expected: impl Into<MatchResult>) {
     let segments = crate::domain::catalogs::path::segments(path).unwrap();
     assert_eq!(
         matcher(templates).find("GET", &segments, None),
@@ -23,9 +23,9 @@ fn check(templates: &[&str], path: &str, expected: impl Into<Found>) {
     );
 }
 
-impl From<Option<usize>> for Found {
-    fn from(position: Option<usize>) -> Found {
-        position.map_or(Found::Unknown, Found::Operation)
+impl From<Option<usize>> for MatchResult {
+    fn from(position: Option<usize>) -> MatchResult {
+        position.map_or(MatchResult::Unknown, MatchResult::Operation)
     }
 }
 
@@ -48,7 +48,7 @@ fn a_segment_that_resembles_a_literal_is_not_what_a_parameter_stands_for() {
         "/users/admin%20.json",
         "/users/admin.a%20b",
     ] {
-        check(&users, alike, Found::Ambiguous);
+        check(&users, alike, MatchResult::Ambiguous);
     }
     check(&users, "/Users/7", None);
 
@@ -69,22 +69,22 @@ fn a_segment_that_resembles_a_literal_is_not_what_a_parameter_stands_for() {
         "/files/a/b/hidden",
         "/files/a/b/HIDDEN/c",
     ] {
-        check(&files, alike, Found::Ambiguous);
+        check(&files, alike, MatchResult::Ambiguous);
     }
 
     let deep = ["/a/{p}/c", "/a/lit/c", "/a/{p}/{q}/d"];
     check(&deep, "/a/x/c", Some(0));
     check(&deep, "/a/lit/c", Some(1));
     check(&deep, "/a/lit/z/d", Some(2));
-    check(&deep, "/a/LIT/c", Found::Ambiguous);
-    check(&deep, "/a/LIT/z/d", Found::Ambiguous);
-    check(&deep, "/a/x/C/d", Found::Ambiguous);
-    check(&deep, "/a/x/C", Found::Ambiguous);
+    check(&deep, "/a/LIT/c", MatchResult::Ambiguous);
+    check(&deep, "/a/LIT/z/d", MatchResult::Ambiguous);
+    check(&deep, "/a/x/C/d", MatchResult::Ambiguous);
+    check(&deep, "/a/x/C", MatchResult::Ambiguous);
     let long = format!("/l/{}", "a".repeat(FOLDED_BYTES + 1));
     check(
         &["/l/{x}", &long],
         &long.to_uppercase().replace("/L/", "/l/"),
-        Found::Ambiguous,
+        MatchResult::Ambiguous,
     );
 }
 
@@ -98,10 +98,14 @@ fn literals_that_differ_in_case_alone_are_one_place() {
     ];
     check(&twins, "/users/admin", Some(1));
     check(&twins, "/Users/7", Some(0));
-    check(&twins, "/Users/admin", Found::Ambiguous);
-    check(&twins, "/USERS/admin/keys", Found::Ambiguous);
+    check(&twins, "/Users/admin", MatchResult::Ambiguous);
+    check(&twins, "/USERS/admin/keys", MatchResult::Ambiguous);
     check(&twins, "/USERS/7/keys", Some(2));
-    check(&["/a", "/A/{x...}", "/a/b/c"], "/A/b/c", Found::Ambiguous);
+    check(
+        &["/a", "/A/{x...}", "/a/b/c"],
+        "/A/b/c",
+        MatchResult::Ambiguous,
+    );
 }
 
 #[test]
@@ -115,18 +119,27 @@ fn a_literal_counts_whatever_its_method_and_host_are() {
         (found, matcher.depends_on_host("GET", &segments))
     };
     let found = find(&[there.clone(), get.clone()], "/users/Admin", None);
-    assert_eq!(found, (Found::Ambiguous, false));
+    assert_eq!(found, (MatchResult::Ambiguous, false));
 
     there.host = Some("api.example".to_owned());
     there.method = "GET".to_owned();
     let both = [there, get];
     let ask = |path: &str, host: &str| find(&both, path, Some(host));
-    let ambiguous = (Found::Ambiguous, true);
+    let ambiguous = (MatchResult::Ambiguous, true);
     assert_eq!(ask("/users/Admin", "api.example"), ambiguous);
-    assert_eq!(ask("/USERS/admin", "api.example").0, Found::Unknown);
-    assert_eq!(ask("/users/admin", "api.example").0, Found::Operation(0));
-    assert_eq!(ask("/users/7", "api.example"), (Found::Operation(1), false));
-    assert_eq!(ask("/users/Admin", "other.example").0, Found::Operation(1));
+    assert_eq!(ask("/USERS/admin", "api.example").0, MatchResult::Unknown);
+    assert_eq!(
+        ask("/users/admin", "api.example").0,
+        MatchResult::Operation(0)
+    );
+    assert_eq!(
+        ask("/users/7", "api.example"),
+        (MatchResult::Operation(1), false)
+    );
+    assert_eq!(
+        ask("/users/Admin", "other.example").0,
+        MatchResult::Operation(1)
+    );
 }
 
 #[test]
@@ -143,7 +156,7 @@ fn a_catalog_that_tells_case_goes_by_exact_literals() {
     ] {
         let segments = crate::domain::catalogs::path::segments(path).unwrap();
         let found = matcher.find("GET", &segments, None);
-        assert_eq!(found, Found::Operation(position), "{path}");
+        assert_eq!(found, MatchResult::Operation(position), "{path}");
     }
 }
 
@@ -202,11 +215,11 @@ fn operations_of_a_host_answer_for_that_host_only() {
     let segments = vec!["a".to_owned()];
     assert_eq!(
         matcher.find("GET", &segments, Some("API.example.:443")),
-        Found::Operation(0)
+        MatchResult::Operation(0)
     );
     for host in [Some("evil-api.example"), Some("api.example, other"), None] {
         let found = matcher.find("GET", &segments, host);
-        assert_eq!(found, Found::Unknown, "{host:?}");
+        assert_eq!(found, MatchResult::Unknown, "{host:?}");
     }
 }
 
@@ -293,12 +306,12 @@ fn a_slash_at_the_end_does_not_lead_past_a_literal() {
     let users = ["/users/{id}/", "/users/admin"];
     check(&users, "/users/7/", Some(0));
     check(&users, "/users/admin", Some(1));
-    check(&users, "/users/admin/", Found::Ambiguous);
+    check(&users, "/users/admin/", MatchResult::Ambiguous);
 
     let users = ["/users/{id}", "/users/admin/"];
     check(&users, "/users/7", Some(0));
     check(&users, "/users/admin/", Some(1));
-    check(&users, "/users/admin", Found::Ambiguous);
+    check(&users, "/users/admin", MatchResult::Ambiguous);
 
     let both = ["/users/{id}", "/users/{id}/", "/users/admin/keys"];
     check(&both, "/users/admin", Some(0));
@@ -307,21 +320,21 @@ fn a_slash_at_the_end_does_not_lead_past_a_literal() {
     let deep = ["/a/{p}/c", "/a/{p}/{q}/", "/a/lit/x"];
     check(&deep, "/a/7/d/", Some(1));
     check(&deep, "/a/7/c", Some(0));
-    check(&deep, "/a/7/c/", Found::Ambiguous);
-    check(&deep, "/a/lit/c/", Found::Ambiguous);
+    check(&deep, "/a/7/c/", MatchResult::Ambiguous);
+    check(&deep, "/a/lit/c/", MatchResult::Ambiguous);
     check(&deep, "/a/lit/d/", Some(1));
 
     let files = ["/files/{rest...}", "/files/secret/"];
     check(&files, "/files/a", Some(0));
     check(&files, "/files/secret/", Some(1));
-    check(&files, "/files/secret", Found::Ambiguous);
+    check(&files, "/files/secret", MatchResult::Ambiguous);
 
     let exact = ["/users/{id}/", "/users/admin"].map(|path| operation(path, "GET", path, &[]));
     let segments = super::super::path::segments("/users/admin/").unwrap();
     let found = Matcher::compile(&exact, true)
         .unwrap()
         .find("GET", &segments, None);
-    assert_eq!(found, Found::Operation(0));
+    assert_eq!(found, MatchResult::Operation(0));
 }
 
 #[test]
@@ -333,7 +346,7 @@ fn a_stream_of_a_file_is_the_file() {
         "/files/secret:a",
         "/files/SECRET.txt:a",
     ] {
-        check(&files, alike, Found::Ambiguous);
+        check(&files, alike, MatchResult::Ambiguous);
     }
 }
 
@@ -370,13 +383,13 @@ fn text_beside_a_parameter_is_between_a_literal_and_a_parameter() {
         "/calls/.json",
         "/calls/ALL.json",
     ] {
-        check(&templates, alike, Found::Ambiguous);
+        check(&templates, alike, MatchResult::Ambiguous);
     }
     // It is undecidable which of the two patterns matches.
     let both = ["/v{n}", "/{id}.json", "/{id}"];
     check(&both, "/v7", Some(0));
     check(&both, "/7.json", Some(1));
-    check(&both, "/v7.json", Found::Ambiguous);
+    check(&both, "/v7.json", MatchResult::Ambiguous);
     check(
         &["/v{n}", "/{id}.json/x", "/v7.json", "/{id}/y"],
         "/v7.json/x",
@@ -391,19 +404,19 @@ fn text_beside_a_parameter_is_between_a_literal_and_a_parameter() {
     check(
         &["/users/{id}.json", "/users/admin"],
         "/users/admin.json",
-        Found::Ambiguous,
+        MatchResult::Ambiguous,
     );
     check(
         &["/Users/{id}", "/users/{id}.json"],
         "/Users/7.json",
-        Found::Ambiguous,
+        MatchResult::Ambiguous,
     );
     check(&["/f/{rest...}", "/f/{id}.json"], "/f/7.json", Some(1));
     check(&["/f/{rest...}", "/f/{id}.json"], "/f/7.json/x", Some(0));
     check(
         &["/f/{rest...}", "/f/{id}.json"],
         "/f/7.Json/x",
-        Found::Ambiguous,
+        MatchResult::Ambiguous,
     );
     check(&["/{a}-{b}", "/{id}"], "/1-2", Some(0));
     check(&["/{a}-{b}", "/{id}"], "/12", Some(1));
@@ -414,7 +427,7 @@ fn text_beside_a_parameter_is_between_a_literal_and_a_parameter() {
         let segments = crate::domain::catalogs::path::segments(path).unwrap();
         assert_eq!(
             matcher.find("GET", &segments, None),
-            Found::Operation(position),
+            MatchResult::Operation(position),
             "{path}"
         );
     }
@@ -439,14 +452,14 @@ fn head_is_what_get_is() {
     operations[7].host = Some("api.example".to_owned());
     let matcher = Matcher::compile(&operations, false).unwrap();
     for (path, expected) in [
-        ("/a/7", Found::Operation(2)),
-        ("/a/b", Found::Operation(1)),
-        ("/a/c", Found::Operation(3)),
-        ("/f/1/2", Found::Operation(5)),
-        ("/f/1", Found::Operation(5)),
-        ("/p", Found::Unknown),
-        ("/a/B", Found::Ambiguous),
-        ("/h", Found::Operation(7)),
+        ("/a/7", MatchResult::Operation(2)),
+        ("/a/b", MatchResult::Operation(1)),
+        ("/a/c", MatchResult::Operation(3)),
+        ("/f/1/2", MatchResult::Operation(5)),
+        ("/f/1", MatchResult::Operation(5)),
+        ("/p", MatchResult::Unknown),
+        ("/a/B", MatchResult::Ambiguous),
+        ("/h", MatchResult::Operation(7)),
     ] {
         let segments = crate::domain::catalogs::path::segments(path).unwrap();
         let found = matcher.find("HEAD", &segments, Some("api.example"));
@@ -466,7 +479,7 @@ fn what_is_closed_is_not_answered_by_a_template_that_crosses_it() {
         for _ in 0..2 {
             let matcher = Matcher::compile(&operations, false).unwrap();
             found.push(match matcher.find(method, &segments, None) {
-                Found::Operation(position) => operations[position].id.clone(),
+                MatchResult::Operation(position) => operations[position].id.clone(),
                 other => format!("{other:?}"),
             });
             operations.reverse();

@@ -165,7 +165,7 @@ fn no_key_opens_what_the_importer_says_is_not_mapped() {
 /// other's, as a literal is before a parameter.
 fn nearer(other: &str, path: &str, asked: &str) -> bool {
     use crate::domain::catalogs::template::{Part, is_within, parse};
-    let around = paths::Around {
+    let around = paths::PathContext {
         over_slashes: &[],
         goes_on: true,
     };
@@ -179,7 +179,7 @@ fn nearer(other: &str, path: &str, asked: &str) -> bool {
 }
 
 fn shape(path: &str) -> Option<String> {
-    let around = paths::Around {
+    let around = paths::PathContext {
         over_slashes: &[],
         goes_on: true,
     };

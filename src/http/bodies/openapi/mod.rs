@@ -18,7 +18,7 @@ use references::References;
 use security::Schemes;
 pub use security::Silence;
 use serde_json::{Map, Value};
-use servers::{Place, Served, Servers};
+use servers::{BaseAddress, Served, Servers};
 use settle::{Entry, Unread, settle};
 use std::collections::BTreeMap;
 
@@ -316,7 +316,7 @@ impl<'a> Reading<'a> {
         };
         let usual = self.servers.usual();
         let mut is_everywhere = false;
-        let (at, not_at): (Vec<Place>, Vec<Place>) = match served {
+        let (at, not_at): (Vec<BaseAddress>, Vec<BaseAddress>) = match served {
             Served::AsTheDocument => (vec![usual.clone()], Vec::new()),
             Served::At(places, urls) => {
                 if outcome.is_ok() {

@@ -22,7 +22,7 @@ pub struct Template {
 }
 
 /// What the conversion needs to know about a path, besides its text.
-pub struct Around<'a> {
+pub struct PathContext<'a> {
     /// Names of parameters whose values may contain slashes (`x-multi-segment`).
     pub over_slashes: &'a [String],
     /// Whether other paths of the document begin with this one and are longer.
@@ -33,7 +33,7 @@ pub struct Around<'a> {
 pub type NoRequest = Refusal;
 
 /// Converts a path to a template.
-pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> {
+pub fn template(text: &str, around: &PathContext<'_>) -> Result<Template, NoRequest> {
     let mut made = Template {
         path: String::new(),
         shape: String::new(),
@@ -95,7 +95,7 @@ pub fn with_patterns(text: &str) -> Option<Template> {
     }
     made.push_str(left);
     let over_slashes = ["all".to_owned()];
-    let around = Around {
+    let around = PathContext {
         over_slashes: &over_slashes,
         goes_on: false,
     };
@@ -185,7 +185,7 @@ impl Template {
         &mut self,
         text: &str,
         is_last: bool,
-        around: &Around<'_>,
+        around: &PathContext<'_>,
     ) -> Result<String, NoRequest> {
         let none = || refusals::openapi::segment_refused(format_args!("{text:?}"));
         if !text.contains(['{', '}']) {
@@ -291,7 +291,7 @@ mod tests {
         let over_slashes = ["path".to_owned()];
         template(
             text,
-            &Around {
+            &PathContext {
                 over_slashes: &over_slashes,
                 goes_on: false,
             },

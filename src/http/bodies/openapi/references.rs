@@ -15,7 +15,7 @@ pub struct References<'a> {
 }
 
 /// Why a reference has no target, as part of a sentence.
-pub type Astray = Refusal;
+pub type BrokenReference = Refusal;
 
 impl<'a> References<'a> {
     pub fn of(document: &'a Value) -> References<'a> {
@@ -27,7 +27,7 @@ impl<'a> References<'a> {
 
     /// Returns the value itself or, if it is a reference, its target within the document. OpenAPI ignores members next to a
     /// reference (3.1.1, section 4.8.23), but the author of the document meant something by them.
-    pub fn resolve(&self, value: &'a Value) -> Result<&'a Value, Astray> {
+    pub fn resolve(&self, value: &'a Value) -> Result<&'a Value, BrokenReference> {
         let beside = |members: &Map<String, Value>| {
             let name = members.keys().find(|name| {
                 !matches!(name.as_str(), "$ref" | "summary" | "description")
@@ -51,7 +51,7 @@ impl<'a> References<'a> {
     }
 
     /// As [`References::resolve`], whatever stands beside references.
-    pub fn resolve_alone(&self, value: &'a Value) -> Result<&'a Value, Astray> {
+    pub fn resolve_alone(&self, value: &'a Value) -> Result<&'a Value, BrokenReference> {
         let mut value = value;
         for _ in 0..STEPS_MAX {
             value = match value.get("$ref") {
@@ -63,7 +63,7 @@ impl<'a> References<'a> {
     }
 
     /// A member of an object, with both resolved; `Null` if the member does not exist.
-    pub fn member(&self, value: &'a Value, name: &str) -> Result<&'a Value, Astray> {
+    pub fn member(&self, value: &'a Value, name: &str) -> Result<&'a Value, BrokenReference> {
         match self.resolve(value)?.get(name) {
             Some(member) => self.resolve(member),
             None => Ok(&Value::Null),
@@ -75,12 +75,12 @@ impl<'a> References<'a> {
         &self,
         value: &'a Value,
         name: &str,
-    ) -> Result<Option<&'a Map<String, Value>>, Astray> {
+    ) -> Result<Option<&'a Map<String, Value>>, BrokenReference> {
         Ok(self.member(value, name)?.as_object())
     }
 
     /// The target of a reference: `#/components/…`, or the same after the document's own address.
-    pub fn target(&self, reference: &Value) -> Result<&'a Value, Astray> {
+    pub fn target(&self, reference: &Value) -> Result<&'a Value, BrokenReference> {
         let Some(reference) = reference.as_str() else {
             return Err(refusals::openapi::reference_not_text());
         };
@@ -104,7 +104,7 @@ impl<'a> References<'a> {
 }
 
 /// The error for a chain of more than [`STEPS_MAX`] references.
-pub fn too_far() -> Astray {
+pub fn too_far() -> BrokenReference {
     refusals::openapi::reference_too_far()
 }
 

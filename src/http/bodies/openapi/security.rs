@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Alternatives of one requirement; each is compared with each other one.
 const ALTERNATIVES_MAX: usize = 100;
 
-/// Why an operation stays closed, as part of a sentence.
-pub type Why = Refusal;
+/// ClosedReason an operation stays closed, as part of a sentence.
+pub type ClosedReason = Refusal;
 
 /// How the import treats an operation without a security requirement.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -43,7 +43,7 @@ enum Kind {
     /// A key in a header whose scopes a requirement may name: `oauth2`, `openIdConnect`, and since 3.1 the others.
     Scoped,
     /// A scheme that no key can meet, or that the user has not chosen.
-    Foreign(Why),
+    Foreign(ClosedReason),
 }
 
 impl Schemes {
@@ -164,7 +164,7 @@ pub fn requirement<'a>(
     references: &References<'a>,
     required: Option<&'a Value>,
     silence: Silence,
-) -> Result<Requirement, Why> {
+) -> Result<Requirement, ClosedReason> {
     let Some(required) = required else {
         return match silence {
             Silence::AnyKey => Ok(Requirement::AnyKey),
@@ -211,7 +211,7 @@ fn scopes_of<'a>(
     schemes: &Schemes,
     references: &References<'a>,
     needed: &'a Map<String, Value>,
-) -> Result<BTreeSet<&'a str>, Why> {
+) -> Result<BTreeSet<&'a str>, ClosedReason> {
     let mut all = BTreeSet::new();
     for (name, scopes) in needed {
         let kind = schemes.kinds.get(scheme_name(name));
@@ -247,7 +247,7 @@ fn scheme_name(name: &str) -> &str {
 }
 
 /// The catalog's requirement for a list of alternatives, each of which is a set of scopes that are needed together.
-fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, Why> {
+fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, ClosedReason> {
     let with_scopes = sets.iter().filter(|set| !set.is_empty()).count();
     if with_scopes == 0 {
         return Ok(Requirement::AnyKey);

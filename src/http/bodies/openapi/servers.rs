@@ -11,7 +11,7 @@ const SERVERS_MAX: usize = 100;
 
 /// A host, and the base path that comes before each path there.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Place {
+pub struct BaseAddress {
     /// `None` for any host.
     pub host: Option<String>,
     pub base: String,
@@ -23,7 +23,7 @@ pub enum Served {
     /// At the usual place of the document.
     AsTheDocument,
     /// At these places; the texts are their addresses in the document.
-    At(Vec<Place>, Vec<String>),
+    At(Vec<BaseAddress>, Vec<String>),
     /// Unknown; the text is the reason.
     Unknown(Refusal),
 }
@@ -31,7 +31,7 @@ pub enum Served {
 /// The servers of a document.
 pub struct Servers {
     urls: Vec<String>,
-    usual: Place,
+    usual: BaseAddress,
 }
 
 impl Servers {
@@ -45,7 +45,7 @@ impl Servers {
         let urls = servers.filter_map(|server| url(server, references).ok());
         Servers {
             urls: urls.map(str::to_owned).collect(),
-            usual: Place {
+            usual: BaseAddress {
                 host: options.host.map(str::to_owned),
                 base: options.base_path.to_owned(),
             },
@@ -53,7 +53,7 @@ impl Servers {
     }
 
     /// The usual place of the document's paths.
-    pub fn usual(&self) -> &Place {
+    pub fn usual(&self) -> &BaseAddress {
         &self.usual
     }
 
@@ -116,7 +116,7 @@ impl Servers {
 
     /// The place of an address. If the address has the document's own host, the host and the base path that the user
     /// has named for the document replace the document's own.
-    fn place(&self, url: &str) -> Result<Place, Refusal> {
+    fn place(&self, url: &str) -> Result<BaseAddress, Refusal> {
         if url.contains(['{', '?', '#']) {
             return Err(refusals::openapi::server_variable(url));
         }
@@ -141,14 +141,14 @@ impl Servers {
         let Some((_, own_base)) = own else {
             // The host is none of the document's; or the address is a path, and the document names no server, so that
             // its base is "/".
-            return Ok(Place {
+            return Ok(BaseAddress {
                 host: host.or_else(|| self.usual.host.clone()),
                 base: base.to_owned(),
             });
         };
         let below = base.strip_prefix(own_base);
         let below = below.filter(|below| below.is_empty() || below.starts_with('/'));
-        Ok(Place {
+        Ok(BaseAddress {
             host: self.usual.host.clone(),
             base: match below {
                 Some(below) => format!("{}{below}", self.usual.base),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn at(places: &[(Option<&str>, &str)], urls: &[&str]) -> Served {
-        let place = |&(host, base): &(Option<&str>, &str)| Place {
+        let place = |&(host, base): &(Option<&str>, &str)| BaseAddress {
             host: host.map(str::to_owned),
             base: base.to_owned(),
         };

@@ -2,7 +2,7 @@
 
 use super::LeftOut;
 use super::paths::{self, Template};
-use super::servers::Place;
+use super::servers::BaseAddress;
 use crate::domain::catalogs::path::SEGMENTS_MAX;
 use crate::domain::catalogs::{OPERATIONS_MAX, Operation, Requirement, is_method, template};
 use crate::domain::text::{NAME_CHARS_MAX, check_name};
@@ -16,9 +16,9 @@ pub struct Entry {
     pub id: Option<String>,
     pub writes: bool,
     /// The places where the operation is served.
-    pub at: Vec<Place>,
+    pub at: Vec<BaseAddress>,
     /// The places where other operations of the document are served, but not this one.
-    pub not_at: Vec<Place>,
+    pub not_at: Vec<BaseAddress>,
     /// Whether it is not known where it is served, so that it is closed wherever the document is served at all.
     pub is_everywhere: bool,
     /// The requirement for a key, or why the operation stays closed.
@@ -37,7 +37,7 @@ pub struct Unread {
 
 /// The result for all operations.
 #[derive(Default)]
-pub struct Settled {
+pub struct Conversion {
     pub operations: Vec<Operation>,
     /// How many operations of the document keys can open.
     pub mapped: usize,
@@ -58,14 +58,14 @@ struct Slot {
 /// An operation whose path has a query. It waits until all other operations have their slots.
 struct WithQuery {
     index: usize,
-    place: Place,
+    place: BaseAddress,
     template: Template,
     outcome: Result<Requirement, Refusal>,
     is_served: bool,
 }
 
 /// The state of the conversion.
-struct Settling<'a> {
+struct Converter<'a> {
     entries: &'a [Entry],
     /// The shapes of all paths of the document, without base paths.
     shapes: BTreeSet<String>,
@@ -76,7 +76,7 @@ struct Settling<'a> {
     places: Vec<(Vec<usize>, Option<Refusal>)>,
     notes: Vec<Refusal>,
     /// Everywhere that something is served.
-    everywhere: Vec<Place>,
+    everywhere: Vec<BaseAddress>,
     /// What is closed over slashes: host, method, the template before it, and why.
     over_slashes: Vec<(Option<String>, String, String, Refusal)>,
     /// How often something was put into a slot.
@@ -92,8 +92,12 @@ pub fn too_many() -> Refusal {
 }
 
 /// Makes the operations of a catalog. `usual` is the place where the document's paths are served.
-pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Settled, Refusal> {
-    let mut settling = Settling {
+pub fn settle(
+    entries: &[Entry],
+    unread: &[Unread],
+    usual: &BaseAddress,
+) -> Result<Conversion, Refusal> {
+    let mut settling = Converter {
         entries,
         shapes: shapes(entries),
         slots: Vec::new(),
@@ -111,7 +115,7 @@ pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Set
     for one in with_query {
         settling.place_query(one)?;
     }
-    let mut settled = Settled::default();
+    let mut settled = Conversion::default();
     let methods = settling.methods();
     for one in unread {
         settling.close(one, &methods)?;
@@ -126,7 +130,7 @@ pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Set
 }
 
 /// Every place at which an operation is served, and the usual one.
-fn everywhere(entries: &[Entry], usual: &Place) -> Vec<Place> {
+fn everywhere(entries: &[Entry], usual: &BaseAddress) -> Vec<BaseAddress> {
     let mut known = HashSet::new();
     let all = entries.iter().flat_map(|entry| &entry.at);
     [usual]
@@ -138,7 +142,7 @@ fn everywhere(entries: &[Entry], usual: &Place) -> Vec<Place> {
 }
 
 fn shapes(entries: &[Entry]) -> BTreeSet<String> {
-    let around = paths::Around {
+    let around = paths::PathContext {
         over_slashes: &[],
         goes_on: true,
     };
@@ -154,7 +158,7 @@ impl Entry {
     }
 }
 
-impl Settling<'_> {
+impl Converter<'_> {
     /// Puts an entry into its slots, or into `with_query` if its path has a query.
     fn place(&mut self, index: usize, with_query: &mut Vec<WithQuery>) -> Result<(), Refusal> {
         let entry = &self.entries[index];
@@ -163,7 +167,7 @@ impl Settling<'_> {
             return Ok(());
         }
         // What no key opens is opened nowhere, wherever a template of another operation is served.
-        let around = paths::Around {
+        let around = paths::PathContext {
             over_slashes: &[],
             goes_on: true,
         };
@@ -181,7 +185,7 @@ impl Settling<'_> {
         let others = others.into_iter().map(|place| (place, false));
         for (place, is_served) in here.chain(elsewhere).chain(others) {
             let place = &place;
-            let around = paths::Around {
+            let around = paths::PathContext {
                 over_slashes: &entry.over_slashes,
                 goes_on,
             };
@@ -294,7 +298,7 @@ impl Settling<'_> {
 
     /// Whether other paths of the document begin with a path and are longer.
     fn goes_on(&self, path: &str) -> bool {
-        let around = paths::Around {
+        let around = paths::PathContext {
             over_slashes: &[],
             goes_on: true,
         };
@@ -310,7 +314,7 @@ impl Settling<'_> {
     fn put(
         &mut self,
         index: usize,
-        place: &Place,
+        place: &BaseAddress,
         template: Template,
         outcome: Result<Requirement, Refusal>,
         is_served: bool,
@@ -371,7 +375,7 @@ impl Settling<'_> {
     /// Closes a path for every method that the catalog uses, wherever the document is served.
     fn close(&mut self, unread: &Unread, methods: &[usize]) -> Result<(), Refusal> {
         let Unread { path, why, .. } = unread;
-        let around = paths::Around {
+        let around = paths::PathContext {
             over_slashes: &[],
             goes_on: true,
         };
@@ -421,7 +425,7 @@ impl Settling<'_> {
         Ok(())
     }
 
-    fn finish(self, mut settled: Settled) -> Settled {
+    fn finish(self, mut settled: Conversion) -> Conversion {
         settled.notes = self.notes;
         for (entry, (slots, why)) in self.entries.iter().zip(&self.places) {
             let closed = slots
@@ -472,7 +476,7 @@ impl Settling<'_> {
 /// Templates for longer paths that a parameter behind `before` may stand for.
 fn wider(text: &str, before: &str) -> [Option<Template>; 2] {
     let over_slashes = ["parameter".to_owned()];
-    let around = paths::Around {
+    let around = paths::PathContext {
         over_slashes: &over_slashes,
         goes_on: false,
     };

@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<Value, Refusal> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
-        spent: Spent::default(),
+        spent: DocumentSize::default(),
     };
     loop {
         match reader.next()? {
@@ -39,13 +39,13 @@ pub fn parse(text: &str) -> Result<Value, Refusal> {
 struct Reader<'t> {
     parser: Parser<std::str::Chars<'t>>,
     /// The values of anchors, and their sizes.
-    anchors: HashMap<usize, (Value, Spent)>,
-    spent: Spent,
+    anchors: HashMap<usize, (Value, DocumentSize)>,
+    spent: DocumentSize,
 }
 
 /// The size of what was read from a document.
 #[derive(Clone, Copy, Default)]
-struct Spent {
+struct DocumentSize {
     values: usize,
     text_bytes: usize,
 }
@@ -114,7 +114,7 @@ impl Reader<'_> {
             other => return Err(refusals::verbatim(format!("unexpected {other:?}"))),
         };
         if anchor > 0 {
-            let spent = Spent {
+            let spent = DocumentSize {
                 values: self.spent.values - before.values,
                 text_bytes: self.spent.text_bytes - before.text_bytes,
             };

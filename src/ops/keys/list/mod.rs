@@ -203,9 +203,9 @@ impl<'a> Facts<'a> {
             id: key.id,
             name: &key.name,
             hint: "",
-            workspace: key.kin.workspace,
-            owner: key.kin.owner,
-            policy: &key.kin.policy,
+            workspace: key.shared.workspace,
+            owner: key.shared.owner,
+            policy: &key.shared.policy,
             expires_at: key.ends_at(),
             metadata: key.metadata(),
         }

@@ -5,7 +5,7 @@ use super::{Condition, Facts, Filter, made_by};
 use crate::authz::caller::Caller;
 use crate::domain::catalogs::{Catalog, Demand};
 use crate::domain::keys::State;
-use crate::domain::keys::live::{Kin, Live};
+use crate::domain::keys::live::{Live, SharedPart};
 use crate::domain::policies::TiedTo;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
@@ -36,7 +36,7 @@ pub struct Summary {
     pub expiring: usize,
 }
 
-/// What all keys with the same shared part ([`Kin`]) have in common, decided once.
+/// What all keys with the same shared part ([`SharedPart`]) have in common, decided once.
 #[derive(Clone, Copy)]
 struct Standing {
     seen: bool,
@@ -108,14 +108,14 @@ pub fn passing(
     caller.require_somewhere(Permission::KeysRead)?;
     let mut found = Vec::new();
     walk(app, caller, |directory, key, state| {
-        let kin = &key.kin;
-        let in_root = directory.is_root(kin.workspace);
-        let grants = |wanted: &str| catalog.grants(&kin.scopes, in_root, wanted);
+        let shared = &key.shared;
+        let in_root = directory.is_root(shared.workspace);
+        let grants = |wanted: &str| catalog.grants(&shared.scopes, in_root, wanted);
         let granted = demand.requirement.is_met(grants);
         let fits = state == State::Active
-            && kin.catalog.as_deref() == Some(catalog.name())
+            && shared.catalog.as_deref() == Some(catalog.name())
             && granted
-            && !(kin.read_only && demand.writes);
+            && !(shared.read_only && demand.writes);
         if fits {
             found.push(Match::new(key, Sort::Name));
         }
@@ -150,13 +150,13 @@ fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, Stat
     }
     let now = app.now().wall;
     // The map is keyed by address. It also holds each `Arc`, so no address is freed and used again during the walk.
-    let mut known: HashMap<*const Kin, (Arc<Kin>, Standing)> = HashMap::new();
+    let mut known: HashMap<*const SharedPart, (Arc<SharedPart>, Standing)> = HashMap::new();
     for part in 0..PARTS {
         let directory = app.index.directory();
         app.index.each_of_part(part, |key| {
             let (_, standing) = &*known
-                .entry(Arc::as_ptr(&key.kin))
-                .or_insert_with(|| (key.kin.clone(), standing(&directory, caller, key)));
+                .entry(Arc::as_ptr(&key.shared))
+                .or_insert_with(|| (key.shared.clone(), standing(&directory, caller, key)));
             if standing.seen {
                 let state = match key.state(standing.owner_active, standing.workspace_active, now) {
                     State::Active if !standing.policy_in_force => State::Disabled,
@@ -170,14 +170,21 @@ fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, Stat
 }
 
 fn standing(directory: &Directory, caller: &Caller, key: &Live) -> Standing {
-    let kin = &key.kin;
-    let tied = directory.policy(&kin.policy).map(|policy| policy.tied_to);
+    let shared = &key.shared;
+    let tied = directory
+        .policy(&shared.policy)
+        .map(|policy| policy.tied_to);
     let active = |owner: Uid| directory.user(owner).is_some_and(|user| user.is_active());
     Standing {
-        seen: caller.may(directory, Permission::KeysRead, kin.workspace, kin.owner),
-        owner_active: kin.owner.is_none_or(active) || tied == Some(TiedTo::Workspace),
+        seen: caller.may(
+            directory,
+            Permission::KeysRead,
+            shared.workspace,
+            shared.owner,
+        ),
+        owner_active: shared.owner.is_none_or(active) || tied == Some(TiedTo::Workspace),
         workspace_active: directory
-            .place(kin.workspace)
+            .place(shared.workspace)
             .is_some_and(|place| place.active),
         policy_in_force: tied.is_some(),
     }
