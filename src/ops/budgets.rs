@@ -155,13 +155,14 @@ pub fn subjects(directory: &Directory, caller: &Caller) -> Vec<Subject> {
 mod tests {
     use super::*;
     use crate::authz::caller::Origin;
+    use crate::domain::keys::rotation::Grace;
     use crate::domain::policies::CredentialHeader;
-    use crate::domain::users::Role;
+    use crate::domain::users::roles::Role;
     use crate::ops::authenticate::authenticate;
     use crate::ops::keys::edit::switch;
     use crate::ops::keys::issue::{NewKey, issue};
     use crate::ops::keys::members::KeyMembers;
-    use crate::ops::keys::rotate::{Grace, RotatedExpiry, rotate_own};
+    use crate::ops::keys::rotate::{RotatedExpiry, rotate_own};
     use crate::ops::sessions;
     use crate::ops::setup::fixture::Fixture;
     use crate::ops::users::{NewUser, create};

@@ -45,8 +45,8 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<PutResu
         catalogs::replace(tx, catalog.definition())?;
         // The complete catalog is written, so no change from outside Latchkey can remain in it.
         tx.judge(target.clone(), true);
-        let losers = drop_vanished(tx, &catalog)?;
-        let keys_changed: Vec<KeyId> = losers.iter().map(|(id, _)| *id).collect();
+        let changed = drop_vanished(tx, &catalog)?;
+        let keys_changed: Vec<KeyId> = changed.iter().map(|(id, _)| *id).collect();
         let mut changes = Changes::default();
         let (old, new) = (before.clone().unwrap_or_default(), catalog.definition());
         changes.note("case_sensitive", &old.case_sensitive, &new.case_sensitive);
@@ -58,7 +58,7 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<PutResu
             workspace: None,
             changes,
         };
-        let edits = losers.into_iter().map(|(_, record)| ("key.edit", record));
+        let edits = changed.into_iter().map(|(_, record)| ("key.edit", record));
         let records = std::iter::once(("catalog.put", put)).chain(edits).collect();
         Ok((
             records,
@@ -146,7 +146,7 @@ fn scope_names(definition: &Definition) -> String {
 /// Removes the scopes that the catalog no longer contains from live keys. Each key that loses a scope has an event of
 /// its own.
 fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record)>> {
-    let mut losers = Vec::new();
+    let mut changed = Vec::new();
     for id in keys::list_of_catalog(tx, catalog.name())? {
         let Some(before) = keys::find(tx, id)? else {
             continue;
@@ -162,10 +162,10 @@ fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record
                 workspace: Some(before.workspace),
                 changes,
             };
-            losers.push((id, record));
+            changed.push((id, record));
         }
     }
-    Ok(losers)
+    Ok(changed)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Read, Row, Write};
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{CredentialHeader, Editable, Policy, from_word, word};
-use crate::domain::users::Role;
+use crate::domain::users::roles::Role;
 use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {

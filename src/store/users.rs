@@ -5,7 +5,8 @@ use crate::domain::audit::Kind;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::password::PasswordDigest;
-use crate::domain::users::{Binding, Role, User};
+use crate::domain::users::roles::Role;
+use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 

@@ -73,7 +73,7 @@ fn a_catalog_is_put_and_its_keys_follow() {
     );
     browser.press("Save");
     browser.sees("Keys have lost scopes");
-    browser.inspect("catalog-losers");
+    browser.inspect("catalog-lost-scopes");
     browser.press("loser");
     browser.sees("About this key");
 }

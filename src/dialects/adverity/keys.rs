@@ -3,6 +3,7 @@
 use super::form::KeyRequest;
 use super::{caller, error, preset};
 use crate::domain::keys::Key;
+use crate::domain::keys::rotation::Grace;
 use crate::domain::policies::IssuedBy;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::http::route::Call;
 use crate::ops::keys::inspect::{KeyInspection, inspect};
 use crate::ops::keys::issue::{NewKey, issue_by_password};
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::keys::rotate::{Grace, RotatedExpiry, rotate_own};
+use crate::ops::keys::rotate::{RotatedExpiry, rotate_own};
 use crate::ops::keys::{Issued, View};
 use crate::refusals;
 use serde::Serialize;

@@ -6,8 +6,8 @@ use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     TiedTo,
 };
-use crate::domain::users::Role;
 use crate::domain::users::permissions::Permission;
+use crate::domain::users::roles::Role;
 use crate::ops::policies::presets::{EarlierPreset, Preset};
 
 /// The catalog for both kinds of keys.

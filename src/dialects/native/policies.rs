@@ -13,8 +13,8 @@ use crate::domain::policies::{
     SecretShown, SelfRotation, TiedTo,
 };
 use crate::domain::text::{DESCRIPTION_CHARS_MAX, SLUG_PATTERN};
-use crate::domain::users::Role;
 use crate::domain::users::permissions::Permission::{PoliciesRead, PoliciesWrite};
+use crate::domain::users::roles::Role;
 use crate::error::{Error, Result};
 use crate::http::describe::Document;
 use crate::http::describe::bodies::{ListBody, Readable, Requested, answer, request};

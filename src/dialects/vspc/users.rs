@@ -3,7 +3,8 @@
 use super::lists::{Item, ListParameters, SelectedProperties};
 use super::patch::{self, Verdict};
 use super::{caller, data, json, logins, organizations, retry, user};
-use crate::domain::users::{Binding, Role, User};
+use crate::domain::users::roles::Role;
+use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;

@@ -2,6 +2,9 @@
 
 use crate::domain::uid::Uid;
 
+/// The number of consecutive failures after which an account is locked.
+pub const LOCKED_AT: u32 = 100;
+
 /// The account that an attempt is about.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Account {

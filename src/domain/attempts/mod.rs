@@ -13,7 +13,7 @@ pub mod spraying;
 pub mod throttle;
 pub mod tries;
 
-pub use account::{Account, NOBODY};
+pub use account::{Account, LOCKED_AT, NOBODY};
 
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
@@ -23,8 +23,6 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use tries::{Rules, Tries};
 
-/// The number of consecutive failures after which an account is locked.
-pub const LOCKED_AT: u32 = 100;
 /// The number of networks that are remembered for one account: the most recent ones.
 pub const NETWORKS_MAX: usize = 20;
 /// The use of a network is recorded again after this time.

@@ -11,6 +11,7 @@ pub mod metadata;
 pub mod passphrase;
 pub mod pepper;
 pub mod quota;
+pub mod rotation;
 pub mod sealing;
 pub mod secret;
 pub mod verdict;
@@ -23,8 +24,6 @@ use secret::BASE62;
 pub const SCOPES_MAX: usize = 200;
 /// The number of addresses and ranges that one key may be restricted to.
 pub const ADDRESSES_MAX: usize = 100;
-/// The longest grace period of a rotated secret: 30 days.
-pub const GRACE_S_MAX: u64 = 30 * 86_400;
 
 /// The number of characters in a key's id.
 pub const ID_CHARS: usize = 10;

@@ -7,7 +7,7 @@
 
 use super::Policy;
 use crate::domain::catalogs::Catalog;
-use crate::domain::users::Role;
+use crate::domain::users::roles::Role;
 use crate::error::{Error, Result};
 use crate::refusals;
 

@@ -1,5 +1,5 @@
 //! Bodies that more than one surface reads or writes, member by member.
 
+pub mod audit;
 pub mod catalog;
-pub mod event;
 pub mod openapi;

@@ -1,7 +1,7 @@
 //! Which requests only remove or restrict something. They wait in a queue of their own, count against no budget, and
 //! may use the disk space that is reserved for them.
 
-use crate::domain::users::Role;
+use crate::domain::users::roles::Role;
 use crate::http::fields::{self, Fields};
 use crate::http::request::Request;
 use crate::ops::App;

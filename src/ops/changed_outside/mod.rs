@@ -3,8 +3,8 @@
 
 pub mod accept;
 
-use super::doctor::check::Check;
-use super::doctor::check::NAMED_MAX;
+use super::doctor::finding::Check;
+use super::doctor::finding::NAMED_MAX;
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::pepper::Peppers;

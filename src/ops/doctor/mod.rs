@@ -1,6 +1,6 @@
 //! The checks of `latchkey doctor`: each check has one finding, with advice.
 
-pub mod check;
+pub mod finding;
 
 use super::backups;
 use crate::authz::caller::Caller;
@@ -16,8 +16,8 @@ use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
 use crate::store::seals::recorded::each_changed;
 use crate::store::{Foreign, audit};
-use check::NAMED_MAX;
-pub use check::{Check, Finding};
+use finding::NAMED_MAX;
+pub use finding::{Check, Finding};
 
 /// Attacks and faults that these checks cannot detect.
 pub const UNSEEN: &[&str] = &[

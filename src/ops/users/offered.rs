@@ -4,7 +4,8 @@
 use crate::authz::caller::Caller;
 use crate::authz::users::{require_managed, require_role};
 use crate::domain::users::permissions::Permission;
-use crate::domain::users::{Binding, Role, User};
+use crate::domain::users::roles::Role;
+use crate::domain::users::{Binding, User};
 use crate::error::Result;
 use crate::ops::App;
 

@@ -7,7 +7,7 @@ use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
-use crate::http::bodies::event::{COLUMNS, cells, is_formula, push_line};
+use crate::http::bodies::audit::{COLUMNS, cells, is_formula, push_line};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;

@@ -1,9 +1,9 @@
 //! Asks a signed-in user for the password again before an action with serious consequences (attacks 186).
 
-use super::carry;
-use super::carry::PendingForm;
 use super::cookie::Cookie;
 use super::form_token;
+use super::pending_form;
+use super::pending_form::PendingForm;
 use super::{Visit, agent, channel};
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
             Ok(signed_in) => {
                 let s = Layout::resumed(call, form_token::of(signed_in.token.expose()));
                 let set = Cookie::Session.set(channel(call), signed_in.token.expose());
-                Ok(carry::shown(s, 200, &carried)?.also("set-cookie", &set))
+                Ok(pending_form::shown(s, 200, &carried)?.also("set-cookie", &set))
             }
             Err(Error::Unauthenticated) => {
                 let refusal = visit.texts.get("confirm.refused").to_owned();

@@ -5,10 +5,10 @@
 //! page of this server ([`submit`]) and contain the token of the session for which the page was made (attacks 164).
 
 pub mod account;
-pub mod carry;
 pub mod confirm;
 pub mod cookie;
 mod form_token;
+pub mod pending_form;
 pub mod setup;
 pub mod sign_in;
 
@@ -133,7 +133,7 @@ fn take(
         return Err(foreign());
     }
     if !form_token::is_of(visit.secret, form.text(TOKEN)) {
-        return carry::offer(&visit, &own_path(call), &form);
+        return pending_form::offer(&visit, &own_path(call), &form);
     }
     Ok(answered(&visit, act(&visit, &form)))
 }

@@ -1,9 +1,9 @@
 //! The pages for signing in and out.
 
-use super::carry;
-use super::carry::PendingForm;
 use super::cookie::Cookie;
 use super::form_token;
+use super::pending_form;
+use super::pending_form::PendingForm;
 use super::{agent, channel, local_path, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::own_path;
@@ -129,7 +129,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
         None => redirect(&next),
         Some(carried) => {
             let s = Layout::resumed(call, form_token::of(token.expose()));
-            carry::shown(s, 200, &carried)?
+            pending_form::shown(s, 200, &carried)?
         }
     };
     Ok(reply.also("set-cookie", &set))

@@ -50,7 +50,7 @@ struct PutPage {
 }
 
 #[derive(Template)]
-#[template(path = "console/catalog_losers.html")]
+#[template(path = "console/catalog_lost_scopes.html")]
 struct LostScopesPage {
     s: Layout,
     href: String,
@@ -145,7 +145,7 @@ fn put(visit: &Visit<'_>, form: &Form, name: &str, there: Option<&str>) -> Resul
         .and_then(|definition| catalogs::put(app, &visit.caller, definition));
     match put {
         Ok(put) if put.keys_changed.is_empty() => Ok(visit.done("catalog_put", &address(name))),
-        Ok(put) => losers(visit, name, &put.keys_changed),
+        Ok(put) => show_lost_scopes(visit, name, &put.keys_changed),
         Err(err) => match Refusal::of(visit.texts, &err) {
             Some(refusal) => {
                 let refused = match refusal.member.as_str() {
@@ -164,7 +164,7 @@ fn put(visit: &Visit<'_>, form: &Form, name: &str, there: Option<&str>) -> Resul
 }
 
 /// The page that lists the keys which have lost a scope.
-fn losers(visit: &Visit<'_>, name: &str, ids: &[KeyId]) -> Result<Reply> {
+fn show_lost_scopes(visit: &Visit<'_>, name: &str, ids: &[KeyId]) -> Result<Reply> {
     let mut shown = Vec::new();
     for id in ids.iter().take(LOSERS_SHOWN) {
         let key_name = visit
@@ -175,11 +175,14 @@ fn losers(visit: &Visit<'_>, name: &str, ids: &[KeyId]) -> Result<Reply> {
         let label = key_name.unwrap_or_else(|| id.to_string());
         shown.push((label, keys::address(*id)));
     }
-    let s = visit.shell(visit.texts.get("catalog_put.losers_title"), Nav::Catalogs);
+    let s = visit.shell(
+        visit.texts.get("catalog_put.lost_scopes_title"),
+        Nav::Catalogs,
+    );
     let page = LostScopesPage {
         href: address(name),
         name: name.to_owned(),
-        lead: s.tn("catalog_put.losers", ids.len() as u64),
+        lead: s.tn("catalog_put.lost_scopes", ids.len() as u64),
         more: match ids.len().saturating_sub(LOSERS_SHOWN) {
             0 => String::new(),
             more => s.t1("keys.more", &more.to_string()),
@@ -320,7 +323,7 @@ mod tests {
             ("{\"scope\":[]}", "scope"),
             ("{\"scopes\":[{}]}", "scopes[0].name"),
             (
-                "{\"operations\":[{\"access\":\"all\"}]}",
+                "{\"operations\":[{\"id\":\"a\",\"method\":\"GET\",\"path\":\"/\",\"access\":\"all\"}]}",
                 "operations[0].access",
             ),
         ] {

@@ -5,7 +5,7 @@
 
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
-use crate::http::bodies::event::{COLUMNS, cells, is_formula, push_line};
+use crate::http::bodies::audit::{COLUMNS, cells, is_formula, push_line};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;

@@ -9,7 +9,7 @@ use crate::domain::keys::verdict::Code;
 use crate::domain::metrics::CODES;
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
-use crate::http::bodies::event::EventBody;
+use crate::http::bodies::audit::EventBody;
 use crate::http::describe::bodies::{ListBody, PageBody, Requested, answer, request};
 use crate::http::describe::schema::Time;
 use crate::http::query::Query;

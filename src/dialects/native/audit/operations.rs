@@ -4,7 +4,7 @@ use super::export::EVENTS_MAX;
 use super::{ChainBody, HourBody, PruneBody, PrunedBody};
 use crate::domain::keys::ID_PATTERN;
 use crate::domain::users::permissions::Permission::{AuditRead, KeysRead, ServerAdmin};
-use crate::http::bodies::event::{COLUMNS, EventBody};
+use crate::http::bodies::audit::{COLUMNS, EventBody};
 use crate::http::describe::Document;
 use crate::http::describe::bodies::{ListBody, PageBody};
 use crate::http::describe::schema::Schema;

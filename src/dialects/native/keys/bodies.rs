@@ -2,8 +2,9 @@
 
 use crate::domain::catalogs::SCOPE_PATTERN;
 use crate::domain::keys::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
+use crate::domain::keys::rotation::GRACE_S_MAX;
 use crate::domain::keys::secret::PREFIX_PATTERN;
-use crate::domain::keys::{ADDRESSES_MAX, GRACE_S_MAX, ID_PATTERN, Key, SCOPES_MAX, State};
+use crate::domain::keys::{ADDRESSES_MAX, ID_PATTERN, Key, SCOPES_MAX, State};
 use crate::domain::policies::STANDARD;
 use crate::domain::text::{CONTACT_CHARS_MAX, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
 use crate::domain::time::Timestamp;

@@ -6,6 +6,7 @@ mod operations;
 use super::problem;
 use crate::domain::keys::metadata::is_listed;
 use crate::domain::keys::quota::RateLimit;
+use crate::domain::keys::rotation::Grace;
 use crate::domain::keys::{KeyId, State};
 use crate::error::{Error, Result};
 use crate::http::describe::bodies::{ListBody, PageBody, Requested, no_members};
@@ -18,7 +19,7 @@ use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::{self, Filter};
 use crate::ops::keys::many::{self, BatchAction, BatchRefusal};
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::keys::rotate::{Grace, RotatedExpiry, rotate_own as rotate_own_key};
+use crate::ops::keys::rotate::{RotatedExpiry, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued};
 use crate::refusals;
 use bodies::{
