@@ -8,7 +8,7 @@ sentences! { "authenticators":
     exists() = "you have one-time codes already; delete these first";
     one_secret() = "must have one secret";
     period() = "must be of a period of 30 seconds";
-    personal() = "this takes a user who has signed in; a key cannot do it for him";
+    personal() = "only a user who has signed in can do this; a key cannot do it for the user";
     secret() = "must have a secret";
     secret_bits() = "must have a secret of 128 to 512 bits";
     url() = "must be an otpauth://totp/ URL";

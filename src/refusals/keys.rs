@@ -5,7 +5,7 @@ sentences! { "keys":
     address() = "must be an IPv4 or IPv6 address, or a range such as 10.0.0.0/8 with no bits set beyond its prefix";
     address_list_empty() = "must not be an empty list; use null for no restriction";
     before_expires_at() = "must be before expires_at";
-    beside_expires_at() = "must be left out beside expires_at";
+    beside_expires_at() = "must be left out if expires_at is given";
     confirm_name(policy) = "policy {policy} asks for the name of a key that is to be deleted: send it as confirm_name, or in confirm_names for several keys";
     confirm_names_count() = "must have the name of each key, in the order of ids";
     confirm_names_unused() = "must be left out unless keys are deleted";
@@ -16,7 +16,7 @@ sentences! { "keys":
     deleted_with_secret() = "the key is deleted, and its secret with it; issue a new key";
     expired() = "the key has expired; give it a new expires_at first";
     grace_at_most(most) = "must be at most {most} (30 days)";
-    grace_of_first_use() = "must be above 0 beside until_first_use";
+    grace_of_first_use() = "must be above 0 if until_first_use is set";
     grace_of_self_rotation(most) = "must be at most {most} when a key rotates itself";
     ids_count(most) = "must name 1 to {most} keys";
     ids_twice(key) = "names key {key} twice";
@@ -27,7 +27,7 @@ sentences! { "keys":
     many_of_owner(policy, most) = "policy {policy} allows {most} keys of one owner; delete one first";
     many_of_owner_all_kept(policy, most) = "policy {policy} allows {most} keys of one owner, and you may delete none of them to make room; ask the owner";
     metadata_bytes(most) = "must be at most {most} bytes of JSON";
-    name_taken(policy) = "the workspace has a key of this name already, and policy {policy} wants names to differ; choose another one";
+    name_taken(policy) = "the workspace has a key of this name already, and policy {policy} requires different names; choose another one";
     not_copied(policy) = "the secret was made before policy {policy} kept sealed copies; rotate the key for one that can be shown again";
     old_secret_works() = "the secret before the last rotation still works; wait for its end, or rotate without grace to end both";
     only_keys_rotate_themselves() = "only a key can rotate itself; sign in again for a new access token";

@@ -14,7 +14,7 @@ sentences! { "openapi":
     combined() = "it needs several credentials together";
     cookie() = "a cookie";
     credential_optional() = "a credential is optional";
-    elsewhere() = "it is served elsewhere";
+    elsewhere() = "another server serves it";
     expression_in_path() = "its path has an expression in braces that is no parameter";
     key_in_query() = "a parameter in the query";
     key_in_unknown_place() = "an API key in a place that OpenAPI does not know";
@@ -22,7 +22,7 @@ sentences! { "openapi":
     key_twice(key) = "the key {key} is there twice";
     lists_of_scopes() = "its alternatives are several lists of scopes that are needed together, and a catalog has no words for that";
     mapped_at(operation, servers) = "{operation} has servers of its own, and is mapped there: {servers}";
-    member_beside_ref(member) = "it has the member {member} beside a $ref, which would not count";
+    member_beside_ref(member) = "it has the member {member} next to a $ref, which would be ignored";
     member_twice(member) = "the member {member} is there twice in one object";
     member_unknown(member) = "its path has the member {member}, which OpenAPI does not know";
     merge_key() = "it has a merge key (<<), which OpenAPI does not have; write the members out";

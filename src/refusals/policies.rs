@@ -1,7 +1,7 @@
 //! Policies: which definitions make sense, and what one demands of its keys.
 
 sentences! { "policies":
-    acts_without_owner() = "must be false unless issued_by is owner or password: nobody else may make a key that acts for a user";
+    acts_without_owner() = "must be false unless issued_by is owner or password: no other user may create a key that acts for a user";
     address_exact(policy) = "must be a single address: policy {policy} allows no ranges";
     addresses_off(policy) = "must be left out: keys of policy {policy} have no address list";
     catalog(catalog, policy) = "must be {catalog} or be left out: keys of policy {policy} have their scopes from it";
@@ -20,7 +20,7 @@ sentences! { "policies":
     looser(policy, member) = "live keys follow policy {policy}, so its {member} can only be made stricter; make a new policy for keys that need more";
     owner_needed(policy) = "is needed: keys of policy {policy} belong to a user";
     owner_off(policy) = "must be left out: keys of policy {policy} belong to their workspace";
-    pages_by_setting() = "the server's setting systems says which pages there are; change it there";
+    pages_by_setting() = "the server's setting systems determines which pages there are; change it there";
     rate_limit(limit, window, policy) = "must not allow more than {limit} requests in any {window} seconds: policy {policy} allows no more";
     rate_limit_default(limit, window) = "must not allow more than {limit} requests in any {window} seconds, which is rate_limit_max";
     roles_needed() = "must name at least one role: a key that acts for its owner may only what a role passes on";

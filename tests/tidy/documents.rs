@@ -124,6 +124,35 @@ fn links_between_documents_lead_somewhere() {
     assert!(seen > 50, "only {seen} links");
 }
 
+/// The texts of the console and the reasons of refusals, which users read.
+#[test]
+fn messages_are_in_plain_english() {
+    let mut messages = sources("src/refusals");
+    messages.push(Source {
+        path: "assets/console/en.txt".to_owned(),
+        text: fs::read_to_string("assets/console/en.txt").unwrap(),
+    });
+    let (mut lines, mut found) = (0, Vec::new());
+    for Source { path, text } in &messages {
+        let texts = text.lines().filter_map(|line| line.split_once(" = "));
+        for (_, text) in texts {
+            lines += 1;
+            let lower = text.to_lowercase();
+            let mut words = lower.split(|c: char| !c.is_alphanumeric() && c != '_');
+            if words.any(|word| PRIVATE_WORDS.contains(&word)) {
+                found.push(format!("{path}: {text}"));
+            }
+        }
+    }
+    assert!(lines > 800, "only {lines} messages");
+    assert!(
+        found.len() * 1000 <= lines * PRIVATE_WORDS_MAX,
+        "{} of {lines} messages have words that need plainer ones:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
 #[test]
 fn documents_are_in_plain_english() {
     let (mut lines, mut found) = (0, Vec::new());
