@@ -50,7 +50,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde",          &["src/cli/", "src/config/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/dialects/", "src/http/"]),
     ("smol_str",       &["src/domain/keys/live.rs"]),
-    ("strsim",         &["src/config/sources.rs", "src/dialects/forward_auth/"]),
+    ("strsim",         &["src/config/suggestions.rs", "src/dialects/forward_auth/"]),
     ("tokio",          &["src/http1/"]),
     ("tokio_rustls",   &["src/http1/tls/"]),
     ("toml",           &["src/config/file.rs"]),

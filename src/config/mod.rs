@@ -6,6 +6,7 @@ pub mod folder;
 pub mod owner;
 mod restore;
 pub mod sources;
+mod suggestions;
 pub mod systems;
 
 use crate::dialects::{SURFACES, console};

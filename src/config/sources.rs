@@ -16,6 +16,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::file::{Entry, FileValue, SettingsFile};
+use super::suggestions;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
 
@@ -23,12 +24,6 @@ use crate::refusals::verbatim;
 const FILE: &str = "latchkey.toml";
 /// The start of the names of this program's variables.
 const VARIABLES: &str = "LATCHKEY_";
-/// How similar a name must be to be suggested, from 0 to 1. A common beginning counts most.
-const ALIKE: f64 = 0.85;
-/// As above for variables, by the number of letters that differ.
-const ALIKE_VARIABLES: f64 = 0.65;
-/// The least number of characters of a variable's name that may be the shortened name of a setting.
-const SHORTENED_MIN: usize = 5;
 
 /// A setting in force.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -151,7 +146,7 @@ fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Resul
     let name = entry.name.as_str();
     let Some(arg) = table(command).find(|arg| arg.get_id() == name) else {
         let known = table(command).map(|arg| arg.get_id().as_str());
-        return Err(match nearest(&name.replace('-', "_"), known) {
+        return Err(match suggestions::nearest(&name.replace('-', "_"), known) {
             Some(near) => format!("there is no setting {name}; did you mean {near}?"),
             None => format!("there is no setting {name}; `latchkey check-config` lists them all"),
         });
@@ -282,7 +277,7 @@ fn unknown_variables(program: &Command) -> (Vec<String>, Vec<String>) {
         // The common prefix of all variables is removed, because it would make all names similar.
         let own = |name: &str| name.strip_prefix(VARIABLES).unwrap_or(name).to_owned();
         let shorts: Vec<String> = known.iter().map(|known| own(known)).collect();
-        match nearest_variable(&own(&name), shorts.iter().map(String::as_str)) {
+        match suggestions::nearest_variable(&own(&name), shorts.iter().map(String::as_str)) {
             Some(near) => complaints.push(format!(
                 "the variable {name} is no setting; did you mean {VARIABLES}{near}?"
             )),
@@ -328,42 +323,6 @@ fn is_port_of_service(text: &str) -> bool {
     port.parse::<u16>().is_ok()
         && matches!(protocol, "TCP" | "UDP" | "SCTP")
         && matches!(part, "ADDR" | "PORT" | "PROTO")
-}
-
-/// The variable that the administrator probably meant, without the common prefix. A name also counts as similar if it
-/// continues a known name with another word, or the reverse. Other names are compared more strictly than those in the
-/// file, because not every variable with the prefix was meant for this program.
-fn nearest_variable<'a>(
-    name: &str,
-    mut known: impl Iterator<Item = &'a str> + Clone,
-) -> Option<&'a str> {
-    let goes_on = |long: &str, short: &str| {
-        long.strip_prefix(short)
-            .is_some_and(|rest| rest.starts_with('_'))
-    };
-    let score = |known: &'a str| (strsim::normalized_damerau_levenshtein(name, known), known);
-    known
-        .clone()
-        .map(score)
-        .filter(|(alike, _)| *alike >= ALIKE_VARIABLES)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, near)| near)
-        .or_else(|| {
-            known.find(|known| {
-                let is_long = name.len() >= SHORTENED_MIN;
-                goes_on(name, known) || goes_on(known, name) || (is_long && known.starts_with(name))
-            })
-        })
-}
-
-/// The name that the administrator probably meant.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let score = |known: &'a str| (strsim::jaro_winkler(name, known), known);
-    known
-        .map(score)
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, near)| near)
 }
 
 /// The message of clap without its advice on how to get help.

@@ -1,7 +1,7 @@
 //! The commands that change a key: edit, disable, enable and delete.
 
 use super::Labels;
-use super::look::IdsArgs;
+use super::list::IdsArgs;
 use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};

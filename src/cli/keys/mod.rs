@@ -2,7 +2,7 @@
 
 mod change;
 mod issue;
-mod look;
+mod list;
 mod verify;
 
 use super::arguments::Body;
@@ -25,17 +25,17 @@ pub enum KeyCommand {
                       latchkey key list --search billing --json | jq -r '.[].id'\n  \
                       latchkey key list --metadata customer=7"
     )]
-    List(look::ListArgs),
+    List(list::ListArgs),
     /// Show one key
     #[command(
         after_help = "Examples:\n  latchkey key show k3J9aQ0xZb\n  latchkey key show k3J9aQ0xZb --json"
     )]
-    Show(look::IdArgs),
+    Show(list::IdArgs),
     /// List the keys that expire soon; exits 1 if there are any
     #[command(
         after_help = "Examples:\n  latchkey key expiring --within 14d\n  latchkey key expiring --within 12h --json || notify-admins"
     )]
-    Expiring(look::ExpiringArgs),
+    Expiring(list::ExpiringArgs),
     /// Change a key's name, permissions, lifetime or owner
     #[command(
         after_help = "Examples:\n  latchkey key edit k3J9aQ0xZb --name \"billing, new\" --expires-in 30d\n  \
@@ -59,12 +59,12 @@ pub enum KeyCommand {
     #[command(
         after_help = "Examples:\n  latchkey key disable k3J9aQ0xZb\n  latchkey key disable k3J9aQ0xZb 7hQ2mN4pRs"
     )]
-    Disable(look::IdsArgs),
+    Disable(list::IdsArgs),
     /// Enable keys again; either all of them or none
     #[command(
         after_help = "Examples:\n  latchkey key enable k3J9aQ0xZb\n  latchkey key enable k3J9aQ0xZb 7hQ2mN4pRs"
     )]
-    Enable(look::IdsArgs),
+    Enable(list::IdsArgs),
     /// Delete keys permanently; either all of them or none
     #[command(
         after_help = "Examples:\n  latchkey key delete k3J9aQ0xZb\n  latchkey key delete k3J9aQ0xZb --yes\n  \
@@ -102,9 +102,9 @@ impl Labels {
 pub fn run(command: &KeyCommand) -> Result<End> {
     match command {
         KeyCommand::Issue(args) => issue::issue(args),
-        KeyCommand::List(args) => look::list(args),
-        KeyCommand::Show(args) => look::show(args),
-        KeyCommand::Expiring(args) => look::expiring(args),
+        KeyCommand::List(args) => list::list(args),
+        KeyCommand::Show(args) => list::show(args),
+        KeyCommand::Expiring(args) => list::expiring(args),
         KeyCommand::Edit(args) => change::edit(args),
         KeyCommand::Rotate(args) => issue::rotate(args),
         KeyCommand::Reveal(args) => issue::reveal(args),

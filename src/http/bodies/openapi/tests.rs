@@ -457,7 +457,12 @@ fn members_beside_a_reference_are_told_and_close() {
     ] {
         let import = imported(json!({"/a": {"get": beside}, "/{x}": {"get": {}}}));
         assert_eq!(asks(&import, "GET", "/a"), "nobody");
-        assert!(import.left_out[0].why.to_string().contains("beside a $ref"));
+        assert!(
+            import.left_out[0]
+                .why
+                .to_string()
+                .contains("next to a $ref")
+        );
     }
     let said = json!({"$ref": "#/components/pathItems/here/get", "description": "", "x-y": 1});
     check(json!({"/a": {"get": said}}), "GET", "/a", " | a");

@@ -1,0 +1,46 @@
+//! Names of settings that resemble an unknown one, to suggest the one that was probably meant.
+
+/// How similar a name must be to be suggested, from 0 to 1. A common beginning counts most.
+const ALIKE: f64 = 0.85;
+
+/// As above for variables, by the number of letters that differ.
+const ALIKE_VARIABLES: f64 = 0.65;
+
+/// The least number of characters of a variable's name that may be the shortened name of a setting.
+const SHORTENED_MIN: usize = 5;
+
+/// The variable that the administrator probably meant, without the common prefix. A name also counts as similar if it
+/// continues a known name with another word, or the reverse. Other names are compared more strictly than those in the
+/// file, because not every variable with the prefix was meant for this program.
+pub fn nearest_variable<'a>(
+    name: &str,
+    mut known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    let goes_on = |long: &str, short: &str| {
+        long.strip_prefix(short)
+            .is_some_and(|rest| rest.starts_with('_'))
+    };
+    let score = |known: &'a str| (strsim::normalized_damerau_levenshtein(name, known), known);
+    known
+        .clone()
+        .map(score)
+        .filter(|(alike, _)| *alike >= ALIKE_VARIABLES)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, near)| near)
+        .or_else(|| {
+            known.find(|known| {
+                let is_long = name.len() >= SHORTENED_MIN;
+                goes_on(name, known) || goes_on(known, name) || (is_long && known.starts_with(name))
+            })
+        })
+}
+
+/// The name that the administrator probably meant.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let score = |known: &'a str| (strsim::jaro_winkler(name, known), known);
+    known
+        .map(score)
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, near)| near)
+}
