@@ -58,7 +58,7 @@ fn a_password_is_changed_and_other_sessions_end() {
     browser.fill("password", PASSWORD);
     browser.fill("password_again", PASSWORD);
     browser.press("Change the password");
-    browser.sees("Your password is changed.");
+    browser.sees("Your password has been changed.");
     assert_eq!(
         server
             .anonymous()
@@ -93,7 +93,7 @@ fn what_was_typed_outlives_the_session() {
     browser.press("Sign in");
     browser.sees("Continue where you stopped");
     browser.sees("Größe & <more>");
-    browser.press("Go on");
+    browser.press("Continue");
     browser.sees("Key created");
     let keys = server.admin().get("/v1/keys?q=more").expect(200).json();
     assert_eq!(keys["items"][0]["name"], "Größe & <more>");

@@ -59,12 +59,12 @@ fn a_key_is_created_used_changed_rotated_and_deleted() {
     browser.fill("name", "billing 2");
     browser.inspect("key-edit");
     browser.press("Save");
-    browser.sees("The key is changed.");
+    browser.sees("The key has been changed.");
     browser.sees("billing 2");
     assert_eq!(admin.verdict(&secret), "VALID");
 
     browser.press("Rotate");
-    browser.choose("ends at once");
+    browser.choose("stops working at once");
     browser.inspect("key-rotate");
     browser.press("Rotate");
     browser.sees("A new secret");
@@ -105,7 +105,7 @@ fn leaving_a_new_secret_is_asked_about() {
     browser.go("/console/keys/new?policy=standard");
     browser.fill("name", "loser");
     browser.press("Create key");
-    browser.sees("Leaving this page loses it.");
+    browser.sees("after you leave this page");
     let secret = browser.find("#secret").text();
     // WebDriver answers such dialogs automatically, so the test looks at the event instead.
     let asks = "const event = new Event('beforeunload', { cancelable: true });

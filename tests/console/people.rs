@@ -52,11 +52,11 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.sees("user.create");
     browser.inspect("audit");
     browser.press("Check the chain");
-    browser.sees("The chain is whole");
+    browser.sees("The chain is intact");
     browser.fill("action", "user.roles");
     browser.press("Apply");
     // The previous page contains the next text too.
-    browser.sees_no_more("The chain is whole");
+    browser.sees_no_more("The chain is intact");
     browser.sees("user.roles");
     browser.sees_not("workspace.create");
 
@@ -102,6 +102,6 @@ fn a_user_is_deleted_after_the_password_was_given_again() {
     browser.press("Confirm");
     browser.sees("Continue where you stopped");
     browser.inspect("resume");
-    browser.press("Go on");
-    browser.sees("The user is deleted.");
+    browser.press("Continue");
+    browser.sees("The user has been deleted.");
 }

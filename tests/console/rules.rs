@@ -140,7 +140,7 @@ fn a_catalog_is_made_of_an_openapi_document() {
 
     browser.go("/console/import-catalog");
     browser.fill("name", "billing");
-    browser.press("Or its text");
+    browser.press("Or the text of the document");
     browser.fill("document", "swagger: '2.0'");
     browser.press("Preview the catalog");
     browser.sees("This is a Swagger 2.0 document");

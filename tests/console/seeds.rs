@@ -35,7 +35,7 @@ fn awares_tokens_are_created_copied_and_deleted() {
     };
     // The link of the menu's name opens its first page.
     browser.navigate("System Settings");
-    browser.sees("No keys yet");
+    browser.sees("There are no keys yet");
     browser.inspect("aware-empty");
     browser.go("/console");
     browser.navigate("Integrations");
@@ -125,7 +125,7 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     browser.press("Save");
     // A dialog shows the key, for this one time.
     browser.find("dialog #secret");
-    browser.sees("This is the only time");
+    browser.sees("The secret is shown only this time");
     let secret = browser.find("#secret").text();
     let verdict = server
         .admin()
@@ -303,7 +303,7 @@ fn whoever_has_one_time_codes_is_asked_for_one_on_a_second_page() {
     browser.inspect("sign-in-code");
     browser.fill("code", "000000");
     browser.press("Sign in");
-    browser.sees("This code is not right");
+    browser.sees("This code is wrong");
     browser.driver.complaints();
     browser.fill("code", &code(&secret, 1));
     browser.press("Sign in");

@@ -9,7 +9,11 @@ fn an_owner_makes_a_backup_and_reads_how_to_go_back_to_it() {
     let mut owner = Visitor::owner(&server);
     owner.get("/console/backups").expect(200);
     assert!(owner.page.contains("There is no backup yet."));
-    assert!(owner.page.contains("The server makes none by itself."));
+    assert!(
+        owner
+            .page
+            .contains("The server makes no backups automatically.")
+    );
     owner.post("/console/backups", &[]).expect(303);
     let page = owner.get("/console/backups").expect(200).text();
     assert!(page.contains("The backup has been made."));

@@ -117,7 +117,7 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
         ("name", "billing"),
         ("base_path", ""),
         ("host", ""),
-        ("document", "not looked at"),
+        ("document", "Ignored if a file is chosen"),
     ];
     upload(&mut owner, "/console/import-catalog", &fields, YAML).expect(200);
     for said in [
@@ -146,11 +146,11 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
     for (request, said) in [
         (
             "method=GET&path=/health",
-            "closes this operation to every key",
+            "closes this operation to all keys",
         ),
         (
             "method=HEAD&path=/health",
-            "closes this operation to every key",
+            "closes this operation to all keys",
         ),
         (
             "method=POST&path=/invoices/7/approve",
@@ -158,7 +158,7 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
         ),
         (
             "method=HEAD&path=/status",
-            "every key of the catalog may do it",
+            "every key of the catalog may send it",
         ),
     ] {
         owner

@@ -63,7 +63,11 @@ fn an_export_is_complete_however_long_the_log_is() {
     owner
         .post("/console/audit/export", &[("format", "jsonl")])
         .expect(200);
-    assert!(owner.page.contains("There is more than fits into one file"));
+    assert!(
+        owner
+            .page
+            .contains("The audit log does not fit into one file")
+    );
     let files = files(&owner.page);
     assert_eq!(files.len(), 2, "{}", owner.page);
     let mut seen: Vec<u64> = Vec::new();

@@ -54,7 +54,7 @@ fn a_disk_without_room_is_told_and_the_console_can_be_read() {
     let mut owner = Visitor::owner(&server);
     let page = overview(&mut owner);
     assert!(page.contains("MiB are free on the server"), "{page}");
-    assert!(!page.contains("Nothing can be written"));
+    assert!(!page.contains("The server cannot write to its disk"));
     owner.get("/console/keys/new?policy=standard").expect(200);
     let mut refused = 0;
     for _ in 0..1_000 {
@@ -78,9 +78,9 @@ fn a_disk_without_room_is_told_and_the_console_can_be_read() {
     assert!(owner.page.contains("Not just now"), "{}", owner.page);
     wait_for_readiness(&server, 503);
     let page = overview(&mut owner);
-    assert!(page.contains("Nothing can be written, so nothing can be changed."));
+    assert!(page.contains("The server cannot write to its disk, so nothing can be changed."));
     assert!(page.contains("Verification goes on."));
     disk.free();
     wait_for_readiness(&server, 200);
-    assert!(!overview(&mut owner).contains("Nothing can be written"));
+    assert!(!overview(&mut owner).contains("The server cannot write to its disk"));
 }
