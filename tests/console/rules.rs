@@ -57,7 +57,7 @@ fn a_catalog_is_put_and_its_keys_follow() {
     browser.fill("name", "billing");
     browser.inspect("catalog-create");
     browser.press("Save");
-    browser.sees("The catalog is in force");
+    browser.sees("The catalog applies from the next request on");
     browser.sees("Read invoices");
     let admin = server.admin();
     admin.issue(json!({ "name": "loser", "catalog": "billing", "scopes": ["invoices:write"] }));
@@ -132,10 +132,10 @@ fn a_catalog_is_made_of_an_openapi_document() {
     );
     browser.find("#file").type_in(document);
     browser.press("Preview the catalog");
-    browser.sees("1 operation is closed to every key");
+    browser.sees("1 operation is closed to all keys");
     browser.inspect("catalog-preview");
     browser.press("Save");
-    browser.sees("The catalog is in force");
+    browser.sees("The catalog applies from the next request on");
     browser.sees("GET /invoices");
 
     browser.go("/console/import-catalog");

@@ -122,7 +122,7 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
     upload(&mut owner, "/console/import-catalog", &fields, YAML).expect(200);
     for said in [
         "6 operations",
-        "1 operation is closed to every key",
+        "1 operation is closed to all keys",
         "all of <code>invoices:admin, invoices:write</code>",
         "one of <code>invoices:admin, invoices:write</code>",
         "any key",
