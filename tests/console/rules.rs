@@ -17,7 +17,7 @@ fn a_policy_is_made_and_keys_follow_it() {
     browser.find("#expiry option[value=required]").click();
     browser.fill("life_max", "0");
     browser.press("Create policy");
-    browser.sees("Must be more than nothing");
+    browser.sees("Must be more than zero");
     browser.driver.complaints();
     browser.inspect("policy-create-refused");
     browser.fill("life_max", "30");
