@@ -40,5 +40,5 @@ fn a_schedule_is_told() {
     let server = Server::start_with(&["--backup-every", "6h", "--backup-keep", "3"], &[]);
     let mut owner = Visitor::owner(&server);
     let page = owner.get("/console/backups").expect(200).text();
-    assert!(page.contains("The server makes one every 6 hours and keeps the last 3 of these."));
+    assert!(page.contains("The server makes a backup every 6 hours and keeps the last 3."));
 }

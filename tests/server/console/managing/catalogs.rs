@@ -132,7 +132,7 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
     ] {
         assert!(owner.page.contains(said), "{said}: {}", owner.page);
     }
-    assert!(!owner.page.contains("There is a catalog billing already"));
+    assert!(!owner.page.contains("The catalog billing exists already"));
     admin.get("/v1/catalogs/billing").expect(404);
     let made = text_of(&owner.page, "definition");
     let fields = [("name", "billing"), ("definition", made.as_str())];
@@ -176,7 +176,7 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
         ("document", YAML),
     ];
     owner.post("/console/import-catalog", &fields).expect(200);
-    assert!(owner.page.contains("There is a catalog billing already"));
+    assert!(owner.page.contains("The catalog billing exists already"));
     assert!(
         owner
             .page
@@ -222,9 +222,9 @@ fn what_is_no_openapi_document_is_refused_beside_its_field() {
         ("", "", "", YAML, "Must"),
         ("latchkey", "", "", YAML, "built in"),
         ("a b", "", "", YAML, "Must be 1 to 63 characters"),
-        ("a", "v1", "", YAML, "Must begin with a slash"),
+        ("a", "v1", "", YAML, "Must start with a slash"),
         ("a", "", "API.example:80", YAML, "Must be a host name"),
-        ("a", "", "", " ", "Is needed, as a file or as text"),
+        ("a", "", "", " ", "Is required, as a file or as text"),
         (
             "a",
             "",

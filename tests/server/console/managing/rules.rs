@@ -87,7 +87,7 @@ fn a_policy_is_made_edited_and_deleted() {
     let before = filled(&page);
     for (name, bad, said) in [
         ("headers", "cookie", "is a header with a meaning of its own"),
-        ("life_max", "0", "Must be more than nothing"),
+        ("life_max", "0", "Must be more than zero"),
         ("per_owner", "many", "Must be a whole number"),
         ("prefix", "LOUD", "prefix"),
     ] {
@@ -166,7 +166,7 @@ fn a_catalog_is_put_and_deleted() {
     // A new catalog never replaces an existing one.
     owner.get("/console/new-catalog").expect(200);
     owner.post("/console/new-catalog", &fields).expect(409);
-    assert!(owner.page.contains("There is a catalog shop already."));
+    assert!(owner.page.contains("The catalog shop exists already."));
 
     let page = owner.get("/console/catalogs/shop/edit").expect(200).text();
     assert!(page.contains("&#60;b&#62;") && !page.contains("<b>"));

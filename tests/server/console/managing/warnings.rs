@@ -75,11 +75,11 @@ fn a_disk_without_room_is_told_and_the_console_can_be_read() {
         owner.get("/console/keys/new?policy=standard").expect(200);
     }
     assert_eq!(refused, 5);
-    assert!(owner.page.contains("Not just now"), "{}", owner.page);
+    assert!(owner.page.contains("Not available now"), "{}", owner.page);
     wait_for_readiness(&server, 503);
     let page = overview(&mut owner);
     assert!(page.contains("The server cannot write to its disk, so nothing can be changed."));
-    assert!(page.contains("Verification goes on."));
+    assert!(page.contains("Keys are still verified."));
     disk.free();
     wait_for_readiness(&server, 200);
     assert!(!overview(&mut owner).contains("The server cannot write to its disk"));
