@@ -129,7 +129,7 @@ fn told(
     }
     let mut lines = vec![match (accepted.changed, accepted.is_needed()) {
         (true, _) => format!(
-            "CorrectionAnswer: the recorded time was {}, and goes on from {} now.",
+            "Accepted: the recorded time was {}, and goes on from {} now.",
             accepted.before.mark, accepted.before.wall
         ),
         (false, true) => format!(

@@ -246,7 +246,7 @@ impl Router {
         }
         // No answer of this server has an ETag, so the condition cannot hold (RFC 9110, 13.1.1); to continue would lose
         // the changes that the condition protects (attacks 129).
-        let edits = matches!(route.method, "DELETE" | "PATCH" | "PUT");
+        let edits = matches!(route.method, "DELETE" | "PATCH" | "POST" | "PUT");
         if edits && request.headers.contains("if-match") {
             return Err(Error::Conflict(refusals::requests::if_match()));
         }

@@ -90,6 +90,9 @@ impl KeyMembers {
             Member::Contact => {
                 if let Some(contact) = &self.contact {
                     text::check_line("contact", contact, text::CONTACT_CHARS_MAX)?;
+                    if contact.trim() != contact {
+                        return Err(Error::invalid("contact", refusals::values::blank_ends()));
+                    }
                     key.contact.clone_from(contact);
                 }
             }

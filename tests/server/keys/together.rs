@@ -45,9 +45,27 @@ fn an_edit_under_a_condition_is_refused() {
         careful.delete(&path).refused(409, "conflict");
         let catalog = careful.put("/v1/catalogs/shop", json!({}));
         catalog.refused(409, "conflict");
+        let rotated = careful.post(&format!("{path}/rotate"), json!({}));
+        rotated.refused(409, "conflict");
+        let batch = json!({ "action": "delete", "ids": [id] });
+        careful
+            .post("/v1/keys/batch", batch)
+            .refused(409, "conflict");
         careful.get(&path).expect(200);
     }
-    assert_eq!(admin.key(&id)["name"], before["name"]);
+    assert_eq!(admin.key(&id), before);
     let stranger = server.anonymous().with("If-Match", "*");
     stranger.delete(&path).refused(401, "unauthenticated");
+}
+
+/// A contact of blanks alone would show as an empty line.
+#[test]
+fn a_contact_begins_and_ends_with_a_visible_character() {
+    let server = Server::start();
+    let admin = server.admin();
+    for contact in [" ", " ops", "ops "] {
+        let body = json!({ "name": "k", "contact": contact });
+        admin.post("/v1/keys", body).refused(422, "invalid-field");
+    }
+    admin.issue(json!({ "name": "k", "contact": "ops" }));
 }

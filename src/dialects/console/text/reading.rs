@@ -102,6 +102,10 @@ impl Texts {
             if !seen.insert(name.clone()) {
                 return refused(format!("{name:?} is there twice"));
             }
+            // A number may have no separator of thousands.
+            if text.is_empty() && !original.is_empty() && !name.starts_with("number.") {
+                return refused(format!("{name:?} has no text"));
+            }
             let mut places: Vec<&str> = places(original).collect();
             for place in self::places(text) {
                 match places.iter().position(|known| *known == place) {

@@ -69,6 +69,7 @@ fn what_is_no_file_of_a_language_is_refused() {
         ("[nav]\nkeys = x\nkeys = y\n", "there twice"),
         ("[when]\nago = {} {} {}\n", "\"when.ago\" has a place {}"),
         ("[given]\nwhat nobody says = x\n", "no text"),
+        ("[nav]\nkeys = \n", "\"nav.keys\" has no text"),
         ("[refusals]\nkeys.expire = x\n", "no text"),
         ("[refusals]\nvalues.at_most = {} {least}\n", "a place {}"),
         ("[refusals]\nvalues.at_most = {least}\n", "a place {least}"),

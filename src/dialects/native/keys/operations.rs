@@ -17,7 +17,7 @@ pub fn describe(document: &mut Document) {
     let text = || json!({ "type": "string" });
     document
         .add("get /v1/keys", "listKeys", "List keys")
-        .about("The newest last. A page may be short or even empty, and a next page may still exist.")
+        .about("In the order of the ids. A page may be short or even empty, and a next page may still exist.")
         .needs(&[KeysRead])
         .query("workspace", "Keys in this workspace and below, by slug or uid.", text(), json!("emea"))
         .query("policy", "Keys that follow this policy.", text(), json!("standard"))

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Alternatives of one requirement; each is compared with each other one.
 const ALTERNATIVES_MAX: usize = 100;
 
-/// ClosedReason an operation stays closed, as part of a sentence.
+/// Why an operation stays closed, as part of a sentence.
 pub type ClosedReason = Refusal;
 
 /// How the import treats an operation without a security requirement.

@@ -140,7 +140,7 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
     let catalog = admin.get("/v1/catalogs/billing").expect(200).json();
     assert_eq!(catalog["operations"].as_array().map(Vec::len), Some(7));
     owner.get("/console/catalogs/billing").expect(200);
-    for said in ["nobody", "any key", "all of <code>"] {
+    for said in ["no key", "any key", "all of <code>"] {
         assert!(owner.page.contains(said), "{said}: {}", owner.page);
     }
     for (request, said) in [
@@ -220,7 +220,7 @@ fn what_is_no_openapi_document_is_refused_beside_its_field() {
     );
     for (name, base_path, host, document, said) in [
         ("", "", "", YAML, "Must"),
-        ("latchkey", "", "", YAML, "built in"),
+        ("latchkey", "", "", YAML, "built-in"),
         ("a b", "", "", YAML, "Must be 1 to 63 characters"),
         ("a", "v1", "", YAML, "Must start with a slash"),
         ("a", "", "API.example:80", YAML, "Must be a host name"),

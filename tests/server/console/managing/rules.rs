@@ -192,7 +192,11 @@ fn a_catalog_is_put_and_deleted() {
     owner
         .post("/console/catalogs/shop/edit", &fields)
         .expect(200);
-    assert!(owner.page.contains("1 key held a scope that is no more"));
+    assert!(
+        owner
+            .page
+            .contains("1 key had a scope that no longer exists")
+    );
     assert!(owner.page.contains(&format!("/console/keys/{}", key.id)));
     assert_eq!(admin.key(&key.id)["scopes"], json!(["a:read"]));
 
