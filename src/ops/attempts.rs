@@ -22,8 +22,6 @@ use std::sync::{Arc, Mutex};
 
 /// The number of accounts that one transaction saves.
 const ACCOUNTS_A_BATCH: usize = 500;
-/// The answer to every client that names a locked account without a code, whether the user exists or not.
-
 /// An attempt that has begun.
 pub(in crate::ops) struct Attempt<'a> {
     app: &'a App,

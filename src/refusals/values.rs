@@ -21,6 +21,7 @@ sentences! { "values":
     number_ambiguous() = "is a number that not every program reads alike; write whole numbers beyond 2^53, decimals of more than 15 digits and a negative zero as strings";
     object() = "must be an object";
     objects() = "must be a list of objects";
+    one_of(words) = "must be one of {words}";
     slug() = "must be 1 to 63 characters of a-z, 0-9, - and _, beginning with a letter or digit, and no UUID";
     text() = "must be a string";
     text_or_number() = "must be a string or a number";

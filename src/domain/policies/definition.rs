@@ -111,7 +111,7 @@ impl Policy {
             if self.rate_limit.is_some_and(|rate| !rate.is_within(most)) {
                 return Err(Error::invalid(
                     "rate_limit",
-                    refusals::policies::rate_limit_default(&most.limit, &most.window_s),
+                    refusals::policies::rate_limit_default(most.limit, most.window_s),
                 ));
             }
         }

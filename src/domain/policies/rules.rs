@@ -64,7 +64,7 @@ impl Policy {
             Some(rate) if rate.is_within(most) => Ok(()),
             _ => Err(Error::invalid(
                 "rate_limit",
-                refusals::policies::rate_limit(&most.limit, &most.window_s, &self.name),
+                refusals::policies::rate_limit(most.limit, most.window_s, &self.name),
             )),
         }
     }

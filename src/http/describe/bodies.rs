@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::http::fields::Fields;
 use crate::http::request::Request;
-use crate::refusals::{values, verbatim};
+use crate::refusals::values;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -175,12 +175,8 @@ fn free_object(fields: &mut Fields, name: &str) -> Result<Option<Option<FreeObje
 
 impl<T: Words> Readable for Word<T> {
     fn take(fields: &mut Fields, name: &str) -> Result<Option<Option<Word<T>>>> {
-        let refused = |fields: &Fields| {
-            fields.refusal(
-                name,
-                verbatim(format!("must be one of {}", words::<T>().join(", "))),
-            )
-        };
+        let refused =
+            |fields: &Fields| fields.refusal(name, values::one_of(words::<T>().join(", ")));
         Ok(match fields.text_or_null(name)? {
             Some(Some(text)) => {
                 let value = from_word(&text).ok_or_else(|| refused(fields))?;

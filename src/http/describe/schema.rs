@@ -154,8 +154,11 @@ fn bound(schema: &mut Value, keyword: &str, value: Value) {
     match (&mut schema[keyword], value) {
         (Value::Object(known), Value::Object(more)) => known.extend(more),
         (place, mut value) => {
-            if keyword == "enum" && is_nullable {
-                value.as_array_mut().map(|words| words.push(Value::Null));
+            if keyword == "enum"
+                && is_nullable
+                && let Some(words) = value.as_array_mut()
+            {
+                words.push(Value::Null);
             }
             *place = value;
         }

@@ -48,7 +48,7 @@ pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
             found.push(key);
         }
     }
-    found.sort_by(|a, b| a.id.cmp(&b.id));
+    found.sort_by_key(|key| key.id);
     Ok(found)
 }
 
