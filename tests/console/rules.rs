@@ -23,8 +23,8 @@ fn a_policy_is_made_and_keys_follow_it() {
     browser.fill("life_max", "30");
     browser.choose("Keys can be rotated");
     browser.press("Create policy");
-    browser.sees("The policy is there.");
-    browser.sees("They live 30 days at most.");
+    browser.sees("The policy has been created.");
+    browser.sees("They are valid for at most 30 days.");
     browser.sees("They cannot be rotated.");
     browser.inspect("policies-more");
 
@@ -32,8 +32,8 @@ fn a_policy_is_made_and_keys_follow_it() {
     browser.inspect("policy-edit");
     browser.fill("life_max", "7");
     browser.press("Save");
-    browser.sees("The policy is changed.");
-    browser.sees("They live 7 days at most.");
+    browser.sees("The policy has been changed.");
+    browser.sees("They are valid for at most 7 days.");
     server
         .admin()
         .issue(json!({ "name": "k", "policy": "device", "expires_in_s": 60 }));
