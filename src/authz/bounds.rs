@@ -12,8 +12,7 @@ use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::refusals;
-use crate::store::users;
-use crate::store::{Read, keys, policies};
+use crate::store::{Read, keys, policies, users};
 
 /// Whether the key's scopes are permissions on this server.
 pub fn is_management(key: &Key) -> bool {

@@ -217,8 +217,7 @@ fn basic(credentials: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::Method;
-    use crate::http::request::{Peer, RequestId};
+    use crate::http::request::{Method, Peer, RequestId};
 
     #[track_caller]
     fn check(headers: &[(&str, &str)], expected: Option<(&str, CredentialHeader)>) {

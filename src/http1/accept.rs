@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::Listener;
-use super::connection;
 use super::slots::{Slot, TICK, Via};
 use super::state::ServerState;
 use super::tls::{LiveTls, Opened, shake_hands};
+use super::{Listener, connection};
 use crate::http1::request::Peer;
 
 /// How many bytes of answers the kernel buffers for a client that does not read them; Linux reserves twice this size

@@ -16,8 +16,7 @@ use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
-use crate::store::attempts as rows;
-use crate::store::{Durability, Read, Write, audit};
+use crate::store::{Durability, Read, Write, attempts as rows, audit};
 use std::sync::{Arc, Mutex};
 
 /// The number of accounts that one transaction saves.

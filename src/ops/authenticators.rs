@@ -26,9 +26,9 @@ use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
 use crate::ops::{App, Record};
 use crate::refusals;
-use crate::store::refresh_tokens;
-use crate::store::{Durability, Read, Write, numbers, seals};
-use crate::store::{authenticators, users};
+use crate::store::{
+    Durability, Read, Write, authenticators, numbers, refresh_tokens, seals, users,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 //! Catalogs: each one is replaced as a whole, in one transaction.
 
-use super::index_updates;
-use super::{App, Record};
+use super::{App, Record, index_updates};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};

@@ -7,8 +7,7 @@ use crate::domain::keys::pepper::{Pepper, Peppers};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals;
-use crate::store::idempotency;
-use crate::store::{Read, Write};
+use crate::store::{Read, Write, idempotency};
 
 /// How long an Idempotency-Key is remembered: 24 hours.
 pub const REMEMBERED_MS: i64 = 86_400_000;

@@ -1,9 +1,8 @@
 //! Periodic work: writing usage, recording the mark of the clock, and deleting old rows.
 
-use super::App;
-use super::attempts;
 use super::audit::retention::{Retention, RetentionTimer};
 use super::idempotency::REMEMBERED_MS;
+use super::{App, attempts};
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};

@@ -10,8 +10,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::refusals;
-use crate::store::Read;
-use crate::store::retired_names;
+use crate::store::{Read, retired_names};
 
 /// The error for a name that is in use. `is_seen`: the caller may see the thing that has the name.
 pub fn taken(kind: Kind, name: &str, is_seen: bool) -> Error {

@@ -6,8 +6,7 @@
 //!
 //! A key whose policy has come to bound requests first gets counters, in memory.
 
-use super::App;
-use super::index_updates;
+use super::{App, index_updates};
 use crate::authz::caller::roles_in;
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keys::KeyId;

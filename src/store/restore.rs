@@ -5,8 +5,7 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
-use crate::store::seals;
-use crate::store::{Read, Row, Write};
+use crate::store::{Read, Row, Write, seals};
 
 /// Disables a live key; `false` if it was disabled already or is deleted.
 pub fn disable_key(tx: &Write<'_>, id: KeyId) -> Result<bool> {

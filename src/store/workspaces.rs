@@ -1,7 +1,6 @@
 //! Rows of workspaces.
 
-use super::retired_names;
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, retired_names};
 use crate::domain::audit::Kind;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;

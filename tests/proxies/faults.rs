@@ -10,8 +10,7 @@ use crate::Behaviour;
 use crate::harness::client::get;
 use crate::harness::latchkey::PORT;
 use crate::harness::stage::Stage;
-use crate::identity;
-use crate::wait;
+use crate::{identity, wait};
 
 #[rustfmt::skip] // Columns are the point of this table.
 pub const BEHAVIOURS: &[Behaviour] = &[

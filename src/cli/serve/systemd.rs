@@ -14,8 +14,7 @@ use serde_json::json;
 use super::spawn;
 use crate::cli::client::socket;
 use crate::error::{Error, Result};
-use crate::ops::App;
-use crate::ops::self_test;
+use crate::ops::{App, self_test};
 use crate::refusals::verbatim;
 
 /// How many probes run within the timeout of the watchdog.

@@ -3,8 +3,7 @@
 use super::workspace_choice::{Option3, choices, places, refused};
 use crate::authz::caller::Caller;
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::auth::own_path;
-use crate::dialects::console::auth::{Visit, confirm, page, submit};
+use crate::dialects::console::auth::{Visit, confirm, own_path, page, submit};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::users::permissions::Permission;

@@ -229,8 +229,7 @@ pub fn preflight<'a>(head: &'a Head, original: Option<&str>) -> Option<&'a str> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::Method;
-    use crate::http::request::{Peer, RequestId};
+    use crate::http::request::{Method, Peer, RequestId};
 
     #[test]
     fn demands_that_cannot_be_understood_are_no_demands_at_all() {

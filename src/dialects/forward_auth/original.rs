@@ -173,8 +173,7 @@ pub fn fault(head: &Head, proxy: Proxy, trusted: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::Method;
-    use crate::http::request::{Peer, RequestId};
+    use crate::http::request::{Method, Peer, RequestId};
 
     fn head(uri: &str, headers: &[(&str, &str)]) -> Head {
         let peer = Peer::Unix { uid: 0 };

@@ -21,8 +21,7 @@ use crate::domain::uid::Uid;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
-use crate::http::request::HeaderFault;
-use crate::http::request::Method;
+use crate::http::request::{HeaderFault, Method};
 use crate::http::route::Access::{Caller as Known, Public};
 use crate::http::route::{
     Call, CatalogWords, Route, Surface, delete, get, patch, patches_off, post,

@@ -9,8 +9,7 @@ use crate::domain::users::roles::Role;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::users;
-use crate::ops::workspaces;
+use crate::ops::{users, workspaces};
 use serde_json::json;
 use std::sync::Arc;
 

@@ -13,9 +13,8 @@ use crate::http::form;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::sessions::SignedIn;
-use crate::ops::sessions::tokens;
 use crate::ops::sessions::tokens::Pair;
+use crate::ops::sessions::{SignedIn, tokens};
 use crate::refusals;
 use serde::Serialize;
 

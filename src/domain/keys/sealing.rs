@@ -6,9 +6,8 @@
 //! to the id of its key, so that a row that was copied to another key cannot be decrypted. The sealing key is stored
 //! outside the database, as the pepper is, so a stolen database reveals no secret.
 
-use super::KeyId;
-use super::keyfile;
 use super::secret::Secret;
+use super::{KeyId, keyfile};
 use crate::error::{Error, Result};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;

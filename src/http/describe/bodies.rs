@@ -3,8 +3,9 @@
 //! A line of a table is a member: its description as a doc comment, its name, its type, further keywords of JSON Schema
 //! in brackets, and an example behind `=`.
 
-use super::schema::{Components, FreeObject, Member, Presence, Schema, Word};
-use super::schema::{Flat, example, object};
+use super::schema::{
+    Components, Flat, FreeObject, Member, Presence, Schema, Word, example, object,
+};
 use crate::domain::policies::{Words, from_word, words};
 use crate::domain::time::Timestamp;
 use crate::error::Result;

@@ -1,9 +1,8 @@
 //! Decodes a body as its bytes arrive. This file does no I/O.
 
-use crate::http1::Fault;
-use crate::http1::chunked;
 use crate::http1::head::Framing;
 use crate::http1::limits::{Limits, SMALL_BODY_BYTES};
+use crate::http1::{Fault, chunked};
 
 /// A body that has arrived in part.
 pub struct Decoder {

@@ -5,12 +5,10 @@ use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::changed_outside;
-use crate::ops::{App, Record};
+use crate::ops::{App, Record, changed_outside};
 use crate::refusals;
 use crate::store::seals::{self, Standing};
-use crate::store::users;
-use crate::store::{Read, workspaces};
+use crate::store::{Read, users, workspaces};
 
 /// The result of accepting a thing.
 #[derive(Debug)]

@@ -3,8 +3,7 @@
 
 pub mod accept;
 
-use super::doctor::finding::Check;
-use super::doctor::finding::NAMED_MAX;
+use super::doctor::finding::{Check, NAMED_MAX};
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::pepper::Peppers;
@@ -14,8 +13,7 @@ use crate::error::Result;
 use crate::ops::App;
 use crate::store::seals::recorded::NEVER_ISSUED;
 use crate::store::seals::{self, ACCEPT, Standing, TAMPERED};
-use crate::store::{Durability, Read, Write, audit, workspaces};
-use crate::store::{refresh_tokens, users};
+use crate::store::{Durability, Read, Write, audit, refresh_tokens, users, workspaces};
 use std::collections::BTreeSet;
 
 /// The compared kinds, each with a finding of its own, in the order of [`seals::KINDS`].

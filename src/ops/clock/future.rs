@@ -10,8 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::Record;
 use crate::store::clock::{self, TimedKey};
-use crate::store::restore;
-use crate::store::{Read, Write};
+use crate::store::{Read, Write, restore};
 use std::collections::BTreeMap;
 
 /// A key whose expiry is corrected.

@@ -1,8 +1,7 @@
 //! Issuing keys.
 
 use super::members::{KeyMembers, Rules, place};
-use super::room;
-use super::{Issued, ownerless, record, view, visible};
+use super::{Issued, ownerless, record, room, view, visible};
 use crate::authz;
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity, Origin};
@@ -21,11 +20,10 @@ use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::App;
-use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
 use crate::ops::policies::require_in_force as policies_in_force;
 use crate::ops::sessions;
+use crate::ops::{App, idempotency};
 use crate::refusals;
 use crate::store::{Write, keys, numbers, policies};
 

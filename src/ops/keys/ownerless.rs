@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::{App, Record};
 use crate::refusals;
-use crate::store::users;
-use crate::store::{Read, Write, keys, workspaces};
+use crate::store::{Read, Write, keys, users, workspaces};
 use std::collections::HashSet;
 
 /// The greatest number of keys between a key and the user at the beginning of its chain. This server makes no longer

@@ -1,7 +1,6 @@
 //! The policies that come with the dialects, and the catalogs of their keys' scopes.
 
-use crate::domain::audit::changes;
-use crate::domain::audit::{Event, Kind, Target};
+use crate::domain::audit::{Event, Kind, Target, changes};
 use crate::domain::catalogs::{Catalog, Definition};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::policies::Policy;

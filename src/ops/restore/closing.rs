@@ -17,10 +17,9 @@ use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::clock::future::Plan;
 use crate::store;
-use crate::store::restore;
-use crate::store::retired_names;
-use crate::store::users;
-use crate::store::{Write, audit, catalogs, keys, numbers, workspaces};
+use crate::store::{
+    Write, audit, catalogs, keys, numbers, restore, retired_names, users, workspaces,
+};
 
 /// The reason in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";

@@ -15,8 +15,7 @@ use crate::refusals::verbatim;
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
-use crate::store::tombstones;
-use crate::store::{Durability, Foreign, Read, Store, audit, clock};
+use crate::store::{Durability, Foreign, Read, Store, audit, clock, tombstones};
 use closing::{ClosedThings, Closing};
 use std::path::Path;
 

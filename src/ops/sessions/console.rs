@@ -9,11 +9,8 @@ use crate::domain::keys::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id
 use crate::domain::sessions::{Browser, CONSOLE_S, Session};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::ops::authenticate;
-use crate::ops::authenticators;
-use crate::ops::{App, Record};
-use crate::store::Durability;
-use crate::store::sessions;
+use crate::ops::{App, Record, authenticate, authenticators};
+use crate::store::{Durability, sessions};
 
 /// The greatest number of characters of a `User-Agent` header that are stored.
 const AGENT_CHARS_MAX: usize = 200;

@@ -24,12 +24,9 @@ use crate::domain::users::password::PasswordDigest;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::{User, normal_user_name};
 use crate::error::{Error, Result};
-use crate::ops::keys;
-use crate::ops::{App, Record};
+use crate::ops::{App, Record, keys};
 use crate::refusals;
-use crate::store::sessions;
-use crate::store::{Read, seals};
-use crate::store::{refresh_tokens, users};
+use crate::store::{Read, refresh_tokens, seals, sessions, users};
 use std::sync::Arc;
 
 /// A new access token.

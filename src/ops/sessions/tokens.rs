@@ -20,12 +20,9 @@ use crate::domain::users::User;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::ops::users::{manageable, visible};
-use crate::ops::{App, Record};
-use crate::ops::{authenticators, sessions};
+use crate::ops::{App, Record, authenticators, sessions};
 use crate::refusals;
-use crate::store::refresh_tokens;
-use crate::store::users;
-use crate::store::{Write, seals};
+use crate::store::{Write, refresh_tokens, seals, users};
 
 /// The result of a sign-in or an exchange.
 #[derive(Debug)]

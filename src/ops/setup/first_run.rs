@@ -12,12 +12,10 @@ use crate::domain::users::{User, normal_user_name, password};
 use crate::error::{Error, Result};
 use crate::ops::attempts;
 use crate::ops::attempts::Attempt;
-use crate::ops::sessions::SignedIn;
-use crate::ops::sessions::console;
+use crate::ops::sessions::{SignedIn, console};
 use crate::ops::{App, Record};
 use crate::refusals;
-use crate::store::console_pages;
-use crate::store::users;
+use crate::store::{console_pages, users};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The length of a code: 16 base62 characters have 95 bits.

@@ -38,11 +38,9 @@ use crate::ops::restore::closing::Closing;
 use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, verify};
 use crate::store::audit::events;
-use crate::store::key_files;
-use crate::store::sessions;
-use crate::store::users;
 use crate::store::{
-    Durability, Read, Store, Write, audit, catalogs, clock, numbers, policies, workspaces,
+    Durability, Read, Store, Write, audit, catalogs, clock, key_files, numbers, policies, sessions,
+    users, workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -11,8 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::{App, Record, keys};
 use crate::refusals;
-use crate::store::users;
-use crate::store::{Write, workspaces};
+use crate::store::{Write, users, workspaces};
 
 /// Deletes an empty workspace. Its roles are removed, and its slug is retired.
 pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {

@@ -5,8 +5,7 @@ pub mod offered;
 
 use super::idempotency;
 use super::idempotency::Retry;
-use super::retired_names;
-use super::{App, Record};
+use super::{App, Record, retired_names};
 use crate::authz::caller;
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
@@ -18,8 +17,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::changed_outside::accept::require_accepted;
 use crate::refusals;
-use crate::store::retired_names as retired;
-use crate::store::{Read, Write, numbers, workspaces};
+use crate::store::{Read, Write, numbers, retired_names as retired, workspaces};
 use std::collections::HashSet;
 
 /// The number of suffixes that are tried when a slug is in use.

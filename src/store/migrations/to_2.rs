@@ -1,8 +1,7 @@
 //! The step from schema 1 to 2.
 
 use super::Step;
-use crate::domain::audit::Kind;
-use crate::domain::audit::changes;
+use crate::domain::audit::{Kind, changes};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::{Key, KeyId};

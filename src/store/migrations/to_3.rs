@@ -187,9 +187,7 @@ mod tests {
     use super::*;
     use crate::domain::keys::pepper::Peppers;
     use crate::domain::keys::sealing::SealingKeys;
-    use crate::store::authenticators;
-    use crate::store::{Read, numbers, sqlite};
-    use crate::store::{refresh_tokens, sessions, users};
+    use crate::store::{Read, authenticators, numbers, refresh_tokens, sessions, sqlite, users};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
 

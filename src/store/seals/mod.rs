@@ -15,10 +15,7 @@ pub mod keys;
 pub mod recorded;
 
 use super::audit::{self, sealed_text};
-use super::restore;
-use super::users;
-use super::workspaces;
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, restore, users, workspaces};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;

@@ -4,16 +4,14 @@
 //! which members of a key were changed, while a seal shows only that something was changed.
 
 use super::keys::{self, KeyWithSeal};
-use crate::domain::audit::changes;
-use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
+use crate::domain::audit::{Changes, Event, Kind, Outcome, Target, changes};
 use crate::domain::keys::changes::born;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::{ID_CHARS, Key, KeyId, Logged, Member};
 use crate::domain::tombstones;
 use crate::error::Result;
 use crate::store::Read;
-use crate::store::audit::events;
-use crate::store::audit::from_row;
+use crate::store::audit::{events, from_row};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 

@@ -8,9 +8,8 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::file;
-use super::list;
 use super::writer::Writer;
+use super::{file, list};
 use crate::support::{Server, refusal, wait};
 
 // attacks 43

@@ -7,8 +7,7 @@ mod mounts;
 mod words;
 
 use crate::support::refusal::ended;
-use crate::support::{Received, Response};
-use crate::support::{Server, executable, fresh_folder};
+use crate::support::{Received, Response, Server, executable, fresh_folder};
 use std::fs;
 
 /// The names of the dialects that can be moved, from the program itself.

@@ -17,8 +17,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
 use crate::ops::audit::EventFilter;
-use crate::ops::users;
-use crate::ops::{keys, workspaces};
+use crate::ops::{keys, users, workspaces};
 use askama::Template;
 
 /// The number of events on a page.

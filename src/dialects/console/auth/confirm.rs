@@ -1,10 +1,9 @@
 //! Asks a signed-in user for the password again before an action with serious consequences (attacks 186).
 
 use super::cookie::Cookie;
-use super::form_token;
-use super::pending_form;
 use super::pending_form::PendingForm;
 use super::{Visit, agent, channel};
+use super::{form_token, pending_form};
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::error::{Error, Result};
 use crate::http::form::Form;

@@ -12,10 +12,9 @@ pub mod pending_form;
 pub mod setup;
 pub mod sign_in;
 
-use super::MOUNT;
-use super::layout;
 use super::layout::{Layout, Nav};
 use super::text::{Texts, spoken};
+use super::{MOUNT, layout};
 use crate::authz::caller::Caller;
 use crate::domain::sessions::Session;
 use crate::error::{Error, Result};

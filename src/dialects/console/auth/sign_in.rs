@@ -1,10 +1,9 @@
 //! The pages for signing in and out.
 
 use super::cookie::Cookie;
-use super::form_token;
-use super::pending_form;
 use super::pending_form::PendingForm;
 use super::{agent, channel, local_path, own_form, redirect};
+use super::{form_token, pending_form};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::layout::{Layout, html};

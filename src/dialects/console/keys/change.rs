@@ -3,8 +3,7 @@
 use super::labels::Words;
 use super::secret::{self, Occasion};
 use super::{address, id, list_address, opens_this_server};
-use crate::dialects::console::auth::own_path;
-use crate::dialects::console::auth::{Visit, confirm, page, submit};
+use crate::dialects::console::auth::{Visit, confirm, own_path, page, submit};
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::keys::rotation::Grace;
 use crate::domain::policies::Policy;

@@ -3,8 +3,7 @@
 use super::fields::{self, KeyForm, member_of};
 use super::labels::Words;
 use super::{address, id, opens_this_server};
-use crate::dialects::console::auth::own_path;
-use crate::dialects::console::auth::{Visit, confirm, page, submit};
+use crate::dialects::console::auth::{Visit, confirm, own_path, page, submit};
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::keys::Member;
 use crate::domain::policies::Policy;

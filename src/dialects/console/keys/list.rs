@@ -21,8 +21,7 @@ use crate::ops::keys::list::Filter;
 use crate::ops::keys::list::order::Sort;
 use crate::ops::keys::list::sorted;
 use crate::ops::keys::offered::{KeyActions, offered, require_issue};
-use crate::ops::users;
-use crate::ops::{policies, workspaces};
+use crate::ops::{policies, users, workspaces};
 use askama::Template;
 
 /// The number of keys on a page.

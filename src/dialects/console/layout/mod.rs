@@ -4,11 +4,10 @@ pub mod delete;
 pub mod error;
 pub mod moment;
 
-use super::MOUNT;
-use super::assets;
 use super::auth::Visit;
 use super::auth::cookie::Cookie;
 use super::text::{Texts, spoken};
+use super::{MOUNT, assets};
 use crate::dialects::console::sections::{SECTIONS, Section};
 use crate::domain::clock::State;
 use crate::domain::users::permissions::{Permission, Permissions};

@@ -1,9 +1,8 @@
 //! What a request finds in the tree of its host and in the tree of any host.
 
 use super::{MatchResult, Matcher, Node};
-use crate::domain::catalogs::path;
-use crate::domain::catalogs::template;
 use crate::domain::catalogs::template::Part;
+use crate::domain::catalogs::{path, template};
 
 impl Matcher {
     /// Whether some host has an operation of its own for this request, or one that the request resembles.

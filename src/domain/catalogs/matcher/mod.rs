@@ -22,10 +22,8 @@
 
 mod hosts;
 
-use super::Operation;
-use super::Requirement;
-use super::template;
 use super::template::{Part, Pattern};
+use super::{Operation, Requirement, template};
 use crate::error::{Error, Result};
 use crate::refusals::{self, Refusal};
 use std::collections::{HashMap, HashSet};

@@ -1,8 +1,7 @@
 //! Lists of a store with many keys, in every order and without reading the whole store.
 
 use super::order::Sort;
-use super::sorted;
-use super::*;
+use super::{sorted, *};
 use crate::ops::setup::{self, fixture::Fixture};
 use crate::store::usage;
 use crate::store::usage::UsageDelta;

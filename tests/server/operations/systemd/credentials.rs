@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use crate::support::refusal;
-use crate::support::{executable, fresh_folder};
+use crate::support::{executable, fresh_folder, refusal};
 
 use super::init;
 

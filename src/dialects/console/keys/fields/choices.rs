@@ -1,7 +1,6 @@
 //! The choices in the form of a key: the catalogs, workspaces, owners and scopes that the caller may see.
 
-use super::Choice;
-use super::NO_OWNER;
+use super::{Choice, NO_OWNER};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::form::FEW;
@@ -12,8 +11,7 @@ use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;
 use crate::ops::keys::ownerless;
-use crate::ops::users;
-use crate::ops::{catalogs as ops_catalogs, workspaces};
+use crate::ops::{catalogs as ops_catalogs, users, workspaces};
 
 pub fn catalogs(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
     let found = match ops_catalogs::list(visit.call.app, &visit.caller) {
