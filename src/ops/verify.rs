@@ -1,8 +1,9 @@
-//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for two cases.
+//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for three cases.
 //!
-//! The first: before uses of a key with a use limit are spent, one block of them is reserved in the store. The second:
-//! when the new secret of a rotation is used for the first time, the store ends the old one. Both need the disk, so on
-//! an I/O thread the caller gets [`Outcome::MustWait`] and must repeat the verification where waiting is allowed.
+//! Before uses of a key with a use limit are spent, one block of them is reserved in the store. When the new secret of a
+//! rotation is used for the first time, the store ends the old one. And while the index is filled after a start, a key
+//! that is not in it yet is loaded. All need the disk, so on an I/O thread the caller gets [`Outcome::MustWait`] and must
+//! repeat the verification where waiting is allowed.
 //!
 //! A key whose policy has come to bound requests first gets counters, in memory.
 
