@@ -27,12 +27,14 @@ CREATE TABLE users (
     email           TEXT    CHECK (email = lower(email)),
     home_uid        TEXT    NOT NULL REFERENCES workspaces (uid),
     password_digest BLOB    CHECK (length(password_digest) = 48),   -- 16 bytes salt, 32 bytes HMAC of uid and Argon2id output
-    password_pepper INTEGER,                        -- version of the pepper of that HMAC
+    password_pepper INTEGER,                        -- version of the pepper of that HMAC, if schema 4 or an older one made it
+    password_seal_key INTEGER,                      -- version of the seal key of that HMAC otherwise
     enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     generation      INTEGER NOT NULL,               -- raised by a change of password; older sessions are dead
     created_at      INTEGER NOT NULL,
     deleted_at      INTEGER,                        -- once set, never cleared
-    CHECK ((password_digest IS NULL) = (password_pepper IS NULL))
+    CHECK ((password_digest IS NULL) = (password_pepper IS NULL AND password_seal_key IS NULL)),
+    CHECK (password_pepper IS NULL OR password_seal_key IS NULL)
 ) STRICT;
 
 CREATE UNIQUE INDEX users_user_name ON users (user_name) WHERE deleted_at IS NULL;
@@ -74,6 +76,15 @@ CREATE TABLE authenticators (
 
 CREATE INDEX authenticators_user ON authenticators (user_uid);
 
+-- Codes for a user who has lost what makes the one-time codes: ten are given at a time, and each signs in once.
+CREATE TABLE recovery_codes (
+    user_uid TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    digest   BLOB    NOT NULL CHECK (length(digest) = 32),  -- HMAC of user and code under the seal key
+    seal_key INTEGER NOT NULL,                      -- version of the seal key
+    used_at  INTEGER,                               -- once set, never cleared
+    PRIMARY KEY (user_uid, digest)
+) STRICT, WITHOUT ROWID;
+
 -- The rules that keys of a kind are born under and live by.
 CREATE TABLE policies (
     name                   TEXT    NOT NULL PRIMARY KEY,
@@ -105,6 +116,11 @@ CREATE TABLE policies (
     at_owner_max           TEXT    NOT NULL DEFAULT 'refuse' CHECK (at_owner_max IN ('refuse', 'replace')),     -- what happens to one more
     rate_limit_max         INTEGER CHECK (rate_limit_max >= 0),     -- the bound of every key's own limit
     rate_limit_max_window_s INTEGER CHECK ((rate_limit_max_window_s IS NULL) = (rate_limit_max IS NULL) AND coalesce(rate_limit_max_window_s, 1) > 0),
+    source                 TEXT    NOT NULL DEFAULT '',     -- file:PATH:LINE of the file that declares it, or ''
+    second_factor          INTEGER NOT NULL DEFAULT 0 CHECK (second_factor IN (0, 1)),  -- 1: only who signed in with one issues and changes keys
+    decoy                  INTEGER NOT NULL DEFAULT 0 CHECK (decoy IN (0, 1)),          -- 1: its keys open nothing, and their use is an alarm
+    on_reuse               TEXT    NOT NULL DEFAULT 'note' CHECK (on_reuse IN ('disable', 'note')),         -- an old secret is tried after the new one was used
+    on_leak                TEXT    NOT NULL DEFAULT 'note' CHECK (on_leak IN ('disable', 'note', 'rotate')),    -- a secret is reported as leaked
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 
@@ -120,7 +136,9 @@ CREATE TABLE policy_roles (
 -- Named lists of scopes and of the operations that they open.
 CREATE TABLE catalogs (
     name           TEXT    NOT NULL PRIMARY KEY,
-    case_sensitive INTEGER NOT NULL DEFAULT 0 CHECK (case_sensitive IN (0, 1))    -- 0: what resembles a literal segment is refused
+    case_sensitive INTEGER NOT NULL DEFAULT 0 CHECK (case_sensitive IN (0, 1)),   -- 0: what resembles a literal segment is refused
+    source         TEXT    NOT NULL DEFAULT '',     -- file:PATH:LINE of the file that declares it, or ''
+    resource_metadata TEXT                          -- the URL that challenges name (RFC 9728); NULL: none
 ) STRICT;
 
 CREATE TABLE catalog_scopes (
@@ -145,6 +163,7 @@ CREATE TABLE catalog_operations (
     any_key  INTEGER NOT NULL CHECK (any_key IN (0, 1)),                -- 1: every key may; 0 without scopes: nobody may
     all_of   TEXT    NOT NULL,                      -- names of scopes that are needed together, separated by blanks
     any_of   TEXT    NOT NULL,                      -- names of scopes of which one is needed, separated by blanks
+    preflight INTEGER NOT NULL DEFAULT 0 CHECK (preflight IN (0, 1)),   -- 1: a CORS preflight for it passes without a key
     PRIMARY KEY (catalog, position),
     UNIQUE (catalog, id),
     CHECK (any_key = 0 OR (all_of = '' AND any_of = ''))
@@ -177,6 +196,12 @@ CREATE TABLE keys (
     self_rotated_from TEXT,                         -- the address of the newest rotation, if the key rotated itself
     seal          BLOB    CHECK (length(seal) = 40),    -- of the key and its secrets, see src/store/seals/keys.rs; a key without one opens nothing
     contact       TEXT    NOT NULL DEFAULT '' CHECK (length(contact) <= 200),   -- who to call about the key
+    source        TEXT    NOT NULL DEFAULT '',      -- '': issued here; import:SYSTEM; file:PATH:LINE
+    weak          INTEGER NOT NULL DEFAULT 0 CHECK (weak IN (0, 1)),    -- the newest secret was made by another system
+    declared_name TEXT,                             -- the name in the file that declares the key
+    declared_digest TEXT,                           -- the digest in that file
+    declared_state TEXT,                            -- SHA-256 of what was applied from that file, and its uses_left; '': to be applied again; NULL: no file declares the key now
+    held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),    -- disabled by hand: its file does not enable it
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
@@ -186,6 +211,9 @@ CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
 CREATE INDEX keys_created_by ON keys (created_by, id);
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
+CREATE UNIQUE INDEX keys_declared_name ON keys (declared_name) WHERE declared_name IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX keys_declared_digest ON keys (declared_digest) WHERE declared_digest IS NOT NULL;
+CREATE INDEX keys_declared ON keys (declared_name) WHERE declared_name IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The members of keys.metadata by which lists are filtered: strings, numbers and booleans of the first level, as text.
@@ -208,28 +236,85 @@ CREATE TABLE console_pages (
 -- and the one before it. Deleting a key deletes its secrets.
 CREATE TABLE secrets (
     key_id          TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
-    digest          BLOB    NOT NULL CHECK (length(digest) = 32),       -- HMAC-SHA256 under the pepper, never the secret
-    pepper          INTEGER NOT NULL,               -- version of the pepper
+    digest          BLOB    NOT NULL CHECK (length(digest) BETWEEN 32 AND 512), -- by the scheme; never the secret
+    pepper          INTEGER NOT NULL,               -- version of the pepper; 0 for other schemes
     created_at      INTEGER NOT NULL,
     expires_at      INTEGER,                        -- end of the grace period; NULL for the newest
     until_first_use INTEGER NOT NULL CHECK (until_first_use IN (0, 1)), -- also ends at the first use of the newest
     sealed          BLOB    CHECK (length(sealed) > 28),    -- nonce, ciphertext, tag; only where the policy shows secrets again
     sealing_key     INTEGER,                        -- version of the sealing key
+    scheme          INTEGER NOT NULL,               -- 1: HMAC-SHA256 under the pepper; others are in src/domain/keys/scheme.rs
+    is_foreign      INTEGER NOT NULL CHECK (is_foreign IN (0, 1)),      -- made by another system: does not contain the key's id
+    hmac_key        TEXT,                           -- name of the HMAC key of another system
+    found_by        TEXT,                           -- start of the secret, by which a slow digest is found
+    old_hint        TEXT,                           -- start and end of the secret before the newest; NULL for the newest
     PRIMARY KEY (key_id, digest),
-    CHECK ((sealed IS NULL) = (sealing_key IS NULL))
+    CHECK ((sealed IS NULL) = (sealing_key IS NULL)),
+    CHECK ((scheme = 1) = (pepper > 0)),
+    CHECK ((scheme IN (5, 6)) = (hmac_key IS NOT NULL)),
+    CHECK ((scheme IN (7, 8, 9)) = (found_by IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX secrets_foreign ON secrets (scheme, pepper, hmac_key, digest) WHERE is_foreign = 1;
+CREATE INDEX secrets_found_by ON secrets (found_by) WHERE found_by IS NOT NULL;
+
+-- Secrets that have ended, for 400 days: presenting one is an alarm. Eight bytes of a digest open nothing.
+CREATE TABLE retired_secrets (
+    key_id     TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    digest     BLOB    NOT NULL CHECK (length(digest) = 8),     -- the start of the digest
+    pepper     INTEGER NOT NULL,                    -- version of the pepper of that digest
+    after_use  INTEGER NOT NULL CHECK (after_use IN (0, 1)),    -- 1: the first use of the newer secret had ended it
+    retired_at INTEGER NOT NULL,
+    PRIMARY KEY (key_id, digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX retired_secrets_retired_at ON retired_secrets (retired_at);
+
+-- Digests in files that other ones have replaced. They never count again, nor do those of deleted keys, which stay in keys.
+CREATE TABLE ended_digests (
+    digest   TEXT    NOT NULL PRIMARY KEY,
+    key_id   TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    ended_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What the digests of imported keys are recognised by, after they were replaced or have ended: an HMAC with the seal key.
+CREATE TABLE imported_digests (
+    mark     BLOB    NOT NULL PRIMARY KEY CHECK (length(mark) = 32),
+    seal_key INTEGER NOT NULL,                      -- version of the seal key
+    key_id   TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+-- The files from which keys, policies and catalogs were applied last. The row whose path is '' stands for the settings.
+CREATE TABLE declared_files (
+    path   TEXT NOT NULL PRIMARY KEY,
+    sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+    absent TEXT NOT NULL CHECK (absent IN ('delete', 'disable', 'keep'))    -- what happens to keys that it names no more
 ) STRICT, WITHOUT ROWID;
 
 -- Versions of the pepper that this database's digests were made with. A fingerprint proves that a pepper
 -- file belongs to this database and is good for nothing else.
 CREATE TABLE peppers (
     version     INTEGER NOT NULL PRIMARY KEY,
-    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
+    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32),
+    added_at    INTEGER,                            -- when this database first had it; NULL: under schema 4 or an older one
+    backed_up_at INTEGER                            -- when `latchkey secrets backup` last saved it, if it did
 ) STRICT;
 
--- The same for the sealing key, which lies outside the database too.
+-- The same for the sealing key and for the seal key, which lie outside the database too.
 CREATE TABLE sealing_keys (
     version     INTEGER NOT NULL PRIMARY KEY,
-    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
+    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32),
+    added_at    INTEGER,                            -- when this database first had it; NULL: under schema 4 or an older one
+    backed_up_at INTEGER,                           -- when `latchkey secrets backup` last saved it, if it did
+    settled     INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1))    -- 0: copies may still be under an older version
+) STRICT;
+
+CREATE TABLE seal_keys (
+    version     INTEGER NOT NULL PRIMARY KEY,
+    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32),
+    added_at    INTEGER,                            -- when this database first had it; NULL: under schema 4 or an older one
+    backed_up_at INTEGER,                           -- when `latchkey secrets backup` last saved it, if it did
+    settled     INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1))    -- 0: rows may still be sealed under an older version
 ) STRICT;
 
 -- Access tokens of users who signed in, and their sessions in the console.
@@ -248,7 +333,7 @@ CREATE TABLE sessions (
     used_at    INTEGER,                             -- console sessions only: at most a minute behind
     source     TEXT,                                -- console sessions only: the address that signed in
     agent      TEXT,                                -- console sessions only: what the browser said it is
-    seal       BLOB CHECK (length(seal) = 32),      -- of the row, under the pepper; a session without one is none
+    seal       BLOB CHECK (length(seal) = 32),      -- of the row, under the seal key; a session without one is none
     CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL)),
     CHECK ((acting_uid IS NULL) = (acting_generation IS NULL) AND (acting_uid IS NULL) = (acting_family IS NULL))
 ) STRICT;
@@ -300,7 +385,7 @@ CREATE TABLE audit_events (
 CREATE INDEX audit_events_target ON audit_events (target_kind, target_id, outcome);    -- and seq: the newest one about a thing is found at once
 CREATE INDEX audit_events_workspace ON audit_events (workspace_uid, seq);
 
--- The end of the chain, sealed under the pepper: rows cannot be cut off unnoticed.
+-- The end of the chain, sealed under the seal key: rows cannot be cut off unnoticed.
 CREATE TABLE audit_head (
     one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     seq  INTEGER NOT NULL,
@@ -308,7 +393,7 @@ CREATE TABLE audit_head (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
--- Where the chain begins once its oldest rows were cut off: the last of them, sealed under the pepper, so that
+-- Where the chain begins once its oldest rows were cut off: the last of them, sealed under the seal key, so that
 -- nobody else can cut. Numbers are gap-free from 1, so seq is also how many rows were cut.
 CREATE TABLE audit_checkpoint (
     one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
@@ -318,7 +403,7 @@ CREATE TABLE audit_checkpoint (
 ) STRICT;
 
 -- What Latchkey last wrote of these things (a user's roles and authenticators belong to the user), sealed under the
--- pepper: what somebody else has changed since does not fit its seal, and opens nothing. Keys, sessions, refresh tokens
+-- seal key: what somebody else has changed since does not fit its seal, and opens nothing. Keys, sessions, refresh tokens
 -- and counted uses have their seals in their own rows.
 CREATE TABLE row_seals (
     kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'user', 'workspace')),
@@ -339,7 +424,7 @@ CREATE TABLE numbers (
 CREATE TABLE idempotency_keys (
     actor      TEXT    NOT NULL,                    -- as in audit_events, but user:<uid>
     name       TEXT    NOT NULL,                    -- what the client sent
-    request    BLOB    NOT NULL CHECK (length(request) = 32),           -- route and body, sealed under the pepper
+    request    BLOB    NOT NULL CHECK (length(request) = 32),           -- route and body, sealed under the seal key
     target_id  TEXT    NOT NULL,                    -- what was created
     created_at INTEGER NOT NULL,
     PRIMARY KEY (actor, name)
@@ -361,10 +446,26 @@ CREATE TABLE key_usage (
     key_id       TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
     use_count    INTEGER NOT NULL,
     last_used_at INTEGER,
-    last_used_ip TEXT
+    last_used_ip TEXT,
+    previous_used_at INTEGER,                       -- when the secret before the newest was last used
+    networks     TEXT NOT NULL DEFAULT '',          -- up to eight that it was used from, the latest first, separated by blanks
+    networks_from INTEGER                           -- no use from a new network counts as one before this
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX key_usage_last_used_at ON key_usage (last_used_at, key_id) WHERE last_used_at IS NOT NULL;
+
+-- What tripwires have found about a key.
+CREATE TABLE key_alarms (
+    key_id      TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    kind        TEXT    NOT NULL CHECK (kind IN ('leaked', 'old_secret', 'tripped')),
+    count       INTEGER NOT NULL,
+    first_at    INTEGER NOT NULL,
+    last_at     INTEGER NOT NULL,
+    last_ip     TEXT,                               -- of the client, if it is known
+    place       TEXT    NOT NULL,                   -- the request, or where a leaked secret was found
+    recorded_at INTEGER,                            -- when the last audit event about this was written
+    PRIMARY KEY (key_id, kind)
+) STRICT, WITHOUT ROWID;
 
 -- Verdicts by key, hour and code.
 CREATE TABLE usage_hours (
@@ -379,10 +480,11 @@ CREATE INDEX usage_hours_hour ON usage_hours (hour);
 
 -- The same of all keys together, of keys that are gone too.
 CREATE TABLE usage_totals (
-    hour  INTEGER NOT NULL,
-    code  TEXT    NOT NULL,
-    count INTEGER NOT NULL,
-    PRIMARY KEY (hour, code)
+    hour       INTEGER NOT NULL,
+    code       TEXT    NOT NULL,
+    management INTEGER NOT NULL CHECK (management IN (0, 1)),   -- 1: of keys for this server itself; 0 in hours of schema 4 and before
+    count      INTEGER NOT NULL,
+    PRIMARY KEY (hour, code, management)
 ) STRICT, WITHOUT ROWID;
 
 -- A time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules are in
@@ -412,4 +514,49 @@ CREATE TABLE sign_in_networks (
     used_at  INTEGER NOT NULL,                      -- at most a day behind
     failures INTEGER NOT NULL CHECK (failures >= 0),    -- in a row, from this network
     PRIMARY KEY (user_uid, network)
+) STRICT, WITHOUT ROWID;
+
+-- When and from where users last signed in with a password.
+CREATE TABLE user_sign_ins (
+    user_uid TEXT    NOT NULL PRIMARY KEY REFERENCES users (uid) ON DELETE CASCADE,
+    at       INTEGER NOT NULL,
+    source   TEXT    NOT NULL                       -- the address, or 'unix'
+) STRICT, WITHOUT ROWID;
+
+-- What users have chosen for their pages of the console. None of it decides what they may do.
+CREATE TABLE user_preferences (
+    user_uid  TEXT NOT NULL PRIMARY KEY REFERENCES users (uid) ON DELETE CASCADE,
+    theme     TEXT NOT NULL CHECK (theme IN ('', 'dark', 'light')),     -- '': as the browser says
+    language  TEXT NOT NULL CHECK (length(language) <= 35),             -- a BCP 47 tag; '': as the browser says
+    time_zone TEXT NOT NULL CHECK (length(time_zone) <= 64)             -- a name of the IANA database; '': UTC
+) STRICT, WITHOUT ROWID;
+
+-- What an administrator or the owner of a key should hear of. A row never changes; the oldest go when there are too many.
+CREATE TABLE notices (
+    seq           INTEGER NOT NULL PRIMARY KEY,     -- grows; sinks remember how far they are
+    id            TEXT    NOT NULL CHECK (length(id) = 36),     -- the same in every delivery
+    kind          TEXT    NOT NULL,                 -- such as key.expiring
+    subject_kind  TEXT    NOT NULL,                 -- as target_kind and target_id in audit_events
+    subject_id    TEXT    NOT NULL,
+    workspace_uid TEXT    NOT NULL,                 -- of the subject; '' for the whole server
+    user_uid      TEXT,                             -- the owner of the key, or the user itself
+    first_at      INTEGER NOT NULL,
+    last_at       INTEGER NOT NULL,
+    count         INTEGER NOT NULL CHECK (count > 0),
+    data          TEXT    NOT NULL                  -- a JSON object of strings; never a secret, a digest or metadata
+) STRICT;
+
+-- How far each reader of a series is: sinks in notices and in the audit log, and what finds notices in the audit log and in the
+-- times of keys.
+CREATE TABLE notice_cursors (
+    reader   TEXT    NOT NULL,
+    series   TEXT    NOT NULL,
+    position INTEGER NOT NULL,                      -- the last number, or the last time, that was handled
+    PRIMARY KEY (reader, series)
+) STRICT, WITHOUT ROWID;
+
+-- The newest notice that a user has seen in the console.
+CREATE TABLE notice_reads (
+    user_uid TEXT    NOT NULL PRIMARY KEY REFERENCES users (uid) ON DELETE CASCADE,
+    seq      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

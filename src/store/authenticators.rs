@@ -51,6 +51,19 @@ pub fn list_of_user(read: &Read, user: Uid) -> Result<Vec<Authenticator>> {
     )
 }
 
+/// Whether an authenticator of the user, deleted or not, was created in this time, its ends included.
+pub fn has_created(read: &Read, user: Uid, since: Timestamp, until: Timestamp) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT number
+         FROM authenticators
+         WHERE user_uid = $1 AND created_at >= $2 AND created_at <= $3
+         LIMIT 1",
+        &[&user, &since, &until],
+        |row| row.get::<i64>("number"),
+    )?;
+    Ok(found.is_some())
+}
+
 /// Writes the members that an edit may change.
 pub fn update(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
     tx.execute(

@@ -8,10 +8,17 @@ use crate::error::Result;
 pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     let name = &definition.name;
     tx.execute(
-        "INSERT INTO catalogs (name, case_sensitive)
-         VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET case_sensitive = excluded.case_sensitive",
-        &[name, &definition.case_sensitive],
+        "INSERT INTO catalogs (name, case_sensitive, source, resource_metadata)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (name) DO UPDATE
+         SET case_sensitive = excluded.case_sensitive, source = excluded.source,
+             resource_metadata = excluded.resource_metadata",
+        &[
+            name,
+            &definition.case_sensitive,
+            &definition.source,
+            &definition.resource_metadata,
+        ],
     )?;
     tx.execute("DELETE FROM catalog_scopes WHERE catalog = $1", &[name])?;
     tx.execute("DELETE FROM catalog_operations WHERE catalog = $1", &[name])?;
@@ -31,8 +38,9 @@ pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     }
     for (position, operation) in definition.operations.iter().enumerate() {
         tx.execute(
-            "INSERT INTO catalog_operations (catalog, position, id, method, path, host, writes, any_key, all_of, any_of)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO catalog_operations (catalog, position, id, method, path, host, writes, preflight, any_key,
+                                             all_of, any_of)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             &[
                 name,
                 &(position as u64),
@@ -41,12 +49,31 @@ pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
                 &operation.path,
                 &operation.host,
                 &operation.writes,
+                &operation.preflight,
                 &(operation.requirement == Requirement::AnyKey),
                 &operation.requirement.all_of().join(" "),
                 &operation.requirement.any_of().join(" "),
             ],
         )?;
     }
+    Ok(())
+}
+
+/// The names of all catalogs, and the files that declare them.
+pub fn list_sources(read: &Read) -> Result<Vec<(String, String)>> {
+    read.query(
+        "SELECT name, source FROM catalogs ORDER BY name",
+        &[],
+        |row| Ok((row.get("name")?, row.get("source")?)),
+    )
+}
+
+/// Records where a catalog is declared.
+pub fn update_source(tx: &Write<'_>, name: &str, source: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE catalogs SET source = $1 WHERE name = $2",
+        &[&source, &name],
+    )?;
     Ok(())
 }
 
@@ -65,11 +92,20 @@ pub fn names(read: &Read) -> Result<Vec<String>> {
 
 pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
     let found = read.query_one(
-        "SELECT name, case_sensitive FROM catalogs WHERE name = $1",
+        "SELECT name, case_sensitive, source, resource_metadata FROM catalogs WHERE name = $1",
         &[&name],
-        |row| Ok((row.get::<String>("name")?, row.get("case_sensitive")?)),
+        |row| {
+            Ok(Definition {
+                name: row.get("name")?,
+                case_sensitive: row.get("case_sensitive")?,
+                resource_metadata: row.get("resource_metadata")?,
+                scopes: Vec::new(),
+                operations: Vec::new(),
+                source: row.get("source")?,
+            })
+        },
     )?;
-    let Some((name, case_sensitive)) = found else {
+    let Some(definition) = found else {
         return Ok(None);
     };
     let scopes = read.query(
@@ -85,7 +121,7 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
         },
     )?;
     let operations = read.query(
-        "SELECT id, method, path, host, writes, any_key, all_of, any_of
+        "SELECT id, method, path, host, writes, preflight, any_key, all_of, any_of
          FROM catalog_operations
          WHERE catalog = $1
          ORDER BY position",
@@ -93,10 +129,9 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
         operation_from_row,
     )?;
     Ok(Some(Definition {
-        name,
-        case_sensitive,
         scopes,
         operations,
+        ..definition
     }))
 }
 
@@ -107,6 +142,7 @@ fn operation_from_row(row: &Row<'_>) -> Result<Operation> {
         path: row.get("path")?,
         host: row.get("host")?,
         writes: row.get("writes")?,
+        preflight: row.get("preflight")?,
         requirement: requirement_from_row(row)?,
     })
 }

@@ -255,15 +255,20 @@ pub fn update_local(tx: &Write<'_>, right: Timestamp) -> Result<()> {
         "UPDATE idempotency_keys SET created_at = $1 WHERE created_at > $1",
         &[&right],
     )?;
+    // The older secret was never used after the latest use, by which rows are found.
+    tx.execute(
+        "UPDATE key_usage SET previous_used_at = $1 WHERE last_used_at > $1 AND previous_used_at > $1",
+        &[&right],
+    )?;
     tx.execute(
         "UPDATE key_usage SET last_used_at = $1 WHERE last_used_at > $1",
         &[&right],
     )?;
     let hour = right.hour();
     tx.execute(
-        "INSERT INTO usage_totals (hour, code, count)
-         SELECT $1, code, sum(count) FROM usage_totals WHERE hour > $1 GROUP BY code
-         ON CONFLICT (hour, code) DO UPDATE SET count = count + excluded.count",
+        "INSERT INTO usage_totals (hour, code, management, count)
+         SELECT $1, code, management, sum(count) FROM usage_totals WHERE hour > $1 GROUP BY code, management
+         ON CONFLICT (hour, code, management) DO UPDATE SET count = count + excluded.count",
         &[&hour],
     )?;
     tx.execute("DELETE FROM usage_totals WHERE hour > $1", &[&hour])?;
@@ -352,7 +357,8 @@ mod tests {
     fn hours_after_the_right_time_are_added_to_its_own() {
         let read = sqlite::in_memory().unwrap();
         read.batch(
-            "INSERT INTO usage_totals (hour, code, count) VALUES (1, 'VALID', 1), (2, 'VALID', 10), (3, 'VALID', 100), (9, 'EXPIRED', 5)",
+            "INSERT INTO usage_totals (hour, code, management, count)
+             VALUES (1, 'VALID', 0, 1), (2, 'VALID', 0, 10), (3, 'VALID', 0, 100), (9, 'EXPIRED', 0, 5)",
         )
         .unwrap();
         update_local(&read.write(), Timestamp(2 * 3_600_000 + 1)).unwrap();

@@ -12,13 +12,14 @@ macro_rules! select_key {
     () => {
         "SELECT keys.id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
          not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, keys.created_at,
-         rotated_at, deleted_at, hint, self_rotated_from, contact"
+         rotated_at, deleted_at, hint, self_rotated_from, contact, source, weak, declared_name, declared_digest,
+         declared_state, held"
     };
 }
 pub(super) use select_key;
 
 /// The number of columns that [`select_key`] selects.
-pub const COLUMNS: usize = 24;
+pub const COLUMNS: usize = 30;
 
 /// Reads a key by its id.
 pub const FIND: &str = concat!(
@@ -31,9 +32,10 @@ pub const FIND: &str = concat!(
 pub const INSERT: &str =
     "INSERT INTO keys (id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only,
                        enabled, not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by,
-                       created_at, rotated_at, deleted_at, hint, self_rotated_from, contact, seal)
+                       created_at, rotated_at, deleted_at, hint, self_rotated_from, contact, source, weak,
+                       declared_name, declared_digest, declared_state, held, seal)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-             $24, $25)";
+             $24, $25, $26, $27, $28, $29, $30, $31)";
 
 pub const UPDATE: &str =
     "UPDATE keys
@@ -72,6 +74,12 @@ pub fn values(key: &Key) -> [Value; COLUMNS] {
         key.hint.to_value(),
         key.self_rotated_from.to_value(),
         key.contact.to_value(),
+        key.source.to_value(),
+        key.weak.to_value(),
+        key.declared_name.to_value(),
+        key.declared_digest.to_value(),
+        key.declared_state.to_value(),
+        key.held.to_value(),
     ]
 }
 
@@ -124,6 +132,12 @@ pub fn from_row(row: &Row<'_>) -> Result<Key> {
         hint: row.get("hint")?,
         self_rotated_from: row.get("self_rotated_from")?,
         contact: row.get("contact")?,
+        source: row.get("source")?,
+        weak: row.get("weak")?,
+        declared_name: row.get("declared_name")?,
+        declared_digest: row.get("declared_digest")?,
+        declared_state: row.get("declared_state")?,
+        held: row.get("held")?,
         uses_left: row.get("uses_left")?,
     })
 }
@@ -155,12 +169,13 @@ pub fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::{find, insert, update, update_uses};
+    use super::super::keys::{NewSecret, find, insert, update, update_uses};
     use super::super::sqlite;
     use super::*;
     use crate::domain::keys::Member;
     use crate::domain::keys::live::StoredSecret;
-    use crate::domain::keys::pepper::{Digest, Peppers};
+    use crate::domain::keys::pepper::Digest;
+    use crate::domain::keys::seal_key::SealKeys;
     use crate::domain::time::Timestamp;
 
     /// A member without a column would be lost, and one that [`UPDATE`] leaves out could not be edited.
@@ -168,11 +183,8 @@ mod tests {
     fn a_key_is_read_back_as_it_was_stored_and_as_it_was_edited() {
         let read = sqlite::in_memory().unwrap();
         read.batch("PRAGMA foreign_keys = OFF").unwrap();
-        let (tx, peppers) = (read.write(), Peppers::generate().unwrap().0);
-        let secret = StoredSecret {
-            digest: Digest([1; 32]),
-            pepper: 1,
-        };
+        let (tx, seal_keys) = (read.write(), SealKeys::generate().unwrap().0);
+        let secret = StoredSecret::peppered(Digest([1; 32]), 1);
         let full = Key::full();
         let plain = Key {
             name: "plain".to_owned(),
@@ -180,7 +192,8 @@ mod tests {
             ..Key::blank()
         };
         for key in [&full, &plain] {
-            insert(&tx, &peppers, key, secret, None, Timestamp(3)).unwrap();
+            let secret = NewSecret::Made(secret, None);
+            insert(&tx, &seal_keys, key, &secret, Timestamp(3)).unwrap();
         }
         let stored = find(&read, full.id).unwrap().unwrap();
         let mut edited = plain.clone();
@@ -189,7 +202,7 @@ mod tests {
         }
         Member::Enabled.copy(&full, &mut edited);
         update(&tx, &edited).unwrap();
-        update_uses(&tx, &peppers, edited.id, edited.uses_left).unwrap();
+        update_uses(&tx, &seal_keys, edited.id, edited.uses_left).unwrap();
         let found = find(&read, edited.id).unwrap().unwrap();
         for member in Member::ALL {
             let word = member.word();

@@ -19,6 +19,24 @@ pub fn list_newest(read: &Read, before: ByAge, limit: u32) -> Result<Vec<ByAge>>
     )
 }
 
+/// As [`list_newest`], from the oldest key on.
+pub fn list_oldest(read: &Read, after: ByAge, limit: u32) -> Result<Vec<ByAge>> {
+    read.query(
+        "SELECT number, id FROM keys WHERE number > $1 ORDER BY number LIMIT $2",
+        &[&after.0, &limit],
+        by_age,
+    )
+}
+
+/// The keys that were last used at a time or later, in no order.
+pub fn list_used_since(read: &Read, since: Timestamp) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT key_id FROM key_usage WHERE last_used_at >= $1",
+        &[&since],
+        |row| row.get("key_id"),
+    )
+}
+
 /// The position of a key in the order of age.
 pub fn find_age(read: &Read, id: KeyId) -> Result<Option<ByAge>> {
     read.query_one("SELECT number, id FROM keys WHERE id = $1", &[&id], by_age)

@@ -2,24 +2,41 @@
 
 use super::key_columns::{FIND, INSERT, UPDATE, edited_values, from_row, values};
 use super::sqlite::{ToValue, Value};
-use super::{Read, Row, Write, seals, stored_secret};
+use super::{Read, Row, Write, retired, seals};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::metadata;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::pepper::Digest;
+use crate::domain::keys::scheme::{GivenDigest, Scheme};
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One row of `secrets`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SecretRow {
     pub secret: StoredSecret,
+    /// The digest as it was given, if it was made by another system and is not replaced yet.
+    pub given: Option<Box<GivenDigest>>,
     /// End of the grace period; `None` for the newest secret.
     pub expires_at: Option<Timestamp>,
     pub until_first_use: bool,
+    /// Of the secret before the newest: its start and end. `None` for the newest, whose hint its key has.
+    pub hint: Option<String>,
+}
+
+/// A secret to store.
+pub enum NewSecret<'a> {
+    /// One that this server made, with an encrypted copy if the policy of its key shows secrets again.
+    Made(StoredSecret, Option<Sealed>),
+    /// One of which only a digest is known.
+    Given {
+        digest: &'a GivenDigest,
+        is_foreign: bool,
+    },
 }
 
 /// Which keys a list contains.
@@ -37,15 +54,14 @@ pub enum Source {
 /// Stores a new, sealed key with its first secret.
 pub fn insert(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     key: &Key,
-    secret: StoredSecret,
-    sealed: Option<&Sealed>,
+    secret: &NewSecret<'_>,
     now: Timestamp,
 ) -> Result<()> {
     let columns = values(key);
-    let of_secret = seals::keys::secret_values(secret, sealed, now);
-    let seal = seals::keys::of_new(peppers, &columns, key.uses_left.is_some(), &of_secret);
+    let of_secret = seals::keys::secret_values(secret, now);
+    let seal = seals::keys::of_new(seal_keys, &columns, key.uses_left.is_some(), &of_secret);
     let mut values: Vec<&dyn ToValue> = Vec::with_capacity(columns.len() + 1);
     values.extend(columns.iter().map(|value| value as &dyn ToValue));
     values.push(&seal);
@@ -54,7 +70,7 @@ pub fn insert(
     insert_metadata(tx, key.id, &key.metadata)?;
     match key.uses_left {
         None => Ok(()),
-        some => update_uses(tx, peppers, key.id, some),
+        some => update_uses(tx, seal_keys, key.id, some),
     }
 }
 
@@ -62,20 +78,24 @@ pub fn insert(
 pub fn insert_secret(
     tx: &Write<'_>,
     id: KeyId,
-    secret: StoredSecret,
-    sealed: Option<&Sealed>,
+    secret: &NewSecret<'_>,
     now: Timestamp,
 ) -> Result<()> {
     tx.touch(Target::new(Kind::Key, id));
-    insert_secret_values(tx, id, &seals::keys::secret_values(secret, sealed, now))
+    insert_secret_values(tx, id, &seals::keys::secret_values(secret, now))
 }
 
-fn insert_secret_values(tx: &Write<'_>, id: KeyId, values: &[Value; 7]) -> Result<()> {
+fn insert_secret_values(
+    tx: &Write<'_>,
+    id: KeyId,
+    values: &[Value; seals::keys::SECRET_COLUMNS],
+) -> Result<()> {
     let mut params: Vec<&dyn ToValue> = vec![&id];
     params.extend(values.iter().map(|value| value as &dyn ToValue));
     tx.execute(
-        "INSERT INTO secrets (key_id, digest, pepper, created_at, expires_at, until_first_use, sealed, sealing_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO secrets (key_id, digest, pepper, created_at, expires_at, until_first_use, sealed, sealing_key,
+                              scheme, is_foreign, hmac_key, found_by, old_hint)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         &params,
     )?;
     Ok(())
@@ -139,7 +159,7 @@ const IDS_WITH: &str =
 /// The secrets of a key, newest first.
 pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
     read.query(
-        "SELECT digest, pepper, expires_at, until_first_use
+        "SELECT digest, pepper, scheme, is_foreign, hmac_key, found_by, expires_at, until_first_use, old_hint
          FROM secrets
          WHERE key_id = $1
          ORDER BY expires_at IS NOT NULL, created_at DESC",
@@ -151,7 +171,7 @@ pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
 /// The encrypted copy of the newest secret of a key, and the digest of that secret.
 pub fn find_sealed(read: &Read, id: KeyId) -> Result<Option<(Sealed, StoredSecret)>> {
     read.query_one(
-        "SELECT sealed, sealing_key, digest, pepper
+        "SELECT sealed, sealing_key, digest, pepper, scheme, is_foreign, hmac_key, found_by
          FROM secrets
          WHERE key_id = $1 AND expires_at IS NULL AND sealed IS NOT NULL",
         &[&id],
@@ -160,8 +180,7 @@ pub fn find_sealed(read: &Read, id: KeyId) -> Result<Option<(Sealed, StoredSecre
                 bytes: row.get("sealed")?,
                 version: row.get("sealing_key")?,
             };
-            let secret = stored_secret(row)?;
-            Ok((sealed, secret))
+            Ok((sealed, digest_from_row(row)?.0))
         },
     )
 }
@@ -182,8 +201,11 @@ pub fn delete_sealed(tx: &Write<'_>, policy: &str) -> Result<usize> {
     Ok(keys.len())
 }
 
-/// Writes the members that an edit may change.
+/// Writes the members that an edit may change. If this enables the key, secrets that have ended do not disable it again.
 pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
+    if key.enabled {
+        retired::forget_use_of_disabled(tx, key.id)?;
+    }
     let changed = tx.execute(
         UPDATE,
         &edited_values(key)
@@ -201,7 +223,7 @@ pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
 /// transaction seals the key again; for this the caller must record an event about the key.
 pub fn update_uses(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     id: KeyId,
     uses_left: Option<u64>,
 ) -> Result<()> {
@@ -215,11 +237,11 @@ pub fn update_uses(
          ON CONFLICT (key_id) DO NOTHING",
         &[&id, &uses_left],
     )?;
-    seals::keys::update_uses(tx, peppers, id, uses_left)
+    seals::keys::update_uses(tx, seal_keys, id, uses_left)
 }
 
-/// Starts a grace period: the newest secret becomes the older one and loses its encrypted copy, and the previous
-/// older secret is deleted.
+/// Starts a grace period: the newest secret becomes the older one, keeps the hint that its key has until now, and loses
+/// its encrypted copy; the previous older secret is deleted. Secrets that have ended before do not disable the key any more.
 ///
 /// If `ends_at` is now or in the past, no older secret is kept.
 pub fn retire_secrets(
@@ -227,7 +249,13 @@ pub fn retire_secrets(
     id: KeyId,
     ends_at: Option<Timestamp>,
     until_first_use: bool,
+    now: Timestamp,
 ) -> Result<()> {
+    retired::forget_use(tx, id)?;
+    match ends_at {
+        None => retired::insert_all(tx, id, now)?,
+        Some(_) => retired::insert_older(tx, id, false, now)?,
+    }
     tx.execute(
         "DELETE FROM secrets WHERE key_id = $1 AND expires_at IS NOT NULL",
         &[&id],
@@ -236,7 +264,8 @@ pub fn retire_secrets(
         None => tx.execute("DELETE FROM secrets WHERE key_id = $1", &[&id])?,
         Some(ends_at) => tx.execute(
             "UPDATE secrets
-             SET expires_at = $1, until_first_use = $2, sealed = NULL, sealing_key = NULL
+             SET expires_at = $1, until_first_use = $2, sealed = NULL, sealing_key = NULL,
+                 old_hint = (SELECT keys.hint FROM keys WHERE keys.id = key_id)
              WHERE key_id = $3",
             &[&ends_at, &until_first_use, &id],
         )?,
@@ -244,8 +273,14 @@ pub fn retire_secrets(
     Ok(())
 }
 
-/// Deletes the older secret of a key; `false` if there was none.
-pub fn delete_older_secret(tx: &Write<'_>, id: KeyId) -> Result<bool> {
+/// Deletes the older secret of a key; `false` if there was none. `after_use`: the first use of the newest one ends it.
+pub fn delete_older_secret(
+    tx: &Write<'_>,
+    id: KeyId,
+    after_use: bool,
+    now: Timestamp,
+) -> Result<bool> {
+    retired::insert_older(tx, id, after_use, now)?;
     let changed = tx.execute(
         "DELETE FROM secrets WHERE key_id = $1 AND expires_at IS NOT NULL",
         &[&id],
@@ -253,11 +288,11 @@ pub fn delete_older_secret(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     Ok(changed > 0)
 }
 
-/// Records a rotation: its time, the hint of the newest secret, and, if the key rotated itself, the address of that
-/// request.
+/// Records a rotation: its time, the hint of the newest secret, that this server has made that secret, and, if the key
+/// rotated itself, the address of that request.
 pub fn update_rotated(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<()> {
     tx.execute(
-        "UPDATE keys SET rotated_at = $1, hint = $2, self_rotated_from = $3 WHERE id = $4",
+        "UPDATE keys SET rotated_at = $1, hint = $2, self_rotated_from = $3, weak = 0 WHERE id = $4",
         &[&now, &key.hint, &key.self_rotated_from, &key.id],
     )?;
     Ok(())
@@ -265,6 +300,7 @@ pub fn update_rotated(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<()> {
 
 /// Deletes the key for good, with its digests. `false` if it was deleted before; the first deletion time is kept.
 pub fn delete(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
+    retired::insert_all(tx, id, now)?;
     tx.execute("DELETE FROM secrets WHERE key_id = $1", &[&id])?;
     let changed = tx.execute(
         "UPDATE keys SET deleted_at = $1 WHERE id = $2 AND deleted_at IS NULL",
@@ -431,11 +467,42 @@ pub fn list_numbers(read: &Read, catalog: &str, owner: Option<Uid>) -> Result<Ve
 }
 
 fn secret_from_row(row: &Row<'_>) -> Result<SecretRow> {
+    let (secret, given) = digest_from_row(row)?;
     Ok(SecretRow {
-        secret: stored_secret(row)?,
+        secret,
+        given,
         expires_at: row.get("expires_at")?,
         until_first_use: row.get("until_first_use")?,
+        hint: row.get("old_hint")?,
     })
+}
+
+/// Reads the digest of a secret, and, if it was made by another system, the complete digest as it was given. A scheme that this
+/// version does not know is an error: it is unknown what it matches.
+pub fn digest_from_row(row: &Row<'_>) -> Result<(StoredSecret, Option<Box<GivenDigest>>)> {
+    let number: u32 = row.get("scheme")?;
+    let scheme = Scheme::of_number(number);
+    let scheme = scheme.ok_or_else(|| Error::internal(format!("there is no scheme {number}")))?;
+    let is_foreign = row.get("is_foreign")?;
+    if scheme == Scheme::Pepper {
+        let digest = Digest(row.get("digest")?);
+        let secret = StoredSecret::peppered(digest, row.get("pepper")?);
+        return Ok((
+            StoredSecret {
+                is_foreign,
+                ..secret
+            },
+            None,
+        ));
+    }
+    let given = GivenDigest {
+        scheme,
+        bytes: row.get("digest")?,
+        hmac_key: row.get("hmac_key")?,
+        found_by: row.get("found_by")?,
+    };
+    let secret = StoredSecret::given(&given, is_foreign);
+    Ok((secret, Some(Box::new(given))))
 }
 
 #[cfg(test)]

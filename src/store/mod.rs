@@ -10,27 +10,37 @@
 //! index prepares its new content; after the commit the new content is put in place; only then do the callers get
 //! their answers. So every acknowledged change is durable and in force.
 
+pub mod alarms;
 pub mod attempts;
 pub mod audit;
 pub mod authenticators;
 pub mod catalogs;
 pub mod clock;
 pub mod console_pages;
+pub mod declared;
+pub mod foreign;
 pub mod idempotency;
+pub mod imported;
 mod key_columns;
 pub mod key_files;
 pub mod key_orders;
+pub mod key_versions;
 pub mod keys;
 mod migrations;
+pub mod notices;
 pub mod numbers;
 pub mod policies;
+pub mod preferences;
+pub mod recovery_codes;
 pub mod refresh_tokens;
 pub mod replaced_file;
 pub mod reserve;
 pub mod restore;
+pub mod retired;
 pub mod retired_names;
 pub mod seals;
 pub mod sessions;
+pub mod sign_ins;
 mod sqlite;
 pub mod tombstones;
 pub mod usage;
@@ -38,11 +48,12 @@ pub mod users;
 pub mod workspaces;
 mod writer;
 
+pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
 #[cfg(test)]
 pub use sqlite::STEPS;
-pub use sqlite::{Foreign, Read, Row, Write};
+pub use sqlite::{Foreign, Read, Row, Write, other_file};
 use tombstones::SharedTombstoneFile;
 pub use writer::Urgency;
 use writer::{DataFiles, Job, JobResult, Queue, QueueRefusal, Writer};
@@ -57,6 +68,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::tombstones::Tombstones;
 use crate::error::{Error, Result};
 use crate::refusals;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -124,12 +136,10 @@ impl Drop for EndsWithWriter {
 /// A running query. It is dropped when the query has ended, even by a panic.
 struct Running<'a>(&'a Store);
 
-/// Reads the digest and its pepper version from the columns that all tables with secrets have.
-fn stored_secret(row: &Row<'_>) -> Result<StoredSecret> {
-    Ok(StoredSecret {
-        digest: Digest(row.get("digest")?),
-        pepper: row.get("pepper")?,
-    })
+/// Reads the digest of a token of a session and its pepper version.
+fn token_digest(row: &Row<'_>) -> Result<StoredSecret> {
+    let digest = Digest(row.get("digest")?);
+    Ok(StoredSecret::peppered(digest, row.get("pepper")?))
 }
 
 impl Store {
@@ -139,7 +149,7 @@ impl Store {
     }
 
     /// Opens an existing database, migrates it to the current schema, and starts its writer, which seals rows with
-    /// the pepper. If a migration is necessary, `now` is the time of its event.
+    /// the seal key. If a migration is necessary, `now` is the time of its event.
     pub fn open(path: &Path, files: &KeyFiles, now: Timestamp, publish: Publish) -> Result<Store> {
         // This check must come before any connection: when we close a file, the process loses the locks of its
         // connections to that file.
@@ -157,7 +167,7 @@ impl Store {
         let writer = Writer::new(
             path,
             connection,
-            files.peppers.clone(),
+            files.seal.clone(),
             publish,
             DataFiles {
                 place: place.clone(),
@@ -310,6 +320,20 @@ impl Store {
     /// Refuses if the database in the folder is not the one that is open.
     pub fn check_place(&self) -> Result<()> {
         self.place.check()
+    }
+
+    /// The version of the schema of a database, which another process may have open. It changes nothing.
+    pub fn schema(path: &Path) -> Result<i64> {
+        let in_header = sqlite::check_header(path)?;
+        // The log may contain a newer version. A reader cannot open a database whose last change was interrupted in a
+        // certain way; then the log is not used.
+        let with_log = sqlite::open_reader(path).and_then(|read| read.version());
+        Ok(with_log.unwrap_or(in_header))
+    }
+
+    /// The version of the schema of a backup, by its header; that of this build if it is not a database of Latchkey.
+    pub fn schema_in(backup: &File) -> i64 {
+        sqlite::version_in_header(backup).unwrap_or(sqlite::SCHEMA_VERSION)
     }
 
     /// Refuses a file that is not entirely a Latchkey database, and migrates it to the current schema. If a migration

@@ -14,9 +14,9 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
                                expiry_s_max, expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max,
                                name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
                                rate_window_s, prefix, acts_for_owner, self_rotation, at_owner_max, rate_limit_max,
-                               rate_limit_max_window_s)
+                               rate_limit_max_window_s, source, second_factor, decoy, on_reuse, on_leak)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                 $24, $25, $26, $27, $28, $29)",
+                 $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)",
         policy,
     )?;
     insert_roles(tx, policy)
@@ -30,9 +30,10 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
          SET (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
               expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable,
               can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix, acts_for_owner,
-              self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s)
+              self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s, source, second_factor,
+              decoy, on_reuse, on_leak)
            = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-              $25, $26, $27, $28, $29)
+              $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
          WHERE name = $1",
         policy,
     )?;
@@ -96,6 +97,11 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
             &word(policy.at_owner_max),
             &policy.rate_limit_max.map(|most| most.limit),
             &policy.rate_limit_max.map(|most| most.window_s),
+            &policy.source,
+            &policy.second_factor,
+            &policy.decoy,
+            &word(policy.on_reuse),
+            &word(policy.on_leak),
         ],
     )
 }
@@ -105,7 +111,8 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                 expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
                 editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
-                acts_for_owner, self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s
+                acts_for_owner, self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s, source, second_factor,
+                decoy, on_reuse, on_leak
          FROM policies
          WHERE name = $1",
         &[&name],
@@ -193,6 +200,10 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         can_disable: row.get("can_disable")?,
         can_rotate: row.get("can_rotate")?,
         confirm_name: row.get("confirm_name")?,
+        second_factor: row.get("second_factor")?,
+        decoy: row.get("decoy")?,
+        on_reuse: from_word(&text("on_reuse")?).ok_or_else(unknown)?,
+        on_leak: from_word(&text("on_leak")?).ok_or_else(unknown)?,
         tied_to: from_word(&text("tied_to")?).ok_or_else(unknown)?,
         rate_limit: rate("rate_limit", "rate_window_s")?,
         rate_limit_max: rate("rate_limit_max", "rate_limit_max_window_s")?,
@@ -200,6 +211,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         acts_for_owner: row.get("acts_for_owner")?,
         self_rotation: from_word(&text("self_rotation")?).ok_or_else(unknown)?,
         roles: Vec::new(),
+        source: row.get("source")?,
     })
 }
 
@@ -210,8 +222,8 @@ mod tests {
     use crate::domain::catalogs::Definition;
     use crate::domain::keys::Member;
     use crate::domain::policies::{
-        AddressRule, AtMax, Expiry, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
-        TiedTo,
+        AddressRule, AtMax, Expiry, IssuedBy, OnLeak, OnReuse, Presence, ReadOnlyBy, SecretShown,
+        SelfRotation, TiedTo,
     };
 
     #[test]
@@ -262,6 +274,10 @@ mod tests {
             can_disable: false,
             can_rotate: false,
             confirm_name: true,
+            second_factor: true,
+            decoy: true,
+            on_reuse: OnReuse::Disable,
+            on_leak: OnLeak::Rotate,
             tied_to: TiedTo::Workspace,
             rate_limit: Some(RateLimit {
                 limit: 5,
@@ -279,6 +295,7 @@ mod tests {
                 read_only: true,
             }],
             prefix: "ab".to_owned(),
+            source: "file:/etc/x.toml:3".to_owned(),
         };
         assert!(update(&read.write(), &after).unwrap());
         assert_eq!(find(&read, &after.name).unwrap(), Some(after.clone()));

@@ -1,15 +1,15 @@
 //! Rows of refresh tokens, and the deletions that cover both refresh tokens and sessions.
 
 use super::seals::bearers;
-use super::{Read, Row, Write, stored_secret};
+use super::{Read, Row, Write, token_digest};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::sessions::refresh::RefreshToken;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 
-pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result<()> {
+pub fn insert(tx: &Write<'_>, seal_keys: &SealKeys, token: &RefreshToken) -> Result<()> {
     tx.execute(
         "INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
                                      family_began_at, session_id)
@@ -17,7 +17,7 @@ pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result
         &[
             &token.id,
             &token.secret.digest.0,
-            &token.secret.pepper,
+            &u32::from(token.secret.pepper),
             &token.user,
             &token.generation,
             &token.read_only,
@@ -28,7 +28,7 @@ pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result
             &token.session,
         ],
     )?;
-    bearers::put_refresh_token(tx, peppers, token.id)
+    bearers::put_refresh_token(tx, seal_keys, token.id)
 }
 
 /// For each session and each refresh token: the session, the user to whom it belongs, and the user who acts as that
@@ -43,7 +43,7 @@ pub fn list_bearers(read: &Read) -> Result<Vec<(KeyId, Uid, Option<Uid>)>> {
 }
 
 /// A refresh token by id, even if it was used, provided that it matches its seal.
-pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<RefreshToken>> {
+pub fn find(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<RefreshToken>> {
     let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at,
                 session_id, used_at, seal
@@ -52,7 +52,7 @@ pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<RefreshT
         &[&id],
         |row| {
             let columns = bearers::REFRESH_TOKEN_COLUMNS;
-            match bearers::fits(peppers, bearers::REFRESH_TOKEN, columns, row)? {
+            match bearers::fits(seal_keys, bearers::REFRESH_TOKEN, columns, row)? {
                 true => from_row(row).map(Some),
                 false => Ok(None),
             }
@@ -70,6 +70,15 @@ pub fn find_family(read: &Read, session: KeyId) -> Result<Option<KeyId>> {
     )
 }
 
+/// When the sign-in began that an access token comes from, if it can be renewed.
+pub fn family_began_at(read: &Read, session: KeyId) -> Result<Option<Timestamp>> {
+    read.query_one(
+        "SELECT family_began_at FROM refresh_tokens WHERE session_id = $1",
+        &[&session],
+        |row| row.get("family_began_at"),
+    )
+}
+
 /// The number of tokens of a family that were issued after a time.
 pub fn count_issued(read: &Read, family: KeyId, since: Timestamp) -> Result<u64> {
     let found = read.query_one(
@@ -81,13 +90,18 @@ pub fn count_issued(read: &Read, family: KeyId, since: Timestamp) -> Result<u64>
 }
 
 /// Marks a token as exchanged; `false` if it was exchanged before: the first time is kept.
-pub fn update_used(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<bool> {
+pub fn update_used(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    id: KeyId,
+    now: Timestamp,
+) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE refresh_tokens SET used_at = $1 WHERE id = $2 AND used_at IS NULL",
         &[&now, &id],
     )?;
     if changed == 1 {
-        bearers::put_refresh_token(tx, peppers, id)?;
+        bearers::put_refresh_token(tx, seal_keys, id)?;
     }
     Ok(changed == 1)
 }
@@ -144,7 +158,7 @@ pub fn delete_expired(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
 fn from_row(row: &Row<'_>) -> Result<RefreshToken> {
     Ok(RefreshToken {
         id: row.get("id")?,
-        secret: stored_secret(row)?,
+        secret: token_digest(row)?,
         user: row.get("user_uid")?,
         generation: row.get("generation")?,
         read_only: row.get("read_only")?,

@@ -1,14 +1,25 @@
 //! Withdrawing access after a restore. Every statement here takes access away; none grants any.
 
 use crate::domain::keys::KeyId;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
-use crate::store::{Read, Row, Write, seals};
+use crate::store::{Read, Row, Write, retired, seals};
 
-/// Disables a live key; `false` if it was disabled already or is deleted.
+/// Disables a live key; `false` if it was disabled already or is deleted. A file that declares the key does not enable it.
 pub fn disable_key(tx: &Write<'_>, id: KeyId) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE keys
+         SET enabled = 0, held = CASE WHEN declared_name IS NULL THEN 0 ELSE 1 END
+         WHERE id = $1 AND enabled = 1 AND deleted_at IS NULL",
+        &[&id],
+    )?;
+    Ok(changed == 1)
+}
+
+/// As [`disable_key`] for a key that a file declares, and that the file may enable again: it declares every limit.
+pub fn disable_until_applied(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE keys SET enabled = 0 WHERE id = $1 AND enabled = 1 AND deleted_at IS NULL",
         &[&id],
@@ -17,7 +28,13 @@ pub fn disable_key(tx: &Write<'_>, id: KeyId) -> Result<bool> {
 }
 
 /// Deletes the secrets that a key had before a rotation; `false` if there were none.
-pub fn delete_secrets_before(tx: &Write<'_>, id: KeyId, rotated: Timestamp) -> Result<bool> {
+pub fn delete_secrets_before(
+    tx: &Write<'_>,
+    id: KeyId,
+    rotated: Timestamp,
+    now: Timestamp,
+) -> Result<bool> {
+    retired::insert_made_before(tx, id, rotated, now)?;
     let changed = tx.execute(
         "DELETE FROM secrets WHERE key_id = $1 AND created_at < $2",
         &[&id, &rotated],
@@ -49,7 +66,8 @@ pub fn disable_user(tx: &Write<'_>, uid: Uid) -> Result<bool> {
 pub fn delete_password(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE users
-         SET password_digest = NULL, password_pepper = NULL, generation = generation + 1
+         SET password_digest = NULL, password_pepper = NULL, password_seal_key = NULL,
+             generation = generation + 1
          WHERE uid = $1 AND password_digest IS NOT NULL AND deleted_at IS NULL",
         &[&uid],
     )?;
@@ -95,14 +113,14 @@ pub fn delete_sessions(tx: &Write<'_>) -> Result<usize> {
 
 /// Sets the remaining uses of all keys with a use limit to zero, because it is not known how many used-up uses the
 /// backup has restored. Returns how many keys had uses left.
-pub fn spend_uses(tx: &Write<'_>, peppers: &Peppers) -> Result<usize> {
+pub fn spend_uses(tx: &Write<'_>, seal_keys: &SealKeys) -> Result<usize> {
     let counted: Vec<KeyId> = tx.query(
         "SELECT key_id FROM key_uses WHERE uses_left > 0",
         &[],
         |row| row.get("key_id"),
     )?;
     for key in &counted {
-        seals::keys::update_uses(tx, peppers, *key, 0)?;
+        seals::keys::update_uses(tx, seal_keys, *key, 0)?;
     }
     Ok(counted.len())
 }

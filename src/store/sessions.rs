@@ -1,14 +1,14 @@
 //! Rows of sessions.
 
 use super::seals::bearers;
-use super::{Read, Row, Write, stored_secret};
+use super::{Read, Row, Write, token_digest};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::sessions::{Acting, Browser, Session};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-pub fn insert(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> Result<()> {
+pub fn insert(tx: &Write<'_>, seal_keys: &SealKeys, session: &Session) -> Result<()> {
     let (browser, acting) = (session.console.as_ref(), session.acting);
     let used_at = browser.map(|browser| browser.used_at);
     let source = browser.map(|browser| browser.source.clone());
@@ -21,7 +21,7 @@ pub fn insert(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> Result<()
         &[
             &session.id,
             &session.secret.digest.0,
-            &session.secret.pepper,
+            &u32::from(session.secret.pepper),
             &session.user,
             &session.generation,
             &session.read_only,
@@ -35,43 +35,43 @@ pub fn insert(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> Result<()
             &agent,
         ],
     )?;
-    bearers::put_session(tx, peppers, session.id)
+    bearers::put_session(tx, seal_keys, session.id)
 }
 
 /// Records a request of a console session, unless the session does not fit its seal.
-pub fn touch(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<()> {
-    if find(tx, peppers, id)?.is_none() {
+pub fn touch(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, now: Timestamp) -> Result<()> {
+    if find(tx, seal_keys, id)?.is_none() {
         return Ok(());
     }
     tx.execute(
         "UPDATE sessions SET used_at = $1 WHERE id = $2 AND used_at < $3",
         &[&now, &id, &now],
     )?;
-    bearers::put_session(tx, peppers, id)
+    bearers::put_session(tx, seal_keys, id)
 }
 
 /// A session by id, if it fits its seal.
-pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Session>> {
+pub fn find(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<Session>> {
     let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
                 acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE id = $1",
         &[&id],
-        |row| if_sound(row, peppers),
+        |row| if_sound(row, seal_keys),
     )?;
     Ok(found.flatten())
 }
 
 /// The sessions that have not expired and that fit their seals.
-pub fn list(read: &Read, peppers: &Peppers, now: Timestamp) -> Result<Vec<Session>> {
+pub fn list(read: &Read, seal_keys: &SealKeys, now: Timestamp) -> Result<Vec<Session>> {
     let found = read.query(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
                 acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE expires_at > $1",
         &[&now],
-        |row| if_sound(row, peppers),
+        |row| if_sound(row, seal_keys),
     )?;
     Ok(found.into_iter().flatten().collect())
 }
@@ -86,8 +86,8 @@ pub fn delete_expired(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
     tx.execute("DELETE FROM sessions WHERE expires_at <= $1", &[&now])
 }
 
-fn if_sound(row: &Row<'_>, peppers: &Peppers) -> Result<Option<Session>> {
-    match bearers::fits(peppers, bearers::SESSION, bearers::SESSION_COLUMNS, row)? {
+fn if_sound(row: &Row<'_>, seal_keys: &SealKeys) -> Result<Option<Session>> {
+    match bearers::fits(seal_keys, bearers::SESSION, bearers::SESSION_COLUMNS, row)? {
         true => from_row(row).map(Some),
         false => Ok(None),
     }
@@ -96,7 +96,7 @@ fn if_sound(row: &Row<'_>, peppers: &Peppers) -> Result<Option<Session>> {
 fn from_row(row: &Row<'_>) -> Result<Session> {
     Ok(Session {
         id: row.get("id")?,
-        secret: stored_secret(row)?,
+        secret: token_digest(row)?,
         user: row.get("user_uid")?,
         generation: row.get("generation")?,
         read_only: row.get("read_only")?,

@@ -297,8 +297,10 @@ impl SharedTombstoneFile {
 impl OpenFile {
     fn catch_up(&mut self, read: &Read) -> Result<()> {
         let mut lines = String::new();
+        let mut before = audit::time_of(read, self.seq)?;
         events::each_after(read, self.seq, |event| {
-            lines.extend(tombstones::of(&event).iter().map(Tombstone::line));
+            let those = tombstones::following(&event, before.replace(event.at));
+            lines.extend(those.iter().map(Tombstone::line));
             Ok(())
         })?;
         self.file.prepare(lines.len() + MARK_BYTES_MAX)?;

@@ -2,7 +2,7 @@
 
 use super::{Read, Row, Write};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::verdict::Code;
+use crate::domain::keys::network::Network;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -14,70 +14,94 @@ pub struct Usage {
     pub use_count: u64,
     pub last_used_at: Option<Timestamp>,
     pub last_used_ip: Option<String>,
+    /// When the secret before the newest was last used.
+    pub previous_used_at: Option<Timestamp>,
 }
 
 /// The usage that one interval adds to a key.
 #[derive(Clone, Debug)]
 pub struct UsageDelta {
     pub key: KeyId,
+    /// The key is for this server itself.
+    pub is_management: bool,
     pub uses: u64,
     /// The time and the address of the last successful use.
     pub last_used: Option<(Timestamp, Option<IpAddr>)>,
+    pub previous_used: Option<Timestamp>,
+    /// The networks that good uses came from, the latest first.
+    pub networks: Vec<Network>,
     /// Verdicts by hour and code.
     pub verdicts: Vec<(i64, &'static str, u64)>,
 }
 
-/// One row of the hourly totals.
-#[derive(Clone, Debug)]
-pub struct HourRow {
-    pub hour: i64,
+/// The verdicts with one code in one step of a report.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StepRow {
+    /// Steps since 1970, such as hours or days.
+    pub step: i64,
     pub code: String,
+    /// The verdicts are on keys for this server itself. Reports of one key do not tell.
+    pub is_management: bool,
     pub count: u64,
-}
-
-/// The verdicts on all keys in one hour: how many requests were accepted, and how many refused.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct HourTotal {
-    /// Hours since 1970.
-    pub hour: i64,
-    pub valid: u64,
-    pub refused: u64,
 }
 
 /// Adds the verdicts on all keys in one interval to the totals.
 pub fn add_totals(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<()> {
-    let mut sums: BTreeMap<(i64, &'static str), u64> = BTreeMap::new();
-    for (hour, code, count) in deltas.iter().flat_map(|delta| &delta.verdicts) {
-        *sums.entry((*hour, code)).or_default() += count;
+    let mut sums: BTreeMap<(i64, &'static str, bool), u64> = BTreeMap::new();
+    for delta in deltas {
+        for (hour, code, count) in &delta.verdicts {
+            *sums.entry((*hour, code, delta.is_management)).or_default() += count;
+        }
     }
-    for ((hour, code), count) in sums {
+    for ((hour, code, is_management), count) in sums {
         tx.execute(
-            "INSERT INTO usage_totals (hour, code, count)
-             VALUES ($1, $2, $3)
-             ON CONFLICT (hour, code) DO UPDATE SET count = count + excluded.count",
-            &[&hour, &code, &count],
+            "INSERT INTO usage_totals (hour, code, management, count)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (hour, code, management) DO UPDATE SET count = count + excluded.count",
+            &[&hour, &code, &is_management, &count],
         )?;
     }
     Ok(())
 }
 
-/// Adds the usage of one interval. Keys that no longer exist are skipped.
-pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<()> {
+/// What is known about where a key was used from, before an interval is added.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KnownNetworks {
+    /// The latest first.
+    pub networks: Vec<Network>,
+    /// No use from a new network counts as one before this.
+    pub from: Option<Timestamp>,
+    /// The key was used before the interval.
+    pub was_used: bool,
+}
+
+/// Adds the usage of one interval. Keys that no longer exist are skipped, and have no networks.
+pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<Option<KnownNetworks>> {
     let (at, address) = match &delta.last_used {
         Some((at, address)) => (Some(*at), address.map(|address| address.to_string())),
         None => (None, None),
     };
-    let changed = tx.execute(
-        "INSERT INTO key_usage (key_id, use_count, last_used_at, last_used_ip)
-         SELECT id, $1, $2, $3 FROM keys WHERE id = $4
+    let known = tx.query_one(
+        "INSERT INTO key_usage (key_id, use_count, last_used_at, last_used_ip, previous_used_at)
+         SELECT id, $1, $2, $3, $4 FROM keys WHERE id = $5
          ON CONFLICT (key_id) DO UPDATE
          SET use_count = use_count + excluded.use_count,
              last_used_at = coalesce(excluded.last_used_at, last_used_at),
-             last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN last_used_ip ELSE excluded.last_used_ip END",
-        &[&delta.uses, &at, &address, &delta.key],
+             last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN last_used_ip ELSE excluded.last_used_ip END,
+             previous_used_at = coalesce(excluded.previous_used_at, previous_used_at)
+         RETURNING use_count, networks, networks_from",
+        &[&delta.uses, &at, &address, &delta.previous_used, &delta.key],
+        |row| {
+            let networks = row.get::<String>("networks")?;
+            Ok(KnownNetworks {
+                networks: networks.split_whitespace().filter_map(Network::parse).collect(),
+                from: row.get("networks_from")?,
+                was_used: row.get::<u64>("use_count")? > delta.uses,
+            })
+        },
     )?;
-    if changed == 0 {
-        return Ok(());
+    if known.is_none() {
+        return Ok(None);
     }
     for (hour, code, count) in &delta.verdicts {
         tx.execute(
@@ -87,38 +111,56 @@ pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<()> {
             &[&delta.key, hour, code, count],
         )?;
     }
+    Ok(known)
+}
+
+/// Replaces the networks that a key is known to be used from.
+pub fn set_networks(
+    tx: &Write<'_>,
+    key: KeyId,
+    networks: &[Network],
+    from: Option<Timestamp>,
+) -> Result<()> {
+    let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    tx.execute(
+        "UPDATE key_usage SET networks = $1, networks_from = $2 WHERE key_id = $3",
+        &[&networks.join(" "), &from, &key],
+    )?;
     Ok(())
 }
 
 pub fn find_usage(read: &Read, key: KeyId) -> Result<Usage> {
     let found = read.query_one(
-        "SELECT use_count, last_used_at, last_used_ip FROM key_usage WHERE key_id = $1",
+        "SELECT use_count, last_used_at, last_used_ip, previous_used_at FROM key_usage WHERE key_id = $1",
         &[&key],
         |row| {
             Ok(Usage {
                 use_count: row.get("use_count")?,
                 last_used_at: row.get("last_used_at")?,
                 last_used_ip: row.get("last_used_ip")?,
+                previous_used_at: row.get("previous_used_at")?,
             })
         },
     )?;
     Ok(found.unwrap_or_default())
 }
 
-/// The hourly totals of one key from `since_hour` to before `until_hour`, oldest first.
-pub fn list_hours(
+/// The verdicts on one key from `since_hour` to before `until_hour`, summed over steps of so many hours, oldest first.
+pub fn list_steps(
     read: &Read,
     key: KeyId,
+    step_hours: i64,
     since_hour: i64,
     until_hour: i64,
-) -> Result<Vec<HourRow>> {
+) -> Result<Vec<StepRow>> {
     read.query(
-        "SELECT hour, code, count
+        "SELECT hour / $1 AS step, code, 0 AS management, sum(count) AS count
          FROM usage_hours
-         WHERE key_id = $1 AND hour >= $2 AND hour < $3
-         ORDER BY hour, code",
-        &[&key, &since_hour, &until_hour],
-        hour_from_row,
+         WHERE key_id = $2 AND hour >= $3 AND hour < $4
+         GROUP BY hour / $1, code
+         ORDER BY hour / $1, code",
+        &[&step_hours, &key, &since_hour, &until_hour],
+        step_from_row,
     )
 }
 
@@ -128,33 +170,26 @@ pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
     tx.execute("DELETE FROM usage_hours WHERE hour < $1", &[&hour])
 }
 
-fn hour_from_row(row: &Row<'_>) -> Result<HourRow> {
-    Ok(HourRow {
-        hour: row.get("hour")?,
-        code: row.get("code")?,
-        count: row.get("count")?,
-    })
-}
-
-/// The totals by hour, oldest first, starting with hour `since_hour`. Hours without verdicts are left out.
-pub fn list_totals(read: &Read, since_hour: i64) -> Result<Vec<HourTotal>> {
+/// The verdicts on all keys since an hour, summed over steps of so many hours, oldest first.
+pub fn list_totals(read: &Read, step_hours: i64, since_hour: i64) -> Result<Vec<StepRow>> {
     read.query(
-        "SELECT hour,
-                sum(CASE WHEN code = $1 THEN count ELSE 0 END) AS valid,
-                sum(CASE WHEN code = $1 THEN 0 ELSE count END) AS refused
+        "SELECT hour / $1 AS step, code, management, sum(count) AS count
          FROM usage_totals
          WHERE hour >= $2
-         GROUP BY hour
-         ORDER BY hour",
-        &[&Code::Valid.as_str(), &since_hour],
-        |row| {
-            Ok(HourTotal {
-                hour: row.get("hour")?,
-                valid: row.get("valid")?,
-                refused: row.get("refused")?,
-            })
-        },
+         GROUP BY hour / $1, code, management
+         ORDER BY hour / $1, code, management",
+        &[&step_hours, &since_hour],
+        step_from_row,
     )
+}
+
+fn step_from_row(row: &Row<'_>) -> Result<StepRow> {
+    Ok(StepRow {
+        step: row.get("step")?,
+        code: row.get("code")?,
+        is_management: row.get("management")?,
+        count: row.get("count")?,
+    })
 }
 
 #[cfg(test)]
@@ -174,28 +209,41 @@ mod tests {
         .unwrap();
         let delta = |id, uses| UsageDelta {
             key: KeyId(id),
+            is_management: id == 2,
             uses,
             last_used: None,
+            previous_used: Some(Timestamp(id as i64)),
+            networks: Vec::new(),
             verdicts: vec![(5, "VALID", uses)],
         };
         let deltas = [delta(1, 2), delta(1, 3), delta(2, 7)];
         for delta in &deltas {
             add_usage(&read.write(), delta).unwrap();
         }
-        assert_eq!(find_usage(&read, KeyId(1)).unwrap().use_count, 5);
+        let usage = find_usage(&read, KeyId(1)).unwrap();
+        assert_eq!(
+            (usage.use_count, usage.previous_used_at),
+            (5, Some(Timestamp(1)))
+        );
         assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
-        let hours = list_hours(&read, KeyId(1), 0, 10).unwrap();
-        assert_eq!(hours.iter().map(|row| row.count).collect::<Vec<_>>(), [5]);
+        let steps = |step_hours| {
+            let rows = list_steps(&read, KeyId(1), step_hours, 0, 10).unwrap();
+            rows.into_iter()
+                .map(|row| (row.step, row.count))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(steps(1), [(5, 5)]);
+        assert_eq!(steps(24), [(0, 5)]);
         // The totals cover all keys.
         for _ in 0..2 {
             add_totals(&read.write(), &deltas).unwrap();
         }
-        let totals = list_totals(&read, 5).unwrap();
-        assert_eq!(
-            (totals.len(), totals[0].valid, totals[0].refused),
-            (1, 24, 0)
-        );
+        let totals = list_totals(&read, 1, 5).unwrap();
+        let totals = totals
+            .iter()
+            .map(|row| (row.step, row.is_management, row.count));
+        assert_eq!(totals.collect::<Vec<_>>(), [(5, false, 10), (5, true, 14)]);
         delete_hours_before(&read.write(), 6).unwrap();
-        assert_eq!(list_totals(&read, 0).unwrap(), []);
+        assert_eq!(list_totals(&read, 1, 0).unwrap(), []);
     }
 }

@@ -4,7 +4,7 @@ use super::{Read, Row, Write, retired_names};
 use crate::domain::audit::Kind;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::domain::users::password::PasswordDigest;
+use crate::domain::users::password::{BoundBy, PasswordDigest};
 use crate::domain::users::roles::Role;
 use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
@@ -12,11 +12,11 @@ use std::collections::HashMap;
 
 pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
     let digest = password.map(|digest| digest.bytes.clone());
-    let pepper = password.map(|digest| digest.pepper);
+    let (pepper, seal_key) = versions(password);
     tx.execute(
-        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, password_pepper, enabled, generation,
-                            created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, password_pepper, password_seal_key,
+                            enabled, generation, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             &user.uid,
             &user.number,
@@ -25,6 +25,7 @@ pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) ->
             &user.home,
             &digest,
             &pepper,
+            &seal_key,
             &user.enabled,
             &user.generation,
             &user.created_at,
@@ -36,7 +37,10 @@ pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) ->
 /// A user by uid, even if the user is deleted.
 pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
     let user = read.query_one(
-        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at,
+                EXISTS (SELECT 1 FROM authenticators
+                        WHERE user_uid = users.uid AND authenticators.enabled = 1 AND authenticators.deleted_at IS NULL)
+                AS has_second_factor
          FROM users
          WHERE uid = $1",
         &[&uid],
@@ -48,7 +52,10 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
 /// A user by name in its stored form. Deleted users have no name any more.
 pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
     let user = read.query_one(
-        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at,
+                EXISTS (SELECT 1 FROM authenticators
+                        WHERE user_uid = users.uid AND authenticators.enabled = 1 AND authenticators.deleted_at IS NULL)
+                AS has_second_factor
          FROM users
          WHERE user_name = $1 AND deleted_at IS NULL",
         &[&user_name],
@@ -60,13 +67,17 @@ pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
 /// The password digest of a user who has a password.
 pub fn find_password(read: &Read, uid: Uid) -> Result<Option<PasswordDigest>> {
     let found = read.query_one(
-        "SELECT password_digest, password_pepper FROM users WHERE uid = $1",
+        "SELECT password_digest, password_pepper, password_seal_key FROM users WHERE uid = $1",
         &[&uid],
         |row| {
             let bytes: Option<Vec<u8>> = row.get("password_digest")?;
             let pepper: Option<u32> = row.get("password_pepper")?;
-            let both = bytes.zip(pepper);
-            Ok(both.map(|(bytes, pepper)| PasswordDigest { bytes, pepper }))
+            let seal_key: Option<u32> = row.get("password_seal_key")?;
+            let bound_by = seal_key
+                .map(BoundBy::SealKey)
+                .or(pepper.map(BoundBy::Pepper));
+            let both = bytes.zip(bound_by);
+            Ok(both.map(|(bytes, bound_by)| PasswordDigest { bytes, bound_by }))
         },
     )?;
     Ok(found.flatten())
@@ -96,7 +107,10 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
         },
     )?;
     let mut users = read.query(
-        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at,
+                EXISTS (SELECT 1 FROM authenticators
+                        WHERE user_uid = users.uid AND authenticators.enabled = 1 AND authenticators.deleted_at IS NULL)
+                AS has_second_factor
          FROM users
          WHERE deleted_at IS NULL
          ORDER BY user_name",
@@ -112,7 +126,10 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
 /// The user who had a name at a time, even if that user is deleted now: another user can get the name later.
 pub fn find_by_name_at(read: &Read, user_name: &str, at: Timestamp) -> Result<Option<User>> {
     let user = read.query_one(
-        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at,
+                EXISTS (SELECT 1 FROM authenticators
+                        WHERE user_uid = users.uid AND authenticators.enabled = 1 AND authenticators.deleted_at IS NULL)
+                AS has_second_factor
          FROM users
          WHERE user_name = $1 AND created_at <= $2
          ORDER BY created_at DESC, number DESC
@@ -151,11 +168,41 @@ pub fn update_password(
     digest: &PasswordDigest,
     generation: i64,
 ) -> Result<()> {
+    let (pepper, seal_key) = versions(Some(digest));
     tx.execute(
-        "UPDATE users SET password_digest = $1, password_pepper = $2, generation = $3 WHERE uid = $4",
-        &[&digest.bytes, &digest.pepper, &generation, &uid],
+        "UPDATE users
+         SET password_digest = $1, password_pepper = $2, password_seal_key = $3, generation = $4
+         WHERE uid = $5",
+        &[&digest.bytes, &pepper, &seal_key, &generation, &uid],
     )?;
     Ok(())
+}
+
+/// Replaces the digest of a user's password by another one of the same password; `false` if the stored digest is
+/// `before` no longer.
+pub fn replace_digest(
+    tx: &Write<'_>,
+    uid: Uid,
+    before: &PasswordDigest,
+    after: &PasswordDigest,
+) -> Result<bool> {
+    let (pepper, seal_key) = versions(Some(after));
+    let changed = tx.execute(
+        "UPDATE users
+         SET password_digest = $1, password_pepper = $2, password_seal_key = $3
+         WHERE uid = $4 AND password_digest = $5 AND deleted_at IS NULL",
+        &[&after.bytes, &pepper, &seal_key, &uid, &before.bytes],
+    )?;
+    Ok(changed == 1)
+}
+
+/// The versions of the pepper and of the seal key for the columns of a digest: at most one of them is set.
+fn versions(digest: Option<&PasswordDigest>) -> (Option<u32>, Option<u32>) {
+    match digest.map(|digest| digest.bound_by) {
+        Some(BoundBy::Pepper(version)) => (Some(version), None),
+        Some(BoundBy::SealKey(version)) => (None, Some(version)),
+        None => (None, None),
+    }
 }
 
 /// Ends a user for good. The tombstone has neither password nor roles nor authenticators, and the name is retired.
@@ -165,10 +212,13 @@ pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     }
     replace_roles(tx, uid, &[])?;
     super::authenticators::delete_of_user(tx, uid, now)?;
+    super::recovery_codes::delete_of_user(tx, uid)?;
+    super::sign_ins::delete(tx, uid)?;
     super::attempts::delete_of_user(tx, uid)?;
     let changed = tx.execute(
         "UPDATE users
-         SET deleted_at = $1, password_digest = NULL, password_pepper = NULL, generation = generation + 1
+         SET deleted_at = $1, password_digest = NULL, password_pepper = NULL, password_seal_key = NULL,
+             generation = generation + 1
          WHERE uid = $2 AND deleted_at IS NULL",
         &[&now, &uid],
     )?;
@@ -216,6 +266,18 @@ pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
     Ok(found.unwrap_or(0))
 }
 
+/// How many keys that are not deleted a user owns in each workspace.
+pub fn count_keys(read: &Read, user: Uid) -> Result<Vec<(Uid, u64)>> {
+    read.query(
+        "SELECT workspace_uid, count(*) AS count
+         FROM keys
+         WHERE owner_uid = $1 AND deleted_at IS NULL
+         GROUP BY workspace_uid",
+        &[&user],
+        |row| Ok((row.get("workspace_uid")?, row.get("count")?)),
+    )
+}
+
 /// Whether a user with the role of an owner in a workspace can sign in.
 pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
     let found = read.query_one(
@@ -258,6 +320,7 @@ fn from_row(row: &Row<'_>) -> Result<User> {
         generation: row.get("generation")?,
         created_at: row.get("created_at")?,
         deleted_at: row.get("deleted_at")?,
+        has_second_factor: row.get("has_second_factor")?,
         roles: Vec::new(),
     })
 }

@@ -1,7 +1,7 @@
 //! Pruning the audit log: this file deletes the oldest events.
 
 use super::{CHECKPOINT, Mark, find, sealed_text};
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::{Read, Write};
@@ -20,7 +20,7 @@ pub enum Cut {
 /// there was nothing to delete.
 pub fn prune(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     cut: Cut,
     most: i64,
 ) -> Result<Option<(Mark, usize)>> {
@@ -35,10 +35,7 @@ pub fn prune(
         return Ok(None);
     };
     let hash = event.hash();
-    let seal = peppers
-        .current()
-        .seal(&sealed_text(CHECKPOINT, event.seq, &hash))
-        .0;
+    let seal = seal_keys.seal(&sealed_text(CHECKPOINT, event.seq, &hash));
     tx.execute(
         "INSERT INTO audit_checkpoint (one, seq, hash, seal)
          VALUES (1, $1, $2, $3)

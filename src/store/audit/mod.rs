@@ -6,8 +6,10 @@ pub mod events;
 pub use cut::{Cut, count, last, prune};
 
 use super::{Read, Row, Write};
-use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target};
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target, actions};
+use crate::domain::hex::hex;
+use crate::domain::keys::seal_key::SealKeys;
+use crate::domain::time::Timestamp;
 use crate::domain::tombstones;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -18,29 +20,49 @@ pub type Draft = Event;
 
 /// Appends an event: assigns its number, links it to the previous event, seals the new head of the chain, and notes
 /// the event's target for the index.
-pub fn append(tx: &Write<'_>, peppers: &Peppers, draft: Draft) -> Result<()> {
-    let (seq, previous) = head(tx)?.map_or((0, GENESIS), |head| (head.seq, head.hash));
-    let event = Event {
-        seq: seq + 1,
-        previous,
-        ..draft
-    };
-    insert(tx, &event)?;
-    let hash = event.hash();
-    let seal = peppers
-        .current()
-        .seal(&sealed_text(HEAD, event.seq, &hash))
-        .0;
+pub fn append(tx: &Write<'_>, seal_keys: &SealKeys, draft: Draft) -> Result<()> {
+    append_all(tx, seal_keys, [draft])
+}
+
+/// Does the same as [`append`] for several events in their order. The head is read and sealed once.
+pub fn append_all(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    drafts: impl IntoIterator<Item = Draft>,
+) -> Result<()> {
+    let begun = head(tx)?.map_or((0, GENESIS), |head| (head.seq, head.hash));
+    let (mut seq, mut previous) = begun;
+    let mut before = time_of(tx, seq)?;
+    for draft in drafts {
+        // Filters and translations are made from the list, so each test shows an action that it lacks.
+        debug_assert!(
+            actions::ALL.contains(&draft.action.as_str()),
+            "{} is not in domain/audit/actions.rs",
+            draft.action
+        );
+        seq += 1;
+        let event = Event {
+            seq,
+            previous,
+            ..draft
+        };
+        insert(tx, &event)?;
+        previous = event.hash();
+        tx.entomb(tombstones::following(&event, before.replace(event.at)));
+        if event.outcome == Outcome::Allowed {
+            tx.touch(event.target);
+        }
+    }
+    if seq == begun.0 {
+        return Ok(());
+    }
+    let seal = seal_keys.seal(&sealed_text(HEAD, seq, &previous));
     tx.execute(
         "INSERT INTO audit_head (one, seq, hash, seal)
          VALUES (1, $1, $2, $3)
          ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
-        &[&event.seq, &hash, &seal],
+        &[&seq, &previous, &seal],
     )?;
-    tx.entomb(tombstones::of(&event));
-    if event.outcome == Outcome::Allowed {
-        tx.touch(event.target);
-    }
     Ok(())
 }
 
@@ -63,6 +85,30 @@ const NUMBERS: &str = "SELECT seq FROM audit_events WHERE seq < $1 ORDER BY seq 
 const NUMBERS_OF_WORKSPACE: &str =
     "SELECT seq FROM audit_events WHERE workspace_uid = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
 
+/// The numbers of the events about a thing with one outcome, as [`list_numbers`].
+pub fn list_numbers_of(
+    read: &Read,
+    target: &Target,
+    outcome: Outcome,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<i64>> {
+    read.query(
+        "SELECT seq FROM audit_events
+         WHERE target_kind = $1 AND target_id = $2 AND outcome = $3 AND seq < $4
+         ORDER BY seq DESC
+         LIMIT $5",
+        &[
+            &target.kind.as_str(),
+            &target.id,
+            &outcome.as_str(),
+            &before.unwrap_or(i64::MAX),
+            &limit,
+        ],
+        |row| row.get("seq"),
+    )
+}
+
 /// The numbers of the oldest and of the newest event.
 pub fn ends(read: &Read) -> Result<Option<(i64, i64)>> {
     let sql = "SELECT (SELECT min(seq) FROM audit_events) AS first, (SELECT max(seq) FROM audit_events) AS last";
@@ -71,12 +117,41 @@ pub fn ends(read: &Read) -> Result<Option<(i64, i64)>> {
     Ok(ends.and_then(|(first, last)| first.zip(last)))
 }
 
+/// Seals the head and the checkpoint of the chain with the newest version of `after`, each if it fits its seal under
+/// `before`.
+pub fn seal_again(tx: &Write<'_>, before: &SealKeys, after: &SealKeys) -> Result<()> {
+    for (what, mark, sql) in [
+        (
+            HEAD,
+            head(tx)?,
+            "UPDATE audit_head SET seal = $1 WHERE one = 1",
+        ),
+        (
+            CHECKPOINT,
+            checkpoint(tx)?,
+            "UPDATE audit_checkpoint SET seal = $1 WHERE one = 1",
+        ),
+    ] {
+        match mark {
+            Some(mark) if sealed(before, what, &mark) => {
+                let seal = after.seal(&sealed_text(what, mark.seq, &mark.hash));
+                tx.execute(sql, &[&seal])?;
+            }
+            Some(_) => log::error!(
+                "store: the mark {what:?} of the audit log was changed without Latchkey and is not sealed again"
+            ),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 /// Verifies the whole chain, from the checkpoint of the last cut if there is one. `Ok` is the number of events; `Err`
 /// names the first row that was changed or is missing.
-pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64, Refusal>> {
+pub fn verify(read: &Read, seal_keys: &SealKeys) -> Result<std::result::Result<i64, Refusal>> {
     let start = match checkpoint(read)? {
         None => (0, GENESIS),
-        Some(mark) if sealed(peppers, CHECKPOINT, &mark) => (mark.seq, mark.hash),
+        Some(mark) if sealed(seal_keys, CHECKPOINT, &mark) => (mark.seq, mark.hash),
         Some(_) => return Ok(Err(refusals::audit::checkpoint_changed())),
     };
     let mut last = start;
@@ -104,7 +179,7 @@ pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64,
     Ok(match head(read)? {
         None if seq == 0 => Ok(0),
         None => Err(refusals::audit::head_missing()),
-        Some(head) if !sealed(peppers, HEAD, &head) => Err(refusals::audit::head_changed()),
+        Some(head) if !sealed(seal_keys, HEAD, &head) => Err(refusals::audit::head_changed()),
         Some(head) if head.seq > seq => Err(refusals::audit::event_missing(seq + 1)),
         Some(head) if (head.seq, head.hash) != (seq, hash) => {
             Err(refusals::audit::event_changed(seq))
@@ -135,7 +210,7 @@ fn follow(
     Ok((event.seq, event.hash()))
 }
 
-/// The start or the end of the chain: the number and the hash of an event, sealed with the pepper.
+/// The start or the end of the chain: the number and the hash of an event, sealed with the seal key.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub seq: i64,
@@ -164,12 +239,23 @@ fn checkpoint(read: &Read) -> Result<Option<Mark>> {
     )
 }
 
+/// The number of the newest event; 0 if there is none.
+pub fn newest_number(read: &Read) -> Result<i64> {
+    Ok(head(read)?.map_or(0, |head| head.seq))
+}
+
 /// The newest event.
 pub(super) fn newest(read: &Read) -> Result<Option<Event>> {
     match head(read)? {
         Some(head) => find(read, head.seq),
         None => Ok(None),
     }
+}
+
+/// The time of an event; `None` if there is no such event.
+pub(super) fn time_of(read: &Read, seq: i64) -> Result<Option<Timestamp>> {
+    let at = |row: &Row<'_>| row.get("at");
+    read.query_one("SELECT at FROM audit_events WHERE seq = $1", &[&seq], at)
 }
 
 /// The event with this number.
@@ -198,18 +284,27 @@ pub fn newest_of(read: &Read, target: &Target, action: &str) -> Result<Option<Ev
     )
 }
 
-/// Accepts a seal under any version of the pepper, because the mark can be older than the newest version.
-fn sealed(peppers: &Peppers, what: &str, mark: &Mark) -> bool {
+/// The versions under which the head and the checkpoint of the chain are sealed, as far as they exist; `None` for one
+/// that was changed.
+pub fn sealers(read: &Read, seal_keys: &SealKeys) -> Result<Vec<Option<u32>>> {
+    let marks = [(HEAD, head(read)?), (CHECKPOINT, checkpoint(read)?)];
+    let sealer = |(what, mark): (&str, Option<Mark>)| {
+        mark.map(|mark| {
+            let text = sealed_text(what, mark.seq, &mark.hash);
+            seal_keys.sealer_of_text(&text, &mark.seal)
+        })
+    };
+    Ok(marks.into_iter().filter_map(sealer).collect())
+}
+
+/// Accepts a seal under any version of the seal key, because the mark can be older than the newest version.
+fn sealed(seal_keys: &SealKeys, what: &str, mark: &Mark) -> bool {
     let text = sealed_text(what, mark.seq, &mark.hash);
-    peppers
-        .all()
-        .iter()
-        .any(|pepper| pepper.seal(&text).0 == mark.seal)
+    seal_keys.have_sealed_text(&text, &mark.seal)
 }
 
 pub(super) fn sealed_text(what: &str, seq: i64, hash: &[u8; 32]) -> String {
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{what} {seq} {hex}")
+    format!("{what} {seq} {}", hex(hash))
 }
 
 fn mark_from_row(row: &Row<'_>) -> Result<Mark> {
@@ -278,18 +373,18 @@ mod tests {
         Event::of_system("key.issue", key, Timestamp(2000))
     }
 
-    fn store_with_events(count: i64) -> (Read, Peppers) {
+    fn store_with_events(count: i64) -> (Read, SealKeys) {
         let read = sqlite::in_memory().unwrap();
-        let (peppers, _) = Peppers::generate().unwrap();
+        let (seal_keys, _) = SealKeys::generate().unwrap();
         for number in 1..=count {
             let draft = Event {
                 at: Timestamp(1000 - number), // attacks 207: the number decides the order, not the time
                 target: Target::new(Kind::Key, format!("{number:010}")),
                 ..sample()
             };
-            append(&read.write(), &peppers, draft).unwrap();
+            append(&read.write(), &seal_keys, draft).unwrap();
         }
-        (read, peppers)
+        (read, seal_keys)
     }
 
     #[track_caller]
@@ -300,8 +395,8 @@ mod tests {
     /// Tampers with a log of five events of which the first three were cut.
     #[track_caller]
     fn check_cut(tampering: &str, expected: std::result::Result<i64, &str>) {
-        let cut = |read: &Read, peppers: &Peppers| {
-            prune(&read.write(), peppers, Cut::Keep(2), i64::MAX)
+        let cut = |read: &Read, seal_keys: &SealKeys| {
+            prune(&read.write(), seal_keys, Cut::Keep(2), i64::MAX)
                 .unwrap()
                 .unwrap();
         };
@@ -310,15 +405,15 @@ mod tests {
 
     #[track_caller]
     fn check_after(
-        before: fn(&Read, &Peppers),
+        before: fn(&Read, &SealKeys),
         tampering: &str,
         expected: std::result::Result<i64, &str>,
     ) {
-        let (read, peppers) = store_with_events(5);
-        before(&read, &peppers);
+        let (read, seal_keys) = store_with_events(5);
+        before(&read, &seal_keys);
         read.batch(tampering).unwrap();
         assert_eq!(
-            verify(&read, &peppers)
+            verify(&read, &seal_keys)
                 .unwrap()
                 .map_err(|why| why.to_string()),
             expected.map_err(str::to_owned),
@@ -383,7 +478,7 @@ mod tests {
         );
         check_cut("DELETE FROM audit_events", Err("event 4 is missing"));
         check_cut("DELETE FROM audit_checkpoint", Err("event 1 is missing"));
-        // An attacker without the pepper cuts further, or replaces one mark with the other.
+        // An attacker without the seal key cuts further, or replaces one mark with the other.
         check_cut(
             "UPDATE audit_checkpoint SET seq = 4, hash = (SELECT previous FROM audit_events WHERE seq = 5);
              DELETE FROM audit_events WHERE seq = 4",
@@ -420,28 +515,28 @@ mod tests {
             (Cut::Keep(2), 2),
             (Cut::Keep(0), 0),
         ] {
-            let (read, peppers) = store_with_events(5);
-            let cut_off = prune(&read.write(), &peppers, cut, i64::MAX).unwrap();
+            let (read, seal_keys) = store_with_events(5);
+            let cut_off = prune(&read.write(), &seal_keys, cut, i64::MAX).unwrap();
             assert_eq!(
                 cut_off.map_or(0, |(_, count)| count),
                 5 - left as usize,
                 "{cut:?}"
             );
-            assert_eq!(verify(&read, &peppers).unwrap(), Ok(left), "{cut:?}");
+            assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(left), "{cut:?}");
         }
     }
 
     #[test]
     fn a_chain_goes_on_after_a_cut_and_can_be_cut_again() {
-        let (read, peppers) = store_with_events(5);
-        let cut = |keep| prune(&read.write(), &peppers, Cut::Keep(keep), i64::MAX).unwrap();
+        let (read, seal_keys) = store_with_events(5);
+        let cut = |keep| prune(&read.write(), &seal_keys, Cut::Keep(keep), i64::MAX).unwrap();
         assert_eq!(cut(0).map(|(mark, _)| mark.seq), Some(5));
         for _ in 0..3 {
-            append(&read.write(), &peppers, sample()).unwrap();
+            append(&read.write(), &seal_keys, sample()).unwrap();
         }
-        assert_eq!(verify(&read, &peppers).unwrap(), Ok(3));
+        assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(3));
         assert_eq!(cut(1).map(|(mark, count)| (mark.seq, count)), Some((7, 2)));
-        assert_eq!(verify(&read, &peppers).unwrap(), Ok(1));
+        assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(1));
         assert!(cut(1).is_none());
     }
 

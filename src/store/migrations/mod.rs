@@ -14,13 +14,14 @@
 mod to_2;
 mod to_3;
 mod to_4;
+mod to_5;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
 use super::{Read, Write, audit, seals};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
@@ -35,14 +36,26 @@ pub struct Step {
     pub sql: &'static str,
     /// The columns that the previous version sealed.
     pub sealed_before: seals::Columns,
-    /// The keys that are what the previous version last wrote.
-    pub sound_keys: fn(&Read, &Peppers) -> Result<Vec<KeyId>>,
+    /// The keys of the database that are what the previous version last wrote, by the seals of that version.
+    pub sound_keys: fn(&Read, &SealKeys) -> Result<Vec<KeyId>>,
     /// Runs after the SQL in the same transaction. The last argument is the time of the migration.
-    pub act: fn(&Write<'_>, &KeyFiles, Timestamp) -> Result<()>,
+    pub act: fn(&Write<'_>, &Keys<'_>, Timestamp) -> Result<()>,
 }
 
+/// The keys of a migration.
+pub struct Keys<'a> {
+    /// The keys with which the database was sealed before the migration. A step that changes sealed rows compares them
+    /// under these keys and seals them under the same ones; the end of the migration seals everything under those in
+    /// `files`.
+    pub former: &'a SealKeys,
+    pub files: &'a KeyFiles,
+}
+
+/// The first version whose rows are sealed under the seal key; older ones were sealed under the pepper.
+pub const SEAL_KEY_SINCE: i64 = 5;
+
 /// All steps in order.
-pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP, to_4::STEP];
+pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP, to_4::STEP, to_5::STEP];
 /// The version that the last step leads to.
 pub const VERSION: i64 = STEPS[STEPS.len() - 1].to;
 
@@ -90,11 +103,14 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
             found.statement()
         ))));
     }
-    // Rows must not be sealed under a pepper that is not this database's.
-    key_files::check_peppers(read, &files.peppers)?;
-    key_files::check_sealing_keys(read, &files.sealing)?;
-    let altered = altered(read, files, first.sealed_before)?;
-    let sound_keys = (first.sound_keys)(read, &files.peppers)?;
+    // Rows must not be compared or sealed under keys that are not this database's.
+    let of_peppers = SealKeys::of_peppers(&files.peppers);
+    let former = match from < SEAL_KEY_SINCE {
+        true => key_files::check_before_5(read, files).map(|()| &of_peppers),
+        false => key_files::check(read, files).map(|()| &*files.seal),
+    }?;
+    let altered = altered(read, former, first.sealed_before)?;
+    let sound_keys = (first.sound_keys)(read, former)?;
     let newest = audit::newest(read)?.map_or(now, |event| event.at);
     let now = now.max(newest);
     let tx = read.write();
@@ -104,7 +120,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
             break;
         }
         read.batch(&format!("{}; PRAGMA user_version = {};", step.sql, step.to))
-            .and_then(|()| (step.act)(&tx, files, now))
+            .and_then(|()| (step.act)(&tx, &Keys { former, files }, now))
             .map_err(|err| {
                 Error::Unavailable(verbatim(format!("the step to {} failed ({err})", step.to)))
             })?;
@@ -115,17 +131,17 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
             "there is no step from {version}"
         ))));
     }
-    audit::append(&tx, &files.peppers, event(from, now))?;
+    audit::append(&tx, &files.seal, event(from, now))?;
     for kind in seals::KINDS {
         for target in seals::list(read, kind)? {
             if !altered.contains(&target) {
-                seals::put(&tx, &files.peppers, &target)?;
+                seals::put(&tx, &files.seal, &target)?;
             }
         }
     }
     let seq = audit::head(read)?.map_or(0, |head| head.seq);
     for id in sound_keys {
-        seals::keys::put(&tx, &files.peppers, id, seq)?;
+        seals::keys::put(&tx, &files.seal, id, seq)?;
     }
     let mut faults = foreign_schema(read)?;
     if faults.is_empty() {
@@ -138,11 +154,11 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
 }
 
 /// The rows that were changed without Latchkey: they do not fit their seals.
-fn altered(read: &Read, files: &KeyFiles, columns: seals::Columns) -> Result<HashSet<Target>> {
+fn altered(read: &Read, former: &SealKeys, columns: seals::Columns) -> Result<HashSet<Target>> {
     let mut altered = HashSet::new();
     for kind in seals::KINDS {
         for target in seals::list(read, kind)? {
-            let standing = seals::compare(read, &files.peppers, &target, columns)?;
+            let standing = seals::compare(read, former, &target, columns)?;
             if standing == seals::Standing::Broken {
                 log::error!(
                     "store: {} {} was changed without Latchkey; the migration does not seal it, see latchkey doctor",
@@ -169,13 +185,14 @@ fn event(from: i64, now: Timestamp) -> Event {
 mod tests {
     use super::*;
     use crate::domain::audit::Kind;
+    use crate::domain::keys::pepper::Peppers;
     use crate::domain::keys::sealing::SealingKeys;
     use crate::store::{policies, sqlite};
     use std::path::PathBuf;
     use std::process::Command;
     use std::sync::Arc;
 
-    /// Names the database of the process that [`killed_at_any_step_a_database_is_old_or_new`] starts.
+    /// Names the database of the process that [`killed_at_every_step`] starts.
     const DATABASE: &str = "LATCHKEY_TEST_MIGRATE";
     const OLD: i64 = SCHEMA_VERSION - 1;
 
@@ -198,7 +215,7 @@ mod tests {
         Step { to, sql, ..GOOD }
     }
 
-    fn folder(name: &str) -> PathBuf {
+    pub(super) fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("latchkey-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
@@ -211,7 +228,15 @@ mod tests {
         KeyFiles {
             peppers: Arc::new(Peppers::parse(&text).unwrap()),
             sealing: Arc::new(SealingKeys::parse(&text).unwrap()),
+            hmac: Default::default(),
+            provided: Default::default(),
+            seal: Arc::new(SealKeys::parse(&format!("1 {}\n", "cd".repeat(32))).unwrap()),
         }
+    }
+
+    /// The keys with which a database of the older schema was sealed.
+    fn former() -> SealKeys {
+        SealKeys::of_peppers(&files().peppers)
     }
 
     fn open(path: &Path) -> Read {
@@ -234,7 +259,7 @@ mod tests {
                 ..crate::domain::policies::Policy::standard()
             };
             policies::insert(&read.write(), &policy).unwrap();
-            seals::put(&read.write(), &files().peppers, &policy_named(name)).unwrap();
+            seals::put(&read.write(), &former(), &policy_named(name)).unwrap();
         }
         read.batch(&format!(
             "COMMIT;
@@ -283,7 +308,7 @@ mod tests {
         let read = sqlite::open_reader(&path).unwrap();
         let newest = audit::newest(&read).unwrap().unwrap();
         assert_eq!(newest.action, "server.migrate");
-        assert!(audit::verify(&read, &files().peppers).unwrap().is_ok());
+        assert!(audit::verify(&read, &files().seal).unwrap().is_ok());
         let _ = std::fs::remove_dir_all(folder);
     }
 
@@ -299,7 +324,7 @@ mod tests {
         ] {
             let policy = policies::find(&read, name).unwrap().unwrap();
             assert_eq!(policy.description, "migrated");
-            let found = seals::look(&read, &files().peppers, &policy_named(name)).unwrap();
+            let found = seals::look(&read, &files().seal, &policy_named(name)).unwrap();
             assert_eq!(found, standing, "{name}");
         }
         let _ = std::fs::remove_dir_all(folder);
@@ -343,8 +368,7 @@ mod tests {
         let path = older(&folder);
         let read = open(&path);
         read.batch("BEGIN").unwrap();
-        let others = Peppers::generate().unwrap().0;
-        key_files::insert_peppers(&read.write(), &others).unwrap();
+        key_files::insert(&read.write(), &KeyFiles::generate(), Timestamp(1)).unwrap();
         read.batch("COMMIT").unwrap();
         drop(read);
         let refused = migrate(&path, &[GOOD]).unwrap_err().to_string();
@@ -353,13 +377,19 @@ mod tests {
         let _ = std::fs::remove_dir_all(folder);
     }
 
-    // attacks 212, 227
-    #[test]
-    fn killed_at_any_step_a_database_is_old_or_new() {
+    /// Runs `work` in a process for each of its steps that change a file, and ends that process before the step; the last
+    /// one is not ended. `test` is the name of the test that calls this, `prepare` makes the database in the folder, and
+    /// `is_new` checks the database that is left and returns whether it is migrated.
+    pub(super) fn killed_at_every_step(
+        test: &str,
+        prepare: impl Fn(&Path) -> PathBuf,
+        work: impl Fn(&Path),
+        is_new: impl Fn(&Path) -> bool,
+    ) {
         if let Some(path) = std::env::var_os(DATABASE) {
-            return migrate(&PathBuf::from(path), &[GOOD]).unwrap();
+            return work(&PathBuf::from(path));
         }
-        let folder = folder("killed");
+        let folder = folder(&format!("killed-{}", test.len()));
         let library = folder.join("killed.so");
         let built = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
@@ -374,22 +404,18 @@ mod tests {
             return println!("left out: there is no C compiler");
         }
         let (mut old, mut new) = (0, 0);
-        for step in 1..1_000 {
-            let path = older(&folder);
+        for step in 1..10_000 {
+            let path = prepare(&folder);
             let output = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "store::migrations::tests::killed_at_any_step_a_database_is_old_or_new",
-                ])
+                .args(["--exact", &format!("store::migrations::{test}")])
                 .env(DATABASE, &path)
                 .env("LD_PRELOAD", &library)
                 .env("LATCHKEY_TEST_KILL_AT", step.to_string())
                 .output()
                 .unwrap();
-            match state(&path) {
-                (OLD, 41) => old += 1,
-                (SCHEMA_VERSION, 42) => new += 1,
-                other => panic!("step {step}: {other:?}"),
+            match is_new(&path) {
+                false => old += 1,
+                true => new += 1,
             }
             if output.status.code().is_some() {
                 assert!(output.status.success(), "{output:?}");
@@ -398,5 +424,20 @@ mod tests {
         }
         assert!(old > 0 && new > 0, "{old} old, {new} new");
         let _ = std::fs::remove_dir_all(folder);
+    }
+
+    // attacks 212, 227
+    #[test]
+    fn killed_at_any_step_a_database_is_old_or_new() {
+        killed_at_every_step(
+            "tests::killed_at_any_step_a_database_is_old_or_new",
+            older,
+            |path| migrate(path, &[GOOD]).unwrap(),
+            |path| match state(path) {
+                (OLD, 41) => false,
+                (SCHEMA_VERSION, 42) => true,
+                other => panic!("{other:?}"),
+            },
+        );
     }
 }

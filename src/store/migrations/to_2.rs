@@ -1,9 +1,8 @@
 //! The step from schema 1 to 2.
 
-use super::Step;
+use super::{Keys, Step};
 use crate::domain::audit::{Kind, changes};
-use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -36,11 +35,11 @@ const EDITABLE_OF_1: [&str; 10] = [
     "uses_left",
 ];
 
-fn act(tx: &Write<'_>, files: &KeyFiles, _: Timestamp) -> Result<()> {
+fn act(tx: &Write<'_>, keys: &Keys<'_>, _: Timestamp) -> Result<()> {
     store_everything_as_such(tx)?;
     bound_keys_of_an_owner(tx)?;
     retire_former_names(tx)?;
-    bind_passwords(tx, &files.peppers)
+    bind_passwords(tx, keys.former)
 }
 
 /// Records the names that users and workspaces no longer have, according to the audit log.
@@ -61,7 +60,7 @@ fn retire_former_names(tx: &Write<'_>) -> Result<()> {
 }
 
 /// Binds the stored form of each password to its user, under the pepper.
-fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
+fn bind_passwords(tx: &Write<'_>, former: &SealKeys) -> Result<()> {
     let users = tx.query(
         "SELECT uid, password_digest FROM users WHERE password_digest IS NOT NULL",
         &[],
@@ -75,10 +74,10 @@ fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     for (uid, bytes) in users {
         let stretched = SlowDigest::of_schema_1(bytes)
             .ok_or_else(|| Error::internal("a stored password digest has another length"))?;
-        let digest = stretched.bound(uid, peppers);
+        let digest = stretched.bound(uid, former);
         tx.execute(
             "UPDATE users SET password_digest = $1, password_pepper = $2 WHERE uid = $3",
-            &[&digest.bytes, &digest.pepper, &uid],
+            &[&digest.bytes, &former.newest(), &uid],
         )?;
     }
     Ok(())
@@ -86,7 +85,7 @@ fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
 
 /// Keys had no seals. A key is sound if it agrees with the last event about it in the audit log. All other keys stay
 /// without a seal, and the next start closes them.
-fn sound_keys(read: &Read, _: &Peppers) -> Result<Vec<KeyId>> {
+fn sound_keys(read: &Read, _: &SealKeys) -> Result<Vec<KeyId>> {
     let mut log = recorded::Log::read(read)?;
     let mut sound = Vec::new();
     read.each(

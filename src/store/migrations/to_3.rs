@@ -1,10 +1,9 @@
 //! The step from schema 2 to 3.
 
-use super::Step;
+use super::{Keys, Step};
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::seals::{self, bearers};
@@ -14,17 +13,12 @@ pub const STEP: Step = Step {
     to: 3,
     sql: include_str!("to_3.sql"),
     sealed_before,
-    sound_keys: |read, peppers| {
-        seals::keys::list_fitting(read, peppers, KEYS_OF_2, KEY_COLUMNS_OF_2)
-    },
+    sound_keys: |read, keys| seals::keys::list_fitting(read, keys, &KEYS_OF_2),
     act,
 };
 
-/// The columns of a key of schema 2; its uses, one of its secrets and the seals follow them.
-pub(super) const KEY_COLUMNS_OF_2: usize = 23;
-
-pub(super) const KEYS_OF_2: &str =
-    "SELECT keys.id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
+pub(super) const KEYS_OF_2: seals::keys::OlderRows = seals::keys::OlderRows {
+    sql: "SELECT keys.id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
             not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, keys.created_at,
             rotated_at, deleted_at, hint, self_rotated_from, uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
@@ -35,7 +29,10 @@ pub(super) const KEYS_OF_2: &str =
      FROM keys
      LEFT JOIN secrets ON secrets.key_id = keys.id
      LEFT JOIN key_uses ON key_uses.key_id = keys.id
-     ORDER BY keys.id, digest";
+     ORDER BY keys.id, digest",
+    key_columns: 23,
+    secret_columns: 7,
+};
 
 /// The columns of a session and of a refresh token of schema 2; the seal follows them.
 const SESSION_COLUMNS_OF_2: usize = 15;
@@ -51,8 +48,8 @@ const REFRESH_TOKENS_OF_2: &str =
             session_id, authenticator, used_at, seal
      FROM refresh_tokens";
 
-fn act(tx: &Write<'_>, files: &KeyFiles, now: Timestamp) -> Result<()> {
-    end_what_public_keys_began(tx, &files.peppers, now)?;
+fn act(tx: &Write<'_>, keys: &Keys<'_>, now: Timestamp) -> Result<()> {
+    end_what_public_keys_began(tx, keys.former, now)?;
     list_metadata(tx)
 }
 
@@ -72,11 +69,12 @@ fn list_metadata(tx: &Write<'_>) -> Result<()> {
 /// Ends the sessions that an RSA key began, with their refresh tokens: the key's scopes and its read-only flag bounded
 /// them, and nothing would bound them now. All other sessions and tokens that fit their seals are sealed again without
 /// the column that named the key. Those that do not fit lose their seals, and the start ends them.
-fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Result<()> {
+fn end_what_public_keys_began(tx: &Write<'_>, seal_keys: &SealKeys, now: Timestamp) -> Result<()> {
     let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
     tx.each(SESSIONS_OF_2, &[], &mut |row| {
         let begun: Option<i64> = row.get("authenticator")?;
-        if begun.is_none() && bearers::fits(peppers, bearers::SESSION, SESSION_COLUMNS_OF_2, row)? {
+        if begun.is_none() && bearers::fits(seal_keys, bearers::SESSION, SESSION_COLUMNS_OF_2, row)?
+        {
             sessions.push(row.get::<KeyId>("id")?);
         }
         Ok(())
@@ -84,7 +82,7 @@ fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp)
     tx.each(REFRESH_TOKENS_OF_2, &[], &mut |row| {
         let columns = REFRESH_TOKEN_COLUMNS_OF_2;
         let begun: Option<i64> = row.get("authenticator")?;
-        if begun.is_none() && bearers::fits(peppers, bearers::REFRESH_TOKEN, columns, row)? {
+        if begun.is_none() && bearers::fits(seal_keys, bearers::REFRESH_TOKEN, columns, row)? {
             tokens.push(row.get::<KeyId>("id")?);
         }
         Ok(())
@@ -105,10 +103,10 @@ fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp)
          ALTER TABLE refresh_tokens DROP COLUMN authenticator;",
     )?;
     for id in sessions {
-        bearers::put_session(tx, peppers, id)?;
+        bearers::put_session(tx, seal_keys, id)?;
     }
     for id in tokens {
-        bearers::put_refresh_token(tx, peppers, id)?;
+        bearers::put_refresh_token(tx, seal_keys, id)?;
     }
     let keys = tx.query(
         "SELECT number, user_uid FROM public_keys_of_2 ORDER BY number",
@@ -122,12 +120,12 @@ fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp)
         changes.note("kind", &"public_key".to_owned(), &String::new());
         let target = Target::new(Kind::User, user);
         let ended = event("user.authenticator_delete", target, changes, now);
-        audit::append(tx, peppers, ended)?;
+        audit::append(tx, seal_keys, ended)?;
     }
     for id in ended {
         let target = Target::new(Kind::Session, id);
         let ended = event("session.delete", target, Changes::default(), now);
-        audit::append(tx, peppers, ended)?;
+        audit::append(tx, seal_keys, ended)?;
     }
     Ok(())
 }
@@ -185,11 +183,9 @@ fn sealed_before(kind: Kind) -> &'static [&'static str] {
 mod tests {
     use super::super::{STEPS, run};
     use super::*;
-    use crate::domain::keys::pepper::Peppers;
-    use crate::domain::keys::sealing::SealingKeys;
+    use crate::domain::keys::keyfile::KeyFiles;
     use crate::store::{Read, authenticators, numbers, refresh_tokens, sessions, sqlite, users};
     use std::path::{Path, PathBuf};
-    use std::sync::Arc;
 
     /// The sessions `ppppppppp1` and `ppppppppp2` began with a password, all others with a public key. For
     /// `ppppppppp3`, the column that shows this was emptied afterwards without Latchkey; `ppppppppp4` lost its
@@ -218,16 +214,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/2")
     }
 
-    fn files() -> KeyFiles {
-        let text = |name| std::fs::read_to_string(fixture().join(name)).unwrap();
-        KeyFiles {
-            peppers: Arc::new(Peppers::parse(&text("pepper")).unwrap()),
-            sealing: Arc::new(SealingKeys::parse(&text("sealing-key")).unwrap()),
-        }
-    }
-
     /// Seals the rows of [`SESSIONS`] as schema 2 did.
-    fn seal(read: &Read, peppers: &Peppers) {
+    fn seal(read: &Read, seal_keys: &SealKeys) {
         let mut sealed = Vec::new();
         for (what, columns, sql, update) in [
             (
@@ -246,7 +234,7 @@ mod tests {
             read.each(sql, &[], &mut |row| {
                 let mut text = Vec::new();
                 row.encode(0..columns, &mut text)?;
-                let seal = peppers.current().seal_bytes(what, &text);
+                let seal = seal_keys.seal_bytes(what, &text);
                 sealed.push((update, row.get::<String>("id")?, seal));
                 Ok(())
             })
@@ -264,10 +252,10 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("db");
         std::fs::copy(fixture().join("latchkey.db"), &path).unwrap();
-        let files = files();
+        let files = KeyFiles::of_folder(&fixture());
         let read = sqlite::open_writer(&path, |_| Ok(())).unwrap();
         read.batch(SESSIONS).unwrap();
-        seal(&read, &files.peppers);
+        seal(&read, &SealKeys::of_peppers(&files.peppers));
         read.batch(
             "UPDATE sessions SET authenticator = NULL WHERE id = 'ppppppppp3';
              UPDATE refresh_tokens SET authenticator = NULL WHERE id = 'rrrrrrrrr3';
@@ -278,8 +266,8 @@ mod tests {
 
         run(&read, &path, &files, Timestamp(1), STEPS).unwrap();
 
-        let peppers = &files.peppers;
-        let live = sessions::list(&read, peppers, Timestamp(1)).unwrap();
+        let seal_keys = &files.seal;
+        let live = sessions::list(&read, seal_keys, Timestamp(1)).unwrap();
         let live: Vec<_> = live
             .iter()
             .map(|it| (it.id.to_string(), it.read_only))
@@ -296,7 +284,7 @@ mod tests {
             ("rrrrrrrrr4", false),
             ("ttttttttt1", false),
         ] {
-            let found = refresh_tokens::find(&read, peppers, KeyId::parse(id).unwrap()).unwrap();
+            let found = refresh_tokens::find(&read, seal_keys, KeyId::parse(id).unwrap()).unwrap();
             assert_eq!(found.is_some(), sound, "{id}");
         }
         let codes = authenticators::list(&read).unwrap();
@@ -311,11 +299,11 @@ mod tests {
         let users = users::list(&read).unwrap();
         for user in users {
             let target = Target::new(Kind::User, user.uid);
-            let standing = seals::look(&read, peppers, &target).unwrap();
+            let standing = seals::look(&read, seal_keys, &target).unwrap();
             let sound = standing == seals::Standing::Sound;
             assert_eq!(sound, user.user_name != "alice", "{}", user.user_name);
         }
-        assert!(audit::verify(&read, peppers).unwrap().is_ok());
+        assert!(audit::verify(&read, seal_keys).unwrap().is_ok());
         let told = read
             .query(
                 "SELECT action FROM audit_events ORDER BY seq DESC LIMIT 3",

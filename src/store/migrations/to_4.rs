@@ -1,7 +1,7 @@
 //! The step from schema 3 to 4.
 
 use super::Step;
-use super::to_3::{KEY_COLUMNS_OF_2, KEYS_OF_2};
+use super::to_3::KEYS_OF_2;
 use crate::domain::audit::Kind;
 use crate::store::seals;
 
@@ -10,14 +10,12 @@ pub const STEP: Step = Step {
     sql: include_str!("to_4.sql"),
     sealed_before,
     // Schema 3 sealed keys as schema 2 did.
-    sound_keys: |read, peppers| {
-        seals::keys::list_fitting(read, peppers, KEYS_OF_2, KEY_COLUMNS_OF_2)
-    },
+    sound_keys: |read, keys| seals::keys::list_fitting(read, keys, &KEYS_OF_2),
     act: |_, _, _| Ok(()),
 };
 
 /// The columns that schema 3 sealed.
-fn sealed_before(kind: Kind) -> &'static [&'static str] {
+pub(super) fn sealed_before(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Catalog => &[
             "SELECT name, case_sensitive FROM catalogs WHERE name = $1",

@@ -8,16 +8,14 @@
 //! key, so uses from before the last change of the key do not match. An attacker can still put back an older number
 //! of uses since that change together with its own seal.
 
-use crate::domain::keys::live::StoredSecret;
-use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::sealing::Sealed;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::key_columns::{COLUMNS, from_row, select_key};
-use crate::store::keys::SecretRow;
+use crate::store::keys::{NewSecret, SecretRow, digest_from_row};
 use crate::store::sqlite::{ToValue, Value};
-use crate::store::{Read, Row, Write, stored_secret};
+use crate::store::{Read, Row, Write};
 
 /// The number of the newest event, and the HMAC.
 pub type Seal = [u8; 40];
@@ -31,14 +29,23 @@ pub struct KeyWithSeal {
     pub key: Key,
     /// Sorted by digest.
     pub secrets: Vec<SecretRow>,
-    pub fits: bool,
+    /// The version of the seal key, the older one if the key and its uses were sealed with different versions; `None` if
+    /// the key is not what Latchkey last wrote.
+    pub sealer: Option<u32>,
+}
+
+impl KeyWithSeal {
+    /// Whether the key is what Latchkey last wrote.
+    pub fn fits(&self) -> bool {
+        self.sealer.is_some()
+    }
 }
 
 const ROWS: &str = concat!(
     select_key!(),
     ", uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
-            until_first_use, sealed, sealing_key,
+            until_first_use, sealed, sealing_key, scheme, is_foreign, hmac_key, found_by, old_hint,
             keys.seal AS seal, key_uses.seal AS uses_seal,
             (SELECT max(seq) FROM audit_events
              WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
@@ -50,7 +57,7 @@ const ROWS: &str = concat!(
 );
 
 /// The number of the columns of a secret.
-const SECRET_COLUMNS: usize = 7;
+pub const SECRET_COLUMNS: usize = 12;
 
 /// What decides whether a key fits its seals, while its rows are read; there is one row for each secret.
 struct PartialKey {
@@ -78,21 +85,20 @@ impl PartialKey {
         })
     }
 
-    /// Compares the key with both seals.
-    fn fits(&self, peppers: &Peppers, text: &mut [u8]) -> bool {
-        let Some((seq, hmac)) = self.seal.as_ref().and_then(halves) else {
-            return false;
-        };
+    /// Compares the key with both seals. Returns the older of their versions; `None` if it does not fit.
+    fn sealer(&self, seal_keys: &SealKeys, text: &mut [u8]) -> Option<u32> {
+        let (seq, hmac) = self.seal.as_ref().and_then(halves)?;
         text[..8].copy_from_slice(&seq.to_be_bytes());
         let is_newest = self.newest.is_none_or(|newest| newest <= seq);
-        let uses_fit = match (&self.uses, &self.seal) {
-            (None, _) => true,
+        let of_uses = match (&self.uses, &self.seal) {
+            (None, _) => u32::MAX,
             (Some((left, Some(seal))), Some(of_key)) => {
-                peppers.have_sealed(USES, &uses_text(self.id, *left, of_key), seal)
+                seal_keys.sealer_of(USES, &uses_text(self.id, *left, of_key), seal)?
             }
-            _ => false,
+            _ => return None,
         };
-        is_newest && uses_fit && peppers.have_sealed(KEY, text, hmac)
+        let of_key = seal_keys.sealer_of(KEY, text, hmac)?;
+        is_newest.then_some(of_key.min(of_uses))
     }
 }
 
@@ -102,10 +108,10 @@ fn halves(seal: &Seal) -> Option<(i64, &[u8; 32])> {
 }
 
 /// Calls `take` with the keys of a range of ids, in ascending order; with deleted keys if `deleted_too`. Without
-/// `peppers` no key counts as matching its seal.
+/// `seal_keys` no key counts as matching its seal.
 pub fn each(
     read: &Read,
-    peppers: Option<&Peppers>,
+    seal_keys: Option<&SealKeys>,
     (from, to): (KeyId, KeyId),
     deleted_too: bool,
     mut take: impl FnMut(KeyWithSeal) -> Result<()>,
@@ -115,8 +121,12 @@ pub fn each(
     let mut reading: Option<Reading> = None;
     let mut end = |reading: Option<Reading>, text: &mut Vec<u8>| match reading {
         Some((held, Some(key), secrets)) => {
-            let fits = peppers.is_some_and(|peppers| held.fits(peppers, text));
-            take(KeyWithSeal { key, secrets, fits })
+            let sealer = seal_keys.and_then(|seal_keys| held.sealer(seal_keys, text));
+            take(KeyWithSeal {
+                key,
+                secrets,
+                sealer,
+            })
         }
         // A key that cannot be read opens nothing, but the other keys are loaded.
         Some((_, None, _)) | None => Ok(()),
@@ -134,36 +144,52 @@ pub fn each(
             });
             reading = Some((held, key.ok(), Vec::new()));
         }
-        if let Some((_, _, secrets)) = &mut reading
-            && encode_secret(row, COLUMNS, &mut text)?
+        if let Some((_, key, secrets)) = &mut reading
+            && encode_secret(row, COLUMNS, SECRET_COLUMNS, &mut text)?
         {
-            secrets.push(SecretRow {
-                secret: stored_secret(row)?,
-                expires_at: row.get("secret_expires_at")?,
-                until_first_use: row.get("until_first_use")?,
-            });
+            match secret_of_key(row) {
+                Ok(secret) => secrets.push(secret),
+                Err(err) => {
+                    log::error!("store: a secret of key {id} cannot be read, and the key is passed over: {err}");
+                    *key = None;
+                }
+            }
         }
         Ok(())
     })?;
     end(reading, &mut text)
 }
 
-/// The keys that fit their seals in a database of an older schema. `rows` reads as the query of that version did, whose
-/// first `columns` columns are those of a key.
-pub fn list_fitting(
-    read: &Read,
-    peppers: &Peppers,
-    rows: &'static str,
-    columns: usize,
-) -> Result<Vec<KeyId>> {
+/// Reads the columns of a secret that were read together with those of its key.
+fn secret_of_key(row: &Row<'_>) -> Result<SecretRow> {
+    let (secret, given) = digest_from_row(row)?;
+    Ok(SecretRow {
+        secret,
+        given,
+        expires_at: row.get("secret_expires_at")?,
+        until_first_use: row.get("until_first_use")?,
+        hint: row.get("old_hint")?,
+    })
+}
+
+/// How an older schema read keys: the columns of a key, its uses, the columns of one of its secrets, and the seals.
+pub struct OlderRows {
+    pub sql: &'static str,
+    pub key_columns: usize,
+    pub secret_columns: usize,
+}
+
+/// The keys that fit their seals in a database of an older schema.
+pub fn list_fitting(read: &Read, seal_keys: &SealKeys, rows: &OlderRows) -> Result<Vec<KeyId>> {
+    let columns = rows.key_columns;
     let mut text = Vec::new();
     let mut fitting = Vec::new();
     let mut reading: Option<PartialKey> = None;
     let mut end = |held: Option<PartialKey>, text: &mut Vec<u8>| {
-        let fits = |held: &PartialKey| held.fits(peppers, text);
+        let fits = |held: &PartialKey| held.sealer(seal_keys, text).is_some();
         fitting.extend(held.filter(fits).map(|held| held.id));
     };
-    read.each(rows, &[], &mut |row| {
+    read.each(rows.sql, &[], &mut |row| {
         let Ok(id) = row.get::<KeyId>("id") else {
             return Ok(());
         };
@@ -171,27 +197,32 @@ pub fn list_fitting(
             end(reading.take(), &mut text);
             reading = Some(PartialKey::begin(row, columns, id, &mut text)?);
         }
-        encode_secret(row, columns, &mut text).map(drop)
+        encode_secret(row, columns, rows.secret_columns, &mut text).map(drop)
     })?;
     end(reading, &mut text);
     Ok(fitting)
 }
 
 /// Adds the secret of a row to what is sealed; `false` if the row has none.
-fn encode_secret(row: &Row<'_>, columns: usize, text: &mut Vec<u8>) -> Result<bool> {
+fn encode_secret(
+    row: &Row<'_>,
+    key_columns: usize,
+    secret_columns: usize,
+    text: &mut Vec<u8>,
+) -> Result<bool> {
     if row.get::<Option<Vec<u8>>>("digest")?.is_none() {
         return Ok(false);
     }
     // The remaining uses are between the key and its secret.
-    let first = columns + 1;
-    row.encode(first..first + SECRET_COLUMNS, text)?;
+    let first = key_columns + 1;
+    row.encode(first..first + secret_columns, text)?;
     Ok(true)
 }
 
 /// A key by id, even if it is deleted.
-pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<KeyWithSeal>> {
+pub fn find(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<KeyWithSeal>> {
     let mut found = None;
-    each(read, Some(peppers), (id, id), true, |one| {
+    each(read, Some(seal_keys), (id, id), true, |one| {
         found = Some(one);
         Ok(())
     })?;
@@ -199,7 +230,7 @@ pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<KeyWithS
 }
 
 /// Seals the current state of a key, its secrets and its uses. `seq` is the number of the newest audit event.
-pub fn put(tx: &Write<'_>, peppers: &Peppers, id: KeyId, seq: i64) -> Result<()> {
+pub fn put(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, seq: i64) -> Result<()> {
     let mut text = Vec::new();
     let mut uses = None;
     let mut is_there = false;
@@ -209,35 +240,35 @@ pub fn put(tx: &Write<'_>, peppers: &Peppers, id: KeyId, seq: i64) -> Result<()>
             let held = PartialKey::begin(row, COLUMNS, id, &mut text)?;
             uses = held.uses.map(|(left, _)| left);
         }
-        encode_secret(row, COLUMNS, &mut text).map(drop)
+        encode_secret(row, COLUMNS, SECRET_COLUMNS, &mut text).map(drop)
     })?;
     if !is_there {
         return Ok(());
     }
-    let seal = seal_of(peppers, &mut text, seq);
+    let seal = seal_of(seal_keys, &mut text, seq);
     tx.execute("UPDATE keys SET seal = $1 WHERE id = $2", &[&seal, &id])?;
     match uses {
         None => Ok(()),
-        Some(left) => put_uses(tx, peppers, id, left, &seal),
+        Some(left) => put_uses(tx, seal_keys, id, left, &seal),
     }
 }
 
-fn seal_of(peppers: &Peppers, text: &mut [u8], seq: i64) -> Seal {
+fn seal_of(seal_keys: &SealKeys, text: &mut [u8], seq: i64) -> Seal {
     text[..8].copy_from_slice(&seq.to_be_bytes());
     let mut seal = [0; 40];
     seal[..8].copy_from_slice(&seq.to_be_bytes());
-    seal[8..].copy_from_slice(&peppers.current().seal_bytes(KEY, text));
+    seal[8..].copy_from_slice(&seal_keys.seal_bytes(KEY, text));
     seal
 }
 
 /// Writes the remaining uses of a key, sealed together with the current seal of the key. Does nothing if the key does
 /// not exist.
-pub fn update_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64) -> Result<()> {
+pub fn update_uses(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, left: u64) -> Result<()> {
     let seal = tx.query_one("SELECT seal FROM keys WHERE id = $1", &[&id], |row| {
         row.get::<Option<Seal>>("seal")
     })?;
     match seal.flatten() {
-        Some(seal) => put_uses(tx, peppers, id, left, &seal),
+        Some(seal) => put_uses(tx, seal_keys, id, left, &seal),
         None => {
             tx.execute(
                 "UPDATE key_uses SET uses_left = $1, seal = NULL WHERE key_id = $2",
@@ -258,7 +289,7 @@ pub enum RemainingUses {
 }
 
 /// The remaining uses of a key as stored, compared with their seal.
-pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<RemainingUses> {
+pub fn find_uses(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<RemainingUses> {
     let found = read.query_one(
         "SELECT uses_left, key_uses.seal AS uses_seal, keys.seal AS seal
          FROM key_uses JOIN keys ON keys.id = key_uses.key_id
@@ -269,7 +300,7 @@ pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<RemainingU
             let seal: Option<[u8; 32]> = row.get("uses_seal")?;
             let of_key: Option<Seal> = row.get("seal")?;
             let fits = seal.zip(of_key).is_some_and(|(seal, of_key)| {
-                peppers.have_sealed(USES, &uses_text(id, left, &of_key), &seal)
+                seal_keys.have_sealed(USES, &uses_text(id, left, &of_key), &seal)
             });
             Ok(if fits {
                 RemainingUses::Counted(left)
@@ -281,10 +312,14 @@ pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<RemainingU
     Ok(found.unwrap_or(RemainingUses::Unlimited))
 }
 
-fn put_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64, of_key: &Seal) -> Result<()> {
-    let seal = peppers
-        .current()
-        .seal_bytes(USES, &uses_text(id, left, of_key));
+fn put_uses(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    id: KeyId,
+    left: u64,
+    of_key: &Seal,
+) -> Result<()> {
+    let seal = seal_keys.seal_bytes(USES, &uses_text(id, left, of_key));
     tx.execute(
         "UPDATE key_uses SET uses_left = $1, seal = $2 WHERE key_id = $3",
         &[&left, &seal, &id],
@@ -302,7 +337,7 @@ fn uses_text(id: KeyId, left: u64, of_key: &Seal) -> [u8; 56] {
 
 /// The seal of a key that is about to be stored with its first secret, before there is an event about it.
 pub fn of_new(
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     key: &[Value; COLUMNS],
     is_counted: bool,
     secret: &[Value; SECRET_COLUMNS],
@@ -311,64 +346,81 @@ pub fn of_new(
     key.iter().for_each(|value| value.encode(&mut text));
     text.push(u8::from(is_counted));
     secret.iter().for_each(|value| value.encode(&mut text));
-    seal_of(peppers, &mut text, 0)
+    seal_of(seal_keys, &mut text, 0)
 }
 
 /// The columns of a new secret, in the order in which they are sealed.
-pub fn secret_values(
-    secret: StoredSecret,
-    sealed: Option<&Sealed>,
-    now: Timestamp,
-) -> [Value; SECRET_COLUMNS] {
+pub fn secret_values(secret: &NewSecret<'_>, now: Timestamp) -> [Value; SECRET_COLUMNS] {
+    let (digest, pepper, scheme, is_foreign, given, sealed) = match secret {
+        NewSecret::Made(secret, sealed) => (
+            secret.digest.0.to_value(),
+            u32::from(secret.pepper),
+            secret.scheme,
+            secret.is_foreign,
+            None,
+            sealed.as_ref(),
+        ),
+        NewSecret::Given { digest, is_foreign } => (
+            digest.bytes.to_value(),
+            0,
+            digest.scheme,
+            *is_foreign,
+            Some(digest),
+            None,
+        ),
+    };
     [
-        secret.digest.0.to_value(),
-        secret.pepper.to_value(),
+        digest,
+        pepper.to_value(),
         now.to_value(),
         None::<Timestamp>.to_value(),
         false.to_value(),
         sealed.map(|sealed| sealed.bytes.clone()).to_value(),
         sealed.map(|sealed| sealed.version).to_value(),
+        scheme.number().to_value(),
+        is_foreign.to_value(),
+        given.and_then(|given| given.hmac_key.clone()).to_value(),
+        given.and_then(|given| given.found_by.clone()).to_value(),
+        None::<String>.to_value(),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::keys::live::StoredSecret;
     use crate::domain::keys::pepper::Digest;
     use crate::store::{keys, sqlite};
 
-    /// A store with one sealed key that has a use limit, and the peppers that sealed it.
-    fn sealed() -> (Read, Peppers, Key) {
+    /// A store with one sealed key that has a use limit, and the seal_keys that sealed it.
+    fn sealed() -> (Read, SealKeys, Key) {
         let read = sqlite::in_memory().unwrap();
         read.batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON")
             .unwrap();
-        let (peppers, _) = Peppers::generate().unwrap();
+        let (seal_keys, _) = SealKeys::generate().unwrap();
         let key = Key {
             uses_left: Some(5),
             ..Key::sample()
         };
-        let secret = StoredSecret {
-            digest: Digest([1; 32]),
-            pepper: 1,
-        };
-        let now = Timestamp(3);
-        keys::insert(&read.write(), &peppers, &key, secret, None, now).unwrap();
-        (read, peppers, key)
+        let secret = StoredSecret::peppered(Digest([1; 32]), 1);
+        let secret = NewSecret::Made(secret, None);
+        keys::insert(&read.write(), &seal_keys, &key, &secret, Timestamp(3)).unwrap();
+        (read, seal_keys, key)
     }
 
-    fn fits(read: &Read, peppers: &Peppers) -> bool {
-        find(read, peppers, KeyId(1)).unwrap().unwrap().fits
+    fn fits(read: &Read, seal_keys: &SealKeys) -> bool {
+        find(read, seal_keys, KeyId(1)).unwrap().unwrap().fits()
     }
 
     #[test]
     fn a_key_fits_the_seal_that_it_was_stored_with_and_each_later_one() {
-        let (read, peppers, key) = sealed();
+        let (read, seal_keys, key) = sealed();
         let tx = read.write();
-        assert!(fits(&read, &peppers));
-        update_uses(&tx, &peppers, key.id, 4).unwrap();
-        assert!(fits(&read, &peppers));
+        assert!(fits(&read, &seal_keys));
+        update_uses(&tx, &seal_keys, key.id, 4).unwrap();
+        assert!(fits(&read, &seal_keys));
         assert_eq!(
-            find_uses(&read, &peppers, key.id).unwrap(),
+            find_uses(&read, &seal_keys, key.id).unwrap(),
             RemainingUses::Counted(4)
         );
         let renamed = Key {
@@ -376,10 +428,10 @@ mod tests {
             ..key
         };
         keys::update(&tx, &renamed).unwrap();
-        assert!(!fits(&read, &peppers));
-        put(&tx, &peppers, renamed.id, 7).unwrap();
-        assert!(fits(&read, &peppers));
-        let (others, _) = Peppers::generate().unwrap();
+        assert!(!fits(&read, &seal_keys));
+        put(&tx, &seal_keys, renamed.id, 7).unwrap();
+        assert!(fits(&read, &seal_keys));
+        let (others, _) = SealKeys::generate().unwrap();
         assert!(!fits(&read, &others));
     }
 
@@ -399,7 +451,7 @@ mod tests {
                 if ["id", "key_id"].contains(&column.as_str()) {
                     continue;
                 }
-                let (read, peppers, _) = sealed();
+                let (read, seal_keys, _) = sealed();
                 read.batch(&format!(
                     "UPDATE {table} SET {column} = CASE typeof({column})
                          WHEN 'integer' THEN {column} + 1
@@ -409,8 +461,8 @@ mod tests {
                               WHEN '{column}' = 'sealed' THEN x'00' ELSE 1 END END"
                 ))
                 .unwrap_or_else(|err| panic!("{column}: {err}"));
-                let found = find(&read, &peppers, KeyId(1));
-                let fits = found.is_ok_and(|found| found.is_some_and(|found| found.fits));
+                let found = find(&read, &seal_keys, KeyId(1));
+                let fits = found.is_ok_and(|found| found.is_some_and(|found| found.fits()));
                 assert!(!fits, "{table}.{column}");
             }
         }
@@ -423,20 +475,20 @@ mod tests {
             "UPDATE key_uses SET seal = NULL",
             "DELETE FROM key_uses",
         ] {
-            let (read, peppers, _) = sealed();
+            let (read, seal_keys, _) = sealed();
             read.batch(sql).unwrap();
-            assert!(!fits(&read, &peppers), "{sql}");
+            assert!(!fits(&read, &seal_keys), "{sql}");
         }
-        let (read, peppers, key) = sealed();
+        let (read, seal_keys, key) = sealed();
         read.batch("CREATE TEMP TABLE old AS SELECT * FROM key_uses")
             .unwrap();
-        put(&read.write(), &peppers, key.id, 9).unwrap();
-        assert!(fits(&read, &peppers));
+        put(&read.write(), &seal_keys, key.id, 9).unwrap();
+        assert!(fits(&read, &seal_keys));
         read.batch("DELETE FROM key_uses; INSERT INTO key_uses SELECT * FROM old")
             .unwrap();
-        assert!(!fits(&read, &peppers));
+        assert!(!fits(&read, &seal_keys));
         assert_eq!(
-            find_uses(&read, &peppers, key.id).unwrap(),
+            find_uses(&read, &seal_keys, key.id).unwrap(),
             RemainingUses::Broken
         );
     }

@@ -1,4 +1,4 @@
-//! Seals of rows: what Latchkey last wrote about users, workspaces, policies and catalogs, under the pepper.
+//! Seals of rows: what Latchkey last wrote about users, workspaces, policies and catalogs, under the seal key.
 //!
 //! The audit log proves itself. These rows do not, and they decide which caller may do what. The writer seals every row
 //! that a transaction touched, in the same transaction. A row that was changed without Latchkey does not fit its seal.
@@ -10,6 +10,7 @@
 //! and catalogs keep their rows and the seals that do not fit: the index leaves out such a policy, and treats such a
 //! catalog as empty, until the administrator of the machine accepts them (`ops::changed_outside::accept`).
 
+pub mod again;
 pub mod bearers;
 pub mod keys;
 pub mod recorded;
@@ -17,11 +18,11 @@ pub mod recorded;
 use super::audit::{self, sealed_text};
 use super::{Read, Row, Write, restore, users, workspaces};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// The kinds of things that have seals.
 pub const KINDS: [Kind; 4] = [Kind::User, Kind::Workspace, Kind::Policy, Kind::Catalog];
@@ -48,17 +49,32 @@ pub type Columns = fn(Kind) -> &'static [&'static str];
 pub const COLUMNS: Columns = rows;
 
 /// Compares a thing with its seal.
-pub fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Standing> {
-    compare(read, peppers, target, COLUMNS)
+pub fn look(read: &Read, seal_keys: &SealKeys, target: &Target) -> Result<Standing> {
+    compare(read, seal_keys, target, COLUMNS)
 }
 
 /// As [`look`], with the queries of one version of the schema.
 pub fn compare(
     read: &Read,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     target: &Target,
     columns: Columns,
 ) -> Result<Standing> {
+    Ok(match sealer(read, seal_keys, target, columns)? {
+        None => Standing::Absent,
+        Some(None) => Standing::Broken,
+        Some(Some(_)) => Standing::Sound,
+    })
+}
+
+/// The version under which a thing is sealed: `None` if there is neither a row nor a seal, `Some(None)` if the row is not
+/// what Latchkey last wrote.
+fn sealer(
+    read: &Read,
+    seal_keys: &SealKeys,
+    target: &Target,
+    columns: Columns,
+) -> Result<Option<Option<u32>>> {
     let kind = target.kind.as_str();
     let found = read.query_one(
         "SELECT seq, seal FROM row_seals WHERE kind = $1 AND id = $2",
@@ -66,16 +82,13 @@ pub fn compare(
         |row| Ok((row.get::<i64>("seq")?, row.get::<[u8; 32]>("seal")?)),
     )?;
     Ok(match (state(read, target, columns)?, found) {
-        (None, None) => Standing::Absent,
-        (None, Some(_)) | (Some(_), None) => Standing::Broken,
+        (None, None) => None,
+        (None, Some(_)) | (Some(_), None) => Some(None),
         (Some(state), Some((seq, seal))) => {
             let text = text(target, seq, &state);
-            let fits = |pepper: &crate::domain::keys::pepper::Pepper| pepper.seal(&text).0 == seal;
             let is_newest = newest_event(read, target)?.is_none_or(|event| event.0 <= seq);
-            match is_newest && peppers.all().iter().any(fits) {
-                true => Standing::Sound,
-                false => Standing::Broken,
-            }
+            let sealer = seal_keys.sealer_of_text(&text, &seal);
+            Some(sealer.filter(|_| is_newest))
         }
     })
 }
@@ -86,36 +99,41 @@ pub fn has_row(read: &Read, target: &Target) -> Result<bool> {
 }
 
 /// Compares a key with its seal.
-pub fn look_at_key(read: &Read, peppers: &Peppers, target: &Target) -> Result<Standing> {
+pub fn look_at_key(read: &Read, seal_keys: &SealKeys, target: &Target) -> Result<Standing> {
     let found = match recorded::id_of(target) {
-        Some(id) => keys::find(read, peppers, id)?,
+        Some(id) => keys::find(read, seal_keys, id)?,
         None => None,
     };
     Ok(match found {
         None => Standing::Absent,
-        Some(found) if found.fits => Standing::Sound,
+        Some(found) if found.fits() => Standing::Sound,
         Some(_) => Standing::Broken,
     })
 }
 
 /// Whether a user fits their seal, so that the stored password and authenticators can be trusted.
-pub fn is_sound_user(read: &Read, peppers: &Peppers, user: Uid) -> Result<bool> {
-    let standing = look(read, peppers, &Target::new(Kind::User, user))?;
+pub fn is_sound_user(read: &Read, seal_keys: &SealKeys, user: Uid) -> Result<bool> {
+    let standing = look(read, seal_keys, &Target::new(Kind::User, user))?;
     Ok(standing == Standing::Sound)
 }
 
 /// Seals the present state of everything that a transaction has touched. A thing that did not fit its seal before the
 /// transaction, which `before` still sees, is closed first: a later change does not make it valid.
-pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target]) -> Result<()> {
+pub fn renew(
+    tx: &Write<'_>,
+    before: &Read,
+    seal_keys: &SealKeys,
+    touched: &[Target],
+) -> Result<()> {
     let at = audit::newest(tx)?.map_or(Timestamp(0), |event| event.at);
-    let mut judged = tx.judged();
+    let mut judged = judged(tx);
     for target in touched {
-        if judged.iter().any(|(known, _)| known == target) {
+        if judged.contains_key(target) {
             continue;
         }
         let standing = match target.kind {
-            Kind::Key => look_at_key(before, peppers, target)?,
-            _ => look(before, peppers, target)?,
+            Kind::Key => look_at_key(before, seal_keys, target)?,
+            _ => look(before, seal_keys, target)?,
         };
         if standing == Standing::Broken {
             log::error!(
@@ -123,29 +141,37 @@ pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target
                 target.kind.as_str(),
                 target.id
             );
-            close(tx, peppers, target, at)?;
-            judged = tx.judged();
+            close(tx, seal_keys, target, at)?;
+            judged = self::judged(tx);
         }
     }
     let seq = audit::head(tx)?.map_or(0, |head| head.seq);
     for target in touched {
-        let is_good = |(known, good): &(Target, bool)| *good || known != target;
-        if !judged.iter().all(is_good) {
+        if judged.get(target) == Some(&false) {
             continue;
         }
         match (target.kind, recorded::id_of(target)) {
-            (Kind::Key, Some(id)) => keys::put(tx, peppers, id, seq)?,
+            (Kind::Key, Some(id)) => keys::put(tx, seal_keys, id, seq)?,
             (Kind::Key, None) => {}
-            _ => put(tx, peppers, target)?,
+            _ => put(tx, seal_keys, target)?,
         }
     }
     Ok(())
 }
 
+/// What the transaction has compared with its seal itself, and whether it is to be sealed.
+fn judged(tx: &Write<'_>) -> HashMap<Target, bool> {
+    let mut judged = HashMap::new();
+    for (target, is_good) in tx.judged() {
+        *judged.entry(target).or_insert(true) &= is_good;
+    }
+    judged
+}
+
 /// Closes a thing that does not fit its seal, and records this in the audit log. Keys, users and workspaces are
 /// disabled; what was deleted according to the log is deleted again; the transaction seals them in that state. Policies
 /// and catalogs are not sealed, which keeps them closed.
-pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) -> Result<()> {
+pub fn close(tx: &Write<'_>, seal_keys: &SealKeys, target: &Target, at: Timestamp) -> Result<()> {
     let newest = newest_event(tx, target)?.map_or(String::new(), |(_, action)| action);
     let was_deleted = newest.ends_with(".delete") || newest.ends_with(".revoke");
     let mut changes = Changes::default();
@@ -154,7 +180,7 @@ pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) 
         (Kind::User, Some(uid)) if was_deleted => users::delete(tx, uid, at)?,
         (Kind::User, Some(uid)) => restore::disable_user(tx, uid)?,
         (Kind::Workspace, Some(uid)) if was_deleted => workspaces::delete(tx, uid, at)?,
-        (Kind::Workspace, Some(uid)) => close_workspace(tx, peppers, target, uid)?,
+        (Kind::Workspace, Some(uid)) => close_workspace(tx, seal_keys, target, uid)?,
         _ => false,
     };
     let stays_open = matches!(target.kind, Kind::Catalog | Kind::Policy);
@@ -168,7 +194,7 @@ pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) 
         changes: changes.into_json(),
         ..tampered(target, at)
     };
-    audit::append(tx, peppers, event)
+    audit::append(tx, seal_keys, event)
 }
 
 /// Disables a key, and returns whether it was enabled.
@@ -202,7 +228,12 @@ fn close_key(
 
 /// Disables a workspace, and moves it back below the parent that it has according to the log, so that callers who
 /// manage another workspace do not reach it. Returns whether it was enabled.
-fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid) -> Result<bool> {
+fn close_workspace(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    target: &Target,
+    uid: Uid,
+) -> Result<bool> {
     let mut parent = None;
     for changes in list_changes(tx, target)? {
         let members = crate::domain::audit::changes::parse(&changes).unwrap_or_default();
@@ -214,7 +245,7 @@ fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid)
         // The log was cut, or this is the root. A second root is moved below the root that fits its seal.
         for other in restore::list_other_roots(tx, uid)? {
             let target = Target::new(Kind::Workspace, other);
-            if look(tx, peppers, &target)? == Standing::Sound {
+            if look(tx, seal_keys, &target)? == Standing::Sound {
                 parent = Some(other);
             }
         }
@@ -254,7 +285,7 @@ pub fn awaits_acceptance(read: &Read, target: &Target) -> Result<bool> {
 }
 
 /// Seals the present state of a thing and replaces an older seal. A deleted thing loses its seal.
-pub fn put(tx: &Write<'_>, peppers: &Peppers, target: &Target) -> Result<()> {
+pub fn put(tx: &Write<'_>, seal_keys: &SealKeys, target: &Target) -> Result<()> {
     let seq = audit::head(tx)?.map_or(0, |head| head.seq);
     let kind = target.kind.as_str();
     match state(tx, target, COLUMNS)? {
@@ -270,7 +301,7 @@ pub fn put(tx: &Write<'_>, peppers: &Peppers, target: &Target) -> Result<()> {
                 &kind,
                 &target.id,
                 &seq,
-                &peppers.current().seal(&text(target, seq, &state)).0,
+                &seal_keys.seal(&text(target, seq, &state)),
             ],
         )?,
     };
@@ -376,9 +407,9 @@ fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 3
 fn rows(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Catalog => &[
-            "SELECT name, case_sensitive FROM catalogs WHERE name = $1",
+            "SELECT name, case_sensitive, source, resource_metadata FROM catalogs WHERE name = $1",
             "SELECT position, name, label, implies, root_only FROM catalog_scopes WHERE catalog = $1 ORDER BY position",
-            "SELECT position, id, method, path, host, writes, any_key, all_of, any_of
+            "SELECT position, id, method, path, host, writes, preflight, any_key, all_of, any_of
              FROM catalog_operations
              WHERE catalog = $1
              ORDER BY position",
@@ -388,14 +419,14 @@ fn rows(kind: Kind) -> &'static [&'static str] {
                     expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
                     secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
                     rate_window_s, prefix, acts_for_owner, self_rotation, at_owner_max, rate_limit_max,
-                    rate_limit_max_window_s
+                    rate_limit_max_window_s, source, second_factor, decoy, on_reuse, on_leak
              FROM policies
              WHERE name = $1",
             "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
         ],
         Kind::User => &[
-            "SELECT uid, number, user_name, email, home_uid, password_digest, password_pepper, enabled, generation,
-                    created_at, deleted_at
+            "SELECT uid, number, user_name, email, home_uid, password_digest, password_pepper, password_seal_key, enabled,
+                    generation, created_at, deleted_at
              FROM users
              WHERE uid = $1",
             "SELECT workspace_uid, role FROM role_bindings WHERE user_uid = $1 ORDER BY workspace_uid",
@@ -403,6 +434,7 @@ fn rows(kind: Kind) -> &'static [&'static str] {
              FROM authenticators
              WHERE user_uid = $1
              ORDER BY number",
+            "SELECT digest, seal_key, used_at FROM recovery_codes WHERE user_uid = $1 ORDER BY digest",
         ],
         Kind::Workspace => &[
             "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at, deleted_at

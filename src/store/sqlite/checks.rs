@@ -8,6 +8,7 @@ use crate::refusals::verbatim;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// The statements that create the current schema.
@@ -118,8 +119,9 @@ fn texts(connection: &Connection, sql: &str) -> Result<Vec<String>> {
         .map_err(from_sqlite)
 }
 
-/// Refuses a file that is not a database, not Latchkey's, or newer than this build, before SQLite opens it.
-pub fn check_header(path: &Path) -> Result<()> {
+/// Refuses a file that is not a database, not Latchkey's, or newer than this build, before SQLite opens it. Returns the
+/// version of its schema.
+pub fn check_header(path: &Path) -> Result<i64> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     File::open(path)
         .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut header))
@@ -129,20 +131,31 @@ pub fn check_header(path: &Path) -> Result<()> {
                 path.display()
             )))
         })?;
+    match marks(&header) {
+        Some((application, version)) => check_marks(path, application, version).map(|()| version),
+        None => Err(damaged(path, &"its first page is not a database's")),
+    }
+}
+
+/// The version of the schema in the header of an open file; `None` if this is not a database of Latchkey.
+pub fn version_in_header(file: &File) -> Option<i64> {
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(&mut header, 0).ok()?;
+    let (application, version) = marks(&header)?;
+    (application == APPLICATION_ID).then_some(version)
+}
+
+/// `application_id` and `user_version` of a header; `None` if it is not the header of a database.
+fn marks(header: &[u8]) -> Option<(i64, i64)> {
+    if header.len() != HEADER_BYTES || !header.starts_with(b"SQLite format 3\0") {
+        return None;
+    }
+    // The offsets are from https://sqlite.org/fileformat.html, 1.3.
     let number = |at: usize| -> Option<i64> {
         let bytes = header.get(at..at + 4)?.try_into().ok()?;
         Some(i64::from(i32::from_be_bytes(bytes)))
     };
-    let ours = header.starts_with(b"SQLite format 3\0").then(|| {
-        // The offsets of `application_id` and `user_version` (https://sqlite.org/fileformat.html, 1.3).
-        (number(68), number(60))
-    });
-    match ours {
-        Some((Some(application), Some(version))) if header.len() == HEADER_BYTES => {
-            check_marks(path, application, version)
-        }
-        _ => Err(damaged(path, &"its first page is not a database's")),
-    }
+    number(68).zip(number(60))
 }
 
 /// Does the same as [`check_header`] through SQLite, which includes the content of the log.

@@ -122,7 +122,8 @@ impl Read {
         for object in foreign {
             self.batch(&object.statement())?;
         }
-        self.batch("COMMIT; PRAGMA foreign_keys = ON")
+        // What is deleted is overwritten, but moving the remaining rows of a page leaves copies of others in its free space.
+        self.batch("COMMIT; PRAGMA temp_store = FILE; VACUUM; PRAGMA foreign_keys = ON")
     }
 }
 

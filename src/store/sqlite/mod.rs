@@ -3,6 +3,7 @@
 mod backup;
 mod checks;
 mod foreign;
+pub mod other_file;
 mod values;
 
 use crate::domain::audit::Target;
@@ -14,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
 use checks::{SCHEMA, check_file};
-pub(super) use checks::{check_backup, check_header, foreign_schema};
+pub(super) use checks::{check_backup, check_header, foreign_schema, version_in_header};
 pub use foreign::Foreign;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,8 @@ const APPLICATION_ID: i64 = 0x4c74_6b79;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long a write waits for the lock of another program.
 const BUSY_MS: u64 = 5_000;
+/// The page cache of a connection: SQLite's own default, in KiB if it is negative.
+const CACHE_SIZE: i32 = -2_000;
 /// The schema version of databases of this build: that of the last step. See `schema.sql`.
 pub const SCHEMA_VERSION: i64 = super::migrations::VERSION;
 
@@ -152,6 +155,11 @@ impl Read {
         self.batch(&format!("PRAGMA cache_size = -{}", mib * 1024))
     }
 
+    /// Ends what [`Read::widen_cache`] began.
+    pub fn narrow_cache(&self) -> Result<()> {
+        self.batch(&format!("PRAGMA cache_size = {CACHE_SIZE}"))
+    }
+
     /// The schema version of the database.
     pub(super) fn version(&self) -> Result<i64> {
         self.connection
@@ -225,6 +233,11 @@ impl Read {
         self.touched.borrow().clone()
     }
 
+    /// Whether the transaction has changed the target, so that the index does not have its current state.
+    pub fn has_touched(&self, target: &Target) -> bool {
+        self.touched.borrow().contains(target)
+    }
+
     /// Takes what was changed and what is to follow the commit, and leaves both empty.
     pub(super) fn take_effects(&self) -> Effects {
         self.judged.take();
@@ -260,11 +273,6 @@ impl Write<'_> {
     /// Notes what the index has to load again when this transaction is committed.
     pub fn touch(&self, target: Target) {
         self.read.touched.borrow_mut().push(target);
-    }
-
-    /// Whether this transaction has changed the target, so that the index does not have its current state.
-    pub fn has_touched(&self, target: &Target) -> bool {
-        self.read.touched.borrow().contains(target)
     }
 
     /// Runs a step in memory when this transaction is committed, after the index was updated. Steps run in the order

@@ -12,24 +12,30 @@ const SMALL: &[&str] = &[
     "authenticators",
     "catalogs",
     "clock",
+    "declared_files",
     "latest",
+    "notices",
     "numbers",
     "peppers",
     "policies",
+    "recovery_codes",
     "refresh_tokens",
     "role_bindings",
+    "seal_keys",
     "sealing_keys",
     "sessions",
     "sign_in_failures",
     "sign_in_networks",
     "sqlite_master",
     "sqlite_schema",
+    "user_sign_ins",
     "users",
     "workspaces",
 ];
 
 /// Beginnings of statements that read all rows on purpose: the chain is verified, `doctor` searches for an event, a
-/// restore withdraws remaining uses, and a correction of the clock searches for rows with wrong times.
+/// restore withdraws remaining uses, a correction of the clock searches for rows with wrong times, and what is under a
+/// version of a key file is counted.
 const MEANT: &[&str] = &[
     "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome, reason, changes, previous FROM audit_events ORDER BY seq",
     "SELECT EXISTS (SELECT 1 FROM audit_events WHERE action = 'server.fill') AS filled",
@@ -39,6 +45,22 @@ const MEANT: &[&str] = &[
     "INSERT INTO usage_hours (key_id, hour, code, count) SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
     "SELECT secrets.key_id, keys.workspace_uid, keys.rotated_at, secrets.expires_at FROM secrets JOIN keys ON keys.id = secrets.key_id WHERE secrets.expires_at > $1",
     "SELECT key_id FROM key_uses WHERE uses_left > 0",
+    "SELECT pepper AS version, count(*) AS count, max(last_used_at) AS last_used_at FROM secrets LEFT JOIN key_usage ON key_usage.key_id = secrets.key_id WHERE scheme = 1 AND (expires_at IS NULL OR expires_at > $1) GROUP BY pepper",
+    "SELECT scheme, hmac_key, count(*) AS count, max(last_used_at) AS last_used_at FROM secrets LEFT JOIN key_usage ON key_usage.key_id = secrets.key_id WHERE scheme <> 1 GROUP BY scheme, hmac_key ORDER BY scheme, hmac_key",
+    "SELECT sealing_key AS version, count(*) AS count, NULL AS last_used_at FROM secrets WHERE sealing_key IS NOT NULL GROUP BY sealing_key",
+    "SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM row_seals) + (SELECT count(*) FROM sessions) + (SELECT count(*) FROM refresh_tokens) + (SELECT count(*) FROM audit_head) + (SELECT count(*) FROM audit_checkpoint) AS count",
+    "SELECT key_id AS holder FROM secrets WHERE sealing_key = $1 UNION SELECT user_name FROM authenticators JOIN users ON users.uid = user_uid WHERE sealing_key = $1 ORDER BY holder LIMIT $2",
+    "SELECT kind, id FROM row_seals",
+    "SELECT count(*) AS count FROM imported_digests WHERE seal_key = $1",
+    "DELETE FROM imported_digests WHERE seal_key = $1",
+    // When files are compared with the store: a row for each rotation of a key of theirs.
+    "SELECT digest, key_id, ended_at FROM ended_digests",
+    // At most once a day.
+    "SELECT id, workspace_uid, coalesce(last_used_at, created_at) AS at FROM keys LEFT JOIN key_usage ON key_usage.key_id = keys.id WHERE coalesce(last_used_at, created_at) > $1 AND coalesce(last_used_at, created_at) <= $2 AND deleted_at IS NULL AND enabled = 1 AND (expires_at IS NULL OR expires_at > $3) AND policy NOT IN (SELECT name FROM policies WHERE decoy = 1) ORDER BY at, id",
+    // Once at each start, as many as fit into memory.
+    "SELECT key_id, digest, pepper, after_use FROM retired_secrets ORDER BY retired_at DESC LIMIT $1",
+    // Once at each start, in the index of these secrets alone.
+    "SELECT DISTINCT scheme, pepper, hmac_key FROM secrets WHERE is_foreign = 1",
 ];
 
 /// The SQL literals of a file, each in one line.

@@ -14,8 +14,9 @@ use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
 use super::tombstones::SharedTombstoneFile;
 use super::{Durability, Publish, seals, sqlite};
 use crate::domain::audit::{Kind, Target};
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::metrics::{COMMIT_BOUNDS_NS, Figures};
+use crate::domain::text::counted;
 use crate::error::{Error, Result};
 use crate::refusals::{self, Refusal};
 use std::collections::HashSet;
@@ -52,7 +53,7 @@ pub struct Writer {
     connection: Option<Read>,
     /// Sees the committed state while `connection` is in a transaction.
     before: Option<Read>,
-    peppers: Arc<Peppers>,
+    seal_keys: Arc<SealKeys>,
     publish: Publish,
     /// What commits of unknown outcome have touched. The index has to load it when the database is open again.
     doubtful: Vec<Target>,
@@ -60,6 +61,8 @@ pub struct Writer {
     book: Arc<SharedTombstoneFile>,
     reserve: Arc<Reserve>,
     figures: Arc<Figures>,
+    /// Whether the latest usual change could not be saved.
+    is_failing: bool,
 }
 
 /// The files in the data folder that the writer uses apart from the database.
@@ -74,7 +77,7 @@ impl Writer {
     pub fn new(
         path: &Path,
         connection: Read,
-        peppers: Arc<Peppers>,
+        seal_keys: Arc<SealKeys>,
         publish: Publish,
         beside: DataFiles,
         figures: Arc<Figures>,
@@ -88,13 +91,14 @@ impl Writer {
             path: path.to_owned(),
             connection: Some(connection),
             before: None,
-            peppers,
+            seal_keys,
             publish,
             doubtful: Vec::new(),
             place,
             book,
             reserve,
             figures,
+            is_failing: false,
         }
     }
 
@@ -127,6 +131,7 @@ impl Writer {
         let checked = has_room.and_then(|()| self.place.check());
         if let Err(err) = checked.and_then(|()| self.book.check()) {
             self.figures.commits_failed.fetch_add(1, Relaxed);
+            self.is_failing = true;
             return refuse(batch, &err.refusal());
         }
         if self.connection.is_none()
@@ -147,6 +152,7 @@ impl Writer {
             let late = i64::try_from(batch.len() - late).unwrap_or(0);
             self.figures.changes_waiting.fetch_sub(late, Relaxed);
             self.figures.commits_failed.fetch_add(1, Relaxed);
+            self.is_failing = true;
             refuse(batch, &fault.error.refusal());
             return self.settle(&fault, Vec::new());
         }
@@ -176,6 +182,9 @@ impl Writer {
         });
         if committed.is_ok() && urgency == Urgency::Usual {
             self.reserve.note_room();
+            if std::mem::take(&mut self.is_failing) {
+                log::info!("store: changes can be saved again");
+            }
         }
         if committed.is_ok() && self.reserve.is_in_use() {
             // The log gives its space back at once, so that the reserve gets it before any other program.
@@ -187,7 +196,9 @@ impl Writer {
             .count(&COMMIT_BOUNDS_NS, began.elapsed());
         if let Err(fault) = &committed {
             self.figures.commits_failed.fetch_add(1, Relaxed);
-            log::error!("store: {} changes failed: {}", answers.len(), fault.error);
+            self.is_failing = true;
+            let failed = counted(answers.len() as u64, "change");
+            log::error!("store: {failed} failed: {}", fault.error);
             self.settle(fault, touched);
         }
         for (succeeded, answer) in answers {
@@ -215,7 +226,7 @@ impl Writer {
             Some(before) => before,
             none => none.insert(sqlite::open_reader(&self.path)?),
         };
-        seals::renew(&connection.write(), before, &self.peppers, &touched)
+        seals::renew(&connection.write(), before, &self.seal_keys, &touched)
     }
 
     /// After a fault, rolls the transaction back, or opens the database again if its state is unknown.
@@ -323,7 +334,9 @@ fn finish(
 
 /// Answers the callers of changes that were not begun with the reason.
 fn refuse(batch: Vec<Job>, why: &Refusal) {
-    log::warn!("store: {} changes were refused: {why}", batch.len());
+    let verb = if batch.len() == 1 { "was" } else { "were" };
+    let refused = counted(batch.len() as u64, "change");
+    log::warn!("store: {refused} {verb} refused: {why}");
     for job in batch {
         let ran = (job.run)(Err(Error::Unavailable(why.clone())));
         (ran.answer)(Ok(()));

@@ -3,8 +3,6 @@
 use super::super::{Durability, Publish, Store, Write};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::idempotency;
@@ -51,7 +49,9 @@ impl Fixture {
             }))
         });
         Fixture {
-            store: Arc::new(Store::open(&path, &files(), Timestamp(1), publish).unwrap()),
+            store: Arc::new(
+                Store::open(&path, &KeyFiles::generate(), Timestamp(1), publish).unwrap(),
+            ),
             commits,
             published,
             panics,
@@ -120,13 +120,6 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         self.store.close();
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn files() -> KeyFiles {
-    KeyFiles {
-        peppers: Arc::new(Peppers::generate().unwrap().0),
-        sealing: Arc::new(SealingKeys::generate().unwrap().0),
     }
 }
 
@@ -260,7 +253,7 @@ fn a_store_that_is_closed_refuses_changes_and_keeps_what_was_acknowledged() {
     assert!(!fixture.folder.join("test.db-wal").exists());
     let again = Store::open(
         &fixture.folder.join("test.db"),
-        &files(),
+        &KeyFiles::generate(),
         Timestamp(1),
         Box::new(|_, _| Ok(Box::new(|| ()))),
     );
