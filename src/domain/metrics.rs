@@ -128,8 +128,6 @@ pub struct Figures {
     pub events_lost: AtomicU64,
     /// The expiry of the served certificate, in milliseconds since 1970; `i64::MAX` without a certificate.
     certificate_ends_at: AtomicI64,
-    /// The time when a backup was last completed, in milliseconds since 1970; `i64::MIN` if none was since the start.
-    pub backup_at: AtomicI64,
     pub backups_failed: AtomicU64,
 }
 
@@ -142,7 +140,6 @@ impl Default for Figures {
             commits_failed: AtomicU64::new(0),
             events_lost: AtomicU64::new(0),
             certificate_ends_at: AtomicI64::new(i64::MAX),
-            backup_at: AtomicI64::new(i64::MIN),
             backups_failed: AtomicU64::new(0),
         }
     }

@@ -127,6 +127,12 @@ pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
     Ok(())
 }
 
+/// At most so many characters of a text, without those that mislead.
+pub fn harmless_line(text: &str, chars_max: usize) -> String {
+    let kept = text.chars().filter(|c| !misleads(*c));
+    kept.take(chars_max).collect()
+}
+
 /// Whether a character makes a text look like another one: control characters, line and paragraph separators,
 /// direction marks and overrides, zero-width characters, the byte-order mark, tag characters.
 fn misleads(c: char) -> bool {
@@ -134,6 +140,14 @@ fn misleads(c: char) -> bool {
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A number of things, such as `1 key` and `2 keys`, for nouns whose plural adds an s.
+pub fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
 }
 
 /// A part of a sentence as a whole one: with a capital letter and a full stop.

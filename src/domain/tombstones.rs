@@ -1,11 +1,11 @@
 //! Tombstones: records outside the database of what has ended, so that restoring a backup never restores access that
 //! was withdrawn.
 //!
-//! A tombstone is derived from an audit event alone. So the tombstone file can be created again from the audit log,
+//! A tombstone is derived from audit events alone. So the tombstone file can be created again from the audit log,
 //! and it survives the loss of the log. Each tombstone is one line: `<milliseconds> <verb> <kind> <id> <check>`. The
-//! check is the first 16 digits of the SHA-256 of the text before it. A line `<milliseconds> mark <number> <hash>
-//! <check>` records up to which event the audit log was examined; the hash shows whether it is still the same log.
-//! For `given` lines see [`super::numbers`].
+//! check is the first 16 digits of the SHA-256 of the text before it and its length. A line `<milliseconds> mark
+//! <number> <hash> <check>` records up to which event the audit log was examined; the hash shows whether it is still
+//! the same log. For `given` lines see [`super::numbers`].
 
 use super::audit::changes;
 use super::numbers::{Numbers, Series};
@@ -21,9 +21,11 @@ pub enum Verb {
     Authenticator,
     /// The limits of the thing were edited, so an older state may permit more.
     Changed,
-    /// The clock was corrected: times before this line can be later than times after it. The id is the number of the
-    /// event.
+    /// The clock was corrected, or the date went back: times before this line can be later than times after it. The
+    /// id is the number of the event.
     Clock,
+    /// The secret before the newest one of the key has ended.
+    Completed,
     Deleted,
     Off,
     On,
@@ -31,18 +33,22 @@ pub enum Verb {
     Password,
     /// A user or workspace has given up a name. The id is this name, which never has the form of a uid.
     Retired,
+    /// A recovery code of the user was used, or all of them were replaced.
+    RecoveryCodes,
     /// The earlier secrets of the key were replaced.
     Rotated,
 }
 
-const VERBS: [(Verb, &str); 9] = [
+const VERBS: [(Verb, &str); 11] = [
     (Verb::Authenticator, "authenticator"),
     (Verb::Changed, "changed"),
     (Verb::Clock, "clock"),
+    (Verb::Completed, "completed"),
     (Verb::Deleted, "deleted"),
     (Verb::Off, "off"),
     (Verb::On, "on"),
     (Verb::Password, "password"),
+    (Verb::RecoveryCodes, "recovery_codes"),
     (Verb::Retired, "retired"),
     (Verb::Rotated, "rotated"),
 ];
@@ -72,10 +78,12 @@ pub struct CombinedEffect {
     /// The time of the last switch, and whether it switched the thing on.
     pub switched: Option<(Timestamp, bool)>,
     pub rotated: Option<Timestamp>,
+    pub completed: Option<Timestamp>,
     pub changed: Option<Timestamp>,
     pub password: Option<Timestamp>,
     pub retired: Option<Timestamp>,
     pub authenticator: Option<Timestamp>,
+    pub recovery_codes: Option<Timestamp>,
 }
 
 /// The combined content of a tombstone file.
@@ -104,7 +112,18 @@ fn narrows(changes: &str) -> bool {
 /// Actions that define a new time: later times continue from the time of their event.
 const CLOCK_ACTIONS: [&str; 3] = ["clock.accept", "server.close_older_copy", "server.restore"];
 
-/// The tombstones of an event. An unknown action counts as a change of limits.
+/// An event that is so much earlier than the one before it shows that a wrong date was corrected. A smaller difference
+/// is that between changes which waited for the writer together.
+const BACK_MS: i64 = 1_000;
+
+/// The tombstones of an event after one with the time `before`.
+pub fn following(event: &Event, before: Option<Timestamp>) -> Vec<Tombstone> {
+    let is_back = before.is_some_and(|before| event.at.0 < before.0 - BACK_MS);
+    let clock = is_back.then(|| Tombstone::of_clock(event.seq, event.at));
+    clock.into_iter().chain(of(event)).collect()
+}
+
+/// The tombstones of an event alone. An unknown action counts as a change of limits.
 pub fn of(event: &Event) -> Vec<Tombstone> {
     if event.outcome != Outcome::Allowed {
         return Vec::new();
@@ -133,15 +152,19 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         // Failed attempts to sign in belong to the state of this machine. A restore withdraws no access because of
         // them.
         (Kind::User, "lock" | "unlock") => Vec::new(),
-        (_, "accept" | "create" | "install" | "issue" | "page" | "reveal" | "tampered") => {
-            Vec::new()
-        }
+        (
+            _,
+            "accept" | "create" | "install" | "issue" | "page" | "release" | "reveal" | "tampered",
+        ) => Vec::new(),
+        // What an alarm led to has an event of its own.
+        (Kind::Key, "leaked" | "old_secret_tried" | "tripped") => Vec::new(),
         (Kind::Catalog, "put" | "delete") => vec![Verb::Changed],
         (Kind::Policy, "delete") => Vec::new(),
         (_, "delete" | "revoke") | (Kind::Key, "replace") => vec![Verb::Deleted],
         (_, "disable") => vec![Verb::Off],
         (_, "enable") => vec![Verb::On],
-        (Kind::Key, "rotate" | "rotation_complete") => vec![Verb::Rotated],
+        (Kind::Key, "rotate") => vec![Verb::Rotated],
+        (Kind::Key, "rotation_complete") => vec![Verb::Completed],
         (Kind::Key, "edit") => {
             let narrowed = narrows(&event.changes).then_some(Verb::Changed);
             switch.chain(narrowed).collect()
@@ -151,6 +174,9 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         (Kind::User, "authenticator_edit") if !edited(&"enabled") => Vec::new(),
         (Kind::User, "authenticator_add" | "authenticator_delete" | "authenticator_edit") => {
             vec![Verb::Authenticator]
+        }
+        (Kind::User, "recovery_code_use" | "recovery_codes_create" | "recovery_codes_delete") => {
+            vec![Verb::RecoveryCodes]
         }
         (Kind::Workspace, "edit") => {
             let moved = edited(&"parent").then_some(Verb::Changed);
@@ -299,10 +325,12 @@ impl Tombstones {
         match one.verb {
             Verb::Authenticator => fate.authenticator = fate.authenticator.max(at),
             Verb::Changed | Verb::Clock => fate.changed = fate.changed.max(at),
+            Verb::Completed => fate.completed = fate.completed.max(at),
             Verb::Deleted => fate.deleted = fate.deleted.max(at),
             Verb::Off => fate.switched = Some((one.at, false)),
             Verb::On => fate.switched = Some((one.at, true)),
             Verb::Password => fate.password = fate.password.max(at),
+            Verb::RecoveryCodes => fate.recovery_codes = fate.recovery_codes.max(at),
             Verb::Retired => fate.retired = fate.retired.max(at),
             Verb::Rotated => fate.rotated = fate.rotated.max(at),
         }
@@ -333,19 +361,22 @@ impl Tombstones {
             };
             write(switch.map(|(at, _)| at), verb);
             write(fate.rotated, Verb::Rotated);
+            write(fate.completed, Verb::Completed);
             write(fate.changed, Verb::Changed);
             write(fate.password, Verb::Password);
             write(fate.authenticator, Verb::Authenticator);
+            write(fate.recovery_codes, Verb::RecoveryCodes);
             write(fate.retired, Verb::Retired);
+        }
+        // The time of the mark can be one before the clock was corrected, so it comes before the corrections.
+        if let Some(mark) = self.mark {
+            text.push_str(&mark.line());
         }
         for (seq, at) in &self.clocks {
             text.push_str(&Tombstone::of_clock(*seq, *at).line());
         }
         let at = self.latest.unwrap_or(Timestamp(0));
         text.push_str(&Numbers::default().lines(self.given, at));
-        if let Some(mark) = self.mark {
-            text.push_str(&mark.line());
-        }
         text
     }
 }
@@ -402,6 +433,7 @@ mod tests {
         check("key.disable", Kind::Key, off, &[Verb::Off]);
         check("key.enable", Kind::Key, on, &[Verb::On]);
         check("key.rotate", Kind::Key, "", &[Verb::Rotated]);
+        check("key.rotation_complete", Kind::Key, "", &[Verb::Completed]);
         check("key.edit", Kind::Key, off, &[Verb::Off]);
         check("key.edit", Kind::Key, r#"{"name":["a","b"]}"#, &[]);
         check(
@@ -473,6 +505,12 @@ mod tests {
             &[],
         );
         check(
+            "user.recovery_code_use",
+            Kind::User,
+            r#"{"recovery_codes_left":["10","9"]}"#,
+            &[Verb::RecoveryCodes],
+        );
+        check(
             "workspace.edit",
             Kind::Workspace,
             r#"{"parent":["a","b"]}"#,
@@ -495,14 +533,16 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 40] = [
-            "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
-            "key.issue", "key.replace", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
-            "policy.delete", "policy.page", "policy.edit", "policy.install", "user.authenticator_add",
-            "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit", "user.lock",
-            "user.password", "user.roles", "user.set_up", "user.unlock", "workspace.create", "workspace.delete", "workspace.edit",
-            "session.create", "session.delete", "session.refresh", "catalog.accept", "key.accept", "policy.accept",
-            "user.accept", "workspace.accept",
+        const KNOWN: [&str; 57] = [
+            "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable", "key.tampered",
+            "key.export", "key.import", "key.issue", "key.replace", "key.reveal", "key.revoke", "key.rotate", "catalog.tampered",
+            "key.rotation_complete", "policy.create", "policy.delete", "policy.page", "policy.edit", "policy.install", "policy.tampered",
+            "user.authenticator_add", "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.tampered",
+            "user.delete", "user.edit", "user.lock", "user.password", "user.recovery_code_use",
+            "user.recovery_codes_create", "user.recovery_codes_delete", "user.roles", "user.set_up", "user.unlock",
+            "workspace.create", "workspace.delete", "workspace.edit", "session.create", "session.delete", "workspace.tampered",
+            "session.refresh", "user.preferences", "catalog.accept", "key.accept", "policy.accept", "user.accept", "workspace.accept",
+            "catalog.release", "key.release", "policy.release", "key.leaked", "key.old_secret_tried", "key.tripped",
         ];
         let mut folders = vec![std::path::PathBuf::from("src/ops")];
         while let Some(folder) = folders.pop() {

@@ -1,6 +1,7 @@
 //! Random identifiers of workspaces and users: UUIDs of version 4 (RFC 9562, section 5.4).
 
-use crate::error::{Error, Result};
+use crate::domain::random;
+use crate::error::Result;
 
 /// A UUID, written in lower case with hyphens.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -10,7 +11,7 @@ impl Uid {
     /// Generates a new identifier from the random source of the operating system.
     pub fn generate() -> Result<Uid> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        random::fill(&mut bytes)?;
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
         Ok(Uid(u128::from_be_bytes(bytes)))

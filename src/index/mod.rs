@@ -4,6 +4,10 @@
 //! and before that commit is acknowledged. There is no SQL, no file access, and no waiting except for short locks.
 
 pub mod directory;
+pub mod foreign;
+pub mod refused;
+pub mod retired;
+pub mod trips;
 pub mod usage;
 
 use crate::domain::keys::KeyId;
@@ -17,6 +21,8 @@ use crate::domain::sessions::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use directory::Directory;
+use foreign::{ForeignSecret, ForeignSecrets};
+use refused::RefusalBook;
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -72,6 +78,14 @@ pub struct Index {
     shared_parts: Mutex<SharedParts>,
     /// Uses that are not written to the store yet.
     pub usage: UsageBook,
+    /// The latest refusals of each key.
+    pub refused: RefusalBook,
+    /// What recent requests have tripped over.
+    pub trips: trips::TripBook,
+    /// Secrets that have ended.
+    pub retired: retired::RetiredSecrets,
+    /// Where the secrets of other systems are found.
+    pub foreign: ForeignSecrets,
     complete: AtomicBool,
     /// Keys that were deleted while the index was being filled. An older state of them that was read before must not
     /// be added again.
@@ -100,6 +114,10 @@ impl Index {
             ),
             shared_parts: Mutex::default(),
             usage: UsageBook::default(),
+            refused: RefusalBook::default(),
+            trips: trips::TripBook::default(),
+            retired: retired::RetiredSecrets::default(),
+            foreign: ForeignSecrets::default(),
             complete: AtomicBool::new(false),
             gone: Mutex::default(),
         }
@@ -122,22 +140,27 @@ impl Index {
         shard.get(&id).map(|Entry(key)| look(key))
     }
 
-    /// Adds a key, or replaces the key that has the same id.
-    pub fn put_key(&self, key: Live) {
-        let old = self.shard_mut(key.id).replace(Entry(Box::new(key)));
+    /// Adds a key, or replaces the key that has the same id. `foreign` are those of its secrets that other systems made.
+    pub fn put_key(&self, key: Live, foreign: Vec<ForeignSecret>) {
+        let mut shard = self.shard_mut(key.id);
+        self.foreign.put(key.id, foreign);
+        let old = shard.replace(Entry(Box::new(key)));
+        drop(shard);
         drop(old);
     }
 
     /// Adds a key that was read from the store while the index is being filled. An entry that is there already is
     /// newer and stays, and a key that was deleted since is not added. After the index is complete, this function
     /// adds nothing.
-    pub fn add_key(&self, key: Live) {
+    pub fn add_key(&self, key: Live, foreign: Vec<ForeignSecret>) {
         let mut shard = self.shard_mut(key.id);
         // The lock is held for both checks, because completion clears the set of deleted keys.
         let gone = lock(&self.gone);
-        if !self.is_complete() && !gone.contains(&key.id) {
-            shard.insert(Entry(Box::new(key))); // keeps an entry that is there already
+        if self.is_complete() || gone.contains(&key.id) || shard.contains(&key.id) {
+            return;
         }
+        self.foreign.put(key.id, foreign);
+        shard.insert(Entry(Box::new(key)));
     }
 
     /// Removes a key, so that it no longer opens anything.
@@ -146,6 +169,7 @@ impl Index {
         if !self.is_complete() {
             lock(&self.gone).insert(id);
         }
+        self.foreign.put(id, Vec::new());
         shard.remove(&id);
     }
 
@@ -287,6 +311,9 @@ impl Index {
 #[derive(Default)]
 pub struct IdHasher(u64);
 
+/// Ids of keys.
+pub type KeyIds = HashSet<KeyId, BuildHasherDefault<IdHasher>>;
+
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
         self.0
@@ -324,16 +351,18 @@ mod tests {
             catalog: None,
             scopes: Box::default(),
             read_only: false,
+            created_by: Box::default(),
+            source: Box::default(),
+            prefix: Box::default(),
         };
         Live {
             id: KeyId(id),
             name: name.into(),
             shared: Arc::new(shared),
-            secret: StoredSecret {
-                digest: Digest([0; 32]),
-                pepper: 1,
-            },
+            secret: StoredSecret::peppered(Digest([0; 32]), 1),
             enabled: true,
+            tail: Default::default(),
+            created_s: 0,
             not_before: Timestamp(i64::MIN),
             expires_at: Timestamp(i64::MAX),
             optional: None,
@@ -344,17 +373,17 @@ mod tests {
     fn filling_never_brings_back_what_a_change_replaced_or_deleted() {
         let index = Index::new(Directory::default(), Vec::new());
         let name = |id| index.with_key(KeyId(id), |key| key.name.to_string());
-        index.put_key(key(1, "edited"));
+        index.put_key(key(1, "edited"), Vec::new());
         index.remove_key(KeyId(2));
         for id in 1..=3 {
-            index.add_key(key(id, "as it was"));
+            index.add_key(key(id, "as it was"), Vec::new());
         }
         assert_eq!(name(1).as_deref(), Some("edited"));
         assert_eq!(name(2), None);
         assert_eq!(name(3).as_deref(), Some("as it was"));
 
         index.set_complete();
-        index.add_key(key(2, "late"));
+        index.add_key(key(2, "late"), Vec::new());
         assert_eq!(name(2), None);
     }
 }

@@ -4,6 +4,7 @@
 //! ends abnormally, the usage that is not written yet is lost: at most one interval (`ops::maintenance`).
 
 use crate::domain::keys::KeyId;
+use crate::domain::keys::network::{NETWORKS_MAX, Network};
 use crate::domain::keys::verdict::Code;
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
@@ -27,6 +28,12 @@ const KEYS_MAX: usize = 16_384;
 pub struct Pending {
     pub uses: u64,
     pub last_used: Option<(Timestamp, Option<IpAddr>)>,
+    /// The last use of the secret before the newest.
+    pub previous_used: Option<Timestamp>,
+    /// The network of the last good use. Most keys are used from no other, and then need no list.
+    network: Option<Network>,
+    /// Other networks of good uses, the latest last.
+    other_networks: Vec<Network>,
     /// The first kind of verdict in the interval. Most keys have no other kind, and then need no list.
     first: Option<Tally>,
     others: Vec<Tally>,
@@ -61,6 +68,21 @@ impl Pending {
         self.first.iter().chain(&self.others)
     }
 
+    /// The networks that good uses came from, the latest first: as many as are remembered of a key.
+    pub fn networks(&self) -> impl Iterator<Item = Network> {
+        let others = self.other_networks.iter().rev();
+        self.network.iter().chain(others).copied()
+    }
+
+    fn add_network(&mut self, network: Network) {
+        self.other_networks.retain(|other| *other != network);
+        let before = self.network.replace(network);
+        self.other_networks.extend(before);
+        if self.other_networks.len() >= NETWORKS_MAX {
+            self.other_networks.remove(0);
+        }
+    }
+
     fn count(&mut self, hour: i64, code: Code, more: u64) {
         let mut known = self.first.iter_mut().chain(&mut self.others);
         if let Some((_, _, count)) = known.find(|tally| (tally.0, tally.1) == (hour, code)) {
@@ -76,39 +98,50 @@ impl Pending {
     fn add(&mut self, older: &Pending) {
         self.uses += older.uses;
         self.last_used = self.last_used.or(older.last_used);
+        self.previous_used = self.previous_used.or(older.previous_used);
+        // The latest one is added last.
+        let latest_first: Vec<Network> = self.networks().chain(older.networks()).collect();
+        let all = latest_first.into_iter().rev();
+        all.for_each(|network| self.add_network(network));
         for (hour, code, count) in older.verdicts() {
             self.count(*hour, *code, *count);
         }
     }
 }
 
-/// The number of verdicts of one hour that are not written yet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Waiting {
-    pub valid: u64,
-    pub refused: u64,
-}
-
 impl UsageBook {
-    /// The verdicts on all keys that are not written yet, by hour.
-    pub fn waiting(&self) -> HashMap<i64, Waiting> {
-        let mut hours: HashMap<i64, Waiting> = HashMap::new();
+    /// The number of verdicts on all keys that are not written yet, by hour, by code, and by whether the key is for this
+    /// server itself, which `is_management` decides.
+    pub fn waiting(
+        &self,
+        is_management: impl Fn(KeyId) -> bool,
+    ) -> HashMap<(i64, Code, bool), u64> {
+        let mut counts = HashMap::new();
         for shard in &self.shards {
-            for pending in lock(&shard.0).values() {
-                for (hour, code, count) in pending.verdicts() {
-                    let waiting = hours.entry(*hour).or_default();
-                    match code {
-                        Code::Valid => waiting.valid += count,
-                        _ => waiting.refused += count,
-                    }
+            // The index is asked after the lock of the shard is released.
+            let known: Vec<(KeyId, Vec<Tally>)> = lock(&shard.0)
+                .iter()
+                .map(|(key, pending)| (*key, pending.verdicts().copied().collect()))
+                .collect();
+            for (key, verdicts) in known {
+                let is_management = is_management(key);
+                for (hour, code, count) in verdicts {
+                    *counts.entry((hour, code, is_management)).or_default() += count;
                 }
             }
         }
-        hours
+        counts
     }
 
-    /// Counts a verdict on a key whose secret matched.
-    pub fn record(&self, key: KeyId, code: Code, address: Option<IpAddr>, now: Timestamp) {
+    /// Counts a verdict on a key whose secret matched: its newest one, or the one before.
+    pub fn record(
+        &self,
+        key: KeyId,
+        code: Code,
+        is_newest: bool,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) {
         let mut shard = lock(self.shard(key));
         let waiting = shard.len();
         if waiting >= KEYS_MAX && !shard.contains_key(&key) {
@@ -119,6 +152,15 @@ impl UsageBook {
         if code == Code::Valid {
             pending.uses += 1;
             pending.last_used = Some((now, address));
+            let network = address.and_then(Network::of);
+            if network != pending.network
+                && let Some(network) = network
+            {
+                pending.add_network(network);
+            }
+            if !is_newest {
+                pending.previous_used = Some(now);
+            }
         }
         pending.count(now.hour(), code, 1);
         drop(shard);
@@ -215,9 +257,9 @@ mod tests {
     fn uses_and_refusals_are_counted_apart() {
         let book = UsageBook::default();
         let key = KeyId(7);
-        book.record(key, Code::Valid, None, Timestamp(10));
-        book.record(key, Code::Expired, None, Timestamp(20));
-        book.record(key, Code::Expired, None, Timestamp(30));
+        book.record(key, Code::Valid, true, None, Timestamp(10));
+        book.record(key, Code::Expired, true, None, Timestamp(20));
+        book.record(key, Code::Expired, true, None, Timestamp(30));
         let pending = book.pending(key).unwrap();
         assert_eq!(
             (pending.uses, pending.last_used),
@@ -235,10 +277,10 @@ mod tests {
     fn what_could_not_be_written_is_added_to_what_came_since() {
         let book = UsageBook::default();
         let key = KeyId(7);
-        book.record(key, Code::Valid, None, Timestamp(10));
+        book.record(key, Code::Valid, true, None, Timestamp(10));
         let unwritten = book.take();
-        book.record(key, Code::Valid, None, Timestamp(20));
-        book.record(key, Code::Expired, None, Timestamp(30));
+        book.record(key, Code::Valid, true, None, Timestamp(20));
+        book.record(key, Code::Expired, true, None, Timestamp(30));
         book.put_back(&unwritten);
         let pending = book.pending(key).unwrap();
         assert_eq!(
@@ -251,18 +293,71 @@ mod tests {
         );
     }
 
-    // Attack: a key that was used just now is taken for one that nobody uses, because its use is on its way to the store.
+    #[test]
+    fn a_use_of_the_secret_before_the_newest_is_kept_apart() {
+        let book = UsageBook::default();
+        let key = KeyId(7);
+        book.record(key, Code::Valid, false, None, Timestamp(10));
+        book.record(key, Code::Expired, false, None, Timestamp(20));
+        book.record(key, Code::Valid, true, None, Timestamp(30));
+        let unwritten = book.take();
+        assert_eq!(unwritten[0].1.previous_used, Some(Timestamp(10)));
+        book.record(key, Code::Valid, true, None, Timestamp(40));
+        book.put_back(&unwritten);
+        let pending = book.pending(key).unwrap();
+        assert_eq!(pending.previous_used, Some(Timestamp(10)));
+        assert_eq!(pending.last_used, Some((Timestamp(40), None)));
+    }
+
+    #[test]
+    fn the_latest_networks_of_good_uses_are_kept() {
+        let book = UsageBook::default();
+        let key = KeyId(7);
+        let used = |text: &str, code| {
+            let address = Some(text.parse().unwrap());
+            book.record(key, code, true, address, Timestamp(10));
+        };
+        let networks = || {
+            let pending = book.pending(key).unwrap();
+            let networks = pending.networks().map(|network| network.to_string());
+            networks.collect::<Vec<_>>().join(" ")
+        };
+        used("192.0.2.1", Code::Valid);
+        used("198.51.100.1", Code::Expired);
+        used("192.0.2.9", Code::Valid);
+        assert_eq!(networks(), "192.0.2.0/24");
+        used("203.0.113.1", Code::Valid);
+        used("192.0.2.1", Code::Valid);
+        assert_eq!(networks(), "192.0.2.0/24 203.0.113.0/24");
+        for number in 0..100 {
+            used(&format!("10.0.{number}.1"), Code::Valid);
+        }
+        let pending = book.pending(key).unwrap();
+        assert_eq!(pending.networks().count(), NETWORKS_MAX);
+        let latest = pending.networks().next().unwrap();
+        assert_eq!(latest.to_string(), "10.0.99.0/24");
+        let unwritten = book.take();
+        used("192.0.2.1", Code::Valid);
+        book.put_back(&unwritten);
+        assert!(
+            networks().starts_with("192.0.2.0/24 10.0.99.0/24"),
+            "{}",
+            networks()
+        );
+    }
+
+    // Attack: a key that was used just now is taken for an unused one, because its use is on its way to the store.
     #[test]
     fn a_use_is_known_while_it_waits_and_while_it_is_written() {
         let book = UsageBook::default();
         let (key, other) = (KeyId(7), KeyId(8));
-        book.record(key, Code::Valid, None, Timestamp(10));
-        book.record(other, Code::Expired, None, Timestamp(10));
+        book.record(key, Code::Valid, true, None, Timestamp(10));
+        book.record(other, Code::Expired, true, None, Timestamp(10));
         assert_eq!(book.last_used(key), Some(Timestamp(10)));
         let taken = book.take();
         assert_eq!(book.last_used(key), Some(Timestamp(10)));
         assert_eq!(book.last_used(other), None, "a refusal is no use");
-        book.record(key, Code::Valid, None, Timestamp(20));
+        book.record(key, Code::Valid, true, None, Timestamp(20));
         assert_eq!(book.last_used(key), Some(Timestamp(20)));
         book.written();
         assert_eq!(book.last_used(key), Some(Timestamp(20)));
@@ -277,7 +372,7 @@ mod tests {
     fn a_million_keys_in_one_interval_fill_bounded_memory() {
         let book = UsageBook::default();
         for id in 0..1_000_000 {
-            book.record(KeyId(id), Code::Valid, None, Timestamp(0));
+            book.record(KeyId(id), Code::Valid, true, None, Timestamp(0));
         }
         let written = book.take().len() as u64;
         assert!(written <= (KEYS_MAX * SHARDS) as u64);

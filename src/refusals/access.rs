@@ -23,5 +23,6 @@ sentences! { "access":
     root_administrator() = "this takes an administrator of the root workspace";
     scopes_are_managed() = "scopes are given by the users who manage the workspace's keys; ask for a key without scopes, or ask one of them";
     scopes_not_held(scopes) = "you cannot grant a scope that you do not hold: {scopes}";
+    second_factor_of_policy(policy) = "only users who signed in with a second factor issue and change keys of policy {policy}; set up two-step sign-in on your account page, and sign in";
     wider_than_issuer(member) = "the {member} of a key cannot be wider than that of the key that issues it";
 }

@@ -1,6 +1,7 @@
 //! The audit log and its hash chain.
 
 sentences! { "audit":
+    action(actions) = "is not an action of the audit log; it has these, and their first word stands for all of a kind: {actions}";
     checkpoint_changed() = "the checkpoint of the last cut was changed";
     event_changed(event) = "event {event} was changed";
     event_missing(event) = "event {event} is missing";
@@ -10,5 +11,7 @@ sentences! { "audit":
     head_missing() = "the head of the chain is missing";
     in_the_future() = "must not be in the future";
     kept(days, from) = "the events of the last {days} days stay (audit_keep_min); cut those before {from}, or run latchkey audit prune on the machine of the server, which may cut all";
+    outcome() = "must be allowed or denied";
     span() = "must be at most 92 days before until";
+    workspace(workspace) = "is not a workspace that you can see: {workspace}";
 }

@@ -13,6 +13,7 @@ sentences! { "catalogs":
     parameter_unclosed() = "has a parameter without its closing brace";
     patterns_at_most(most) = "is one of more than {most} that combine text and a parameter at the same place";
     requirement_missing() = "is needed, or all_of, or \"any_key\": true for every key; an empty any_of is for an operation that no key opens";
+    resource_metadata(most) = "must be an https URL of at most {most} visible ASCII characters without quotes, backslashes and #, such as https://api.example/.well-known/oauth-protected-resource";
     rest_beside_text() = "must not have text before or after {…...}";
     rest_not_last() = "may have {…...} only at its end";
     same_operation(position) = "has the same method and path as operations[{position}]";

@@ -32,12 +32,19 @@ pub mod audit;
 pub mod authenticators;
 pub mod backups;
 pub mod catalogs;
+pub mod connect;
+pub mod declared;
+pub mod imports;
 pub mod keys;
+pub mod notices;
+pub mod nouns;
 pub mod openapi;
 pub mod policies;
 pub mod requests;
+pub mod secrets;
 pub mod server;
 pub mod sessions;
+pub mod trial;
 pub mod users;
 pub mod values;
 pub mod workspaces;
@@ -76,12 +83,19 @@ pub fn all() -> impl Iterator<Item = &'static Sentence> {
         authenticators::ALL,
         backups::ALL,
         catalogs::ALL,
+        connect::ALL,
+        imports::ALL,
+        declared::ALL,
         keys::ALL,
+        notices::ALL,
+        nouns::ALL,
         openapi::ALL,
         policies::ALL,
         requests::ALL,
+        secrets::ALL,
         server::ALL,
         sessions::ALL,
+        trial::ALL,
         users::ALL,
         values::ALL,
         workspaces::ALL,
@@ -107,6 +121,20 @@ impl Refusal {
     /// Whether both have the same sentence, whatever their arguments are.
     pub fn is_like(&self, other: &Refusal) -> bool {
         self.sentence == other.sentence
+    }
+
+    /// The code of the sentence, such as `keys.expired`.
+    pub fn code(&self) -> &'static str {
+        self.sentence.code
+    }
+
+    /// The argument of this name, if it is a text.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        let mut named = self.sentence.arguments.iter().zip(&self.arguments);
+        match named.find(|(known, _)| **known == name)?.1 {
+            Argument::Text(text) => Some(text),
+            Argument::Refusal(_) => None,
+        }
     }
 
     /// The text, in the language for which `translate` returns the template of a sentence.

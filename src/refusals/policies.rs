@@ -4,6 +4,8 @@ sentences! { "policies":
     acts_without_owner() = "must be false unless issued_by is owner or password: no other user may create a key that acts for a user";
     address_exact(policy) = "must be a single address: policy {policy} allows no ranges";
     addresses_off(policy) = "must be left out: keys of policy {policy} have no address list";
+    cannot_disable() = "must be note if can_disable is false: the keys cannot be disabled";
+    cannot_rotate_leaked() = "can be rotate only if can_rotate is true and secret_shown is sealed: otherwise the new secret could not be shown";
     catalog(catalog, policy) = "must be {catalog} or be left out: keys of policy {policy} have their scopes from it";
     changed_outside(policy) = "the policy {policy} was changed past Latchkey and is closed; the administrator of the machine looks at it and accepts it: latchkey doctor accept policy {policy}";
     disable(policy) = "keys of policy {policy} cannot be disabled; delete the key instead";
@@ -30,6 +32,8 @@ sentences! { "policies":
     scopes_of_role() = "must be a list of scopes, or * alone for every scope that the key has";
     scopes_off(policy) = "must be left out: keys of policy {policy} have none";
     self_rotation(policy) = "keys of policy {policy} cannot rotate themselves; ask an administrator to rotate the key";
+    self_rotation_second_factor(policy) = "keys of policy {policy} cannot rotate themselves, because only users who signed in with a second factor rotate them; ask an administrator to rotate the key";
+    second_factor_issued() = "must be false if issued_by is password: such keys are issued to a client that has no second factor";
     self_rotation_grace(policy) = "must be left out, and until_first_use too: when a key of policy {policy} rotates itself, its old secret ends at once";
     standard(policy) = "policy {policy} is the one of keys whose issuer names none; it has to stay";
     unknown(policy) = "there is no policy {policy}";

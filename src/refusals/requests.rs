@@ -1,6 +1,7 @@
 //! What is wrong with a request before it concerns a noun: its credential, its form, its parameters, its body.
 
 sentences! { "requests":
+    body_not_array() = "the body must be a JSON array";
     body_not_json(cause) = "the body is not JSON: {cause}";
     body_not_object() = "the body must be a JSON object";
     body_too_large(bytes) = "the body is larger than {bytes} bytes";
@@ -27,7 +28,7 @@ sentences! { "requests":
     multipart_head() = "has a part without a head";
     multipart_text() = "has a part that is no named text";
     multipart_too_many() = "has too many parts";
-    not_found(what) = "there is no such {what}";
+    not_found(what: Refusal) = "there is no such {what}";
     parameter_not_number(parameter) = "the parameter {parameter} must be a whole number";
     parameter_not_percent_encoded() = "a parameter is not UTF-8 in percent-encoding";
     parameter_twice(parameter) = "the parameter {parameter} is there twice";

@@ -166,7 +166,9 @@ impl Attempts {
         self.networks = networks;
     }
 
-    /// Begins an attempt with a password, and with a one-time code if there is one.
+    /// Begins an attempt with a password. `has_code`: a one-time code comes with it. The code is an attempt of its own
+    /// ([`Attempts::begin_code`]), which begins when the password was right: a client without the password must not
+    /// use up the codes of an account.
     pub fn begin_password(
         &mut self,
         account: Account,
@@ -191,10 +193,6 @@ impl Attempts {
         let pair = (account, place);
         let check = self.passwords.check(pair, steady_ms);
         check.map_err(Refusal::Wait)?;
-        if with_code {
-            self.check_code(account, place, steady_ms)?;
-            self.take_code(account, place, steady_ms);
-        }
         self.passwords.begin(pair, steady_ms);
         self.spraying.begin(place, account, steady_ms);
         self.whole(account).pending += 1;
@@ -263,15 +261,7 @@ impl Attempts {
                 self.sessions.end(session, failed, steady_ms);
                 false
             }
-            Ticket::Password {
-                account,
-                place,
-                with_code,
-                ..
-            } => {
-                if with_code {
-                    self.end_code(account, place, failed, steady_ms);
-                }
+            Ticket::Password { account, place, .. } => {
                 self.passwords.end((account, place), failed, steady_ms);
                 self.spraying.end(place, account, failed, steady_ms);
                 self.end_whole(account, place, failed, now)

@@ -187,6 +187,20 @@ fn codes_are_guessed_at_most_two_hundred_times_a_day() {
     attempts.begin_code(ALICE, place(5_000), 200).unwrap();
 }
 
+/// A client that does not know the password sends codes with wrong passwords, from as many networks as it likes.
+#[test]
+fn wrong_passwords_use_up_no_codes_of_a_locked_account() {
+    let mut attempts = Attempts::default();
+    lock(&mut attempts, ALICE, 1_000);
+    for network in 2_000..3_000 {
+        let ticket = attempts.begin_password(ALICE, place(network), true, 0);
+        attempts.end(ticket.unwrap(), true, 0, NOW);
+    }
+    let ticket = attempts.begin_password(ALICE, place(1), true, 0).unwrap();
+    attempts.end(ticket, false, 0, NOW);
+    attempts.begin_code(ALICE, place(1), 0).unwrap();
+}
+
 #[test]
 fn a_flood_of_names_does_not_make_an_account_forgotten() {
     let mut attempts = Attempts::new(50);

@@ -1,11 +1,13 @@
 //! The audit log: the content of an event, and the hash chain that reveals tampering.
 //!
 //! Every event contains the hash of the event before it. So a row that was changed, removed or moved breaks the chain
-//! at a known event. The head of the chain is sealed with the pepper, so that rows cannot be removed from the end
+//! at a known event. The head of the chain is sealed with the seal key, so that rows cannot be removed from the end
 //! either.
 
+pub mod actions;
 pub mod changes;
 
+use super::json;
 use super::time::Timestamp;
 use ring::digest::{Context, SHA256};
 
@@ -249,19 +251,10 @@ impl Changes {
     }
 }
 
-/// A JSON string of at most a thousand characters (RFC 8259, section 7).
+/// A JSON string of at most a thousand characters.
 fn quoted(value: &dyn std::fmt::Display) -> String {
-    let mut text = String::from("\"");
-    for c in value.to_string().chars().take(VALUE_CHARS_MAX) {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            c if c < ' ' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => text.push(c),
-        }
-    }
-    text.push('"');
-    text
+    let text: String = value.to_string().chars().take(VALUE_CHARS_MAX).collect();
+    json::string(&text)
 }
 
 #[cfg(test)]

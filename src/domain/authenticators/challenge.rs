@@ -4,9 +4,10 @@
 //! valid after the process ends.
 
 use crate::domain::locks::lock;
+use crate::domain::random;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ring::hmac;
 use std::collections::HashMap;
@@ -41,7 +42,7 @@ pub struct Challenges {
 impl Challenges {
     pub fn new() -> Result<Challenges> {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        random::fill(&mut bytes)?;
         Ok(Challenges {
             key: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
             spent: Mutex::default(),
@@ -51,7 +52,7 @@ impl Challenges {
     /// Returns 119 letters, digits, `-` and `_`; no two results are equal.
     pub fn seal(&self, challenge: &Challenge) -> Result<String> {
         let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(Error::internal)?;
+        random::fill(&mut nonce)?;
         let mut bytes = Vec::with_capacity(BYTES + SEAL_BYTES);
         bytes.push(challenge.read_only.into());
         bytes.extend(challenge.user.0.to_be_bytes());

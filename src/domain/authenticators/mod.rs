@@ -3,6 +3,9 @@
 
 pub mod challenge;
 pub mod one_time;
+pub mod pending;
+pub mod qr;
+pub mod recovery_codes;
 
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::time::Timestamp;

@@ -1,8 +1,9 @@
 //! One-time codes, which are computed from a shared secret and the time (RFC 6238 over RFC 4226) with the parameters
 //! that every authenticator app supports: SHA-1, six digits, steps of 30 seconds.
 
+use crate::domain::random;
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::refusals::{self, Refusal};
 use base32ct::{Base32UpperUnpadded, Encoding};
 use ring::hmac;
@@ -33,7 +34,7 @@ pub struct CodeSecret(Vec<u8>);
 impl CodeSecret {
     pub fn generate() -> Result<CodeSecret> {
         let mut bytes = vec![0; BYTES];
-        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        random::fill(&mut bytes)?;
         Ok(CodeSecret(bytes))
     }
 

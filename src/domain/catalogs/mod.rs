@@ -1,5 +1,7 @@
 //! Catalogs: named lists of scopes and of the operations that they open.
 
+#[cfg(test)]
+mod fuzz;
 mod matcher;
 pub mod path;
 mod requirement;
@@ -24,6 +26,9 @@ pub const OPERATIONS_MAX: usize = 20_000;
 const STEPS_MAX: usize = 100_000;
 /// The greatest number of characters of a scope's name.
 pub const SCOPE_CHARS_MAX: usize = 100;
+/// The greatest number of characters of `resource_metadata`: a challenge has to fit beside the other headers of an answer,
+/// for which proxies have 4 KiB.
+pub const RESOURCE_METADATA_CHARS_MAX: usize = 500;
 /// What [`check_scope_name`] accepts, as a regular expression for descriptions.
 pub const SCOPE_PATTERN: &str = r"^[!#-+\--\[\]-~]{1,100}$";
 
@@ -48,6 +53,8 @@ pub struct Operation {
     /// In lower case; `None` for any host.
     pub host: Option<String>,
     pub writes: bool,
+    /// Whether a proxy lets a browser's CORS preflight for this request pass without a key.
+    pub preflight: bool,
     pub requirement: Requirement,
 }
 
@@ -58,8 +65,12 @@ pub struct Definition {
     /// Whether the application distinguishes upper and lower case and ignores no file extension. If so, a segment that
     /// only resembles a literal is a value of the parameter at the same place.
     pub case_sensitive: bool,
+    /// The URL of the protected resource's metadata (RFC 9728), which challenges name; `None` if there is none.
+    pub resource_metadata: Option<String>,
     pub scopes: Vec<Scope>,
     pub operations: Vec<Operation>,
+    /// `file:PATH:LINE` of the file that declares the catalog, or empty.
+    pub source: String,
 }
 
 /// A checked catalog, ready to judge requests.
@@ -78,6 +89,8 @@ pub struct Catalog {
 pub struct Demand<'a> {
     pub requirement: &'a Requirement,
     pub writes: bool,
+    /// Whether a CORS preflight for the request passes without a key.
+    pub preflight: bool,
 }
 
 /// Checks the name of a scope: 1 to 100 visible ASCII characters without blanks, quotes, commas and backslashes (RFC
@@ -121,6 +134,9 @@ impl Catalog {
                 "operations",
                 refusals::values::entries_at_most(OPERATIONS_MAX),
             ));
+        }
+        if let Some(url) = &definition.resource_metadata {
+            check_resource_metadata(url)?;
         }
         let closures = closures(&definition.scopes)?;
         check_operations(&definition.operations, &closures)?;
@@ -203,7 +219,28 @@ impl Catalog {
         Ok(Demand {
             requirement: &operation.requirement,
             writes: operation.writes,
+            preflight: operation.preflight,
         })
+    }
+}
+
+/// Checks the URL of a resource's metadata: `https`, a host, and no character that ends the quoted string of a challenge
+/// (RFC 9728, sections 3 and 5.1).
+fn check_resource_metadata(url: &str) -> Result<()> {
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'#' | b'<' | b'>');
+    let host = url.strip_prefix("https://").map(|rest| {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        &rest[..end]
+    });
+    let fits = host.is_some_and(|host| path::host(host).is_some())
+        && url.len() <= RESOURCE_METADATA_CHARS_MAX
+        && url.bytes().all(plain);
+    match fits {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            "resource_metadata",
+            refusals::catalogs::resource_metadata(RESOURCE_METADATA_CHARS_MAX),
+        )),
     }
 }
 
@@ -314,6 +351,7 @@ mod tests {
             path: path.to_owned(),
             host: None,
             writes: method != "GET",
+            preflight: false,
             requirement: Requirement::one_of(
                 any_of.iter().map(|&scope| scope.to_owned()).collect(),
             ),
@@ -333,7 +371,9 @@ mod tests {
     fn billing() -> Definition {
         Definition {
             name: "billing".to_owned(),
+            source: String::new(),
             case_sensitive: false,
+            resource_metadata: None,
             scopes: vec![
                 scope("i:read", &[]),
                 scope("i:write", &["i:read"]),

@@ -4,8 +4,11 @@
 use super::address::AddressList;
 use super::pepper::{Digest, Peppers};
 use super::quota::{Counters, RateLimit};
-use super::secret::Secret;
+use super::scheme::{GivenDigest, Scheme};
+use super::seal_key::same;
+use super::secret::{Secret, prefix_of_hint};
 use super::{Key, KeyId, State};
+use crate::domain::audit::digest_of;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use smol_str::SmolStr;
@@ -25,6 +28,10 @@ pub struct Live {
     /// The newest secret.
     pub secret: StoredSecret,
     pub enabled: bool,
+    /// The end of the hint, if [`hint_of`] builds the hint of the key from it; otherwise the hint is among the texts.
+    pub tail: [u8; TAIL],
+    /// When the key was issued, in seconds since 1970.
+    pub created_s: u32,
     /// [`ALWAYS`] if the key has no start.
     pub not_before: Timestamp,
     /// `Timestamp(i64::MAX)` if the key never expires.
@@ -42,22 +49,78 @@ pub struct SharedPart {
     pub catalog: Option<Box<str>>,
     pub scopes: Box<[Box<str>]>,
     pub read_only: bool,
+    pub created_by: Box<str>,
+    pub source: Box<str>,
+    /// The start of the secrets, for [`hint_of`].
+    pub prefix: Box<str>,
 }
 
-/// A digest, and the version of the pepper with which it was made.
+/// The stored form of a secret: its digest, and how it was made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StoredSecret {
+    /// The first 32 bytes of a longer digest, which no text but the secret matches either. For a slow scheme a hash of the
+    /// stored text, which only distinguishes it from others.
     pub digest: Digest,
-    pub pepper: u32,
+    /// The version of the pepper; 0 for every other scheme. `u16`, because a million of these are in memory.
+    pub pepper: u16,
+    pub scheme: Scheme,
+    /// Made by another system, so the secret does not contain the id of its key, and its strength is unknown.
+    pub is_foreign: bool,
 }
 
 impl StoredSecret {
-    /// The stored form of a secret.
+    /// The stored form of a secret of this server.
     pub fn of(peppers: &Peppers, secret: &Secret) -> StoredSecret {
-        let pepper = peppers.current();
+        StoredSecret::under_newest(peppers, secret.expose(), false)
+    }
+
+    /// The stored form of a text under the newest pepper.
+    pub fn under_newest(peppers: &Peppers, text: &str, is_foreign: bool) -> StoredSecret {
+        let (version, digest) = peppers.digest(text);
         StoredSecret {
-            digest: pepper.digest(secret.expose()),
-            pepper: pepper.version,
+            is_foreign,
+            ..StoredSecret::peppered(digest, version)
+        }
+    }
+
+    /// A digest under a version of the pepper.
+    pub fn peppered(digest: Digest, version: u32) -> StoredSecret {
+        StoredSecret {
+            digest,
+            // Files with larger versions are refused (`keyfile::parse`). No pepper has this one, so it matches nothing.
+            pepper: u16::try_from(version).unwrap_or(u16::MAX),
+            scheme: Scheme::Pepper,
+            is_foreign: false,
+        }
+    }
+
+    /// The stored form of a digest that was made by another system.
+    pub fn given(given: &GivenDigest, is_foreign: bool) -> StoredSecret {
+        let bytes = match given.scheme.is_slow() {
+            true => digest_of(&[&given.bytes]).to_vec(),
+            false => given.bytes.clone(),
+        };
+        let mut digest = Digest([0; 32]);
+        for (byte, given) in digest.0.iter_mut().zip(bytes) {
+            *byte = given;
+        }
+        StoredSecret {
+            digest,
+            pepper: 0,
+            scheme: given.scheme,
+            is_foreign,
+        }
+    }
+
+    /// Compares a text in constant time. A scheme that is slow, or that needs the key of another system, matches
+    /// nothing here (`ops::verify`).
+    pub fn matches(&self, peppers: &Peppers, text: &str) -> bool {
+        match self.scheme {
+            Scheme::Pepper => peppers.match_digest(u32::from(self.pepper), text, &self.digest),
+            scheme => scheme.digest(text).is_some_and(|bytes| {
+                let start = bytes.first_chunk::<32>();
+                start.is_some_and(|start| same(start, &self.digest.0))
+            }),
         }
     }
 }
@@ -72,6 +135,19 @@ pub struct OptionalPart {
     pub counters: Option<Arc<Mutex<Counters>>>,
     /// Compact JSON; empty for `{}`.
     pub metadata: Box<str>,
+    /// What only searches need: the description, the contact, and a hint that [`hint_of`] does not build; one a line.
+    pub texts: Box<str>,
+}
+
+/// The number of characters at the end of a hint.
+const TAIL: usize = 4;
+
+/// The hint of a secret that this server has made for a key, from its parts.
+fn hint_of(prefix: &str, id: KeyId, tail: &str) -> String {
+    match prefix {
+        "" => format!("{:016x}…{tail}", id.0),
+        prefix => format!("{prefix}_{id}…{tail}"),
+    }
 }
 
 /// The secret before the last rotation, in its grace period.
@@ -107,24 +183,33 @@ impl Live {
         } else {
             &key.metadata
         };
+        let tail = tail_of(&shared.prefix, key);
+        let foreign_hint = if tail.is_none() { &key.hint } else { "" };
+        let texts = [&key.description, &key.contact, foreign_hint].map(|text| text.trim());
+        let texts = texts.join("\n");
+        let texts = texts.trim();
         let optional = OptionalPart {
             older,
             addresses: key.allowed_ips.clone(),
             rate_limit: key.rate_limit,
             counters,
             metadata: metadata.into(),
+            texts: texts.into(),
         };
         let plain = optional.older.is_none()
             && optional.addresses.is_none()
             && optional.rate_limit.is_none()
             && optional.counters.is_none()
-            && optional.metadata.is_empty();
+            && optional.metadata.is_empty()
+            && optional.texts.is_empty();
         Live {
             id: key.id,
             name: key.name.as_str().into(),
             shared,
             secret,
             enabled: key.enabled,
+            tail: tail.unwrap_or_default(),
+            created_s: u32::try_from(key.created_at.0 / 1000).unwrap_or(u32::MAX),
             not_before: key.not_before.unwrap_or(ALWAYS),
             expires_at: key.expires_at.unwrap_or(Timestamp(i64::MAX)),
             optional: (!plain).then(|| Box::new(optional)),
@@ -153,6 +238,30 @@ impl Live {
         (self.expires_at.0 != i64::MAX).then_some(self.expires_at)
     }
 
+    /// The start and the end of the newest secret; empty if the hint is among the texts.
+    pub fn hint(&self) -> String {
+        match std::str::from_utf8(&self.tail) {
+            Ok(tail) if self.tail != [0; TAIL] => hint_of(&self.shared.prefix, self.id, tail),
+            _ => String::new(),
+        }
+    }
+
+    /// The description, the contact, and a hint that [`Live::hint`] does not have; one a line.
+    pub fn texts(&self) -> &str {
+        self.optional
+            .as_ref()
+            .map_or("", |optional| &optional.texts)
+    }
+
+    /// Whether the secret before the newest one still works, so that two secrets open the same requests.
+    pub fn has_previous(&self, now: Timestamp) -> bool {
+        let older = self
+            .optional
+            .as_ref()
+            .and_then(|optional| optional.older.as_ref());
+        older.is_some_and(|older| older.works(now))
+    }
+
     /// The metadata as compact JSON.
     pub fn metadata(&self) -> &str {
         match &self.optional {
@@ -160,6 +269,13 @@ impl Live {
             _ => "{}",
         }
     }
+}
+
+/// The end of a key's hint, if [`hint_of`] builds the same hint from it.
+fn tail_of(prefix: &str, key: &Key) -> Option<[u8; TAIL]> {
+    let (_, tail) = key.hint.rsplit_once('…')?;
+    let is_built = hint_of(prefix, key.id, tail) == key.hint;
+    tail.as_bytes().try_into().ok().filter(|_| is_built)
 }
 
 impl SharedPart {
@@ -176,6 +292,9 @@ impl SharedPart {
                 .map(|scope| scope.as_str().into())
                 .collect(),
             read_only: key.read_only,
+            created_by: key.created_by.as_str().into(),
+            source: key.source.as_str().into(),
+            prefix: prefix_of_hint(&key.hint).into(),
         }
     }
 }
@@ -225,11 +344,32 @@ mod tests {
     }
 
     fn live(key: &Key) -> Live {
-        let secret = StoredSecret {
-            digest: Digest([0; 32]),
-            pepper: 1,
-        };
+        let secret = StoredSecret::peppered(Digest([0; 32]), 1);
         Live::new(key, Arc::new(SharedPart::of(key)), secret, None, None)
+    }
+
+    #[test]
+    fn every_hint_is_in_memory_whole() {
+        for prefix in ["lk", ""] {
+            let secret = Secret::generate(prefix, KeyId(62)).unwrap();
+            let key = Key {
+                id: KeyId(62),
+                hint: secret.hint(),
+                ..Key::blank()
+            };
+            assert_eq!(live(&key).hint(), secret.hint());
+            assert_eq!(live(&key).texts(), "");
+        }
+        for hint in ["", "sk_live…", "abcd", "lk_0000000002…abcd"] {
+            let key = Key {
+                id: KeyId(62),
+                hint: hint.to_owned(),
+                description: "d".to_owned(),
+                ..Key::blank()
+            };
+            assert_eq!(live(&key).hint(), "");
+            assert_eq!(live(&key).texts(), format!("d\n\n{hint}").trim());
+        }
     }
 
     /// A limit that is not in memory would restrict nothing.

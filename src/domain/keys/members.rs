@@ -143,6 +143,18 @@ members! {
     /// The address of the newest rotation, if the key rotated itself.
     self_rotated_from: Option<String> = None, SelfRotatedFrom State Event;
     deleted_at: Option<Timestamp> = None, DeletedAt State Event;
+    /// Where the key comes from: empty if it was issued here, `import:SYSTEM`, or `file:PATH:LINE`.
+    source: String = String::new(), Source State Never;
+    /// Whether the newest secret was made by another system, so that its strength is unknown.
+    weak: bool = false, Weak State Never;
+    /// The name in the file that declares the key.
+    declared_name: Option<String> = None, DeclaredName State Never;
+    /// The digest in that file, as it is written there.
+    declared_digest: Option<String> = None, DeclaredDigest State Never;
+    /// SHA-256 of what was applied from that file, in hexadecimal.
+    declared_state: Option<String> = None, DeclaredState State Never;
+    /// Whether the key was disabled by hand, so that its file does not enable it.
+    held: bool = false, Held State Never;
     /// A small number for clients that need one.
     number: i64 = 0, Number Identity Never;
 }
@@ -256,6 +268,12 @@ impl Key {
             rotated_at: Some(Timestamp(4_000)),
             self_rotated_from: Some("192.0.2.7".to_owned()),
             deleted_at: Some(Timestamp(5_000)),
+            source: "import:kong".to_owned(),
+            weak: true,
+            declared_name: Some("prometheus".to_owned()),
+            declared_digest: Some("sha256:ab".to_owned()),
+            declared_state: Some("cd".to_owned()),
+            held: true,
             number: 9,
         }
     }

@@ -3,18 +3,27 @@
 //! The part of a key that verification needs is [`live::Live`]; the rules for decisions are in [`verdict`].
 
 pub mod address;
+pub mod alarms;
 pub mod changes;
+pub mod finder;
+pub mod imported;
 pub mod keyfile;
 pub mod live;
 mod members;
 pub mod metadata;
+pub mod network;
 pub mod passphrase;
 pub mod pepper;
+pub mod plain;
 pub mod quota;
+pub mod redaction;
 pub mod rotation;
+pub mod scheme;
+pub mod seal_key;
 pub mod sealing;
 pub mod secret;
 pub mod verdict;
+mod versions;
 
 use crate::domain::time::Timestamp;
 pub use members::{Key, Logged, Meaning, Member, NO_METADATA};

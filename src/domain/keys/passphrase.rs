@@ -1,7 +1,9 @@
-//! Encryption of pepper and sealing key in one file with a passphrase. Argon2id (RFC 9106; 64 MiB, 3 passes,
+//! Encryption of the key files in one file with a passphrase. Argon2id (RFC 9106; 64 MiB, 3 passes,
 //! parallelism 1) derives the key of ChaCha20-Poly1305 (RFC 8439), which also authenticates the first lines of the
 //! file.
 
+use crate::domain::hex::{hex, unhex};
+use crate::domain::random;
 use crate::error::{Error, Result};
 use crate::refusals;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -27,7 +29,7 @@ pub fn lock(passphrase: &str, text: &str) -> Result<String> {
         ));
     }
     let mut drawn = [0; SALT_BYTES + NONCE_LEN];
-    getrandom::fill(&mut drawn).map_err(Error::internal)?;
+    random::fill(&mut drawn)?;
     let (salt, nonce) = drawn.split_at(SALT_BYTES);
     let head = format!("{FIRST}\n{}\n", hex(&drawn));
     let mut sealed = text.as_bytes().to_vec();
@@ -81,20 +83,6 @@ fn cipher(passphrase: &str, salt: &[u8]) -> Result<LessSafeKey> {
 /// Converts an error of ring, which gives no reasons.
 fn impossible(_: ring::error::Unspecified) -> Error {
     Error::internal("the cipher refused")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
-//! Digests, which are stored in the place of secrets, and the pepper with which they are made.
+//! Digests, which are stored in the place of secrets, and the pepper with which they are made. The pepper makes nothing
+//! else; rows are sealed with the seal key.
 //!
 //! The pepper is stored outside the database, so a stolen database can be used neither to verify nor to forge keys.
 //! Random 256-bit secrets need no slow hash (NIST SP 800-63B-4, look-up secrets).
 
 use super::keyfile;
+use super::versions::{Versions, newest};
 use crate::error::Result;
 use ring::hmac;
 
@@ -12,13 +14,13 @@ use ring::hmac;
 pub struct Digest(pub [u8; 32]);
 
 /// One version of the pepper.
-pub struct Pepper {
-    pub version: u32,
+struct Pepper {
+    version: u32,
     key: hmac::Key,
 }
 
-/// All versions with which stored digests may have been made, the newest last.
-pub struct Peppers(Vec<Pepper>);
+/// All versions with which stored digests may have been made. A rotation replaces them while threads use them.
+pub struct Peppers(Versions<Pepper>);
 
 impl Pepper {
     fn new(version: u32, bytes: &[u8; 32]) -> Pepper {
@@ -28,40 +30,11 @@ impl Pepper {
         }
     }
 
-    /// The digest of a complete secret, including the prefix.
-    pub fn digest(&self, text: &str) -> Digest {
+    fn digest(&self, text: &str) -> Digest {
         let tag = hmac::sign(&self.key, text.as_bytes());
         let mut bytes = [0; 32];
         bytes.copy_from_slice(tag.as_ref());
         Digest(bytes)
-    }
-
-    /// Compares in constant time.
-    pub fn matches(&self, text: &str, digest: &Digest) -> bool {
-        hmac::verify(&self.key, text.as_bytes(), &digest.0).is_ok()
-    }
-
-    /// A value that shows only whether a pepper is the one with which a database was created.
-    pub fn fingerprint(&self) -> Digest {
-        self.digest("latchkey: fingerprint of the pepper")
-    }
-
-    /// Seals a text for this server's own use (the head of the audit chain). The label separates seals from digests.
-    pub fn seal(&self, text: &str) -> Digest {
-        self.digest(&format!("latchkey: seal\n{text}"))
-    }
-
-    /// Seals bytes for this server's own use. `what` names the purpose, so that a seal of one purpose is never valid
-    /// for another; it must not contain a line feed.
-    pub fn seal_bytes(&self, what: &str, bytes: &[u8]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.key);
-        for part in ["latchkey: seal\n", what, "\n"] {
-            context.update(part.as_bytes());
-        }
-        context.update(bytes);
-        let mut seal = [0; 32];
-        seal.copy_from_slice(context.sign().as_ref());
-        seal
     }
 }
 
@@ -69,43 +42,80 @@ impl Peppers {
     /// Generates the first version, and the text of its file.
     pub fn generate() -> Result<(Peppers, String)> {
         let (bytes, text) = keyfile::draw()?;
-        Ok((Peppers(vec![Pepper::new(1, &bytes)]), text))
+        Ok((Peppers(Versions::new(vec![Pepper::new(1, &bytes)])), text))
     }
 
     /// Reads the pepper file; `None` if it is damaged.
     pub fn parse(text: &str) -> Option<Peppers> {
         let versions = keyfile::parse(text)?;
         let pepper = |(version, bytes): (u32, [u8; 32])| Pepper::new(version, &bytes);
-        Some(Peppers(versions.into_iter().map(pepper).collect()))
+        Some(Peppers(Versions::new(
+            versions.into_iter().map(pepper).collect(),
+        )))
     }
 
-    /// The version with which new digests are made.
-    pub fn current(&self) -> &Pepper {
-        // `parse` and `generate` never leave the list empty.
-        &self.0[self.0.len() - 1]
+    /// Takes over the versions of another value.
+    pub fn replace(&self, other: Peppers) {
+        self.0.replace(other.0);
     }
 
-    /// The version with which an old digest was made.
-    pub fn version(&self, version: u32) -> Option<&Pepper> {
-        self.0.iter().find(|pepper| pepper.version == version)
+    /// The digest of a complete secret, including the prefix, with the newest version, and the number of that version.
+    pub fn digest(&self, text: &str) -> (u32, Digest) {
+        let all = self.0.load();
+        let pepper = newest(&all);
+        (pepper.version, pepper.digest(text))
     }
 
-    /// Whether any version has sealed these bytes ([`Pepper::seal_bytes`]); the newest is tried first.
-    pub fn have_sealed(&self, what: &str, bytes: &[u8], seal: &[u8; 32]) -> bool {
-        let mut versions = self.0.iter().rev();
-        versions.any(|pepper| same(&pepper.seal_bytes(what, bytes), seal))
+    /// The digest of a complete text with a version; `None` if that is unknown.
+    pub fn digest_with(&self, version: u32, text: &str) -> Option<Digest> {
+        let all = self.0.load();
+        find(&all, version).map(|pepper| pepper.digest(text))
     }
 
-    /// Every version, oldest first.
-    pub fn all(&self) -> &[Pepper] {
-        &self.0
+    /// A digest under the newest version that no secret has, and the number of that version.
+    pub fn digest_of_nothing(&self) -> Result<(u32, Digest)> {
+        let (bytes, _) = keyfile::draw()?;
+        Ok((self.newest(), Digest(bytes)))
+    }
+
+    /// The number of the newest version, with which digests are made.
+    pub fn newest(&self) -> u32 {
+        newest(&self.0.load()).version
+    }
+
+    /// Compares a complete secret with a digest that a version has made, in constant time; `false` if the version is
+    /// unknown.
+    pub fn match_digest(&self, version: u32, text: &str, digest: &Digest) -> bool {
+        let all = self.0.load();
+        let pepper = find(&all, version);
+        pepper.is_some_and(|pepper| hmac::verify(&pepper.key, text.as_bytes(), &digest.0).is_ok())
+    }
+
+    /// Takes as long as a comparison, for a secret to which there is no digest.
+    pub fn match_nothing(&self, text: &str) {
+        // The result is not known to the compiler, so the work is not left out.
+        let _ = hmac::verify(&newest(&self.0.load()).key, text.as_bytes(), &[0; 32]);
+    }
+
+    /// For each version its number and a value that shows only whether a pepper is the one with which a database was
+    /// created; the oldest first.
+    pub fn fingerprints(&self) -> Vec<(u32, [u8; 32])> {
+        let print = |pepper: &Pepper| {
+            let digest = pepper.digest("latchkey: fingerprint of the pepper");
+            (pepper.version, digest.0)
+        };
+        self.0.load().iter().map(print).collect()
+    }
+
+    /// The keys of all versions, for the seals of older schemas.
+    pub(super) fn keys(&self) -> Vec<(u32, hmac::Key)> {
+        let key = |pepper: &Pepper| (pepper.version, pepper.key.clone());
+        self.0.load().iter().map(key).collect()
     }
 }
 
-/// Compares in constant time, so that the duration does not reveal where the two values differ.
-pub fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    let differences = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
-    differences == 0
+fn find(all: &[Pepper], version: u32) -> Option<&Pepper> {
+    all.iter().find(|pepper| pepper.version == version)
 }
 
 #[cfg(test)]
@@ -116,10 +126,11 @@ mod tests {
     fn a_digest_matches_its_secret_under_its_pepper_only() {
         let (one, text) = Peppers::generate().unwrap();
         let (other, _) = Peppers::generate().unwrap();
-        let digest = one.current().digest("lk_secret");
+        let (version, digest) = one.digest("lk_secret");
         let read_back = Peppers::parse(&text).unwrap();
-        assert!(read_back.current().matches("lk_secret", &digest));
-        assert!(!read_back.current().matches("lk_secreT", &digest));
-        assert!(!other.current().matches("lk_secret", &digest));
+        assert!(read_back.match_digest(version, "lk_secret", &digest));
+        assert!(!read_back.match_digest(version, "lk_secreT", &digest));
+        assert!(!read_back.match_digest(version + 1, "lk_secret", &digest));
+        assert!(!other.match_digest(version, "lk_secret", &digest));
     }
 }

@@ -104,24 +104,11 @@ impl Counters {
         cost: u64,
         steady_ms: u64,
     ) -> SpendResult {
-        // A bound that has counted goes on counting: an edit of the key's own limit gives back nothing of what was spent.
-        let most = most
-            .filter(|most| self.bound.is_some() || !rate.is_some_and(|rate| rate.is_within(*most)));
-        let own = rate.map(|rate| self.window.fits(rate, cost, steady_ms));
-        let bound = most.map(|most| self.bounding().fits(most, cost, steady_ms));
-        let refused = [own, bound].into_iter().flatten().filter_map(Result::err);
-        if let Some(status) = refused.max_by_key(|status| status.reset_s) {
-            return SpendResult::RateLimited(status);
+        let most = self.counted_bound(rate, most);
+        if let Err(refused) = self.admits(rate, most, cost, steady_ms) {
+            return refused;
         }
         if let Some(uses) = &mut self.uses {
-            if cost > uses.reserved.saturating_add(uses.stored)
-                || (uses.reserved == 0 && uses.stored == 0)
-            {
-                return SpendResult::UsageExceeded;
-            }
-            if cost > uses.reserved {
-                return SpendResult::MustReserve;
-            }
             uses.reserved -= cost;
         }
         let own = rate.map(|rate| self.window.take(rate, cost, steady_ms));
@@ -133,6 +120,62 @@ impl Counters {
             uses_left: self
                 .uses
                 .map(|uses| uses.reserved.saturating_add(uses.stored)),
+        }
+    }
+
+    /// The result that [`Counters::spend`] would have, except that an accepted request is not counted.
+    pub fn foresee(
+        &mut self,
+        rate: Option<RateLimit>,
+        most: Option<RateLimit>,
+        cost: u64,
+        steady_ms: u64,
+    ) -> SpendResult {
+        let most = self.counted_bound(rate, most);
+        match self.admits(rate, most, cost, steady_ms) {
+            Err(refused) => refused,
+            Ok(()) => SpendResult::Accepted {
+                rate: rate.map(|rate| self.window.take(rate, 0, steady_ms)),
+                uses_left: self
+                    .uses
+                    .map(|uses| uses.reserved.saturating_add(uses.stored)),
+            },
+        }
+    }
+
+    /// The bound of the policy, unless the key's own limit is within it. A bound that has counted goes on counting: an
+    /// edit of the key's own limit gives back nothing of what was spent.
+    fn counted_bound(&self, rate: Option<RateLimit>, most: Option<RateLimit>) -> Option<RateLimit> {
+        most.filter(|most| self.bound.is_some() || !rate.is_some_and(|rate| rate.is_within(*most)))
+    }
+
+    /// Whether a request of this cost can be counted now. Nothing is counted.
+    fn admits(
+        &mut self,
+        rate: Option<RateLimit>,
+        most: Option<RateLimit>,
+        cost: u64,
+        steady_ms: u64,
+    ) -> Result<(), SpendResult> {
+        let own = rate.map(|rate| self.window.fits(rate, cost, steady_ms));
+        let bound = most.map(|most| match &mut self.bound {
+            Some(bound) => bound.fits(most, cost, steady_ms),
+            None => Window::default().fits(most, cost, steady_ms),
+        });
+        let refused = [own, bound].into_iter().flatten().filter_map(Result::err);
+        if let Some(status) = refused.max_by_key(|status| status.reset_s) {
+            return Err(SpendResult::RateLimited(status));
+        }
+        match self.uses {
+            None => Ok(()),
+            Some(uses)
+                if cost > uses.reserved.saturating_add(uses.stored)
+                    || (uses.reserved == 0 && uses.stored == 0) =>
+            {
+                Err(SpendResult::UsageExceeded)
+            }
+            Some(uses) if cost > uses.reserved => Err(SpendResult::MustReserve),
+            Some(_) => Ok(()),
         }
     }
 

@@ -7,7 +7,9 @@
 //! outside the database, as the pepper is, so a stolen database reveals no secret.
 
 use super::secret::Secret;
+use super::versions::{Versions, newest};
 use super::{KeyId, keyfile};
+use crate::domain::random;
 use crate::error::{Error, Result};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
@@ -21,15 +23,14 @@ pub struct Sealed {
 }
 
 /// One version of the sealing key.
-pub struct SealingKey {
-    pub version: u32,
-    /// A value that shows only whether a key file is the one with which a database was created.
-    pub fingerprint: [u8; 32],
+struct SealingKey {
+    version: u32,
+    fingerprint: [u8; 32],
     cipher: LessSafeKey,
 }
 
-/// All versions with which sealed copies may have been made, the newest last.
-pub struct SealingKeys(Vec<SealingKey>);
+/// All versions with which sealed copies may have been made. A rotation replaces them while threads use them.
+pub struct SealingKeys(Versions<SealingKey>);
 
 impl SealingKey {
     /// The cipher key and the fingerprint are both derived, so that neither reveals anything about the other.
@@ -55,7 +56,8 @@ impl SealingKeys {
     /// Generates the first version, and the text of its file.
     pub fn generate() -> Result<(SealingKeys, String)> {
         let (bytes, text) = keyfile::draw()?;
-        Ok((SealingKeys(vec![SealingKey::new(1, &bytes)?]), text))
+        let first = SealingKey::new(1, &bytes)?;
+        Ok((SealingKeys(Versions::new(vec![first])), text))
     }
 
     /// Reads the file of sealing keys; `None` if it is damaged.
@@ -64,12 +66,25 @@ impl SealingKeys {
         let keys = versions
             .iter()
             .map(|(version, bytes)| SealingKey::new(*version, bytes).ok());
-        keys.collect::<Option<_>>().map(SealingKeys)
+        let keys = keys.collect::<Option<_>>()?;
+        Some(SealingKeys(Versions::new(keys)))
     }
 
-    /// Every version, oldest first.
-    pub fn all(&self) -> &[SealingKey] {
-        &self.0
+    /// Takes over the versions of another value.
+    pub fn replace(&self, other: SealingKeys) {
+        self.0.replace(other.0);
+    }
+
+    /// The number of the newest version, with which copies are made.
+    pub fn newest(&self) -> u32 {
+        newest(&self.0.load()).version
+    }
+
+    /// For each version its number and a value that shows only whether a key file is the one with which a database was
+    /// created; the oldest first.
+    pub fn fingerprints(&self) -> Vec<(u32, [u8; 32])> {
+        let print = |key: &SealingKey| (key.version, key.fingerprint);
+        self.0.load().iter().map(print).collect()
     }
 
     /// Encrypts the secret of a key with the newest version.
@@ -79,10 +94,10 @@ impl SealingKeys {
 
     /// Encrypts bytes and binds them to their purpose.
     pub fn seal_bytes(&self, purpose: &str, bytes: &[u8]) -> Result<Sealed> {
-        // `parse` and `generate` never leave the list empty.
-        let key = &self.0[self.0.len() - 1];
+        let all = self.0.load();
+        let key = newest(&all);
         let mut nonce = [0; NONCE_LEN];
-        getrandom::fill(&mut nonce).map_err(Error::internal)?;
+        random::fill(&mut nonce)?;
         let mut sealed = bytes.to_vec();
         key.cipher
             .seal_in_place_append_tag(
@@ -105,9 +120,16 @@ impl SealingKeys {
             .filter(|secret| secret.presented().id == id)
     }
 
+    /// Encrypts the secret of a key again with the newest version; `None` if the copy cannot be opened.
+    pub fn seal_again(&self, id: KeyId, sealed: &Sealed) -> Result<Option<Sealed>> {
+        let secret = self.open(id, sealed);
+        secret.map(|secret| self.seal(id, &secret)).transpose()
+    }
+
     /// Decrypts what [`SealingKeys::seal_bytes`] has encrypted for the same purpose.
     pub fn open_bytes(&self, purpose: &str, sealed: &Sealed) -> Option<Vec<u8>> {
-        let key = self.0.iter().find(|key| key.version == sealed.version)?;
+        let all = self.0.load();
+        let key = all.iter().find(|key| key.version == sealed.version)?;
         let (nonce, text) = sealed.bytes.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
@@ -192,11 +214,9 @@ mod tests {
     fn a_fingerprint_tells_keys_apart() {
         let (one, file) = SealingKeys::generate().unwrap();
         let (other, _) = SealingKeys::generate().unwrap();
-        assert_ne!(one.all()[0].fingerprint, other.all()[0].fingerprint);
-        assert_eq!(
-            SealingKeys::parse(&file).unwrap().all()[0].fingerprint,
-            one.all()[0].fingerprint
-        );
+        assert_ne!(one.fingerprints(), other.fingerprints());
+        let read_back = SealingKeys::parse(&file).unwrap();
+        assert_eq!(read_back.fingerprints(), one.fingerprints());
         assert!(SealingKeys::parse("1 ab").is_none());
     }
 }

@@ -78,6 +78,8 @@ pub struct Question<'a> {
     /// writes.
     pub method: Option<&'a str>,
     pub path: Option<&'a str>,
+    /// The path for records only, if it decides nothing.
+    pub told_path: Option<&'a str>,
     pub host: Option<&'a str>,
     /// The address of the end client. A key with an address list is refused without an address.
     pub address: Option<IpAddr>,
@@ -85,8 +87,22 @@ pub struct Question<'a> {
     pub workspace: Option<Uid>,
     /// The header that contained the secret, if the server received it directly.
     pub header: Option<CredentialHeader>,
+    /// User name, colon and password of `Authorization: Basic`, if the secret came with it: a secret of another system may
+    /// consist of both.
+    pub basic: Option<&'a str>,
+    /// Who asked, for the events of tripwires: the kind of proxy, or the part of this server.
+    pub via: &'static str,
+    /// A secret that another system made is not accepted, because its strength is unknown.
+    pub own_secrets_only: bool,
     /// The amount that the request takes from the rate limit and the remaining uses; 0 spends nothing.
     pub cost: u64,
+}
+
+impl<'a> Question<'a> {
+    /// The path, whether or not it decides anything; empty if it is not known.
+    pub fn path_for_records(&self) -> &'a str {
+        self.path.or(self.told_path).unwrap_or_default()
+    }
 }
 
 /// The data that a verdict depends on, apart from the key itself. The index looks it up.
@@ -162,6 +178,22 @@ impl From<Code> for Refusal {
     }
 }
 
+impl From<SpendResult> for Judged {
+    fn from(spent: SpendResult) -> Judged {
+        match spent {
+            SpendResult::Accepted { rate, uses_left } => {
+                Judged::Allowed(Allowed { rate, uses_left })
+            }
+            SpendResult::MustReserve => Judged::MustReserve,
+            SpendResult::RateLimited(status) => Judged::Refused(Refusal {
+                rate: Some(status),
+                ..Code::RateLimited.into()
+            }),
+            SpendResult::UsageExceeded => Judged::Refused(Code::UsageExceeded.into()),
+        }
+    }
+}
+
 /// Decides whether a key whose secret has matched opens a request, and spends its quota if it does.
 pub fn judge(key: &Live, around: &KeyContext<'_>, question: &Question<'_>, now: Moment) -> Judged {
     match rules(key, around, question, now.wall) {
@@ -173,6 +205,29 @@ pub fn judge(key: &Live, around: &KeyContext<'_>, question: &Question<'_>, now: 
             now.steady_ms,
         ),
     }
+}
+
+/// As [`judge`], but nothing is spent: whether the request would be allowed now. [`Judged::MustCount`] and
+/// [`Judged::MustReserve`] mean that it would.
+pub fn foresee(
+    key: &Live,
+    around: &KeyContext<'_>,
+    question: &Question<'_>,
+    now: Moment,
+) -> Judged {
+    if let Err(refusal) = rules(key, around, question, now.wall) {
+        return Judged::Refused(refusal);
+    }
+    let counted = key.optional.as_ref().and_then(|optional| {
+        let counters = optional.counters.as_ref()?;
+        Some((optional, counters))
+    });
+    let Some((optional, counters)) = counted else {
+        return Judged::Allowed(Allowed::default());
+    };
+    let most = around.policy.rate_limit_max;
+    let foreseen = lock(counters).foresee(optional.rate_limit, most, question.cost, now.steady_ms);
+    foreseen.into()
 }
 
 /// All checks except the quota. A request that is refused here would be refused for any quota.
@@ -344,7 +399,7 @@ pub fn effective_scopes<'a>(
 }
 
 /// The operation for the request, if the request has a path.
-fn demand<'a>(
+pub fn demand<'a>(
     around: &KeyContext<'a>,
     question: &Question<'_>,
 ) -> Result<Option<Demand<'a>>, Detail> {
@@ -380,13 +435,6 @@ fn spend(key: &Live, most: Option<RateLimit>, cost: u64, steady_ms: u64) -> Judg
     };
     // If a thread panicked while it held the lock, quota may have been spent without need, but never restored.
     let mut counters = lock(counters);
-    match counters.spend(optional.rate_limit, most, cost, steady_ms) {
-        SpendResult::Accepted { rate, uses_left } => Judged::Allowed(Allowed { rate, uses_left }),
-        SpendResult::MustReserve => Judged::MustReserve,
-        SpendResult::RateLimited(status) => Judged::Refused(Refusal {
-            rate: Some(status),
-            ..Code::RateLimited.into()
-        }),
-        SpendResult::UsageExceeded => Judged::Refused(Code::UsageExceeded.into()),
-    }
+    let spent = counters.spend(optional.rate_limit, most, cost, steady_ms);
+    spent.into()
 }

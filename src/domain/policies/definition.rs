@@ -1,7 +1,7 @@
 //! Which policies are valid: every member is checked before a policy is stored, and an error names it.
 
 use super::rules::check_rate_limit;
-use super::{CredentialHeader, Expiry, IssuedBy, Policy};
+use super::{CredentialHeader, Expiry, IssuedBy, OnLeak, OnReuse, Policy, SecretShown};
 use crate::domain::keys::secret::check_prefix;
 use crate::domain::text;
 use crate::error::{Error, Result};
@@ -121,11 +121,40 @@ impl Policy {
                 refusals::policies::acts_without_owner(),
             ));
         }
+        if self.second_factor && self.issued_by == IssuedBy::Password {
+            return Err(Error::invalid(
+                "second_factor",
+                refusals::policies::second_factor_issued(),
+            ));
+        }
+        self.check_tripwires()?;
         self.check_roles()?;
         if self.prefix.is_empty() {
             return Ok(());
         }
         check_prefix("prefix", &self.prefix)
+    }
+
+    /// Refuses a reaction that the keys do not permit.
+    fn check_tripwires(&self) -> Result<()> {
+        for (member, disables) in [
+            ("on_reuse", self.on_reuse == OnReuse::Disable),
+            ("on_leak", self.on_leak == OnLeak::Disable),
+        ] {
+            if disables && !self.can_disable {
+                return Err(Error::invalid(member, refusals::policies::cannot_disable()));
+            }
+        }
+        // The new secret must be visible again.
+        if self.on_leak == OnLeak::Rotate
+            && !(self.can_rotate && self.secret_shown == SecretShown::Sealed)
+        {
+            return Err(Error::invalid(
+                "on_leak",
+                refusals::policies::cannot_rotate_leaked(),
+            ));
+        }
+        Ok(())
     }
 
     fn check_expiry(&self) -> Result<()> {
@@ -286,5 +315,19 @@ mod tests {
         });
         check("acts_for_owner", |p| p.acts_for_owner = true);
         check("prefix", |p| p.prefix = "lks".to_owned());
+        check("on_reuse", |p| {
+            p.on_reuse = OnReuse::Disable;
+            p.can_disable = false;
+        });
+        check("on_leak", |p| {
+            p.on_leak = OnLeak::Disable;
+            p.can_disable = false;
+        });
+        check("on_leak", |p| p.on_leak = OnLeak::Rotate);
+        check("on_leak", |p| {
+            p.on_leak = OnLeak::Rotate;
+            p.secret_shown = SecretShown::Sealed;
+            p.can_rotate = false;
+        });
     }
 }

@@ -6,14 +6,14 @@
 //! While live keys follow a policy, an edit can only make it stricter. An edit affects those keys as follows:
 //!
 //! - From the next request on: `headers`, `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`,
-//!   `can_rotate`, `self_rotation`, `confirm_name`, `editable` and `secret_shown`. A policy that no longer shows
+//!   `can_rotate`, `self_rotation`, `confirm_name`, `editable`, `on_reuse`, `on_leak` and `secret_shown`. A policy that no longer shows
 //!   secrets again loses its sealed copies at once.
 //! - `rate_limit_max` also applies from the next request on: it bounds a key whose own limit is looser.
 //! - Only when a key is issued, and when an edit of a key changes that member: `expiry` with its bounds, `addresses`,
 //!   `scopes`, `name_unique` and `rate_limit`. So a key that lives longer than a new key may keeps its end until then.
 //! - For new keys only: `issued_by`, `owner`, `catalog`, `prefix`, the greatest numbers of keys and `at_owner_max`. But
 //!   `root_administrator` in `issued_by` also decides who may rotate such a key, so it can neither be set nor removed
-//!   while the policy has keys.
+//!   while the policy has keys. The same holds for `decoy`.
 
 pub mod definition;
 pub mod roles;
@@ -65,6 +65,15 @@ pub struct Policy {
     pub self_rotation: SelfRotation,
     /// A delete request must repeat the key's name.
     pub confirm_name: bool,
+    /// Only users who signed in with a second factor, and the administrator of the machine, may issue, edit, enable, rotate
+    /// and reveal keys.
+    pub second_factor: bool,
+    /// Its keys are decoys: each is answered as an unknown one, and its use is an alarm.
+    pub decoy: bool,
+    /// What follows when the old secret of a key is tried after the new one was used, which had ended it.
+    pub on_reuse: OnReuse,
+    /// What follows when a secret that works is reported as leaked.
+    pub on_leak: OnLeak,
     pub tied_to: TiedTo,
     /// A key of this policy may do at most what its owner may: `roles` bounds it, in verdicts and on this server's own
     /// routes. A dialect for such keys accepts the key as its owner (`authz::authenticate::as_owner`).
@@ -78,6 +87,8 @@ pub struct Policy {
     pub rate_limit_max: Option<RateLimit>,
     /// The start of the secrets; empty for secrets that consist only of letters and digits (`domain::keys::secret`).
     pub prefix: String,
+    /// `file:PATH:LINE` of the file that declares the policy, or empty.
+    pub source: String,
 }
 
 /// A place for a credential in a request.
@@ -188,6 +199,27 @@ pub enum TiedTo {
     Workspace,
 }
 
+/// What follows when an old secret is tried that the first use of the new one had ended. Either the old secret has been
+/// stolen, or the new one has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnReuse {
+    /// Disables the key.
+    Disable,
+    /// Only an event and a notice.
+    Note,
+}
+
+/// What follows when a secret that works is reported as leaked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnLeak {
+    /// Disables the key.
+    Disable,
+    /// Only an event and a notice.
+    Note,
+    /// Gives the key a new secret, which the policy shows again, and ends the leaked one at once.
+    Rotate,
+}
+
 /// Which members of a key an edit may change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Editable {
@@ -259,6 +291,19 @@ impl Words for SelfRotation {
         (SelfRotation::AtOnce, "at_once"),
         (SelfRotation::Grace, "grace"),
         (SelfRotation::No, "no"),
+    ];
+}
+
+impl Words for OnReuse {
+    const TABLE: &'static [(Self, &'static str)] =
+        &[(OnReuse::Disable, "disable"), (OnReuse::Note, "note")];
+}
+
+impl Words for OnLeak {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (OnLeak::Disable, "disable"),
+        (OnLeak::Note, "note"),
+        (OnLeak::Rotate, "rotate"),
     ];
 }
 
@@ -381,6 +426,19 @@ impl Policy {
         self.rate_limit.or(self.rate_limit_max)
     }
 
+    /// The policy for decoys that a site places where a thief looks, made from `standard`. Only their alarm matters, so they
+    /// have no owner and are never rotated.
+    pub fn decoys(standard: Policy) -> Policy {
+        Policy {
+            decoy: true,
+            owner: Presence::Forbidden,
+            tied_to: TiedTo::Workspace,
+            can_rotate: false,
+            self_rotation: SelfRotation::No,
+            ..standard
+        }
+    }
+
     /// The policy that exists from the first start: it permits every member and requires none. The number of its keys
     /// that one user may own is bounded, because a user with few rights can issue them.
     pub fn standard() -> Policy {
@@ -411,12 +469,17 @@ impl Policy {
             can_rotate: true,
             self_rotation: SelfRotation::AtOnce,
             confirm_name: false,
+            second_factor: false,
+            decoy: false,
+            on_reuse: OnReuse::Note,
+            on_leak: OnLeak::Note,
             tied_to: TiedTo::OwnerAndWorkspace,
             acts_for_owner: false,
             roles: Vec::new(),
             rate_limit: None,
             rate_limit_max: None,
             prefix: crate::domain::keys::secret::PREFIX_DEFAULT.to_owned(),
+            source: String::new(),
         }
     }
 }

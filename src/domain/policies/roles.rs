@@ -41,6 +41,16 @@ impl Roles {
     pub fn contains(self, role: Role) -> bool {
         self.0 & 1 << role as u8 != 0
     }
+
+    /// The set as a number, for a place that can only hold one.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The inverse of [`Roles::bits`].
+    pub fn of_bits(bits: u8) -> Roles {
+        Roles(bits)
+    }
 }
 
 impl RoleRule {

@@ -106,6 +106,11 @@ impl Policy {
             return Err(Error::Forbidden(refusals::keys::reader_cannot_rotate()));
         }
         let name = &self.name;
+        if self.second_factor {
+            return Err(Error::Forbidden(
+                refusals::policies::self_rotation_second_factor(name),
+            ));
+        }
         match self.self_rotation {
             SelfRotation::No => Err(Error::Forbidden(refusals::policies::self_rotation(name))),
             SelfRotation::AtOnce if grace_s > 0 => Err(Error::invalid(

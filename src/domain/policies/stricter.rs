@@ -2,7 +2,8 @@
 //! new version permits.
 
 use super::{
-    AddressRule, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
+    AddressRule, Expiry, IssuedBy, OnLeak, OnReuse, Policy, Presence, ReadOnlyBy, SecretShown,
+    SelfRotation, TiedTo,
 };
 use crate::domain::keys::quota::RateLimit;
 
@@ -69,6 +70,17 @@ impl Policy {
                 freedom(self.self_rotation) <= freedom(before.self_rotation),
             ),
             ("confirm_name", self.confirm_name || !before.confirm_name),
+            ("second_factor", self.second_factor || !before.second_factor),
+            // Keys that work must not become decoys either: their clients would be shut out without a reason.
+            ("decoy", self.decoy == before.decoy),
+            (
+                "on_reuse",
+                same_or(before.on_reuse, self.on_reuse, OnReuse::Note),
+            ),
+            (
+                "on_leak",
+                same_or(before.on_leak, self.on_leak, OnLeak::Note),
+            ),
             (
                 "tied_to",
                 same_or(before.tied_to, self.tied_to, TiedTo::Workspace),
@@ -175,6 +187,9 @@ mod tests {
             can_rotate: false,
             self_rotation: SelfRotation::No,
             confirm_name: true,
+            second_factor: true,
+            on_reuse: OnReuse::Disable,
+            on_leak: OnLeak::Disable,
             tied_to: TiedTo::OwnerAndWorkspace,
             rate_limit: Some(RateLimit {
                 limit: 1,
@@ -259,6 +274,11 @@ mod tests {
         check("self_rotation", |p| p.self_rotation = SelfRotation::AtOnce);
         check("self_rotation", |p| p.self_rotation = SelfRotation::Grace);
         check("confirm_name", |p| p.confirm_name = false);
+        check("second_factor", |p| p.second_factor = false);
+        check("decoy", |p| p.decoy = true);
+        check("on_reuse", |p| p.on_reuse = OnReuse::Note);
+        check("on_leak", |p| p.on_leak = OnLeak::Note);
+        check("on_leak", |p| p.on_leak = OnLeak::Rotate);
         check("tied_to", |p| p.tied_to = TiedTo::Workspace);
         check("rate_limit", |p| p.rate_limit = None);
         check("rate_limit", |p| {

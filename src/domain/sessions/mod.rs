@@ -102,10 +102,7 @@ mod tests {
     fn session(browser: Option<i64>) -> Session {
         Session {
             id: KeyId(1),
-            secret: StoredSecret {
-                digest: Digest([0; 32]),
-                pepper: 1,
-            },
+            secret: StoredSecret::peppered(Digest([0; 32]), 1),
             user: Uid(1),
             generation: 0,
             read_only: false,

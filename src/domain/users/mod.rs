@@ -2,6 +2,7 @@
 
 pub mod password;
 pub mod permissions;
+pub mod preferences;
 pub mod roles;
 
 use super::time::Timestamp;
@@ -26,6 +27,8 @@ pub struct User {
     pub generation: i64,
     pub created_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
+    /// Whether the password alone does not sign the user in.
+    pub has_second_factor: bool,
     pub roles: Vec<Binding>,
 }
 

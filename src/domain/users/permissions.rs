@@ -7,14 +7,14 @@ use crate::domain::catalogs::{BUILT_IN, Definition, Scope};
 #[rustfmt::skip]
 pub enum Permission {
     KeysRead, KeysWrite, KeysVerify, KeysReveal, WorkspacesRead, WorkspacesWrite, UsersRead, UsersWrite,
-    PoliciesRead, PoliciesWrite, CatalogsRead, CatalogsWrite, AuditRead, ServerAdmin,
+    PoliciesRead, PoliciesWrite, CatalogsRead, CatalogsWrite, AuditRead, ServerAdmin, LeaksReport,
 }
 
 use Permission::*;
 
 /// Every permission: its scope, its label, and the permission that it includes.
 #[rustfmt::skip]
-const TABLE: [(Permission, &str, &str, Option<Permission>); 14] = [
+const TABLE: [(Permission, &str, &str, Option<Permission>); 15] = [
     (KeysRead,        "keys:read",        "Read keys and their usage",              None),
     (KeysWrite,       "keys:write",       "Issue, edit, rotate and delete keys",    Some(KeysRead)),
     (KeysVerify,      "keys:verify",      "Verify keys",                            None),
@@ -29,9 +29,16 @@ const TABLE: [(Permission, &str, &str, Option<Permission>); 14] = [
     (CatalogsWrite,   "catalogs:write",   "Put and delete catalogs",                Some(CatalogsRead)),
     (AuditRead,       "audit:read",       "Read the audit log",                     None),
     (ServerAdmin,     "server:admin",     "Run the server: backup and maintenance", None),
+    (LeaksReport,     "leaks:report",     "Report leaked secrets",                  None),
 ];
 
 impl Permission {
+    /// The permission that a scope grants.
+    pub fn of_scope(scope: &str) -> Option<Permission> {
+        let mut rows = TABLE.iter();
+        rows.find(|row| row.1 == scope).map(|row| row.0)
+    }
+
     /// The scope that grants this permission.
     pub fn scope(self) -> &'static str {
         TABLE[self as usize].1
@@ -119,8 +126,10 @@ pub fn built_in_catalog() -> Definition {
     Definition {
         name: BUILT_IN.to_owned(),
         case_sensitive: false,
+        resource_metadata: None,
         scopes: TABLE.iter().map(scope).collect(),
         operations: Vec::new(),
+        source: String::new(),
     }
 }
 

@@ -60,6 +60,7 @@ impl Role {
                 PoliciesRead,
                 CatalogsRead,
                 AuditRead,
+                LeaksReport,
             ]),
             Role::KeyManager => Permissions::of(&[
                 KeysRead,
@@ -68,6 +69,7 @@ impl Role {
                 WorkspacesRead,
                 PoliciesRead,
                 CatalogsRead,
+                LeaksReport,
             ]),
             Role::Auditor => Permissions::of(&[
                 KeysRead,

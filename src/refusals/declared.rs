@@ -1,0 +1,55 @@
+//! Keys, policies and catalogs that files declare. Most of these sentences follow a path and a line.
+
+sentences! { "declared":
+    absent() = "absent must be \"keep\", \"disable\" or \"delete\"";
+    changed_identity(member, before) = "{member} of a key never changes: it is {before}; draw a new secret for a key with another one";
+    digest_in_use(key) = "the digest is that of key {key}, which no file declares";
+    digest_needed() = "is needed; latchkey key draw prints a new one with its secret, and latchkey key digest that of a secret that you have";
+    digest_twice(other) = "this digest stands at {other} already; one secret cannot belong to two keys";
+    digest_with_id() = "of a secret with an id must be sha256:, sha512: or talos: and hexadecimal digits; leave the id out if another system has made the secret";
+    ended(date, event) = "digest was ended {date} (event {event}); draw a new secret";
+    ended_long_ago(date) = "digest was ended {date}; draw a new secret";
+    expires_in() = "counts from now, and a file has no now; write expires_at with a date instead";
+    file_bytes(most) = "the file is larger than {most} bytes; divide it";
+    file_control() = "the path has control characters; rename the file";
+    file_owner(uid) = "the file belongs to user {uid}: neither to root, nor to the user who runs latchkey, nor to the owner of its folder; give it to one of them";
+    file_plain() = "this is no plain file; files of keys end in .toml, and nothing else may";
+    file_unreadable(why) = "the file cannot be read: {why}";
+    file_writable(mode, path) = "the file can be changed by other users (mode {mode}); close it with: chmod go-w {path}";
+    files_many(most) = "the folder has more than {most} files that end in .toml";
+    float() = "must be a finite number";
+    folder_unreadable(why) = "the folder cannot be read: {why}";
+    folder_unnamed(folder) = "keys were applied from this folder, and it is not named now; add --keys {folder}, or the settings file of the server with --config";
+    folder_vanished(path) = "the folder is gone, but {path} was applied from it; make the folder again, empty if that is meant";
+    held(name, id) = "key {name} was disabled by hand, which its file does not undo; enable it with: latchkey key enable {id}";
+    hint() = "must be the one that latchkey key draw prints: the prefix, the id, … and the last characters";
+    hmac_key_missing(name) = "there is no HMAC key {name} in the folder hmac-keys of the data folder";
+    id() = "must be the ten letters and digits that latchkey key draw prints";
+    id_taken(id) = "the id {id} is that of a key that no file declares, or of a deleted one; draw a new secret";
+    id_twice(other) = "this id stands at {other} already; every key has its own";
+    locked(member, place) = "{member} is declared in {place}; change it there, then: latchkey keys apply";
+    locked_catalog(name, place) = "catalog {name} is declared in {place}; change it there, then: latchkey keys apply";
+    locked_policy(name, place) = "policy {name} is declared in {place}; change it there, then: latchkey keys apply";
+    locked_delete(place) = "the key is declared in {place}; take it out there (absent = \"delete\" in that file deletes it), or mask it in a later folder. Until then you can disable it";
+    locked_rotate(place, name, id) = "the digest of the key is declared in {place}; draw a new secret with latchkey key draw {name} --id {id} and put its digest there";
+    management_foreign() = "a secret of another system cannot have rights on this server, because its strength is unknown; draw one with latchkey key draw";
+    management_off() = "keys with rights on this server are declared in files only where the setting keys_allow_management is true";
+    many_schemes(most) = "the store would have digests of more than {most} other schemes, and every unknown text is hashed by each; use sha256";
+    mask_alone() = "mask = true takes a key of an earlier folder away, and needs name, and nothing else";
+    mask_idle(name) = "this masks nothing: no earlier folder declares a key {name}";
+    name_needed() = "name is needed";
+    name_twice(what: Refusal, name, other) = "the {what} {name} stands at {other} already; a later folder may replace it, but not the same one";
+    not_applied(complaints) = "files of keys were not applied: {complaints}";
+    not_tables(name) = "{name} stands in double brackets, once for each: [[{name}]]";
+    number() = "must be a whole number of at most 64 bits";
+    running_reads(folders) = "the running server reads {folders}; start it with --keys for another folder, or leave it out here";
+    secret() = "this line holds a secret; put its digest here: latchkey key digest. The secret is to be regarded as known to all who can read the file";
+    secret_member() = "a secret never stands in a file; put its digest here: latchkey key digest";
+    stanzas_many(most) = "the files declare more than {most} things";
+    toml(why) = "{why}";
+    unknown(name) = "there is no member {name} here";
+    unknown_near(name, near) = "there is no member {name} here; did you mean {near}?";
+    value(member, why: Refusal) = "{member} {why}";
+    version() = "version must be 1";
+    version_missing() = "a line version = 1 is missing; write it first";
+}
