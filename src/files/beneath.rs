@@ -1,5 +1,6 @@
 //! Access to files in a folder that another user owns, without following links, and with checks before use.
 
+use super::users;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -41,13 +42,7 @@ impl Beneath {
             }
             Err(err) => return Err(err.into()),
         };
-        // Opening a pipe that has no writer must not block this process.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file: File = match rustix::fs::openat(&inner, name, flags, Mode::empty()) {
-            Ok(file) => file.into(),
-            Err(Errno::LOOP) => return refused(format!("{name} is a link and is not followed")),
-            Err(err) => return Err(err.into()),
-        };
+        let file = open_at(&inner, name)?;
         let found = file.metadata()?;
         if !found.is_file() || found.nlink() != 1 || found.uid() != owner {
             return refused(format!(
@@ -62,6 +57,15 @@ impl Beneath {
         })
     }
 
+    /// Gives the file a temporary name, under which [`super::private::sweep`] removes it if this process cannot.
+    pub fn make_temporary(&mut self) -> io::Result<()> {
+        let temporary = super::unguessable()?;
+        let folder = self.folder.as_fd();
+        rustix::fs::renameat(folder, self.name.as_str(), folder, temporary.as_str())?;
+        self.name = temporary;
+        Ok(())
+    }
+
     /// Removes the file from its folder.
     pub fn remove(self) -> io::Result<()> {
         let there = rustix::fs::statat(&self.folder, self.name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
@@ -74,6 +78,37 @@ impl Beneath {
             // Another process has removed or replaced the file already.
             _ => Ok(()),
         }
+    }
+}
+
+/// Opens a file in the folder that its path names. The path to the folder may have links; the file itself may not be one,
+/// and must be a regular file.
+pub fn open_in(path: &Path) -> io::Result<File> {
+    let (folder, name) = match (
+        path.parent(),
+        path.file_name().and_then(|name| name.to_str()),
+    ) {
+        (Some(folder), Some(name)) => (folder, name),
+        _ => return Err(io::Error::other("this is not the path of a file")),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let file = open_at(&rustix::fs::open(folder, flags, Mode::empty())?, name)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{name} is not a regular file"))),
+    }
+}
+
+/// Opens an entry of a folder, unless it is a link.
+fn open_at(folder: &OwnedFd, name: &str) -> io::Result<File> {
+    // Opening a pipe that has no writer must not block this process.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+        Ok(file) => Ok(file.into()),
+        Err(Errno::LOOP) => Err(io::Error::other(format!(
+            "{name} is a link and is not followed"
+        ))),
+        Err(err) => Err(err.into()),
     }
 }
 
@@ -119,7 +154,7 @@ pub fn check_way(folder: &Path, uid: u32) -> io::Result<()> {
         if !is_ruled_by(&next, uid) {
             return Err(io::Error::other(format!(
                 "user {} could put another folder in its place, because {} is theirs or open to others",
-                found.uid(),
+                users::shown(found.uid()),
                 next.display()
             )));
         }
@@ -176,6 +211,17 @@ mod tests {
         let opened = Beneath::open(&data, "backups", "a.db").unwrap();
         opened.remove().unwrap();
         assert!(!backups.join("a.db").exists());
+        for is_removed in [true, false] {
+            fs::write(backups.join("b.db"), "mine").unwrap();
+            let mut opened = Beneath::open(&data, "backups", "b.db").unwrap();
+            opened.make_temporary().unwrap();
+            assert_eq!(fs::read_dir(&backups).unwrap().count(), 3);
+            match is_removed {
+                true => opened.remove().unwrap(),
+                false => super::super::private::sweep(&backups),
+            }
+            assert_eq!(fs::read_dir(&backups).unwrap().count(), 2);
+        }
         assert_eq!(fs::read(elsewhere.join("passwd")).unwrap(), b"kept");
         let _ = fs::remove_dir_all(data);
     }
@@ -200,5 +246,25 @@ mod tests {
         fs::set_permissions(top.join("open"), fs::Permissions::from_mode(0o1777)).unwrap();
         check_way(&data, own).unwrap();
         let _ = fs::remove_dir_all(top);
+    }
+
+    #[test]
+    fn a_link_or_a_pipe_is_not_opened_in_a_folder() {
+        let folder = folder("beneath-open-in");
+        let [plain, link, pipe] = ["plain", "link", "pipe"].map(|name| folder.join(name));
+        std::fs::write(&plain, "x").unwrap();
+        std::os::unix::fs::symlink(&plain, &link).unwrap();
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, fifo, mode, 0).unwrap();
+        assert!(open_in(&plain).is_ok());
+        for (path, why) in [(&link, "is a link"), (&pipe, "is not a regular file")] {
+            let refused = open_in(path).unwrap_err().to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
+        for path in [&pipe, &folder] {
+            let refused = crate::files::read_regular(path).unwrap_err().to_string();
+            assert!(refused.contains("not a regular file"), "{refused}");
+        }
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

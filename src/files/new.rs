@@ -2,7 +2,7 @@
 //! is never a different file from the one that was created here, and [`NewFile::put_in_place`] never replaces an
 //! existing file.
 
-use super::{beneath, sync_folder, unguessable};
+use super::{beneath, sync_folder, unguessable, users};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -92,9 +92,10 @@ impl NewFile {
         let shown = self.folder_path.display();
         if made.uid() != own {
             return Err(io::Error::other(format!(
-                "new files in {shown} belong to user {}, not to user {own}, so it would not be private; choose a folder on \
+                "new files in {shown} belong to user {}, not to user {}, so it would not be private; choose a folder on \
                  another file system",
-                made.uid()
+                users::shown(made.uid()),
+                users::shown(own)
             )));
         }
         if made.mode() & 0o777 & !readers.mode() != 0 {

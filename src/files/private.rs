@@ -28,9 +28,9 @@ pub fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Opens a file for appending, and creates it if it does not exist.
+/// Opens a file for reading and appending, and creates it if it does not exist.
 pub fn append(path: &Path) -> io::Result<File> {
-    private().create(true).append(true).open(path)
+    private().create(true).read(true).append(true).open(path)
 }
 
 /// Writes a complete file that replaces an existing one. After a crash either the old or the new file is there.
@@ -82,18 +82,18 @@ pub fn close_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
-/// Restricts the group's access to a file or folder of this user: if other users have no access, the group loses all
-/// access; otherwise the group and other users keep their access, but the group loses the write permission. Returns
-/// whether anything was changed. Links, and files with several names, stay as they are.
-pub fn tighten(path: &Path) -> io::Result<bool> {
+/// Takes rights from a file or folder of this user. `taken` says which of the rights in a mode go; if they are all rights
+/// of others, the bits that give new files to a group go too. Returns whether anything was changed. Links, and files with
+/// several names, stay as they are.
+pub fn tighten(path: &Path, taken: impl Fn(u32) -> u32) -> io::Result<bool> {
     let own = rustix::process::geteuid().as_raw();
     let kept = |found: &fs::Metadata| {
         let is_known = found.is_dir() || found.is_file() && found.nlink() == 1;
         let mode = found.mode() & 0o7777;
-        let kept = match mode & 0o007 {
-            0 if mode & 0o070 != 0 => mode & 0o700,
-            0 => mode,
-            _ => mode & !0o020,
+        let rest = mode & !taken(mode);
+        let kept = match rest & 0o077 {
+            0 if rest != mode => rest & 0o700,
+            _ => rest,
         };
         (is_known && found.uid() == own && kept != mode).then_some(kept)
     };
@@ -112,6 +112,23 @@ pub fn tighten(path: &Path) -> io::Result<bool> {
             .map(|()| true),
         None => Ok(false),
     }
+}
+
+/// Takes the rights of all others from a folder of this user, and the bits that give new files to its group. Returns whether
+/// anything was changed. A link is not followed.
+pub fn close_folder(path: &Path) -> io::Result<bool> {
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    let mut options = OpenOptions::new();
+    let folder = options
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    let mode = folder.metadata()?.mode() & 0o7777;
+    if mode & 0o7077 == 0 {
+        return Ok(false);
+    }
+    folder.set_permissions(fs::Permissions::from_mode(mode & 0o700))?;
+    Ok(true)
 }
 
 /// Deletes temporary files that a killed process left behind. The caller must hold the lock of the folder.
@@ -166,16 +183,19 @@ pub mod tests {
         let mode = || fs::metadata(&target).unwrap().mode() & 0o7777;
         set(0o660);
         assert!(open(&link).is_err() && append(&link).is_err() && create(&link).is_err());
-        assert!(!tighten(&link).unwrap());
+        assert!(!tighten(&link, |_| 0o077).unwrap());
         assert_eq!(mode(), 0o660);
-        for (before, after) in [
-            (0o660, 0o600),
-            (0o640, 0o600),
-            (0o664, 0o644),
-            (0o604, 0o604),
+        for (before, taken, after) in [
+            (0o660, 0o077, 0o600),
+            (0o646, 0o077, 0o600),
+            (0o2664, 0o077, 0o600),
+            (0o600, 0o077, 0o600),
+            (0o664, 0o022, 0o644),
+            (0o646, 0o022, 0o644),
+            (0o604, 0o022, 0o604),
         ] {
             set(before);
-            assert_eq!(tighten(&target).unwrap(), before != after);
+            assert_eq!(tighten(&target, |_| taken).unwrap(), before != after);
             assert_eq!(mode(), after, "{before:o}");
         }
         let _ = fs::remove_dir_all(folder);

@@ -21,7 +21,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How many connections may wait in the kernel's accept queue until a connection slot is free. With a shorter queue the
 /// kernel drops the SYN packets of new clients, which try again only after seconds.
-const QUEUE_MAX: i32 = 4096;
+pub const QUEUE_MAX: i32 = 4096;
 
 /// How long to wait after `accept` failed because the machine lacks a resource.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -149,7 +149,7 @@ async fn accept(listener: &TcpListener, is_tls: bool) -> io::Result<(std::net::T
 /// Waits for a connection slot for an accepted connection. Meanwhile further connections wait in the kernel's queue.
 async fn slot(state: &Arc<ServerState>, via: Via) -> Slot {
     if state.slots.is_empty() {
-        // The clock of the registry stands still while the server has no connections.
+        // The clock of the slots stands still while the server has no connections.
         state.slots.sweep((state.service.now)());
     }
     loop {

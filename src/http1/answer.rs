@@ -6,7 +6,7 @@ use std::io::Write as _;
 use super::outgoing::Outgoing;
 use crate::domain::time::Timestamp;
 use crate::http1::reply::Reply;
-use crate::http1::request::RequestId;
+use crate::http1::request::{Head, Method, RequestId};
 
 thread_local! {
     /// The date line of the current second; cached because formatting a date costs more than the rest of an answer.
@@ -22,6 +22,17 @@ pub struct Frame {
     pub is_head: bool,
     /// Whether the connection ends after this answer.
     pub closes: bool,
+}
+
+impl Frame {
+    pub fn of(head: &Head, closes: bool) -> Frame {
+        Frame {
+            id: head.id,
+            is_http_11: head.is_http_11,
+            is_head: head.method == Method::HEAD,
+            closes,
+        }
+    }
 }
 
 /// Writes the whole answer. A body that is shared or large is not copied.
@@ -76,7 +87,7 @@ pub fn write(out: &mut Outgoing, reply: Reply, frame: Frame, now: Timestamp) {
     }
 }
 
-/// The name of a status (RFC 9110, 15); empty if it has none.
+/// The usual reason phrase of a status (RFC 9112, 4); empty if this server has none for it.
 pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -14,16 +14,22 @@ use super::state::ServerState;
 use super::{Execution, Fault};
 use crate::domain::metrics::TRAFFIC;
 use crate::http1::reply::Reply;
-use crate::http1::request::{Method, Request};
+use crate::http1::request::{Head, Method, Request};
 
-/// Runs the handler; a panic in it fails only this one request (attacks 42).
+/// Runs a closure of the service. `None`: it panicked, which fails only this one request (attacks 42).
+pub fn caught<R>(head: &Head, run: impl FnOnce() -> R) -> Option<R> {
+    let result = catch_unwind(AssertUnwindSafe(run)).ok();
+    if result.is_none() {
+        log::error!("request {} ended in a panic", head.id);
+    }
+    result
+}
+
+/// Runs the handler. `None`: the request must be repeated on a blocking thread.
 pub fn answer(state: &ServerState, request: &Request, execution: Execution) -> Option<Reply> {
     let service = &state.service;
-    let answered = catch_unwind(AssertUnwindSafe(|| (service.answer)(request, execution)));
-    let reply = answered.unwrap_or_else(|_| {
-        log::error!("request {} ended in a panic", request.head.id);
-        Some((service.fault)(Fault::Panicked, &request.head))
-    });
+    let answered = caught(&request.head, || (service.answer)(request, execution));
+    let reply = answered.unwrap_or_else(|| Some((service.fault)(Fault::Panicked, &request.head)));
     match reply {
         Some(reply) if reply.body.len() > FREE_ANSWER_BYTES => Some(counted(state, request, reply)),
         other => other,
@@ -66,7 +72,7 @@ pub fn queue(
     hold: BodyHold,
 ) -> Result<oneshot::Receiver<Reply>, Reply> {
     let fault = &state.service.fault;
-    let Ok(turn) = catch_unwind(AssertUnwindSafe(|| (state.service.turn)(&request))) else {
+    let Some(turn) = caught(&request.head, || (state.service.turn)(&request)) else {
         return Err(fault(Fault::Panicked, &request.head));
     };
     let (done, reply) = oneshot::channel();

@@ -9,7 +9,7 @@ use std::ops::Range;
 /// text of a request is its head as it arrived, copied as a whole, and that of an answer is sent as it is.
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// Contains `name: value\r\n` for each line, with names in lower case.
+    /// Of an answer: `name: value\r\n` for each line. Of a request: its head as it arrived, with names in lower case.
     text: Vec<u8>,
     lines: Vec<Line>,
     /// One bit for each name ([`bit`]): in most cases this is enough to see that a name is absent.
@@ -63,7 +63,7 @@ impl Headers {
         })
     }
 
-    /// All lines as they are sent in a message.
+    /// All lines of an answer as they are sent.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
@@ -74,7 +74,8 @@ impl Headers {
         self.push(&name.to_ascii_lowercase(), value);
     }
 
-    /// Like [`Headers::append`], for names in lower case ([`is_own_name`]).
+    /// Like [`Headers::append`], for names in lower case ([`is_own_name`]). Only for answers: never after
+    /// [`Headers::set_head`].
     #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         if self.lines.capacity() == 0 {
@@ -115,7 +116,7 @@ impl Headers {
         }
     }
 
-    /// Removes all lines of this name.
+    /// Removes all lines of this name. Only for answers: never after [`Headers::set_head`].
     pub fn remove(&mut self, name: &str) {
         if !self.contains(name) {
             return;
@@ -254,21 +255,23 @@ const TEXT: [bool; 256] = {
     table
 };
 
-const TOKEN: [bool; 256] = {
+const TOKEN: [bool; 256] = with_alphanumeric(b"!#$%&'*+-.^_`|~");
+
+/// A table of letters, digits and these other bytes.
+pub const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut at = 0;
     while at < 128 {
         table[at] = (at as u8).is_ascii_alphanumeric();
         at += 1;
     }
-    let others = b"!#$%&'*+-.^_`|~";
     at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 #[cfg(test)]
 mod tests {

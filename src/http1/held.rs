@@ -111,8 +111,8 @@ impl Drop for Hold {
 pub struct HeadHold(Hold);
 
 impl HeadHold {
-    /// Takes the memory for a buffer of `bytes`; `false` if there is not enough. Everything counts twice, because the
-    /// header lines are copied while the request is answered.
+    /// Takes the memory for a buffer of `bytes`; `false` if there is not enough. Everything counts twice, because a
+    /// copy of the head exists while the request is answered.
     pub fn grow_to(&mut self, held: &Held, bytes: usize) -> bool {
         let counted = 2 * bytes.saturating_sub(FREE_HEAD_BYTES);
         self.0.grow_to(&held.heads, counted)

@@ -21,8 +21,8 @@ pub struct Limits {
     pub drain_s: u64,
     /// The bytes of request line and headers together; more is 431.
     pub head_bytes_max: usize,
-    /// The memory of all heads that are being received or answered, including the copies of their header lines, without
-    /// the first 16 KiB of each; more is `Fault::Busy`.
+    /// The memory of all heads that are being received or answered, including the copies of them, without the first
+    /// 16 KiB of each; more is `Fault::Busy`.
     pub heads_bytes_max: usize,
     /// The time from the first byte of a head to its last; then 408.
     pub head_s: u64,

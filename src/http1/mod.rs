@@ -18,10 +18,12 @@ mod limits;
 mod memory;
 mod outgoing;
 mod pool;
+pub mod probe;
 pub mod reply;
 pub mod request;
 mod slots;
 mod state;
+pub mod timed;
 pub mod tls;
 mod workers;
 
@@ -49,6 +51,7 @@ use crate::domain::time::Timestamp;
 use crate::http1::reply::Reply;
 use crate::http1::request::{Head, Request};
 
+pub use accept::QUEUE_MAX;
 pub use answer::reason;
 pub use limits::{HEAD_BYTES, HEAD_BYTES_DEFAULT, Limits};
 pub use pool::{Class, Turn};
@@ -100,7 +103,8 @@ pub enum Fault {
     BadFraming(&'static str),
     /// 408
     BodyTimeout,
-    /// 503: too many requests wait for a blocking thread, or the bodies that are being received take too much memory.
+    /// 503: too many requests wait for a blocking thread, or the heads or bodies that are being received take too much
+    /// memory.
     Busy,
     /// 429: too many requests of this caller, or of its workspace, wait for a blocking thread.
     BusyCaller,
@@ -109,7 +113,7 @@ pub enum Fault {
     /// 500: the program has a bug; the log has the details under the request id.
     Panicked,
     /// The head breaks the framing rules. The [`Head`] that comes with this fault contains only what was readable of
-    /// method, path and host.
+    /// method and path.
     Refused { status: u16, why: &'static str },
     /// 413
     TooLarge { limit_bytes: usize },
@@ -335,6 +339,6 @@ impl Signals {
 }
 
 /// Random enough for identifiers: the standard library seeds its hash maps from the random source of the system.
-fn random_bits() -> u32 {
+pub fn random_bits() -> u32 {
     RandomState::new().build_hasher().finish() as u32
 }

@@ -1,4 +1,4 @@
-//! An answer as handlers build it. `http1` sends it.
+//! An answer as handlers build it. `answer` writes it.
 
 use crate::http1::headers::{self, Headers};
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 /// The bytes of an answer. Clones share the same bytes, so content that many clients receive is in memory once.
 pub type Body = Bytes;
 
-/// Status, headers and a complete body in memory. `http1` adds the headers that every answer has.
+/// Status, headers and a complete body in memory. `answer` adds the headers that every answer has.
 #[derive(Debug)]
 pub struct Reply {
     /// 200 to 599; the server sends any other value as 500.

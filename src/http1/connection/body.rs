@@ -23,21 +23,19 @@ impl Decoder {
     pub fn new(framing: Framing, limit_bytes: usize, limits: &Limits) -> Result<Decoder, Fault> {
         let held_max = limits.bodies_bytes_max.saturating_add(SMALL_BODY_BYTES);
         let limit_bytes = limit_bytes.min(held_max);
-        let framing = match framing {
-            Framing::Chunked => Progress::Chunked(chunked::Scan::new()),
+        let (framing, reserved) = match framing {
+            Framing::Chunked => (Progress::Chunked(chunked::Scan::new()), 0),
             Framing::Sized(length) => match usize::try_from(length) {
-                Ok(left) if left <= limit_bytes => Progress::Sized { left },
+                // A buffer that grows takes up to twice the size of its content, so the announced length is reserved if
+                // it is small.
+                Ok(left) if left <= limit_bytes => {
+                    (Progress::Sized { left }, left.min(SMALL_BODY_BYTES))
+                }
                 _ => return Err(Fault::TooLarge { limit_bytes }),
             },
         };
-        // A buffer that grows takes up to twice the size of its content, so the announced length is reserved if it is
-        // small.
-        let announced = match framing {
-            Progress::Chunked(_) => 0,
-            Progress::Sized { left } => left.min(SMALL_BODY_BYTES),
-        };
         Ok(Decoder {
-            body: Vec::with_capacity(announced),
+            body: Vec::with_capacity(reserved),
             limit_bytes,
             framing,
         })

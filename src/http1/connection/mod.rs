@@ -15,14 +15,13 @@
 //! | A client that does not read its answers cannot have further requests read. | The loop: a head is read only after `send` has returned. |
 //! | The wait for a client ends. | Every wait goes through [`Slot::in_time`]: the deadline of the phase, and the request to free the slot. |
 //! | A client that is still sending receives the last answer. | `close` is the only way to end after an answer; it reads on for a limited time, because closing immediately would reset the connection. |
-//! | Memory is bounded. | One buffer of at most `head_bytes_max`, a copy of the header lines in it, one body and one answer; `held` counts them. |
+//! | Memory is bounded. | One buffer of at most `head_bytes_max`, a copy of the head in it, one body and one answer; `held` counts them. |
 //! | One connection does not delay the others of its thread. | [`ANSWERS_IN_A_ROW_MAX`]. |
 
 mod body;
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -32,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::body::Decoder;
 use super::answer::{self, Frame};
 use super::handler;
-use super::head::{self, Bounds, Complete, Framing, Refusal, RequestLine, refusal};
+use super::head::{self, Bounds, Complete, Framing, RequestLine, refusal};
 use super::headers::{Headers, list_members};
 use super::held::{BodyHold, HeadHold};
 use super::limits::{FREE_HEAD_BYTES, LINGER_BYTES_MAX, PROGRESS_BYTES};
@@ -41,7 +40,7 @@ use super::slots::{Phase, Slot};
 use super::state::ServerState;
 use super::{BodyRule, Execution, Fault};
 use crate::http1::reply::Reply;
-use crate::http1::request::{Head, Method, Peer, Request};
+use crate::http1::request::{Head, Peer, Request};
 
 /// Large enough for nearly every request, and small enough for the many connections that stay silent.
 const BUFFER_BYTES: usize = 2 * 1024;
@@ -100,13 +99,22 @@ struct Connection<S> {
     has_unread: bool,
 }
 
+impl From<head::Refusal> for Fault {
+    fn from(refusal: head::Refusal) -> Fault {
+        Fault::Refused {
+            status: refusal.status,
+            why: refusal.detail,
+        }
+    }
+}
+
 /// What the client sent next.
 enum Incoming {
     /// Nothing: the client has ended the connection, or has sent no request in time.
     End,
-    /// A refusal, with the number of bytes that were read of the head. The answer must not depend on how many bytes have
+    /// A fault, with the number of bytes that were read of the head. The answer must not depend on how many bytes have
     /// arrived, so bytes after these are not considered.
-    Refused(Refusal, usize),
+    Refused(Fault, usize),
     Request(Complete),
 }
 
@@ -116,10 +124,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let closes = match self.read_head().await? {
                 Incoming::End => true,
-                Incoming::Refused(refusal, read_bytes) => self.refuse(refusal, read_bytes).await?,
+                Incoming::Refused(fault, read_bytes) => {
+                    self.refuse(fault, read_bytes).await?;
+                    true
+                }
                 Incoming::Request(complete) if self.is_plain_on_tls => {
-                    let refusal = refusal(400, PLAIN_ON_TLS);
-                    self.refuse(refusal, complete.head_bytes).await?
+                    let fault = Fault::from(refusal(400, PLAIN_ON_TLS));
+                    self.refuse(fault, complete.head_bytes).await?;
+                    true
                 }
                 Incoming::Request(complete) => self.answer_request(complete).await?,
             };
@@ -158,14 +170,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match scan.advance(&self.buffer[self.start..self.end], bounds) {
                 Ok(Some(complete)) => return Ok(Incoming::Request(complete)),
                 Ok(None) => (),
-                Err(refusal) => return Ok(Incoming::Refused(refusal, scan.read_bytes())),
+                Err(refusal) => return Ok(Incoming::Refused(refusal.into(), scan.read_bytes())),
             }
             let unfinished = self.end - self.start;
-            let refused = |status, why| Ok(Incoming::Refused(refusal(status, why), unfinished));
+            let refused =
+                |status, why| Ok(Incoming::Refused(refusal(status, why).into(), unfinished));
             if !self.has_room() {
                 let phases = [Phase::Body, Phase::Head, Phase::Write];
                 self.state.slots.relieve(&phases);
-                return refused(503, "Large heads take too much memory just now.");
+                return Ok(Incoming::Refused(Fault::Busy, unfinished));
             }
             match self.fill().await {
                 Ok(0) if unfinished == 0 => return Ok(Incoming::End),
@@ -189,12 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } = complete;
         self.start += head_bytes;
         let head = self.head(request_line, headers);
-        let mut frame = Frame {
-            id: head.id,
-            is_http_11: head.is_http_11,
-            is_head: head.method == Method::HEAD,
-            closes: !stays_open(&head) || framing == Framing::Chunked,
-        };
+        let closes = !stays_open(&head) || framing == Framing::Chunked;
+        let mut frame = Frame::of(&head, closes);
         let reply = match self.read_body(&head, framing).await? {
             Ok((body, hold)) => {
                 let request = Request { head, body };
@@ -240,10 +249,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.slot.enter(Phase::Body);
         let body_rule = &self.state.service.body_rule;
-        let limit_bytes = match catch_unwind(AssertUnwindSafe(|| body_rule(head))) {
-            Ok(BodyRule::Ignore) => return Ok(Ok(Default::default())),
-            Ok(BodyRule::UpTo(limit_bytes)) => limit_bytes,
-            Err(_) => return Ok(Err(Fault::Panicked)),
+        let limit_bytes = match handler::caught(head, || body_rule(head)) {
+            Some(BodyRule::Ignore) => return Ok(Ok(Default::default())),
+            Some(BodyRule::UpTo(limit_bytes)) => limit_bytes,
+            None => return Ok(Err(Fault::Panicked)),
         };
         let mut decoder = match Decoder::new(framing, limit_bytes, self.state.slots.limits()) {
             Ok(decoder) => decoder,
@@ -305,34 +314,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Answers a request whose head is refused, in the form of the path as far as the head contains one.
-    async fn refuse(&mut self, refusal: Refusal, read_bytes: usize) -> io::Result<bool> {
-        let Refusal { status, detail } = refusal;
-        log::debug!("a request was refused with {status}: {detail}");
+    async fn refuse(&mut self, fault: Fault, read_bytes: usize) -> io::Result<()> {
+        log::debug!("a request was refused: {fault:?}");
         let arrived = &self.buffer[self.start..self.end];
         if arrived.starts_with(&[0x16, 3]) {
             self.state.log_tls();
         }
-        let (request_line, headers) = head::preview(&arrived[..read_bytes.min(arrived.len())]);
-        let head = self.head(request_line, headers);
+        let request_line = head::preview(&arrived[..read_bytes.min(arrived.len())]);
+        let head = self.head(request_line, Headers::default());
         self.has_unread = true;
         (self.start, self.end) = (0, 0);
         self.give_back_buffer();
-        let fault = match status {
-            503 => Fault::Busy,
-            status => Fault::Refused {
-                status,
-                why: detail,
-            },
-        };
-        let frame = Frame {
-            id: head.id,
-            is_http_11: true,
-            is_head: head.method == Method::HEAD,
-            closes: true,
-        };
         let reply = (self.state.service.fault)(fault, &head);
-        self.send_answer(reply, frame).await?;
-        Ok(true)
+        self.send_answer(reply, Frame::of(&head, true)).await
     }
 
     async fn send_answer(&mut self, reply: Reply, frame: Frame) -> io::Result<()> {

@@ -2,6 +2,8 @@
 //! line feeds, `Content-Length: 5, 5`, a length together with a transfer coding), so that a client cannot hide a second
 //! request inside the first (attacks 9 to 27). This file does no I/O.
 
+#[cfg(test)]
+mod fuzz;
 mod preview;
 #[cfg(test)]
 mod tests;
@@ -242,7 +244,8 @@ impl Scan {
         Ok(())
     }
 
-    /// RFC 9112, 6.3: digits only, and the header occurs once. most other servers have the same limit of 63 bits.
+    /// RFC 9112, 6.3: digits only, and the header occurs once. The limit of 63 bits is that of most other
+    /// servers.
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.length.is_some() {
             return Err(bad("Content-Length occurs more than once."));

@@ -1,7 +1,6 @@
 //! The method of a request (RFC 9110, 9).
 
 use std::borrow::Cow;
-use std::str::FromStr;
 
 use crate::http1::headers::is_name;
 
@@ -46,17 +45,5 @@ impl Method {
 impl PartialEq<&str> for Method {
     fn eq(&self, name: &&str) -> bool {
         self.as_str() == *name
-    }
-}
-
-/// The text is no token.
-#[derive(Debug)]
-pub struct NoMethod;
-
-impl FromStr for Method {
-    type Err = NoMethod;
-
-    fn from_str(text: &str) -> Result<Method, NoMethod> {
-        Method::from_bytes(text.as_bytes()).ok_or(NoMethod)
     }
 }

@@ -1,6 +1,6 @@
 //! A request as the handlers see it: its head, its body, the client that sent it, and the request id.
 //!
-//! This module does not read from sockets; `http1` fills these types. Higher modules decide what a path or a
+//! This module does not read from sockets; `connection` fills these types. Higher modules decide what a path or a
 //! credential means.
 
 mod method;

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::http1::headers::with_alphanumeric;
+
 /// A checked target: authority, path and query as the client sent them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
@@ -44,8 +46,8 @@ impl Target {
 /// Whether a byte is allowed in a target: every visible ASCII character but `#`, because clients never send a fragment.
 ///
 /// RFC 3986 allows fewer characters, but browsers do not escape `|`, `^`, backticks and braces in queries, and all
-/// programs read these characters alike. Below `/auth/envoy` the path is that of the original request, and it is
-/// checked like the path that any other proxy sends.
+/// programs read these characters alike. Some paths are those of requests that a proxy asks about; they are checked like
+/// the path that any other proxy sends.
 pub fn is_target_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'#'
 }
@@ -77,21 +79,6 @@ pub fn is_host_byte(byte: &u8) -> bool {
 }
 
 const HOST: [bool; 256] = with_alphanumeric(b"-._~:[]%!$&'()*+,;=");
-
-const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut at = 0;
-    while at < 128 {
-        table[at] = (at as u8).is_ascii_alphanumeric();
-        at += 1;
-    }
-    at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    table
-}
 
 /// The text is not a valid target.
 #[derive(Debug)]

@@ -34,8 +34,8 @@ const DRAIN_IDLE_TICKS: u32 = 3;
 /// slot as long as a slow one may be closed instead.
 const SLOW_TICKS: u32 = 10;
 
-/// If all slots are taken and many connections are slow, each new connection closes one of so many, so that a few slots
-/// are free when many clients connect at once. With fewer connections than this, it closes only one.
+/// If all slots are taken, each new connection closes the connection that has waited longest, and one more slow
+/// connection for every so many open ones, so that a few slots are free when many clients connect at once.
 const CONNECTIONS_PER_EVICTION: usize = 256;
 
 const TICKS_PER_S: u64 = 10;
@@ -286,11 +286,11 @@ impl Slots {
     /// Some slots are reserved for the Unix socket, so that a flood over TCP cannot lock out the administrator of the
     /// machine.
     pub fn take(self: &Arc<Slots>, via: Via) -> Option<Slot> {
-        let places = self.limits.connections_max;
-        let reserved = self.limits.unix_connections_reserved.min(places / 4);
+        let slots_max = self.limits.connections_max;
+        let reserved = self.limits.unix_connections_reserved.min(slots_max / 4);
         let mut open = self.open();
-        let tcp_is_full = via == Via::Tcp && open.tcp >= places - reserved;
-        if tcp_is_full || open.watches.len() >= places {
+        let tcp_is_full = via == Via::Tcp && open.tcp >= slots_max - reserved;
+        if tcp_is_full || open.watches.len() >= slots_max {
             self.evict(&open, |watch| !tcp_is_full || watch.via == Via::Tcp);
             return None;
         }

@@ -4,6 +4,7 @@
 //! Only versions 1.2 and 1.3 with forward secrecy and authenticated encryption: rustls supports nothing weaker. The
 //! certificate can be replaced while connections are open; each connection keeps the certificate that it started with.
 
+pub mod client;
 mod handshake;
 
 use std::fs;
