@@ -3,7 +3,8 @@
 use crate::authz::caller::Origin;
 use crate::domain::catalogs::path;
 use crate::domain::keys::address::{AddressList, canonical, parse_address, parse_hop};
-use crate::http::request::{Head, Peer, Request, RequestId};
+use crate::domain::security_txt::SecurityTxt;
+use crate::http::request::{Head, Method, Peer, Request, RequestId};
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 /// The greatest number of hops of `X-Forwarded-For` that are examined, from the right.
 const HOPS_MAX: usize = 64;
 
-/// The configuration of which peers are trusted, which hosts are served, and how answers are written.
+/// The configuration of which peers are trusted, which hosts are served, and how answers are written: the settings of
+/// requests that SIGHUP replaces together.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// Peers whose forwarding headers are trusted, besides loopback and the Unix socket.
@@ -31,6 +33,8 @@ pub struct Trust {
     pub metrics_port: Option<u16>,
     /// The user who runs this server. Only this user and root administrate it through the Unix socket.
     pub own_uid: u32,
+    /// The operator's `security.txt`, if there is one.
+    pub security_txt: Option<SecurityTxt>,
 }
 
 /// The trust in force. Every request reads it, and it can be replaced while requests run.
@@ -223,7 +227,7 @@ impl Request {
         let json = ("content-type", "application/json");
         let json = Some(json).filter(|_| !body.is_empty());
         let head = Head {
-            method: method.parse().ok()?,
+            method: Method::from_bytes(method.as_bytes())?,
             target: target.parse().ok()?,
             is_http_11: true,
             headers: [LOCAL_HEADER].into_iter().chain(json).collect(),

@@ -11,6 +11,8 @@ use base64ct::{Base64, Encoding};
 pub struct Credential<'a> {
     pub secret: &'a str,
     pub header: CredentialHeader,
+    /// For `Authorization: Basic`: user name, colon and password, which together can be a secret of another system.
+    pub basic: Option<&'a str>,
 }
 
 /// The content of the headers.
@@ -156,6 +158,7 @@ fn in_header<'a>(head: &'a Head, name: &str) -> Presented<'a> {
         Ok(Some(secret)) => Presented::One(Credential {
             secret,
             header: CredentialHeader::Named(name.to_owned()),
+            basic: None,
         }),
         Err(HeaderFault::Repeated) => Presented::Many,
     }
@@ -183,14 +186,20 @@ fn authorization<'a>(head: &'a Head, room: Option<&'a mut String>) -> Presented<
         let Some((user, password)) = basic(rest) else {
             return Presented::Faulty;
         };
+        *room = format!("{user}:{password}");
+        let whole: &'a str = room;
         // The key is the password, or the user name if the password is empty.
-        *room = if password.is_empty() { user } else { password };
-        if room.is_empty() {
+        let secret = match password.is_empty() {
+            true => &whole[..user.len()],
+            false => &whole[user.len() + 1..],
+        };
+        if secret.is_empty() {
             return Presented::Faulty;
         }
         return Presented::One(Credential {
-            secret: room,
+            secret,
             header: CredentialHeader::Basic,
+            basic: Some(whole),
         });
     } else {
         return Presented::Faulty;
@@ -199,7 +208,11 @@ fn authorization<'a>(head: &'a Head, room: Option<&'a mut String>) -> Presented<
     if secret.is_empty() || secret.contains([' ', '\t', ',']) {
         return Presented::Faulty;
     }
-    Presented::One(Credential { secret, header })
+    Presented::One(Credential {
+        secret,
+        header,
+        basic: None,
+    })
 }
 
 /// Decodes user name and password from the credentials of `Basic` (RFC 7617). They must be base64 with correct padding,

@@ -7,6 +7,8 @@ pub mod credential;
 pub mod describe;
 pub mod fields;
 pub mod form;
+#[cfg(test)]
+mod fuzz;
 pub mod numbers;
 pub mod query;
 pub mod reply;

@@ -109,7 +109,7 @@ fn place(name: &str, path: &[Step]) -> String {
 
 /// Whether programs that read the number as a double, and programs that read what this server stores, see the same
 /// value.
-fn is_exact(literal: &str) -> bool {
+pub fn is_exact(literal: &str) -> bool {
     let Ok(double) = literal.parse::<f64>() else {
         return true; // Not a number; the reader of the JSON refuses it.
     };

@@ -1,6 +1,7 @@
 //! An audit event in answers: as JSON, and as the cells of a table.
 
 use crate::domain::audit::{Event, Kind, Outcome};
+use crate::domain::hex::hex;
 use crate::error::{Error, Result};
 use crate::http::describe::bodies::answer;
 use crate::http::describe::schema::Time;
@@ -95,8 +96,4 @@ pub fn cells(event: &Event) -> [Cow<'_, str>; 13] {
 /// Whether a spreadsheet would execute a cell. Such a cell must get a `'` in front of it.
 pub fn is_formula(cell: &str) -> bool {
     cell.starts_with(['=', '+', '-', '@', '\t', '\r'])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,8 @@
 //! The body of a request that puts a catalog.
 
 use crate::domain::catalogs::{
-    Definition, OPERATIONS_MAX, Operation, Requirement, SCOPE_PATTERN, SCOPES_MAX, Scope,
+    Definition, OPERATIONS_MAX, Operation, RESOURCE_METADATA_CHARS_MAX, Requirement, SCOPE_PATTERN,
+    SCOPES_MAX, Scope,
 };
 use crate::domain::text::DESCRIPTION_CHARS_MAX;
 use crate::error::{Error, Result};
@@ -19,6 +20,9 @@ request! {
         /// same place except for case and one `.extension`, is refused (`UNSAFE_REQUEST`), because an application may take
         /// it for the literal. True for applications that compare paths byte by byte.
         case_sensitive: Option<bool>,
+        /// The URL of the metadata that says where clients get a credential (RFC 9728). The challenges of refusals to proxies
+        /// contain it.
+        resource_metadata: Option<String> [pattern = "^https://", maxLength = RESOURCE_METADATA_CHARS_MAX],
         scopes: Option<Vec<NewScopeBody>> [maxItems = SCOPES_MAX] = [NewScopeBody::example()],
         operations: Option<Vec<NewOperationBody>> [maxItems = OPERATIONS_MAX] = [NewOperationBody::example()],
     }
@@ -52,6 +56,9 @@ request! {
         path: String [pattern = "^/"] = "/invoices/{id}",
         /// Absent for any host.
         host: Option<String>,
+        /// True: where a proxy asks with this catalog, a browser's CORS preflight for this request passes without a key, even
+        /// if the question does not let preflights pass.
+        preflight: Option<bool>,
     }
 }
 
@@ -63,10 +70,12 @@ impl NewCatalogBody {
         Ok(Definition {
             name: name.to_owned(),
             case_sensitive: self.case_sensitive.unwrap_or(false),
+            resource_metadata: self.resource_metadata,
             scopes: scopes.map(Scope::from).collect(),
             operations: operations
                 .map(|(position, body)| operation(position, body, &access_refused))
                 .collect::<Result<_>>()?,
+            source: String::new(),
         })
     }
 }
@@ -97,6 +106,7 @@ fn operation(
         path: body.path,
         host: body.host,
         writes: body.access == "write",
+        preflight: body.preflight.unwrap_or(false),
         requirement: Requirement::of_members(body.any_key, body.all_of, body.any_of, name)?,
     })
 }

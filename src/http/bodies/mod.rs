@@ -2,4 +2,8 @@
 
 pub mod audit;
 pub mod catalog;
+#[cfg(test)]
+mod fuzz;
+pub mod imports;
 pub mod openapi;
+pub mod tree;

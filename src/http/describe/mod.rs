@@ -153,6 +153,14 @@ impl Operation<'_> {
         self
     }
 
+    /// A text that the request must have.
+    pub fn text(mut self, media_type: &str, example: &str) -> Self {
+        let content = json!({ "schema": { "type": "string" }, "example": example });
+        self.value["requestBody"] = json!({ "required": true, "content": { media_type: content } });
+        self.content = format!("/requestBody/content/{}", escaped(media_type));
+        self
+    }
+
     /// An answer with a JSON body.
     pub fn answers<T: Schema>(self, status: u16, about: &str) -> Self {
         let schema = T::schema(self.components);

@@ -57,7 +57,7 @@ pub struct Surface {
 /// A surface whose answers name its own paths.
 #[derive(Clone, Copy)]
 pub struct Moved {
-    /// The surface whose place also applies to others, because one setting places several surfaces together.
+    /// The surface whose mount also applies to this one, because one setting moves both.
     pub with: &'static str,
     /// Changes all of the surface's own paths in an answer to paths below a prefix, which is `/…` without a final
     /// slash.
@@ -74,6 +74,8 @@ pub struct Route {
     pub body: BodyRule,
     pub query: QueryRule,
     pub takes: Takes,
+    /// Whether it is also open to an access token of a user who must set up a second factor before anything else.
+    pub ends_sessions: bool,
     /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
     pub large_for: Option<Permission>,
     /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section
@@ -248,6 +250,7 @@ pub const fn inline(
         body,
         query: QueryRule::Free,
         takes: Takes::Never,
+        ends_sessions: false,
         large_for: None,
         oauth: None,
         handler: Handler::Inline(handler),
@@ -271,6 +274,13 @@ impl Route {
     /// The same route, some of whose requests only remove or restrict something.
     pub const fn takes_away_if(mut self, decide: fn(&App, &Request, &str) -> bool) -> Route {
         self.takes = Takes::If(decide);
+        self
+    }
+
+    /// The same route, with which users end sessions of their own, also those who must set up a second factor before
+    /// anything else.
+    pub const fn ends_sessions(mut self) -> Route {
+        self.ends_sessions = true;
         self
     }
 
@@ -312,6 +322,7 @@ const fn blocking(
         body: BodyRule::UpTo(BODY_BYTES_MAX),
         query: QueryRule::Free,
         takes: Takes::Never,
+        ends_sessions: false,
         large_for: None,
         oauth: None,
         handler: Handler::Blocking(handler),

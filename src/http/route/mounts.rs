@@ -190,8 +190,8 @@ impl Table {
         }
     }
 
-    /// An answer of a surface, whose own paths are led to where its client finds them.
-    pub fn led(&self, found: &Found<'_>, head: &Head, reply: Reply) -> Reply {
+    /// Changes the paths in an answer of a surface to those that its client uses.
+    pub fn with_public_paths(&self, found: &Found<'_>, head: &Head, reply: Reply) -> Reply {
         let Some(moved) = found.surface.moved else {
             return reply;
         };
@@ -378,7 +378,7 @@ mod tests {
     fn check(settings: &[&str], method: &str, path: &str, expected: &str) {
         let table = Table::new(ALL, &Mounts::parse(settings.iter().copied(), ALL).unwrap());
         let head = Head {
-            method: method.parse().unwrap(),
+            method: Method::from_bytes(method.as_bytes()).unwrap(),
             target: path.parse().unwrap(),
             is_http_11: true,
             headers: [].into_iter().collect(),

@@ -34,8 +34,8 @@ pub struct RefusedRequest<'a> {
     pub needed_together: Vec<&'a Scope>,
     /// The scopes that the question itself demands, all of them. Empty where it is not about scopes.
     pub demanded: Vec<&'a str>,
-    /// Whether the key does not belong to the catalog. The scopes of a catalog that an administrator has written are then
-    /// none of its holder's business; those of a built-in catalog are known to everybody.
+    /// Whether the key does not belong to the catalog. If so, a refusal does not name the scopes of a catalog that an
+    /// administrator has written; those of a built-in catalog are public.
     pub of_other_catalog: bool,
 }
 
@@ -141,6 +141,7 @@ pub fn judge(call: &Call<'_>, words: &CatalogWords, mount: &str) -> Result<Optio
         host: head.host(),
         address: call.trust.client_address(head),
         header: Some(credential.header),
+        via: "dialect",
         cost: 1,
         ..Question::default()
     };

@@ -53,17 +53,16 @@ impl Router {
     /// The closures that the server runs.
     pub fn service(self) -> Service {
         let router = Arc::new(self);
-        let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
-        let turner = router.clone();
+        let [for_body, for_turn, for_answer, for_time] = std::array::from_fn(|_| router.clone());
         let answer: Answerer =
-            Box::new(move |request, execution| answerer.answer(request, execution));
+            Box::new(move |request, execution| for_answer.answer(request, execution));
         let fault: FaultWords = Box::new(move |fault, head| router.fault(fault, head));
         Service {
-            body_rule: Box::new(move |head| planner.body_rule(head)),
-            turn: Box::new(move |request| turner.turn(request)),
+            body_rule: Box::new(move |head| for_body.body_rule(head)),
+            turn: Box::new(move |request| for_turn.turn(request)),
             answer,
             fault,
-            now: Box::new(move || clock.app.now().wall),
+            now: Box::new(move || for_time.app.now().wall),
         }
     }
 
@@ -81,7 +80,7 @@ impl Router {
         let Some(permission) = route.large_for else {
             return route.body;
         };
-        let Some(caller) = self.foreseen(surface, route.access, head) else {
+        let Some(caller) = self.predicted_caller(surface, route.access, head) else {
             return BodyRule::UpTo(BODY_BYTES_MAX);
         };
         let directory = self.app.index.directory();
@@ -99,7 +98,7 @@ impl Router {
     }
 
     /// Predicts the caller of a request. It consumes nothing that the credential may limit.
-    fn foreseen(&self, surface: &Surface, access: Access, head: &Head) -> Option<Caller> {
+    fn predicted_caller(&self, surface: &Surface, access: Access, head: &Head) -> Option<Caller> {
         if let Some(would_authenticate) = surface.would_authenticate {
             return would_authenticate(&self.app, &self.trust.now(), head);
         }
@@ -122,8 +121,8 @@ impl Router {
         }
     }
 
-    /// As [`Router::foreseen`], for a route whose callers may be OAuth clients.
-    fn foreseen_client(
+    /// As [`Router::predicted_caller`], for a route whose callers may be OAuth clients.
+    fn predicted_client(
         &self,
         surface: &Surface,
         access: Access,
@@ -131,7 +130,7 @@ impl Router {
     ) -> Option<Caller> {
         let client = credential::read_client(request, self.app.index.directory().named_headers());
         let Client::Secret(secret) = client else {
-            return self.foreseen(surface, access, request);
+            return self.predicted_caller(surface, access, request);
         };
         let address = self.trust.now().client_address(request);
         authenticate::would_authenticate(&self.app, &secret, CredentialHeader::Bearer, address)
@@ -147,11 +146,11 @@ impl Router {
         if matches!(route.handler, Handler::Inline(_)) {
             return Turn::usual();
         }
-        let foreseen = match route.oauth {
-            None => self.foreseen(found.surface, route.access, request),
-            Some(_) => self.foreseen_client(found.surface, route.access, request),
+        let predicted = match route.oauth {
+            None => self.predicted_caller(found.surface, route.access, request),
+            Some(_) => self.predicted_client(found.surface, route.access, request),
         };
-        let Some(caller) = foreseen else {
+        let Some(caller) = predicted else {
             let network = self.trust.now().origin(request).counted.map(network);
             let stranger = self.hasher.hash_one((network, route.access as u8));
             return Turn {
@@ -198,7 +197,7 @@ impl Router {
                 oauth.unwrap_or_else(|| (surface.render_error)(&err, request))
             }
         };
-        let reply = self.table.led(&found, request, reply);
+        let reply = self.table.with_public_paths(&found, request, reply);
         Some(self.with_cors(request, reply))
     }
 
@@ -305,6 +304,13 @@ impl Router {
             Presented::Many => Err(Error::Malformed(refusals::requests::credentials_several())),
             Presented::None => self.without_credential(route.access, request),
             Presented::One(credential) => {
+                if route.ends_sessions {
+                    let origin = self.trust.now().origin(request);
+                    let caller = authenticate::enrolling(&self.app, credential.secret, origin);
+                    if caller.is_some() {
+                        return Ok(Authenticated::As(Some(credential.secret), caller));
+                    }
+                }
                 self.with_credential(credential.secret, credential.header, request, may_wait)
             }
         }
@@ -391,7 +397,7 @@ impl Router {
             Fault::TooLarge { limit_bytes } => error(Error::TooLarge { limit_bytes }),
             Fault::Unread => error(Error::Unavailable(refusals::requests::unread())),
         };
-        self.table.led(&found, head, reply)
+        self.table.with_public_paths(&found, head, reply)
     }
 
     /// Whether this is the preflight request of a browser for a page of a permitted origin (Fetch, section 3.3.2).

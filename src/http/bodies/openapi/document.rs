@@ -1,10 +1,13 @@
 //! Reads the text of a document, and checks that it can be imported.
 
-use super::yaml;
 use crate::error::Error;
+use crate::http::bodies::tree::yaml;
 use crate::http::fields;
 use crate::refusals::{self, Refusal};
 use serde_json::Value;
+
+/// The greatest number of values of one document in YAML. Values behind aliases count each time.
+const VALUES_MAX: usize = 2_000_000;
 
 /// Reads JSON as JSON and any other text as YAML. In both, a member that occurs twice is refused.
 pub fn read(text: &str) -> Result<Value, Refusal> {
@@ -18,7 +21,10 @@ pub fn read(text: &str) -> Result<Value, Refusal> {
             Err(_) => {}
         }
     }
-    yaml::parse(text).map_err(refusals::openapi::not_json_or_yaml)
+    match yaml::parse(text, VALUES_MAX) {
+        Ok(document) => Ok(document.into()),
+        Err(fault) => Err(refusals::openapi::not_json_or_yaml(fault.why)),
+    }
 }
 
 /// Refuses a document that is not OpenAPI, or of an unknown version.

@@ -1,4 +1,4 @@
-//! Documents drawn at random: no key opens what the importer says is not mapped.
+//! Documents drawn at random: no key opens what the importer lists as not mapped.
 
 use super::tests::imported;
 use super::*;

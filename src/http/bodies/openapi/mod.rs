@@ -9,7 +9,6 @@ mod references;
 mod security;
 mod servers;
 mod settle;
-mod yaml;
 
 use crate::domain::catalogs::{Catalog, Definition, OPERATIONS_MAX, SCOPES_MAX, Scope};
 use crate::error::Error;
@@ -46,6 +45,8 @@ const OTHER_MEMBERS: [&str; 6] = [
 
 /// The operation for all methods that a path item does not have itself, as Amazon API Gateway writes it.
 const ANY_METHOD: &str = "x-amazon-apigateway-any-method";
+/// The extension of an operation for which a browser's CORS preflight passes proxies without a key: `true`.
+const PREFLIGHT: &str = "x-latchkey-preflight";
 /// Places of all operations together that are read of one document.
 const PLACES_MAX: usize = 2 * OPERATIONS_MAX;
 
@@ -138,8 +139,10 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, R
     let definition = Definition {
         name: name.to_owned(),
         case_sensitive: false,
+        resource_metadata: None,
         scopes: scopes(&schemes, &used, &mut notes),
         operations: settled.operations,
+        source: String::new(),
     };
     // Such an error concerns the whole document: if the operation that it names were left out, a template would open
     // it.
@@ -341,6 +344,7 @@ impl<'a> Reading<'a> {
             path: around.path.to_owned(),
             id: operation["operationId"].as_str().map(str::to_owned),
             writes,
+            preflight: operation[PREFLIGHT] == true,
             at,
             not_at,
             is_everywhere,

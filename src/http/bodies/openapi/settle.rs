@@ -15,6 +15,8 @@ pub struct Entry {
     pub path: String,
     pub id: Option<String>,
     pub writes: bool,
+    /// Whether the document lets CORS preflights for it pass without a key.
+    pub preflight: bool,
     /// The places where the operation is served.
     pub at: Vec<BaseAddress>,
     /// The places where other operations of the document are served, but not this one.
@@ -51,6 +53,8 @@ struct Slot {
     path: String,
     /// The first entry that belongs to the slot.
     entry: usize,
+    /// Whether all entries of the slot let preflights pass.
+    preflight: bool,
     /// The requirement for a key, or why no key opens the operation.
     outcome: Result<Requirement, Refusal>,
 }
@@ -331,6 +335,7 @@ impl Converter<'_> {
                     host: place.host.clone(),
                     path: template.path,
                     entry: index,
+                    preflight: entry.preflight,
                     outcome,
                 });
                 self.known.insert(key, self.slots.len() - 1);
@@ -338,6 +343,7 @@ impl Converter<'_> {
             }
             Some(&at) => {
                 let slot = &mut self.slots[at];
+                slot.preflight &= entry.preflight;
                 let (label, other) = (entry.label(), self.entries[slot.entry].label());
                 match (&slot.outcome, &outcome) {
                     (Ok(one), Ok(two)) if one == two => self
@@ -415,6 +421,7 @@ impl Converter<'_> {
                             host: place.host.clone(),
                             path: template.path,
                             entry: index,
+                            preflight: false,
                             outcome: Err(why.clone()),
                         });
                         self.known.insert(key, self.slots.len() - 1);
@@ -461,6 +468,7 @@ impl Converter<'_> {
                 path: slot.path.clone(),
                 host: slot.host.clone(),
                 writes: entry.writes,
+                preflight: slot.preflight && slot.outcome.is_ok(),
                 requirement: slot.outcome.clone().unwrap_or(Requirement::Nobody),
             });
         }

@@ -526,3 +526,29 @@ fn a_short_document_cannot_ask_for_endless_work() {
             .contains("too many operations")
     );
 }
+
+#[test]
+fn an_operation_can_let_preflights_pass() {
+    let allowing = json!({"x-latchkey-preflight": true});
+    let import = imported(json!({
+        "/open": {"get": allowing, "post": {}, "put": {"x-latchkey-preflight": "true"}},
+        "/closed": {"get": {"x-latchkey-preflight": true, "security": [{"cookie": []}]}},
+        // Both stand for the same requests, and only one of them lets preflights pass.
+        "/joined/{a}": {"get": allowing},
+        "/joined/{b}": {"get": {}},
+    }));
+    let catalog = Catalog::compile(import.definition.clone()).unwrap();
+    let passes = |method: &str, path: &str| {
+        let demand = catalog.demand(method, path, None).unwrap();
+        demand.preflight && *demand.requirement != Requirement::Nobody
+    };
+    assert!(passes("GET", "/open"));
+    for (method, path) in [
+        ("POST", "/open"),
+        ("PUT", "/open"),
+        ("GET", "/closed"),
+        ("GET", "/joined/7"),
+    ] {
+        assert!(!passes(method, path), "{method} {path}");
+    }
+}
