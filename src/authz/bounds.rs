@@ -99,6 +99,15 @@ pub fn check_cover(directory: &Directory, caller: &Caller, key: &Key, facts: &Fa
     }
 }
 
+/// Refuses an edit that gives rights on this server to a key, or leaves it any, if another system has made its secret,
+/// whose strength is unknown.
+pub fn require_strong(key: &Key) -> Result<()> {
+    match key.weak {
+        true => Err(Error::Conflict(refusals::imports::weak_edited())),
+        false => Ok(()),
+    }
+}
+
 /// Whether a key passes this limit on to the keys that it issues. What the other limits permit is decided by
 /// [`require_permissions`], [`require_owner`] and `authz::keys`; a key does not act before its own start.
 fn is_bound(member: Member) -> bool {
@@ -224,6 +233,7 @@ fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
             Ok(Some(own))
         }
         Identity::Acting(_)
+        | Identity::Enrolling(_)
         | Identity::Local
         | Identity::Password { .. }
         | Identity::Session(_) => Ok(None),

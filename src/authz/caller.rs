@@ -44,6 +44,9 @@ pub struct Caller {
 pub enum Identity {
     /// A session in which a user acts as another user whom they manage. The actor is the acting user.
     Acting(KeyId),
+    /// A session of a user who must set up a second factor before anything else. It permits that and
+    /// ending sessions only.
+    Enrolling(KeyId),
     /// A key that was accepted as the user who owns it ([`as_owner`]).
     ForOwner(KeyId),
     Key(KeyId),
@@ -102,6 +105,11 @@ impl Caller {
         matches!(self.identity, Identity::Session(_)) && self.user == Some(user)
     }
 
+    /// Whether the caller is this user, who must set up a second factor before anything else.
+    pub fn is_enrolling(&self, user: Uid) -> bool {
+        matches!(self.identity, Identity::Enrolling(_)) && self.user == Some(user)
+    }
+
     /// Whether the caller is this user in a session of their own, or a key or another user that acts for them.
     pub fn acts_as(&self, user: Uid) -> bool {
         let for_user = matches!(self.identity, Identity::Acting(_) | Identity::ForOwner(_));
@@ -116,6 +124,14 @@ impl Caller {
     /// Whether the credential permits only reading.
     pub fn only_reads(&self) -> bool {
         Permissions::reading().covers(self.permissions)
+    }
+
+    /// Refuses a credential that permits only reading.
+    pub fn require_writing(&self) -> Result<()> {
+        match self.only_reads() {
+            true => Err(Error::Forbidden(refusals::access::only_reads())),
+            false => Ok(()),
+        }
     }
 
     /// Whether the caller has a permission in a workspace, for a thing that belongs to `owner`.

@@ -19,6 +19,7 @@ pub fn check_issuer(
     workspace: Uid,
     owner: Option<Uid>,
 ) -> Result<()> {
+    require_second_factor(directory, caller, policy)?;
     let name = &policy.name;
     let for_themselves = caller.user.is_some() && owner == caller.user;
     if policy.issued_by == IssuedBy::Password {
@@ -157,8 +158,38 @@ pub fn check_issuer_somewhere(
     Err(refusal)
 }
 
+/// Refuses callers who may not issue or change keys of a policy that demands a second factor: everybody but the
+/// administrator of the machine, and users in a session of their own who have a second factor. No session of such a user
+/// was begun without it (`ops::authenticators::proof::require_current`). Keys prove no second factor, and neither does a
+/// user who acts as another one.
+pub fn require_second_factor(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+) -> Result<()> {
+    let has_proved = match caller.identity {
+        Identity::Local => true,
+        Identity::Session(_) => {
+            let user = caller.user.and_then(|user| directory.user(user));
+            user.is_some_and(|user| user.has_second_factor)
+        }
+        Identity::Acting(_)
+        | Identity::Enrolling(_)
+        | Identity::ForOwner(_)
+        | Identity::Key(_)
+        | Identity::Password { .. } => false,
+    };
+    if has_proved || !policy.second_factor {
+        return Ok(());
+    }
+    Err(Error::Forbidden(refusals::access::second_factor_of_policy(
+        &policy.name,
+    )))
+}
+
 /// Whether the policy lets the caller determine what a key opens, or receive the secret of a key that others issued.
 pub fn check_takeover(directory: &Directory, caller: &Caller, policy: &Policy) -> Result<()> {
+    require_second_factor(directory, caller, policy)?;
     match policy.issued_by {
         IssuedBy::RootAdministrator => caller.require_root_administrator(directory),
         IssuedBy::Manager | IssuedBy::ManagerOrOwner | IssuedBy::Owner | IssuedBy::Password => {

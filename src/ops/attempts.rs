@@ -169,8 +169,8 @@ pub(in crate::ops) fn account_of(app: &App, user: Option<&User>, typed: &str) ->
     }
     let typed = typed.trim().to_lowercase();
     let labelled = ["sign-in-name:", &typed].concat();
-    let seal = app.peppers.current().seal(&labelled);
-    let (start, _) = seal.0.split_at(8);
+    let seal = app.seal_keys.seal(&labelled);
+    let (start, _) = seal.split_at(8);
     let digest = start
         .iter()
         .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
@@ -242,10 +242,10 @@ fn note_locked(app: &App, account: Account, origin: &Origin) -> Result<()> {
             ..Event::of_system("user.lock", Target::new(Kind::User, user.uid), app.now().wall)
         }
     });
-    let (shared, peppers) = (app.passwords.shared_attempts(), app.peppers.clone());
+    let (shared, seal_keys) = (app.passwords.shared_attempts(), app.seal_keys.clone());
     app.store.write(Durability::Full, move |tx| {
         save_one(tx, &shared, account)?;
-        event.map_or(Ok(()), |event| audit::append(tx, &peppers, event))
+        event.map_or(Ok(()), |event| audit::append(tx, &seal_keys, event))
     })
 }
 

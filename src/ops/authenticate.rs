@@ -12,6 +12,7 @@ use crate::domain::sessions::Session;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::ops::App;
+use crate::ops::authenticators::demand::require_none_lacking;
 use crate::ops::verify::{self, Outcome, Verdict};
 use crate::refusals;
 use std::net::IpAddr;
@@ -35,6 +36,8 @@ pub fn authenticate(
     let question = Question {
         address: origin.address,
         header: Some(header),
+        via: "management",
+        own_secrets_only: true,
         cost: 1,
         ..Question::default()
     };
@@ -67,8 +70,8 @@ pub fn as_owner(
         Identity::Key(id) => key_as_owner(app, caller, id, catalog, scope)?,
         _ => caller.clone(),
     };
-    if writes && caller.only_reads() {
-        return Err(Error::Forbidden(refusals::access::only_reads()));
+    if writes {
+        caller.require_writing()?;
     }
     Ok(caller)
 }
@@ -218,6 +221,24 @@ fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
     }
 }
 
+/// The caller for an access token of a user who must set up a second factor before anything else; `None` for every other
+/// secret. Such a caller has no permission, and may only end sessions of their own.
+pub fn enrolling(app: &App, secret: &str, origin: Origin) -> Option<Caller> {
+    let presented = Presented::parse(secret).filter(|it| it.prefix() == PREFIX_SESSION)?;
+    let session = session_of(app, presented).ok()?;
+    let directory = app.index.directory();
+    let user = directory
+        .user(session.user)
+        .filter(|user| user.is_active() && user.generation == session.generation)
+        .filter(|user| app.lacks_second_factor(user))?;
+    let is_token = session.console.is_none() && session.acting.is_none();
+    is_token.then(|| Caller {
+        permissions: Permissions::default(),
+        identity: Identity::Enrolling(session.id),
+        ..Caller::signing_in(user, session.id, origin)
+    })
+}
+
 /// The caller for an access token. A session of the console is not accepted here.
 fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
     let session = session_of(app, presented)?;
@@ -233,11 +254,7 @@ pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
         .index
         .session(presented.id)
         .ok_or(Error::Unauthenticated)?;
-    let pepper = app
-        .peppers
-        .version(session.secret.pepper)
-        .ok_or(Error::Unauthenticated)?;
-    if !pepper.matches(presented.text, &session.secret.digest) || session.is_over(app.now().wall) {
+    if !session.secret.matches(&app.peppers, presented.text) || session.is_over(app.now().wall) {
         return Err(Error::Unauthenticated);
     }
     Ok(session)
@@ -245,21 +262,37 @@ pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
 
 /// The caller for a session. Its user must be active and must not have changed the password since the sign-in. If
 /// another user acts as this user, the same applies to the acting user, who must also manage the user.
+///
+/// # Errors
+/// `Unauthenticated` for a session that is over, and `Forbidden` for one of a user who must set up a second factor first.
+/// A console session of such a user permits that and nothing else.
 pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result<Caller> {
     let directory = app.index.directory();
     let user = directory
         .user(session.user)
         .filter(|user| user.is_active() && user.generation == session.generation);
     let user = user.ok_or(Error::Unauthenticated)?;
-    let all = Permissions::all();
+    let mut permitted = match session.read_only {
+        true => Permissions::reading(),
+        false => Permissions::all(),
+    };
     let (actor, identity) = match session.acting {
-        None => (&user.user_name, Identity::Session(session.id)),
+        None if !app.lacks_second_factor(user) => (&user.user_name, Identity::Session(session.id)),
+        None => {
+            // Only in the console can the user set up a second factor.
+            if session.console.is_none() {
+                require_none_lacking(app, user)?;
+            }
+            permitted = Permissions::default();
+            (&user.user_name, Identity::Enrolling(session.id))
+        }
         Some(acting) => {
             let by = directory
                 .user(acting.user)
                 .filter(|by| by.is_active() && by.generation == acting.generation)
                 .filter(|by| users::manages(&directory, by, user));
             let by = by.ok_or(Error::Unauthenticated)?;
+            require_none_lacking(app, by)?;
             (&by.user_name, Identity::Acting(session.id))
         }
     };
@@ -267,11 +300,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
         bound_by: None,
         actor: format!("user:{actor}"),
         identity,
-        permissions: if session.read_only {
-            Permissions::reading()
-        } else {
-            all
-        },
+        permissions: permitted,
         reach: root(&directory)?,
         user: Some(user.uid),
         source: origin.source,

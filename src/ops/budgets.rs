@@ -78,10 +78,11 @@ impl App {
 }
 
 /// Actions that take something away in any case.
-const TAKING_AWAY: [&str; 7] = [
+const TAKING_AWAY: [&str; 8] = [
     "key.delete",
     "key.disable",
     "key.revoke",
+    "key.rotation_complete",
     "session.delete",
     "session.reuse",
     "user.delete",
@@ -92,9 +93,13 @@ fn takes_away(caller: &Caller, action: &str) -> bool {
     caller.takes_away || TAKING_AWAY.contains(&action)
 }
 
+/// The changes that are large and repeated one after the other, so that everything else comes before them.
+const LARGE: [&str; 1] = ["key.import"];
+
 /// Whether a change comes before others in the writer's queue, and may use the reserved disk space.
 pub fn urgency(caller: &Caller, action: &str) -> Urgency {
-    match caller.identity == Identity::Local || takes_away(caller, action) {
+    let is_first = caller.identity == Identity::Local && !LARGE.contains(&action);
+    match is_first || takes_away(caller, action) {
         true => Urgency::First,
         false => Urgency::Usual,
     }
@@ -124,9 +129,13 @@ pub fn subjects(directory: &Directory, caller: &Caller) -> Vec<Subject> {
     let principal = match (caller.identity, caller.user) {
         (Identity::Acting(_), _) | (Identity::Local, None) => Subject::Actor(caller.actor.clone()),
         (_, Some(user)) => Subject::User(user),
-        (Identity::ForOwner(id) | Identity::Key(id) | Identity::Session(id), None) => {
-            Subject::Key(id)
-        }
+        (
+            Identity::Enrolling(id)
+            | Identity::ForOwner(id)
+            | Identity::Key(id)
+            | Identity::Session(id),
+            None,
+        ) => Subject::Key(id),
         (Identity::Password { .. }, None) => Subject::Actor(caller.actor.clone()),
     };
     let home = caller
@@ -343,5 +352,15 @@ mod tests {
         let member = signed_in(&fixture, "mem");
         assert_eq!(made(|_| key(&fixture, &member, "emea")), BURST);
         signed_in(&fixture, "mem");
+    }
+
+    #[test]
+    fn an_import_comes_after_all_that_takes_away_whoever_makes_it() {
+        let fixture = fixture();
+        let local = fixture.local();
+        assert_eq!(urgency(&local, "key.import"), Urgency::Usual);
+        for first in ["key.issue", "key.delete"] {
+            assert_eq!(urgency(&local, first), Urgency::First);
+        }
     }
 }

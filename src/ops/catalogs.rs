@@ -4,13 +4,14 @@ use super::{App, Record, index_updates};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
+use crate::domain::declared::place_of;
 use crate::domain::keys::KeyId;
 use crate::domain::text;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::refusals;
-use crate::store::{Write, catalogs, keys};
+use crate::store::{Read, Write, catalogs, declared, keys};
 use std::sync::Arc;
 
 /// The result of putting a catalog.
@@ -31,42 +32,88 @@ pub fn require_put(app: &App, caller: &Caller, name: &str) -> Result<()> {
 
 /// Creates or replaces a catalog. Keys immediately lose the scopes that it no longer contains.
 pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<PutResult> {
-    text::check_slug("name", &definition.name)?;
-    if definition.name == BUILT_IN {
-        return Err(Error::Conflict(refusals::catalogs::name_built_in(BUILT_IN)));
-    }
+    check_name(&definition.name)?;
     let catalog = Catalog::compile(definition)?;
     let (index, who) = (app.index.clone(), caller.clone());
     let target = Target::new(Kind::Catalog, catalog.name());
     app.change_all(caller, "catalog.put", target.clone(), move |tx, _| {
         who.require_global(&index.directory(), Permission::CatalogsWrite)?;
         let before = catalogs::find(tx, catalog.name())?;
-        catalogs::replace(tx, catalog.definition())?;
-        // The complete catalog is written, so no change from outside Latchkey can remain in it.
-        tx.judge(target.clone(), true);
-        let changed = drop_vanished(tx, &catalog)?;
-        let keys_changed: Vec<KeyId> = changed.iter().map(|(id, _)| *id).collect();
-        let mut changes = Changes::default();
-        let (old, new) = (before.clone().unwrap_or_default(), catalog.definition());
-        changes.note("case_sensitive", &old.case_sensitive, &new.case_sensitive);
-        changes.note("scopes", &scope_names(&old), &scope_names(new));
-        changes.note("operations", &old.operations.len(), &new.operations.len());
-        changes.note("keys_changed", &0, &keys_changed.len());
+        if let Some(before) = &before {
+            check_unlocked(&before.name, &before.source)?;
+        }
+        let created = before.is_none();
+        let replaced = replace(tx, &catalog, before)?;
+        let keys_changed = replaced.keys.iter().map(|(id, _)| *id).collect();
         let put = Record {
             target,
             workspace: None,
-            changes,
+            changes: replaced.changes,
         };
-        let edits = changed.into_iter().map(|(_, record)| ("key.edit", record));
+        let edits = replaced
+            .keys
+            .into_iter()
+            .map(|(_, record)| ("key.edit", record));
         let records = std::iter::once(("catalog.put", put)).chain(edits).collect();
         Ok((
             records,
             PutResult {
-                created: before.is_none(),
+                created,
                 keys_changed,
             },
         ))
     })
+}
+
+/// Refuses a name that no catalog of an owner may have.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    text::check_slug("name", name)?;
+    match name == BUILT_IN {
+        true => Err(Error::Conflict(refusals::catalogs::name_built_in(BUILT_IN))),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a change by hand of a catalog that a file declares.
+fn check_unlocked(name: &str, source: &str) -> Result<()> {
+    match place_of(source) {
+        Some(place) => Err(Error::Conflict(refusals::declared::locked_catalog(
+            name, place,
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What a new version of a catalog has changed.
+pub(super) struct Replaced {
+    pub changes: Changes,
+    /// The records of the keys that have lost a scope.
+    pub keys: Vec<(KeyId, Record)>,
+}
+
+/// Stores a catalog in the place of an older version, if there is one.
+pub(super) fn replace(
+    tx: &Write<'_>,
+    catalog: &Catalog,
+    before: Option<Definition>,
+) -> Result<Replaced> {
+    catalogs::replace(tx, catalog.definition())?;
+    // The complete catalog is written, so no change from outside Latchkey can remain in it.
+    tx.judge(Target::new(Kind::Catalog, catalog.name()), true);
+    let keys = drop_vanished(tx, catalog)?;
+    let (old, new) = (before.unwrap_or_default(), catalog.definition());
+    let mut changes = Changes::default();
+    changes.note("case_sensitive", &old.case_sensitive, &new.case_sensitive);
+    changes.note_option(
+        "resource_metadata",
+        &old.resource_metadata,
+        &new.resource_metadata,
+    );
+    changes.note("scopes", &scope_names(&old), &scope_names(new));
+    changes.note("operations", &old.operations.len(), &new.operations.len());
+    changes.note("preflights", &preflights(&old), &preflights(new));
+    changes.note("keys_changed", &0, &keys.len());
+    Ok(Replaced { changes, keys })
 }
 
 /// The catalog with this name.
@@ -82,12 +129,12 @@ pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Catalog>> {
 /// The catalog with this name as a transaction sees it. Another change in the same commit may have put a new version,
 /// which the index has only after the commit.
 pub(super) fn in_force(
-    tx: &Write<'_>,
+    read: &Read,
     directory: &Directory,
     name: &str,
 ) -> Result<Option<Arc<Catalog>>> {
-    match tx.has_touched(&Target::new(Kind::Catalog, name)) {
-        true => index_updates::catalog_within(tx, name),
+    match read.has_touched(&Target::new(Kind::Catalog, name)) {
+        true => index_updates::catalog_within(read, name),
         false => Ok(directory.catalog(name).cloned()),
     }
 }
@@ -109,6 +156,9 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     let target = Target::new(Kind::Catalog, &name);
     app.change(caller, "catalog.delete", target.clone(), move |tx, _| {
         who.require_global(&index.directory(), Permission::CatalogsWrite)?;
+        if let Some(catalog) = catalogs::find(tx, &name)? {
+            check_unlocked(&name, &catalog.source)?;
+        }
         match catalogs::delete(tx, &name) {
             Ok(true) => Ok((
                 Some(Record {
@@ -133,6 +183,12 @@ fn shown(name: &str) -> String {
         .collect()
 }
 
+/// How many operations let preflights pass.
+fn preflights(definition: &Definition) -> usize {
+    let operations = definition.operations.iter();
+    operations.filter(|operation| operation.preflight).count()
+}
+
 fn scope_names(definition: &Definition) -> String {
     let names: Vec<&str> = definition
         .scopes
@@ -154,6 +210,12 @@ fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record
         after.scopes.retain(|scope| catalog.has_scope(scope));
         if after.scopes.len() < before.scopes.len() {
             keys::update(tx, &after)?;
+            if after.declared_state.is_some() {
+                // The file is compared again: it declares a scope that the catalog no longer has.
+                after.declared_state = Some(String::new());
+                declared::update_key(tx, &after)?;
+                declared::forget_settings(tx)?;
+            }
             let mut changes = Changes::default();
             changes.note("scopes", &before.scopes.join(" "), &after.scopes.join(" "));
             let record = Record {

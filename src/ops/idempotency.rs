@@ -3,10 +3,12 @@
 
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::digest_of;
-use crate::domain::keys::pepper::{Pepper, Peppers};
+use crate::domain::hex::hex;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::refusals;
+use crate::refusals::{Refusal, keys};
 use crate::store::{Read, Write, idempotency};
 
 /// How long an Idempotency-Key is remembered: 24 hours.
@@ -36,21 +38,25 @@ impl Retry {
         self
     }
 
-    /// The stored digest of the request. A body can contain a password, so a digest without a key must not be on the
-    /// disk.
-    fn sealed(&self, pepper: &Pepper) -> [u8; 32] {
-        let hex: String = self
-            .request
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        pepper.seal(&format!("retry {hex}")).0
+    /// The time for which the name is remembered, in words: whole hours, or minutes.
+    fn remembered(&self) -> Refusal {
+        match self.remembered_ms / 60_000 {
+            minutes if minutes >= 60 && minutes % 60 == 0 => keys::span_hours(minutes / 60),
+            minutes => keys::span_minutes(minutes),
+        }
     }
 
-    /// Accepts a digest under any version of the pepper, because a newer version may have been added since.
-    fn is_of(&self, stored: &[u8; 32], peppers: &Peppers) -> bool {
-        let mut versions = peppers.all().iter();
-        versions.any(|pepper| self.sealed(pepper) == *stored)
+    /// The text that is sealed. A body can contain a password, so a digest of it without a key must not be on the disk.
+    fn text(&self) -> String {
+        format!("retry {}", hex(&self.request))
+    }
+
+    /// Accepts a seal under any version of the seal key, because a newer version may have been added since, and one
+    /// that schema 4 made, because the answer may have been lost when the server was upgraded.
+    fn is_of(&self, stored: &[u8; 32], files: &KeyFiles) -> bool {
+        let text = self.text();
+        files.seal.have_sealed_text(&text, stored)
+            || SealKeys::of_peppers(&files.peppers).have_sealed_text(&text, stored)
     }
 }
 
@@ -67,7 +73,7 @@ fn whose(caller: &Caller) -> String {
 /// request.
 pub fn find(
     read: &Read,
-    peppers: &Peppers,
+    files: &KeyFiles,
     caller: &Caller,
     retry: Option<&Retry>,
     now: Timestamp,
@@ -78,10 +84,10 @@ pub fn find(
     let since = Timestamp(now.0 - retry.remembered_ms);
     match idempotency::find(read, &whose(caller), &retry.name, since)? {
         None => Ok(None),
-        Some((request, target)) if retry.is_of(&request, peppers) => Ok(Some(target)),
+        Some((request, target)) if retry.is_of(&request, files) => Ok(Some(target)),
         Some(_) => Err(Error::invalid(
             "Idempotency-Key",
-            refusals::keys::retried_otherwise(retry.remembered_ms / 60_000),
+            keys::retried_otherwise(retry.remembered()),
         )),
     }
 }
@@ -89,7 +95,7 @@ pub fn find(
 /// Remembers what the request has created, in the same transaction.
 pub fn remember(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    files: &KeyFiles,
     caller: &Caller,
     retry: Option<&Retry>,
     made: impl ToString,
@@ -98,7 +104,7 @@ pub fn remember(
     let Some(retry) = retry else {
         return Ok(());
     };
-    let request = retry.sealed(peppers.current());
+    let request = files.seal.seal(&retry.text());
     idempotency::insert(
         tx,
         &whose(caller),

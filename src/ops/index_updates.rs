@@ -3,8 +3,8 @@
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::keys::live::{Live, OlderSecret, SharedPart, StoredSecret};
-use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::{Counters, Uses};
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::locks::lock;
 use crate::domain::policies::Policy;
@@ -15,10 +15,13 @@ use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
+use crate::index::foreign::ForeignSecret;
+use crate::index::retired::{RETIRED_MAX, Retired};
 use crate::store::keys::SecretRow;
+use crate::store::retired::RetiredRow;
 use crate::store::seals::keys::KeyWithSeal;
 use crate::store::seals::{self, Standing};
-use crate::store::{Read, Write, catalogs, policies, sessions, users, workspaces};
+use crate::store::{Read, catalogs, policies, retired, sessions, users, workspaces};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,7 +29,8 @@ use std::sync::{Arc, Mutex};
 /// One entry that the index adds, replaces or removes when the transaction is committed.
 enum IndexUpdate {
     Catalog(String, Option<Arc<Catalog>>),
-    Key(KeyId, Option<Box<(Key, Vec<SecretRow>)>>),
+    /// With the secrets of the key that have ended, if something about them may have changed.
+    Key(KeyId, Option<Box<(Key, Vec<SecretRow>)>>, Vec<Retired>),
     Policies(Vec<Policy>),
     Session(KeyId, Option<Session>),
     User(Uid, Option<User>),
@@ -36,7 +40,7 @@ enum IndexUpdate {
 /// Reads the current state of the targets, and returns the step that puts it into the index.
 pub fn prepare(
     index: &Arc<Index>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     read: &Read,
     targets: &[Target],
 ) -> Result<Box<dyn FnOnce()>> {
@@ -48,7 +52,7 @@ pub fn prepare(
             _ => target.clone(),
         };
         if seen.insert(once) {
-            news.extend(look(read, peppers, target)?);
+            news.extend(look(index, read, seal_keys, target)?);
         }
     }
     let index = index.clone();
@@ -76,8 +80,13 @@ fn install_all(index: &Index, news: Vec<IndexUpdate>) {
     }
     for item in others {
         match item {
-            IndexUpdate::Key(_, Some(found)) => put_key(index, &found.0, &found.1),
-            IndexUpdate::Key(id, None) => index.remove_key(id),
+            IndexUpdate::Key(id, found, retired) => {
+                match found {
+                    Some(found) => put_key(index, &found.0, &found.1),
+                    None => index.remove_key(id),
+                }
+                index.retired.add(&retired);
+            }
             IndexUpdate::Session(id, session) => index.put_session(id, session),
             IndexUpdate::Catalog(..)
             | IndexUpdate::Policies(_)
@@ -93,7 +102,12 @@ impl IndexUpdate {
     }
 }
 
-fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<IndexUpdate>> {
+fn look(
+    index: &Index,
+    read: &Read,
+    seal_keys: &SealKeys,
+    target: &Target,
+) -> Result<Option<IndexUpdate>> {
     let no_such = || {
         Error::internal(format!(
             "an audit event names the {} {:?}",
@@ -106,32 +120,79 @@ fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<IndexU
             IndexUpdate::Catalog(target.id.clone(), built_in()?)
         }
         Kind::Catalog => {
-            IndexUpdate::Catalog(target.id.clone(), catalog(read, peppers, &target.id)?)
+            IndexUpdate::Catalog(target.id.clone(), catalog(read, seal_keys, &target.id)?)
         }
         Kind::Key => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            IndexUpdate::Key(id, live_key(read, peppers, id)?.map(Box::new))
+            let found = live_key(read, seal_keys, id)?;
+            let retired = match changes_ended(index, id, found.as_ref()) {
+                true => retired_of(retired::list_of(read, id)?),
+                false => Vec::new(),
+            };
+            IndexUpdate::Key(id, found.map(Box::new), retired)
         }
-        Kind::Policy => IndexUpdate::Policies(policies_in_force(read, peppers)?),
+        Kind::Policy => IndexUpdate::Policies(policies_in_force(read, seal_keys)?),
         Kind::Server => return Ok(None),
         Kind::Session => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            IndexUpdate::Session(id, sessions::find(read, peppers, id)?)
+            IndexUpdate::Session(id, sessions::find(read, seal_keys, id)?)
         }
         Kind::User => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
-            IndexUpdate::User(uid, user(read, peppers, uid)?)
+            IndexUpdate::User(uid, user(read, seal_keys, uid)?)
         }
         Kind::Workspace => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
-            IndexUpdate::Workspace(uid, workspace(read, peppers, uid)?)
+            IndexUpdate::Workspace(uid, workspace(read, seal_keys, uid)?)
         }
     }))
 }
 
+/// Whether a change may have ended a secret of a key, or have changed what is known about those that had ended, as a
+/// rotation and enabling do; or the index does not know all secrets yet.
+fn changes_ended(index: &Index, id: KeyId, found: Option<&(Key, Vec<SecretRow>)>) -> bool {
+    let secrets = found.map_or(&[][..], |(_, secrets)| secrets);
+    let is_enabled = found.is_some_and(|(key, _)| key.enabled);
+    let lives = |secret: &StoredSecret| secrets.iter().any(|row| row.secret == *secret);
+    let is_newest = |secret: &StoredSecret| {
+        let mut newest = secrets.iter().filter(|row| row.expires_at.is_none());
+        newest.any(|row| row.secret == *secret)
+    };
+    let known = index.with_key(id, |key| {
+        let older = key
+            .optional
+            .as_ref()
+            .and_then(|optional| optional.older.as_ref());
+        is_newest(&key.secret)
+            && older.is_none_or(|older| lives(&older.secret))
+            && (key.enabled || !is_enabled)
+    });
+    match known {
+        Some(same) => !same,
+        None => !index.is_complete(),
+    }
+}
+
+/// Loads the secrets that have ended, as many as there is room for.
+pub fn load_retired(index: &Index, read: &Read) -> Result<()> {
+    let rows = retired::list(read, RETIRED_MAX)?;
+    index.retired.replace(&retired_of(rows));
+    Ok(())
+}
+
+fn retired_of(rows: Vec<RetiredRow>) -> Vec<Retired> {
+    let rows = rows.into_iter().map(|row| Retired {
+        key: row.key,
+        digest: row.digest,
+        pepper: row.pepper,
+        after_use: row.after_use,
+    });
+    rows.collect()
+}
+
 /// A key with its secrets; `None` if it is deleted.
-fn live_key(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
-    let found = seals::keys::find(read, peppers, id)?.map(in_force);
+fn live_key(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
+    let found = seals::keys::find(read, seal_keys, id)?.map(in_force);
     Ok(found.filter(|(key, _)| key.deleted_at.is_none()))
 }
 
@@ -140,37 +201,37 @@ fn in_force(found: KeyWithSeal) -> (Key, Vec<SecretRow>) {
     let KeyWithSeal {
         mut key,
         secrets,
-        fits,
+        sealer,
     } = found;
-    key.enabled &= fits;
+    key.enabled &= sealer.is_some();
     (key, secrets)
 }
 
 /// A user as decisions use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
-fn user(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<User>> {
+fn user(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<User>> {
     let Some(mut user) = users::find(read, uid)? else {
         return Ok(None);
     };
-    user.enabled &= seals::is_sound_user(read, peppers, uid)?;
+    user.enabled &= seals::is_sound_user(read, seal_keys, uid)?;
     Ok(Some(user))
 }
 
 /// A workspace as decisions use it, with the same rule as [`user`].
-fn workspace(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<Workspace>> {
+fn workspace(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<Workspace>> {
     let Some(mut found) = workspaces::find(read, uid)? else {
         return Ok(None);
     };
     let target = Target::new(Kind::Workspace, uid);
-    found.enabled &= seals::look(read, peppers, &target)? == Standing::Sound;
+    found.enabled &= seals::look(read, seal_keys, &target)? == Standing::Sound;
     Ok(Some(found))
 }
 
 /// The policies that are what Latchkey last wrote. A key with any other policy opens nothing.
-fn policies_in_force(read: &Read, peppers: &Peppers) -> Result<Vec<Policy>> {
+fn policies_in_force(read: &Read, seal_keys: &SealKeys) -> Result<Vec<Policy>> {
     let mut sound = Vec::new();
     for policy in policies::list(read)? {
         let target = Target::new(Kind::Policy, &policy.name);
-        if seals::look(read, peppers, &target)? == Standing::Sound {
+        if seals::look(read, seal_keys, &target)? == Standing::Sound {
             sound.push(policy);
         }
     }
@@ -178,9 +239,9 @@ fn policies_in_force(read: &Read, peppers: &Peppers) -> Result<Vec<Policy>> {
 }
 
 /// The stored catalog. If it is not what Latchkey last wrote, it has neither scopes nor operations.
-pub fn catalog(read: &Read, peppers: &Peppers, name: &str) -> Result<Option<Arc<Catalog>>> {
+pub fn catalog(read: &Read, seal_keys: &SealKeys, name: &str) -> Result<Option<Arc<Catalog>>> {
     let target = Target::new(Kind::Catalog, name);
-    let sound = seals::look(read, peppers, &target)? == Standing::Sound;
+    let sound = seals::look(read, seal_keys, &target)? == Standing::Sound;
     let definition = catalogs::find(read, name)?.map(|definition| match sound {
         true => definition,
         false => Definition {
@@ -194,8 +255,8 @@ pub fn catalog(read: &Read, peppers: &Peppers, name: &str) -> Result<Option<Arc<
 }
 
 /// A catalog as a transaction has written it, before it is sealed.
-pub fn catalog_within(tx: &Write<'_>, name: &str) -> Result<Option<Arc<Catalog>>> {
-    catalogs::find(tx, name)?
+pub fn catalog_within(read: &Read, name: &str) -> Result<Option<Arc<Catalog>>> {
+    catalogs::find(read, name)?
         .map(|definition| Catalog::load(definition).map(Arc::new))
         .transpose()
 }
@@ -204,21 +265,32 @@ pub fn catalog_within(tx: &Write<'_>, name: &str) -> Result<Option<Arc<Catalog>>
 fn put_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
     let counters = index.counters(key.id);
     match live(index, key, secrets, counters) {
-        Some(live) => index.put_key(live),
+        Some(live) => index.put_key(live, foreign(secrets)),
         None => index.remove_key(key.id),
     }
+}
+
+/// Those secrets of a key that other systems made.
+fn foreign(secrets: &[SecretRow]) -> Vec<ForeignSecret> {
+    let foreign = secrets.iter().filter(|row| row.secret.is_foreign);
+    foreign
+        .map(|row| ForeignSecret {
+            secret: row.secret,
+            given: row.given.clone(),
+        })
+        .collect()
 }
 
 /// Adds a key that was read while the index is being filled.
 pub fn add_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
     if let Some(live) = live(index, key, secrets, None) {
-        index.add_key(live);
+        index.add_key(live, foreign(secrets));
     }
 }
 
 /// Reads one key from the store and adds it, for a verification that comes before the index is complete.
-pub fn fault_in(index: &Index, peppers: &Peppers, read: &Read, id: KeyId) -> Result<()> {
-    if let Some((key, secrets)) = live_key(read, peppers, id)? {
+pub fn fault_in(index: &Index, seal_keys: &SealKeys, read: &Read, id: KeyId) -> Result<()> {
+    if let Some((key, secrets)) = live_key(read, seal_keys, id)? {
         add_key(index, &key, &secrets);
     }
     Ok(())
@@ -279,10 +351,10 @@ fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>) {
 
 /// Loads everything except the keys, for the start. Users and workspaces that are not what Latchkey last wrote have
 /// been closed in the store before.
-pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
+pub fn load_directory(read: &Read, seal_keys: &SealKeys) -> Result<Directory> {
     let mut directory = Directory::default();
     directory.put_workspaces(workspaces::list(read)?);
-    directory.put_policies(policies_in_force(read, peppers)?);
+    directory.put_policies(policies_in_force(read, seal_keys)?);
     for user in users::list(read)? {
         directory.put_user(user.uid, Some(user));
     }
@@ -290,7 +362,7 @@ pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
         let catalog = if name == BUILT_IN {
             built_in()?
         } else {
-            catalog(read, peppers, &name)?
+            catalog(read, seal_keys, &name)?
         };
         directory.put_catalog(&name, catalog);
     }
@@ -298,18 +370,18 @@ pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
 }
 
 /// Does the same as [`load_directory`], and disables users and workspaces that are not what Latchkey last wrote.
-pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory> {
-    let mut directory = load_directory(read, peppers)?;
+pub fn load_directory_closed(read: &Read, seal_keys: &SealKeys) -> Result<Directory> {
+    let mut directory = load_directory(read, seal_keys)?;
     let mut all = workspaces::list(read)?;
     for workspace in &mut all {
         let target = Target::new(Kind::Workspace, workspace.uid);
-        workspace.enabled &= seals::look(read, peppers, &target)? == Standing::Sound;
+        workspace.enabled &= seals::look(read, seal_keys, &target)? == Standing::Sound;
     }
     directory.put_workspaces(all);
     for user in users::list(read)? {
         directory.put_user(
             user.uid,
-            crate::ops::index_updates::user(read, peppers, user.uid)?,
+            crate::ops::index_updates::user(read, seal_keys, user.uid)?,
         );
     }
     Ok(directory)
@@ -324,13 +396,13 @@ fn built_in() -> Result<Option<Arc<Catalog>>> {
 /// has them as disabled.
 pub fn load_keys(
     index: &Index,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     read: &Read,
     range: (KeyId, KeyId),
 ) -> Result<Vec<KeyId>> {
     let mut broken = Vec::new();
-    seals::keys::each(read, Some(peppers), range, false, |found| {
-        if !found.fits {
+    seals::keys::each(read, Some(seal_keys), range, false, |found| {
+        if !found.fits() {
             broken.push(found.key.id);
         }
         let (key, secrets) = in_force(found);
@@ -356,6 +428,7 @@ mod tests {
             generation,
             created_at: Timestamp(0),
             deleted_at: None,
+            has_second_factor: false,
             roles: Vec::new(),
         };
         IndexUpdate::User(Uid(uid), Some(user))

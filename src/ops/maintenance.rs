@@ -2,8 +2,11 @@
 
 use super::audit::retention::{Retention, RetentionTimer};
 use super::idempotency::REMEMBERED_MS;
-use super::{App, attempts};
+use super::keys::upgrade;
+use super::usage::is_management;
+use super::{App, attempts, index_updates, tripwires};
 use crate::domain::keys::KeyId;
+use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::usage::Pending;
@@ -11,7 +14,7 @@ use crate::store::idempotency;
 use crate::store::seals::keys::RemainingUses;
 use crate::store::usage;
 use crate::store::usage::UsageDelta;
-use crate::store::{Durability, clock, keys, seals};
+use crate::store::{Durability, clock, keys, retired, seals};
 use std::time::Duration;
 
 /// How long hourly totals are kept: 92 days.
@@ -37,6 +40,7 @@ pub fn run(app: &App, interval: Duration, retention: Retention) {
 fn round(app: &App, swept_ms: &mut Option<u64>) {
     let before = app.index.usage.lost();
     let used = write_usage(app);
+    upgrade::write_all(app);
     attempts::save_all(app);
     let mark = app.clock.tick();
     let steady_ms = app.now().steady_ms;
@@ -63,6 +67,7 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
 /// The last round: writes the waiting usage, and returns the reserved uses to the store.
 pub fn flush(app: &App) {
     write_usage(app);
+    upgrade::write_all(app);
     attempts::save_all(app);
     let reserved = app.index.take_reserved();
     for batch in reserved.chunks(KEYS_A_BATCH) {
@@ -76,34 +81,47 @@ pub fn flush(app: &App) {
 fn write_usage(app: &App) -> bool {
     // Sorted by the order of the tables, so that keys which are written together share pages, and each page is
     // written once.
-    let taken = app.index.usage.take();
+    let (taken, now) = (app.index.usage.take(), app.now().wall);
     for batch in taken.chunks(KEYS_A_BATCH) {
-        let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
+        let deltas: Vec<UsageDelta> = batch.iter().map(|one| delta(app, one)).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
             usage::add_totals(tx, &deltas)?;
-            deltas
-                .iter()
-                .try_for_each(|delta| usage::add_usage(tx, delta))
+            let mut new_networks = Vec::new();
+            for delta in &deltas {
+                let found = usage::add_usage(tx, delta)?;
+                if let Some(known) = found.filter(|_| !delta.networks.is_empty()) {
+                    let new = tripwires::note_networks(tx, delta, &known, now)?;
+                    new_networks.extend(new.into_iter().map(|network| (delta.key, network)));
+                }
+            }
+            Ok(new_networks)
         });
         match written {
-            Ok(()) => {}
+            Ok(new_networks) => tripwires::tell_networks(app, &new_networks),
             // Nothing was saved, so the usage can be counted again.
             Err(Error::Unavailable(why)) => {
                 app.index.usage.put_back(batch);
-                log::warn!("upkeep: the usage of {} keys waits: {why}", batch.len());
+                let keys = counted(batch.len() as u64, "key");
+                log::warn!("upkeep: the usage of {keys} waits: {why}");
             }
-            Err(err) => log::warn!("upkeep: the usage of {} keys is lost: {err}", batch.len()),
+            Err(err) => {
+                let keys = counted(batch.len() as u64, "key");
+                log::warn!("upkeep: the usage of {keys} is lost: {err}");
+            }
         }
     }
     app.index.usage.written();
     !taken.is_empty()
 }
 
-fn delta((key, pending): &(KeyId, Pending)) -> UsageDelta {
+fn delta(app: &App, (key, pending): &(KeyId, Pending)) -> UsageDelta {
     UsageDelta {
         key: *key,
+        is_management: is_management(app, *key),
         uses: pending.uses,
         last_used: pending.last_used,
+        previous_used: pending.previous_used,
+        networks: pending.networks().collect(),
         verdicts: pending
             .verdicts()
             .map(|(hour, code, count)| (*hour, code.as_str(), *count))
@@ -112,11 +130,11 @@ fn delta((key, pending): &(KeyId, Pending)) -> UsageDelta {
 }
 
 fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
-    let peppers = app.peppers.clone();
+    let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
         for (id, reserved) in &batch {
-            if let RemainingUses::Counted(stored) = seals::keys::find_uses(tx, &peppers, *id)? {
-                keys::update_uses(tx, &peppers, *id, Some(stored + reserved))?;
+            if let RemainingUses::Counted(stored) = seals::keys::find_uses(tx, &seal_keys, *id)? {
+                keys::update_uses(tx, &seal_keys, *id, Some(stored + reserved))?;
             }
         }
         Ok(())
@@ -125,10 +143,14 @@ fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
 
 fn sweep(app: &App, mark: Timestamp) -> Result<()> {
     let recorded = app.clock.clone();
-    app.store.write(Durability::Relaxed, move |tx| {
+    let forgotten = app.store.write(Durability::Relaxed, move |tx| {
         clock::record(tx, &recorded.recorded())?;
         usage::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
         idempotency::delete_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
-        Ok(())
-    })
+        retired::delete_before(tx, Timestamp(mark.0 - retired::KEPT_MS))
+    })?;
+    if forgotten > 0 && app.index.is_complete() {
+        app.read(|read| index_updates::load_retired(&app.index, read))?;
+    }
+    Ok(())
 }

@@ -7,23 +7,32 @@ pub mod attempts;
 pub mod audit;
 pub mod authenticate;
 pub mod authenticators;
+pub mod backup_check;
 pub mod backups;
 pub mod budgets;
 pub mod catalogs;
 pub mod changed_outside;
 pub mod clock;
+pub mod connection_check;
+pub mod declared;
 pub mod doctor;
 pub mod idempotency;
 mod index_updates;
 pub mod keys;
+pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
+pub mod notices;
 pub mod policies;
+pub mod process;
 pub mod restore;
 mod retired_names;
+pub mod secrets;
 pub mod self_test;
 pub mod sessions;
 pub mod setup;
+pub mod tripwires;
+pub mod usage;
 pub mod users;
 pub mod verify;
 pub mod workspaces;
@@ -31,9 +40,11 @@ pub mod workspaces;
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::authenticators::challenge::Challenges;
-use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::keyfile::{HmacKeys, KeyFiles, KeyKind};
 use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::sealing::SealingKeys;
+use crate::domain::leak_keys::LeakKeys;
 use crate::domain::locks::lock;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
@@ -42,7 +53,8 @@ use crate::index::Index;
 use crate::refusals::Refusal;
 use crate::store::{self, Durability, Read, Store, Write};
 use clock::Clock;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
 /// The server's state, shared by all threads.
@@ -50,21 +62,32 @@ pub struct App {
     store: Store,
     pub index: Arc<Index>,
     peppers: Arc<Peppers>,
+    seal_keys: Arc<SealKeys>,
     sealing: Arc<SealingKeys>,
+    hmac: Arc<HmacKeys>,
+    provided: Arc<Vec<(KeyKind, PathBuf)>>,
+    key_files_turn: secrets::Turn,
     pub clock: Arc<Clock>,
     passwords: sessions::password_gate::PasswordGate,
     challenges: Challenges,
+    demand: authenticators::demand::Demand,
     reserving: verify::Reserving,
     denials: audit::denied::Denials,
     first_run: setup::first_run::FirstRun,
     audit_minimum: audit::retention::Minimum,
+    importing: keys::import::Running,
     inspections: keys::inspect::Inspections,
+    leak_reports: leaks::LeakReports,
+    leak_keys: RwLock<Arc<LeakKeys>>,
     writable: Mutex<Option<LastTestWrite>>,
     backups: backups::Backups,
     counted_keys: metrics::CountedKeys,
     pages: policies::pages::Settled,
+    pub upgrades: keys::upgrade::Upgrades,
     presets: &'static [policies::presets::Preset],
     pub budgets: budgets::Budgets,
+    declared: declared::Files,
+    pub notices: notices::Notices,
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.
@@ -72,6 +95,9 @@ type LastTestWrite = (u64, Option<Refusal>);
 
 /// How long the result of a test write is reused.
 const WRITABLE_MS: u64 = 1_000;
+
+/// The page cache of the writer during a change of many keys.
+const WIDE_CACHE_MIB: u32 = 64;
 
 /// The content of a change for the audit log.
 pub struct Record {
@@ -148,13 +174,18 @@ impl App {
             }
         }
         let now = self.now().wall;
-        let peppers = self.peppers.clone();
+        let seal_keys = self.seal_keys.clone();
         let (draft, denied) = drafts(caller, action, Target::server(), now);
         let urgency = budgets::urgency(caller, action);
+        let identity = caller.identity;
         let outcome = self.store.write_in(urgency, Durability::Full, move |tx| {
+            // The request may have waited while its credential was ended. A sign-in has none yet.
+            if !sessions::BEGINNINGS.contains(&action) {
+                sessions::require_in_force(tx, &seal_keys, identity)?;
+            }
             let (records, value) = work(tx, now)?;
             let is_change = !records.is_empty();
-            append_all(tx, &peppers, &draft, records)?;
+            append_all(tx, &seal_keys, &draft, records)?;
             Ok((is_change, value))
         });
         if !matches!(outcome, Ok((true, _))) {
@@ -188,11 +219,25 @@ impl App {
         self.store.read(work)
     }
 
+    /// Gives the writer a large page cache while `work` runs. For changes of many keys: their ids are random and touch
+    /// every page of the tables.
+    fn with_wide_cache<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let widen = |tx: &Write<'_>| tx.widen_cache(WIDE_CACHE_MIB);
+        self.store.write(Durability::Relaxed, widen)?;
+        let done = work();
+        let narrow = |tx: &Write<'_>| tx.narrow_cache();
+        let narrowed = self.store.write(Durability::Relaxed, narrow);
+        done.and_then(|value| narrowed.map(|()| value))
+    }
+
     /// The keys with which secrets are stored.
     fn key_files(&self) -> KeyFiles {
         KeyFiles {
             peppers: self.peppers.clone(),
             sealing: self.sealing.clone(),
+            hmac: self.hmac.clone(),
+            provided: self.provided.clone(),
+            seal: self.seal_keys.clone(),
         }
     }
 
@@ -229,6 +274,7 @@ impl App {
     pub fn close(&self) {
         if !self.store.is_closed() {
             maintenance::flush(self);
+            tripwires::record_all(self);
             if let Err(err) = self.record_clock(Durability::Full) {
                 log::warn!("clock: the time of this stop was not stored: {err}");
             }
@@ -245,22 +291,21 @@ impl App {
 /// Writes the events of a change to the audit log.
 fn append_all(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     draft: &Event,
     records: Vec<(&'static str, Record)>,
 ) -> Result<()> {
-    for (action, record) in records {
+    let event = |(action, record): (&str, Record)| {
         let workspace = record.workspace.map(|uid| uid.to_string());
-        let event = Event {
+        Event {
             action: action.to_owned(),
             target: record.target,
             workspace: workspace.unwrap_or_default(),
             changes: record.changes.into_json(),
             ..draft.clone()
-        };
-        store::audit::append(tx, peppers, event)?;
-    }
-    Ok(())
+        }
+    };
+    store::audit::append_all(tx, seal_keys, records.into_iter().map(event))
 }
 
 /// An event of a caller, without its target and its position in the chain.
@@ -287,6 +332,55 @@ fn drafts(caller: &Caller, action: &'static str, target: Target, now: Timestamp)
 mod tests {
     use super::setup::fixture::Fixture;
     use super::*;
+    use crate::authz::caller::{Identity, Origin};
+    use crate::domain::keys::KeyId;
+    use crate::domain::policies::CredentialHeader;
+
+    /// Finding: a request that waits while its session is ended undid what had ended it.
+    #[test]
+    fn a_credential_that_was_ended_meanwhile_changes_nothing() {
+        let fixture = Fixture::new();
+        let (app, local) = (&fixture.app, fixture.local());
+        let password = "seven lanterns over the harbour";
+        let new = users::NewUser {
+            user_name: "alice".to_owned(),
+            password: Some(password.to_owned()),
+            email: None,
+            workspace: None,
+            roles: Vec::new(),
+        };
+        users::create(app, &local, new, None).unwrap();
+        let origin = Origin::default;
+        let signed_in = || {
+            let begun = sessions::sign_in(app, "alice", password, None, origin()).unwrap();
+            let token = begun.token.expose();
+            authenticate::authenticate(app, token, CredentialHeader::Bearer, origin(), true)
+                .unwrap()
+                .unwrap()
+        };
+        let change = |caller: &Caller| {
+            app.change(caller, "user.edit", Target::server(), |_, _| Ok((None, ())))
+        };
+        let (first, second) = (signed_in(), signed_in());
+        assert!(change(&first).is_ok());
+        sessions::listed::end_others(app, &second).unwrap();
+        assert!(matches!(change(&first), Err(Error::Unauthenticated)));
+        assert!(change(&second).is_ok());
+        sessions::set_password(
+            app,
+            &local,
+            "alice",
+            "eight lanterns over the harbour",
+            None,
+        )
+        .unwrap();
+        assert!(matches!(change(&second), Err(Error::Unauthenticated)));
+        let key = Caller {
+            identity: Identity::Key(KeyId(7)),
+            ..local
+        };
+        assert!(matches!(change(&key), Err(Error::Unauthenticated)));
+    }
 
     #[test]
     fn the_store_is_tried_once_a_second() {

@@ -19,20 +19,19 @@ pub fn with_key<R>(app: &App, ask: impl FnOnce(&Secret) -> R) -> Result<(R, Secr
     let id = generate_id()?;
     let secret = Secret::generate(PREFIX, id)?;
     let shared = shared(app)?;
-    let pepper = app.peppers.current();
-    app.index.put_key(Live {
+    let key = Live {
         id,
         name: NAME.into(),
         shared: app.index.shared(shared),
-        secret: StoredSecret {
-            digest: pepper.digest(secret.expose()),
-            pepper: pepper.version,
-        },
+        secret: StoredSecret::of(&app.peppers, &secret),
         enabled: true,
+        tail: Default::default(),
+        created_s: 0,
         not_before: Timestamp(i64::MIN),
         expires_at: Timestamp(i64::MAX),
         optional: None,
-    });
+    };
+    app.index.put_key(key, Vec::new());
     let answer = ask(&secret);
     app.index.remove_key(id);
     Ok((answer, secret))
@@ -52,6 +51,9 @@ fn shared(app: &App) -> Result<SharedPart> {
             catalog: None,
             scopes: Box::default(),
             read_only: false,
+            created_by: "system".into(),
+            source: Box::default(),
+            prefix: PREFIX.into(),
         }),
         _ => Err(Error::Unavailable(verbatim(
             "there is no workspace or no policy for a probe",

@@ -141,12 +141,12 @@ impl App {
         event: Event,
         also: impl FnOnce(&Write<'_>) -> Result<()> + Send + 'static,
     ) -> Result<()> {
-        let peppers = self.peppers.clone();
+        let seal_keys = self.seal_keys.clone();
         let id = event.target.id.chars().take(TARGET_CHARS_MAX).collect();
         let target = Target { id, ..event.target };
         let event = Event { target, ..event };
         self.store.write(Durability::Full, move |tx| {
-            audit::append(tx, &peppers, event)?;
+            audit::append(tx, &seal_keys, event)?;
             also(tx)
         })
     }

@@ -1,55 +1,26 @@
-//! The audit log and usage: reading, verifying and pruning.
+//! The audit log: reading, verifying and pruning.
 
 pub mod denied;
+pub mod filter;
+pub mod names;
 pub mod parts;
 pub mod retention;
 
+pub use filter::EventFilter;
+
 use super::{App, Record};
 use crate::authz::caller::{Caller, Identity};
-use crate::domain::audit::{Changes, Event, Target};
-use crate::domain::keys::KeyId;
+use crate::domain::audit::{Changes, Event, Outcome, Target};
+use crate::domain::hex::hex;
 use crate::domain::paging;
-use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::refusals::{self, Refusal};
 use crate::store::audit::{self, Cut, Mark};
-use crate::store::usage;
-use crate::store::usage::{HourRow, HourTotal};
+use filter::Query;
 use std::cmp::Reverse;
-
-/// The longest span of one answer in hours: 92 days.
-const HOURS_MAX: i64 = 92 * 24;
-
-/// A filter for the audit log. Absent members do not restrict.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    pub actor: Option<String>,
-    pub action: Option<String>,
-    pub target: Option<String>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    /// Only events with a smaller number; the cursor.
-    pub before: Option<i64>,
-    /// Only events with a greater number.
-    pub after: Option<i64>,
-    pub limit: usize,
-}
-
-impl EventFilter {
-    fn fits(&self, event: &Event) -> bool {
-        let is = |asked: &Option<String>, found: &str| {
-            asked.as_deref().is_none_or(|asked| asked == found)
-        };
-        is(&self.actor, &event.actor)
-            && is(&self.action, &event.action)
-            && is(&self.target, &event.target.id)
-            && self.since.is_none_or(|since| event.at >= since)
-            && self.until.is_none_or(|until| event.at < until)
-    }
-}
 
 /// A page of events, newest first, and the position of the next page. Events without a workspace are visible only to
 /// callers who may read the log of the whole server. Other callers see the events of the workspaces whose log they
@@ -60,20 +31,49 @@ pub fn audit_events(
     wanted: &EventFilter,
 ) -> Result<(Vec<Event>, Option<i64>)> {
     caller.require_somewhere(Permission::AuditRead)?;
-    let sources = visible(&app.index.directory(), caller);
+    let query = wanted.query(app, caller)?;
+    let seen = visible(&app.index.directory(), caller);
+    let sources = sources(&query, &seen);
+    let uids: Vec<String> = seen.iter().flatten().map(Uid::to_string).collect();
+    let is_seen = |event: &Event| seen.contains(&None) || uids.contains(&event.workspace);
     app.read(|read| {
-        let numbers = |workspace: &Option<Uid>, after: Option<Reverse<i64>>| {
+        let numbers = |source: &Source<'_>, after: Option<Reverse<i64>>| {
             let before = after.map(|Reverse(seq)| seq);
-            let found = audit::list_numbers(read, *workspace, before, paging::BATCH)?;
+            let found = match source {
+                Source::Workspace(uid) => audit::list_numbers(read, *uid, before, paging::BATCH)?,
+                Source::Thing(target, outcome) => {
+                    audit::list_numbers_of(read, target, *outcome, before, paging::BATCH)?
+                }
+            };
             let found = found.into_iter();
             let asked = found.take_while(|seq| wanted.after.is_none_or(|after| *seq > after));
             Ok(asked.map(Reverse).collect())
         };
-        let look = |Reverse(seq)| Ok(audit::find(read, seq)?.filter(|event| wanted.fits(event)));
+        let fits = |event: &Event| query.fits(event) && is_seen(event);
+        let look = |Reverse(seq)| Ok(audit::find(read, seq)?.filter(fits));
         let start = wanted.before.map(Reverse);
         let (events, next) = paging::page(&sources, start, wanted.limit, numbers, look)?;
         Ok((events, next.map(|Reverse(seq)| seq)))
     })
+}
+
+/// Where events are looked for.
+enum Source<'a> {
+    /// The events about a thing, which an index finds.
+    Thing(&'a Target, Outcome),
+    /// The events of a workspace; `None` for all events.
+    Workspace(Option<Uid>),
+}
+
+/// The sources with the fewest events that contain all events that a query asks for.
+fn sources<'a>(query: &'a Query<'_>, seen: &[Option<Uid>]) -> Vec<Source<'a>> {
+    match &query.targets {
+        Some(targets) => {
+            let of = |target| Outcome::ALL.map(|outcome| Source::Thing(target, outcome));
+            targets.iter().flat_map(of).collect()
+        }
+        None => seen.iter().map(|uid| Source::Workspace(*uid)).collect(),
+    }
 }
 
 /// Does the same as [`audit_events`] for an export. The export is itself an event, and this event is the first one
@@ -110,64 +110,6 @@ fn visible(directory: &Directory, caller: &Caller) -> Vec<Option<Uid>> {
         .collect()
 }
 
-/// Hourly totals of a key by verdict, including usage that is not written yet.
-pub fn usage(
-    app: &App,
-    caller: &Caller,
-    key: KeyId,
-    since: Timestamp,
-    until: Timestamp,
-) -> Result<Vec<HourRow>> {
-    super::keys::find(app, caller, key)?;
-    if until.hour() - since.hour() > HOURS_MAX {
-        return Err(Error::invalid("since", refusals::audit::span()));
-    }
-    let hours = since.hour()..until.hour() + 1;
-    let mut rows = app.read(|read| usage::list_hours(read, key, hours.start, hours.end))?;
-    let waiting = app.index.usage.pending(key).unwrap_or_default();
-    for &(hour, code, count) in waiting.verdicts() {
-        if !hours.contains(&hour) {
-            continue;
-        }
-        let code = code.as_str();
-        match rows
-            .iter_mut()
-            .find(|row| row.hour == hour && row.code == code)
-        {
-            Some(row) => row.count += count,
-            None => rows.push(HourRow {
-                hour,
-                code: code.to_owned(),
-                count,
-            }),
-        }
-    }
-    rows.sort_by(|a, b| (a.hour, &a.code).cmp(&(b.hour, &b.code)));
-    Ok(rows)
-}
-
-/// Verdicts on all keys by hour, oldest first, including those that are not written yet. Only for callers who may
-/// read every key.
-pub fn totals(app: &App, caller: &Caller, since: Timestamp) -> Result<Vec<HourTotal>> {
-    caller.require_global(&app.index.directory(), Permission::KeysRead)?;
-    let mut rows = app.read(|read| usage::list_totals(read, since.hour()))?;
-    for (hour, waiting) in app.index.usage.waiting() {
-        match rows.iter_mut().find(|row| row.hour == hour) {
-            Some(row) => {
-                row.valid += waiting.valid;
-                row.refused += waiting.refused;
-            }
-            None => rows.push(HourTotal {
-                hour,
-                valid: waiting.valid,
-                refused: waiting.refused,
-            }),
-        }
-    }
-    rows.sort_by_key(|row| row.hour);
-    Ok(rows)
-}
-
 /// The result of pruning the audit log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pruned {
@@ -186,7 +128,7 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
         Identity::Local => 0,
         _ => app.audit_minimum.days(),
     };
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, seal_keys) = (app.index.clone(), caller.clone(), app.seal_keys.clone());
     app.change(caller, "audit.prune", Target::server(), move |tx, now| {
         who.require_global(&index.directory(), Permission::ServerAdmin)?;
         if matches!(cut, Cut::Before(time) if time > now) {
@@ -200,7 +142,7 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
                 )));
             }
         }
-        let Some((mark, count)) = audit::prune(tx, &peppers, cut, i64::MAX)? else {
+        let Some((mark, count)) = audit::prune(tx, &seal_keys, cut, i64::MAX)? else {
             return Ok((None, Pruned::default()));
         };
         let record = Record {
@@ -219,7 +161,7 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
 /// The content of a cut's event: where the log begins now, and the hash that proves its first event.
 fn cut_off(mark: &Mark, count: usize) -> Changes {
     let mut changes = Changes::default();
-    let hash: String = mark.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&mark.hash);
     changes.note(
         "first_event",
         &(mark.seq + 1 - count as i64),
@@ -227,6 +169,11 @@ fn cut_off(mark: &Mark, count: usize) -> Changes {
     );
     changes.note_option("hash_before_first", &None, &Some(hash));
     changes
+}
+
+/// Refuses a caller who may read the log of no workspace.
+pub fn require_read(app: &App, caller: &Caller) -> Result<()> {
+    caller.require_in_any(&app.index.directory(), Permission::AuditRead)
 }
 
 /// Refuses a caller who may not verify the hash chain, because it covers the events of all workspaces.
@@ -237,7 +184,7 @@ pub fn require_verify_chain(app: &App, caller: &Caller) -> Result<()> {
 /// Verifies the hash chain: returns the number of events, or the first fault.
 pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i64, Refusal>> {
     require_verify_chain(app, caller)?;
-    app.read(|read| audit::verify(read, &app.peppers))
+    app.read(|read| audit::verify(read, &app.seal_keys))
 }
 
 #[cfg(test)]

@@ -104,14 +104,14 @@ impl RetentionTimer {
         };
         let mut all = 0;
         for cut in by_age.into_iter().chain(by_size) {
-            let peppers = app.peppers.clone();
+            let seal_keys = app.seal_keys.clone();
             all += app.store.write(Durability::Full, move |tx| {
-                let Some((mark, count)) = audit::prune(tx, &peppers, cut, EVENTS_A_BATCH)? else {
+                let Some((mark, count)) = audit::prune(tx, &seal_keys, cut, EVENTS_A_BATCH)? else {
                     return Ok(0);
                 };
                 let mut event = Event::of_system("audit.prune", Target::server(), now);
                 event.changes = cut_off(&mark, count).into_json();
-                audit::append(tx, &peppers, event)?;
+                audit::append(tx, &seal_keys, event)?;
                 Ok(count)
             })?;
         }
@@ -126,11 +126,11 @@ mod tests {
     use crate::ops::setup::fixture::{Fixture, NOW};
 
     fn append(fixture: &Fixture, count: usize, at: Timestamp) {
-        let peppers = fixture.app.peppers.clone();
+        let seal_keys = fixture.app.seal_keys.clone();
         let write = move |tx: &crate::store::Write<'_>| {
             (0..count).try_for_each(|_| {
                 let event = Event::of_system("key.edit", Target::server(), at);
-                audit::append(tx, &peppers, event)
+                audit::append(tx, &seal_keys, event)
             })
         };
         fixture.app.store.write(Durability::Full, write).unwrap();

@@ -43,13 +43,13 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
     app.decided(caller, action, Target::server(), permitted)?;
     let (kind, action) =
         *found.ok_or_else(|| Error::invalid("kind", refusals::server::changed_outside_kind()))?;
-    let (id, peppers) = (id.to_owned(), app.peppers.clone());
+    let (id, seal_keys) = (id.to_owned(), app.seal_keys.clone());
     app.change(caller, action, Target::new(kind, ""), move |tx, _| {
         let target = target(tx, kind, &id)?;
         let standing = match kind {
-            Kind::Key => seals::look_at_key(tx, &peppers, &target)?,
+            Kind::Key => seals::look_at_key(tx, &seal_keys, &target)?,
             Kind::Session => Standing::Absent,
-            _ => seals::look(tx, &peppers, &target)?,
+            _ => seals::look(tx, &seal_keys, &target)?,
         };
         if standing == Standing::Absent && seals::newest_event(tx, &target)?.is_none() {
             return Err(Error::NotFound(kind.as_str()));
@@ -60,7 +60,7 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
             && !changed_outside::is_missing(tx, &target, standing)?
         {
             return Err(Error::Conflict(refusals::server::changed_outside_not(
-                kind.as_str(),
+                refusals::nouns::of(kind.as_str()),
                 id,
             )));
         }
@@ -125,7 +125,7 @@ pub fn require_accepted(read: &Read, caller: &Caller, target: &Target) -> Result
         return Ok(());
     }
     Err(Error::Conflict(refusals::server::changed_outside(
-        target.kind.as_str(),
+        refusals::nouns::of(target.kind.as_str()),
         &target.id,
     )))
 }

@@ -6,7 +6,7 @@ pub mod accept;
 use super::doctor::finding::{Check, NAMED_MAX};
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
@@ -39,30 +39,30 @@ pub struct ClosedThing {
 /// Closes users, workspaces, policies, catalogs and sessions that are not what Latchkey last wrote.
 pub fn close_altered(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     now: Timestamp,
 ) -> Result<Vec<ClosedThing>> {
     let mut found = Vec::new();
     for kind in seals::KINDS {
-        for target in broken(tx, peppers, kind)? {
+        for target in broken(tx, seal_keys, kind)? {
             found.push(ClosedThing {
                 name: name(tx, &target)?,
                 sentence: sentence(tx, &target)?,
             });
             // A thing without a row opens nothing, so there is nothing to close.
             if seals::has_row(tx, &target)? {
-                seals::close(tx, peppers, &target, now)?;
+                seals::close(tx, seal_keys, &target, now)?;
             }
         }
     }
-    for target in seals::bearers::end_broken(tx, peppers)? {
+    for target in seals::bearers::end_broken(tx, seal_keys)? {
         found.push(ClosedThing {
             name: name(tx, &target)?,
             sentence: sentence(tx, &target)?,
         });
         // A text that is not an id cannot be that of a session.
         if seals::recorded::id_of(&target).is_some() {
-            audit::append(tx, peppers, seals::tampered(&target, now))?;
+            audit::append(tx, seal_keys, seals::tampered(&target, now))?;
         }
     }
     Ok(found)
@@ -71,7 +71,7 @@ pub fn close_altered(
 /// Closes keys that are not what Latchkey last wrote.
 pub fn close_keys(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     ids: &[KeyId],
     now: Timestamp,
 ) -> Result<Vec<ClosedThing>> {
@@ -82,7 +82,7 @@ pub fn close_keys(
             name: name(tx, &target)?,
             sentence: sentence(tx, &target)?,
         });
-        seals::close(tx, peppers, &target, now)?;
+        seals::close(tx, seal_keys, &target, now)?;
     }
     Ok(found)
 }
@@ -91,17 +91,17 @@ pub fn close_keys(
 /// disabled.
 pub fn close_keys_of(app: &App, ids: &[KeyId]) {
     for batch in ids.chunks(KEYS_A_BATCH) {
-        let (peppers, ids, now) = (app.peppers.clone(), batch.to_vec(), app.now().wall);
+        let (seal_keys, ids, now) = (app.seal_keys.clone(), batch.to_vec(), app.now().wall);
         let closed = app.store.write(Durability::Full, move |tx| {
             // A change may have come in between and closed some of them.
             let mut broken = Vec::new();
             for id in ids {
-                let standing = seals::look_at_key(tx, &peppers, &Target::new(Kind::Key, id))?;
+                let standing = seals::look_at_key(tx, &seal_keys, &Target::new(Kind::Key, id))?;
                 if standing == Standing::Broken {
                     broken.push(id);
                 }
             }
-            close_keys(tx, &peppers, &broken, now)
+            close_keys(tx, &seal_keys, &broken, now)
         });
         match closed {
             Ok(closed) => tell(&closed),
@@ -127,7 +127,7 @@ pub fn tell(closed: &[ClosedThing]) {
 pub fn checks(app: &App) -> Vec<Check> {
     let one = |(name, kind): (&'static str, Kind)| {
         let found = app.read(|read| {
-            let wrong = against_the_seals(read, &app.peppers, kind)?;
+            let wrong = against_the_seals(read, &app.seal_keys, kind)?;
             Ok((wrong, earlier(read, kind)?))
         });
         let check = match found {
@@ -194,7 +194,7 @@ fn sessions(app: &App) -> Check {
     let name = "sessions and audit log";
     let found = app.read(|read| {
         let mut found = sessions_against_the_log(read)?;
-        let broken = seals::bearers::list_broken(read, &app.peppers)?;
+        let broken = seals::bearers::list_broken(read, &app.seal_keys)?;
         found.extend(broken.into_iter().map(|target| target.id));
         let mut found: Vec<String> = found.into_iter().collect();
         let earlier = earlier(read, Kind::Session)?;
@@ -246,8 +246,8 @@ fn sessions_against_the_log(read: &Read) -> Result<BTreeSet<String>> {
 }
 
 /// Things that are not what Latchkey last wrote, as sentences.
-fn against_the_seals(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<String>> {
-    let mut found = broken(read, peppers, kind)?;
+fn against_the_seals(read: &Read, seal_keys: &SealKeys, kind: Kind) -> Result<Vec<String>> {
+    let mut found = broken(read, seal_keys, kind)?;
     found.truncate(NAMED_MAX);
     let sentence = |target: Target| sentence(read, &target);
     found.into_iter().map(sentence).collect()
@@ -263,10 +263,10 @@ fn sentence(read: &Read, target: &Target) -> Result<String> {
 }
 
 /// Things of a kind that are not what Latchkey last wrote.
-fn broken(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<Target>> {
+fn broken(read: &Read, seal_keys: &SealKeys, kind: Kind) -> Result<Vec<Target>> {
     let mut found = Vec::new();
     for target in seals::list(read, kind)? {
-        let standing = seals::look(read, peppers, &target)?;
+        let standing = seals::look(read, seal_keys, &target)?;
         if standing == Standing::Broken || is_missing(read, &target, standing)? {
             found.push(target);
         }

@@ -77,13 +77,13 @@ pub fn accept(app: &App, caller: &Caller, request: Request) -> Result<Accepted> 
             changed: false,
         });
     }
-    let (clock, peppers) = (app.clock.clone(), app.peppers.clone());
+    let (clock, seal_keys) = (app.clock.clone(), app.seal_keys.clone());
     let draft = draft(caller, ACTION, right);
     let plan = app.store.write(Durability::Full, move |tx| {
         let plan = Plan::of(tx, right, wrong)?;
         let mut records = plan.apply(tx, right, wrong)?;
         records.push((ACTION, record(&before, &plan)));
-        append_all(tx, &peppers, &draft, records)?;
+        append_all(tx, &seal_keys, &draft, records)?;
         correct(tx, &clock, right, read_at)?;
         Ok(plan)
     })?;

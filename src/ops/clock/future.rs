@@ -124,7 +124,7 @@ impl Plan {
         for grace in &self.graces {
             match grace.ends_at {
                 None => {
-                    crate::store::keys::delete_older_secret(tx, grace.key)?;
+                    crate::store::keys::delete_older_secret(tx, grace.key, false, right)?;
                     let record = of_key(grace.key, grace.workspace, Changes::default());
                     records.push(("key.rotation_complete", record));
                 }

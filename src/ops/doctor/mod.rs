@@ -1,8 +1,12 @@
 //! The checks of `latchkey doctor`: each check has one finding, with advice.
 
 pub mod finding;
+pub mod glance;
+mod key_files;
+mod notices;
 
 use super::backups;
+use super::backups::elsewhere::is_elsewhere;
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::clock::State;
@@ -10,8 +14,10 @@ use crate::domain::keys::Key;
 use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::ops::attempts;
+use crate::ops::authenticators::demand::owners_without;
 use crate::ops::clock::Reading;
 use crate::ops::clock::future::Plan;
+use crate::ops::declared;
 use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
 use crate::store::seals::recorded::each_changed;
@@ -24,14 +30,16 @@ pub const UNSEEN: &[&str] = &[
     "an older row together with its older seal looks sound where its later audit events were cut off; so does an earlier number of \
      uses of a counted key, from after its last change, and a session or refresh token as it was before it was used or ended",
     "counters of use, and the times of the last use, are not sealed: no decision depends on them",
-    "whoever has the pepper too can seal what he likes",
-    "pepper and sealing key are known to fit the database, not to be secret: who has read them cannot be seen",
+    "the lists of digests of imported keys, and of digests that files have replaced, are not sealed: if a row was removed, who may \
+     import keys, or write the files, can bring back a digest that has ended",
+    "an attacker who also has the seal key can seal anything",
+    "pepper, sealing key and seal key are known to fit the database, not to be secret: who has read them cannot be seen",
 ];
 
 /// With less free space than this, a fault is to be expected soon.
 const FREE_BYTES_MIN: u64 = 200 * 1024 * 1024;
-/// A certificate that expires within this number of days gets a warning.
-const CERTIFICATE_DAYS: i64 = 14;
+/// A certificate that expires within this number of days gets a warning, as in the log.
+const CERTIFICATE_DAYS: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
 /// A backup that is older than this number of days gets a warning.
 const BACKUP_DAYS: i64 = 8;
@@ -42,7 +50,7 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Runs all checks. This reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
-    let checks: [Question; 11] = [
+    let checks: [Question; 16] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
@@ -51,9 +59,14 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("tombstones", tombstones),
         ("clock", clock),
         ("backups", backups),
+        ("backup of key files", key_files::saved),
+        ("HMAC keys", key_files::hmac_keys),
         ("certificate", certificate),
+        ("second factors", second_factors),
         ("management keys", management_keys),
         ("sign-in", sign_in),
+        ("files of keys", declared::check),
+        ("sinks", notices::sinks),
     ];
     let look = |(name, check): Question| {
         check(app).unwrap_or_else(|err| {
@@ -142,7 +155,7 @@ fn removal(foreign: &[Foreign]) -> String {
 }
 
 fn audit_log(app: &App) -> Result<Check> {
-    let walked = app.read(|read| audit::verify(read, &app.peppers))?;
+    let walked = app.read(|read| audit::verify(read, &app.seal_keys))?;
     Ok(match walked {
         Ok(events) => Check::ok("audit log", format!("intact, {events} events")),
         Err(why) => Check::failed(
@@ -159,7 +172,7 @@ fn keys_and_log(app: &App) -> Result<Check> {
         let earlier = super::changed_outside::earlier(read, Kind::Key)?;
         let mut found = earlier.closed;
         let known = |found: &[String], id: &str| found.iter().any(|one| one.contains(id));
-        each_changed(read, &app.peppers, |changed| {
+        each_changed(read, &app.seal_keys, |changed| {
             if !known(&found, &changed.id.to_string()) {
                 found.push(changed.sentence);
             }
@@ -185,6 +198,26 @@ fn keys_and_log(app: &App) -> Result<Check> {
             format!("rows differ from what was recorded: {}", found.join("; ")),
             super::changed_outside::accept_advice(Kind::Key),
         ),
+    })
+}
+
+fn second_factors(app: &App) -> Result<Check> {
+    let name = "second factors";
+    let without = owners_without(app)?;
+    let (some, verb) = (
+        without.join(", "),
+        if without.len() == 1 { "signs" } else { "sign" },
+    );
+    Ok(match without.is_empty() {
+        true => Check::ok(name, "every owner who has a password signs in with a second factor"),
+        false => Check::ok(
+            name,
+            format!(
+                "{some} {verb} in with the password alone; two-step sign-in is set up on the account page of the console, \
+                 and the setting second_factor_roles demands it"
+            ),
+        )
+        .with_names(),
     })
 }
 
@@ -302,7 +335,7 @@ fn sign_in(app: &App) -> Result<Check> {
 
 fn backups(app: &App) -> Result<Check> {
     let name = "backups";
-    let advice = "make one with latchkey backup, or have them made with --backup-every 24h; and once: latchkey secrets backup FILE";
+    let advice = "make one with latchkey backup, or have them made with --backup-every 24h";
     if let Some(at) = app.scheduled_backup_failed() {
         return Ok(Check::failed(
             name,
@@ -311,16 +344,26 @@ fn backups(app: &App) -> Result<Check> {
         ));
     }
     let Some(latest) = app.latest_backup() else {
-        return Ok(Check::warning(
-            name,
-            "there is none beside the database",
-            advice,
-        ));
+        return Ok(Check::warning(name, "there is none yet", advice));
     };
-    let days = (app.now().wall.0 - latest.at.0) / DAY_MS;
-    let text = format!("the latest is {} of {}", latest.path.display(), latest.at);
-    Ok(match days > BACKUP_DAYS {
-        true => Check::warning(name, text, advice),
+    let now = app.now().wall;
+    let days = (now.0 - latest.at.0) / DAY_MS;
+    let note = match is_elsewhere(app, &latest) {
+        true => " (not looked into)",
+        false => "",
+    };
+    let text = format!(
+        "the latest is {} of {}{note}",
+        latest.path.display(),
+        latest.at
+    );
+    Ok(match latest.is_from_future(now) {
+        true => Check::warning(
+            name,
+            format!("{text}, which was made while the clock was wrong, so its age is not known"),
+            advice,
+        ),
+        false if days > BACKUP_DAYS => Check::warning(name, text, advice),
         false => Check::ok(name, text),
     })
 }

@@ -3,14 +3,15 @@
 use super::issue::{every_fault, owner};
 use super::members::{KeyMembers, Rules};
 use super::room::{check_name, check_owners_room, policy_of};
-use super::{View, manageable, record, view};
+use super::{View, declared_in, manageable, record, view};
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity};
-use crate::authz::keys::{check_issuer, check_scopes, check_takeover};
+use crate::authz::keys::{check_issuer, check_scopes, check_takeover, require_second_factor};
 use crate::domain::audit::{Kind, Target};
+use crate::domain::declared::place_of;
 use crate::domain::keys::changes::between as changes;
-use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::Uses;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId, Logged, Meaning, Member};
 use crate::domain::locks::lock;
 use crate::domain::policies::{IssuedBy, Policy};
@@ -23,22 +24,34 @@ use crate::ops::App;
 use crate::ops::changed_outside::accept::require_accepted;
 use crate::ops::policies;
 use crate::refusals;
-use crate::store::{Write, keys};
+use crate::store::{Write, declared, keys};
 use std::sync::Arc;
 
 /// Changes members of a key. The change takes effect on the next verification.
 pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: KeyMembers) -> Result<View> {
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, seal_keys) = (app.index.clone(), caller.clone(), app.seal_keys.clone());
     let key = app.change(
         caller,
         "key.edit",
         Target::new(Kind::Key, id),
-        move |tx, now| {
-            let (before, after) = checked(tx, &index.directory(), &who, id, &edit, now)?;
-            write(tx, &index, &peppers, &before, &after, edit.uses_left)
-        },
+        move |tx, now| edit_one(tx, &index, &seal_keys, &who, id, &edit, now),
     )?;
     view(app, key)
+}
+
+/// As [`edit()`], within a change.
+pub(super) fn edit_one(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    seal_keys: &SealKeys,
+    caller: &Caller,
+    id: KeyId,
+    edit: &KeyMembers,
+    now: Timestamp,
+) -> Result<(Option<crate::ops::Record>, Key)> {
+    let (before, after) = by_hand(tx, &index.directory(), caller, id, edit, now)?;
+    let (record, key) = write(tx, index, seal_keys, &before, &after, edit.uses_left)?;
+    Ok((record, hold(tx, &before, key)?))
 }
 
 /// All errors of an edit, found as `issue::faults` finds those of a new key. To find the next error, a
@@ -51,7 +64,7 @@ pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: KeyMembers) -> Re
         Target::new(Kind::Key, id),
         move |tx, now| {
             let directory = index.directory();
-            let check = |edit: &KeyMembers| checked(tx, &directory, &who, id, edit, now).map(drop);
+            let check = |edit: &KeyMembers| by_hand(tx, &directory, &who, id, edit, now).map(drop);
             let mend = |edit: &mut KeyMembers, fault: &Error| Ok(mend(edit, fault));
             Ok((None, every_fault(&mut edit, check, mend)?))
         },
@@ -68,8 +81,43 @@ fn mend(edit: &mut KeyMembers, fault: &Error) -> bool {
     edit.mend(field) || start
 }
 
+/// As [`checked`], for an edit by hand: a key that a file declares is only enabled and disabled that way.
+fn by_hand(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    id: KeyId,
+    edit: &KeyMembers,
+    now: Timestamp,
+) -> Result<(Key, Key)> {
+    let found = checked(tx, directory, caller, id, edit, now)?;
+    let is_locked = |member: &&Member| member.meaning() != Meaning::Switch && edit.has(**member);
+    match declared_in(&found.0).zip(Member::ALL.iter().find(is_locked)) {
+        Some((place, member)) => Err(Error::Conflict(refusals::declared::locked(
+            member.word(),
+            place,
+        ))),
+        None => Ok(found),
+    }
+}
+
+/// Records that a key of a file was disabled by hand, which its file does not undo, or was enabled again.
+fn hold(tx: &Write<'_>, before: &Key, after: Key) -> Result<Key> {
+    if place_of(&after.source).is_none() || before.enabled == after.enabled {
+        return Ok(after);
+    }
+    let after = Key {
+        held: !after.enabled,
+        ..after
+    };
+    declared::update_key(tx, &after)?;
+    // The file may disable the key.
+    declared::forget_settings(tx)?;
+    Ok(after)
+}
+
 /// The key before and after an edit, if the edit has no error.
-fn checked(
+pub(in crate::ops) fn checked(
     tx: &Write<'_>,
     directory: &Directory,
     caller: &Caller,
@@ -99,19 +147,19 @@ fn checked(
 
 /// Enables or disables a key.
 pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<View> {
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, seal_keys) = (app.index.clone(), caller.clone(), app.seal_keys.clone());
     let action = if enabled { "key.enable" } else { "key.disable" };
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
-        switch_one(tx, &index, &peppers, &who, id, enabled)
+        switch_one(tx, &index, &seal_keys, &who, id, enabled)
     })?;
     view(app, key)
 }
 
 /// As [`switch`], within a change.
-pub(super) fn switch_one(
+pub(in crate::ops) fn switch_one(
     tx: &Write<'_>,
     index: &Arc<Index>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     caller: &Caller,
     id: KeyId,
     enabled: bool,
@@ -126,7 +174,8 @@ pub(super) fn switch_one(
     let facts = bounds::Facts::read(tx, caller, &before)?;
     check_switch(&directory, caller, &policy, &before, enabled, &facts)?;
     check_opening(tx, &directory, caller, &before, &after)?;
-    write(tx, index, peppers, &before, &after, None)
+    let (record, key) = write(tx, index, seal_keys, &before, &after, None)?;
+    Ok((record, hold(tx, &before, key)?))
 }
 
 /// The key after the edit, checked against its policy.
@@ -140,7 +189,7 @@ fn apply(
 ) -> Result<Key> {
     let mut key = before.clone();
     let rules = Rules {
-        tx,
+        read: tx,
         directory,
         policy,
         now,
@@ -220,6 +269,7 @@ fn check_reach(
     if only_switched_off && uses_left.is_none() || !bounds::acts_here(tx, after)? {
         return Ok(());
     }
+    bounds::require_strong(after)?;
     let only_labels = changed(before, after, uses_left).iter().all(is_label);
     if caller.is_key(after.id) && !(only_labels && before.enabled == after.enabled) {
         return Err(Error::Forbidden(refusals::access::own_limits()));
@@ -261,7 +311,8 @@ pub(super) fn fields_for(
     key: &Key,
     facts: &bounds::Facts,
 ) -> Vec<Member> {
-    if facts.acts_here(key) && bounds::check_cover(directory, caller, key, facts).is_err() {
+    let is_covered = bounds::check_cover(directory, caller, key, facts).is_ok();
+    if declared_in(key).is_some() || (facts.acts_here(key) && !is_covered) {
         return Vec::new();
     }
     let may = |member: &Member| {
@@ -282,6 +333,11 @@ fn check_own(
     after: &Key,
     fields: &[Member],
 ) -> Result<()> {
+    let is_switch = |field: &Member| field.meaning() == Meaning::Switch;
+    let only_off = before.enabled && !after.enabled && fields.iter().all(is_switch);
+    if !only_off {
+        require_second_factor(directory, caller, policy)?;
+    }
     if fields.contains(&Member::Scopes) || fields.contains(&Member::ReadOnly) {
         check_takeover(directory, caller, policy)?;
     }
@@ -341,10 +397,10 @@ fn check_opening(
 }
 
 /// Stores an edit and returns its record. An edit that changes nothing writes neither a row nor an event.
-fn write(
+pub(in crate::ops) fn write(
     tx: &Write<'_>,
     index: &Arc<Index>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     before: &Key,
     after: &Key,
     uses_left: Option<Option<u64>>,
@@ -352,7 +408,7 @@ fn write(
     let mut changes = changes(before, after);
     if let Some(uses_left) = uses_left {
         changes.note_option("uses_left", &before.uses_left, &uses_left);
-        set_uses(tx, index, peppers, after.id, uses_left)?;
+        set_uses(tx, index, seal_keys, after.id, uses_left)?;
     }
     if changes.is_empty() && uses_left.is_none() {
         return Ok((None, after.clone()));
@@ -365,11 +421,11 @@ fn write(
 fn set_uses(
     tx: &Write<'_>,
     index: &Arc<Index>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     id: KeyId,
     uses_left: Option<u64>,
 ) -> Result<()> {
-    keys::update_uses(tx, peppers, id, uses_left)?;
+    keys::update_uses(tx, seal_keys, id, uses_left)?;
     let index = index.clone();
     tx.after_commit(move || {
         if let Some(counters) = index.counters(id) {

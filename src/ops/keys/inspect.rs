@@ -68,6 +68,7 @@ pub fn inspect(
     let question = Question {
         address: origin.address,
         header: Some(header),
+        via: "inspect",
         cost: 0,
         ..Question::default()
     };

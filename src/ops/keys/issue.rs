@@ -20,12 +20,14 @@ use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::ops::authenticators::proof::{Proof, require_current};
 use crate::ops::idempotency::Retry;
 use crate::ops::policies::require_in_force as policies_in_force;
 use crate::ops::sessions;
 use crate::ops::{App, idempotency};
 use crate::refusals;
-use crate::store::{Write, keys, numbers, policies};
+use crate::store::keys::NewSecret;
+use crate::store::{Read, Write, keys, numbers, policies};
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
@@ -61,7 +63,6 @@ pub fn issue_by_password(
 
 fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
-    let peppers = app.peppers.clone();
     let (key, secret) = app.change_all(
         caller,
         "key.issue",
@@ -75,11 +76,12 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             }
             match (who.identity, who.user) {
                 (Identity::Password { generation }, Some(user)) => {
-                    drop(sessions::still_proven(tx, &peppers, user, generation)?);
+                    drop(sessions::still_proven(tx, &files.seal, user, generation)?);
+                    require_current(tx, user, Proof::PasswordAlone)?;
                 }
                 _ => who.require_somewhere(Permission::KeysWrite)?,
             }
-            if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            if let Some(earlier) = idempotency::find(tx, &files, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
                     .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
                 // The caller may have lost the right to see the key since the first request.
@@ -90,7 +92,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             let replaced = room::make_room(tx, &directory, &index.usage, &who, &policy, &key, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
-            idempotency::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
+            idempotency::remember(tx, &files, &who, retry.as_ref(), key.id, now)?;
             let mut records = replaced;
             records.push(("key.issue", record(&key, born(&key))));
             Ok((records, (key, Some(secret))))
@@ -130,7 +132,8 @@ pub fn insert(
 ) -> Result<()> {
     let sealed = sealed_copy(files, policy, secret)?;
     let digest = StoredSecret::of(&files.peppers, secret);
-    keys::insert(tx, &files.peppers, key, digest, sealed.as_ref(), now)
+    let secret = NewSecret::Made(digest, sealed);
+    keys::insert(tx, &files.seal, key, &secret, now)
 }
 
 /// Stores the newest secret of a key: its digest, and a sealed copy only if the policy shows secrets again.
@@ -143,7 +146,8 @@ pub fn keep(
 ) -> Result<()> {
     let sealed = sealed_copy(files, policy, secret)?;
     let digest = StoredSecret::of(&files.peppers, secret);
-    keys::insert_secret(tx, secret.presented().id, digest, sealed.as_ref(), now)
+    let id = secret.presented().id;
+    keys::insert_secret(tx, id, &NewSecret::Made(digest, sealed), now)
 }
 
 fn sealed_copy(files: &KeyFiles, policy: &Policy, secret: &Secret) -> Result<Option<Sealed>> {
@@ -246,38 +250,61 @@ fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
 
 /// The requested key without its secret, and its policy, if the request has no error.
 fn checked(
-    tx: &Write<'_>,
-    directory: &Directory,
-    caller: &Caller,
-    new: &NewKey,
-    now: Timestamp,
-) -> Result<(Key, Policy)> {
-    let (mut key, policy) = plan(tx, directory, caller, new, now)?;
-    bounds::inherit(tx, directory, caller, &mut key)?;
-    authz::keys::check_scopes(directory, caller, &policy, &key)?;
-    policy.check(&key, now)?;
-    room::check_room(tx, &policy, &key, now)?;
-    Ok((key, policy))
-}
-
-/// Builds the key from the request. It checks the members and the issuer; [`checked`] applies the rules for a whole
-/// key.
-fn plan(
-    tx: &Write<'_>,
+    read: &Read,
     directory: &Directory,
     caller: &Caller,
     new: &NewKey,
     now: Timestamp,
 ) -> Result<(Key, Policy)> {
     let workspace = workspace(directory, caller, new.workspace.as_deref())?;
-    let policy_name = new.policy.as_deref().unwrap_or(STANDARD);
-    let policy = policies::find(tx, policy_name)?.ok_or_else(|| {
+    let policy = policy(read, directory, new.policy.as_deref())?;
+    let mut key = plan(read, directory, caller, &policy, workspace, new, now)?;
+    permit(read, directory, caller, &policy, &mut key, now)?;
+    room::check_room(read, &policy, &key, now)?;
+    Ok((key, policy))
+}
+
+/// The requested policy, if it is in force.
+pub(super) fn policy(read: &Read, directory: &Directory, asked: Option<&str>) -> Result<Policy> {
+    let name = asked.unwrap_or(STANDARD);
+    let policy = policies::find(read, name)?.ok_or_else(|| {
         Error::invalid(
             "policy",
-            refusals::policies::unknown(format_args!("{policy_name:?}")),
+            refusals::policies::unknown(format_args!("{name:?}")),
         )
     })?;
-    policies_in_force(tx, directory, policy_name)?;
+    policies_in_force(read, directory, name)?;
+    Ok(policy)
+}
+
+/// Applies the rules for a whole key: what the caller may pass on, and what the policy demands. [`room`] decides whether
+/// there is room for it.
+pub(super) fn permit(
+    read: &Read,
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &mut Key,
+    now: Timestamp,
+) -> Result<()> {
+    // Only a key that acts on this server has limits to inherit.
+    if bounds::is_management(key) || policy.acts_for_owner {
+        bounds::inherit(read, directory, caller, key)?;
+    }
+    authz::keys::check_scopes(directory, caller, policy, key)?;
+    policy.check(key, now)
+}
+
+/// Builds the key from the request. It checks the members and the issuer; [`permit`] applies the rules for a whole key.
+pub(super) fn plan(
+    read: &Read,
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    workspace: Uid,
+    new: &NewKey,
+    now: Timestamp,
+) -> Result<Key> {
     let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
     let is_management = catalog.as_deref() == Some(BUILT_IN);
     let mut members = new.members.clone();
@@ -285,9 +312,9 @@ fn plan(
     members.name.get_or_insert_default();
     members.scopes.get_or_insert_default();
     let rules = Rules {
-        tx,
+        read,
         directory,
-        policy: &policy,
+        policy,
         now,
     };
     let mut key = Key {
@@ -305,10 +332,10 @@ fn plan(
     }
     let asked = members.owner.as_ref().map(Option::as_deref);
     key.owner = match is_management {
-        true => manager(directory, caller, &policy, workspace, asked)?,
-        false => owner(directory, caller, &policy, workspace, asked.flatten())?,
+        true => manager(directory, caller, policy, workspace, asked)?,
+        false => owner(directory, caller, policy, workspace, asked.flatten())?,
     };
-    authz::keys::check_issuer(directory, caller, &policy, workspace, key.owner)?;
+    authz::keys::check_issuer(directory, caller, policy, workspace, key.owner)?;
     if members.enabled == Some(false) {
         policy.check_disable()?;
     }
@@ -319,15 +346,20 @@ fn plan(
         members.put(*member, &mut key, &rules)?;
     }
     key.rate_limit = key.rate_limit.or(policy.rate_limit_default());
-    key.read_only |= authz::keys::only_reads(directory, caller, &policy, workspace, key.owner);
-    Ok((key, policy))
+    key.read_only |= authz::keys::only_reads(directory, caller, policy, workspace, key.owner);
+    Ok(key)
 }
 
 /// The requested workspace, or the caller's own.
-fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
+pub(super) fn workspace(
+    directory: &Directory,
+    caller: &Caller,
+    asked: Option<&str>,
+) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
             Identity::Acting(_)
+            | Identity::Enrolling(_)
             | Identity::ForOwner(_)
             | Identity::Password { .. }
             | Identity::Session(_) => caller

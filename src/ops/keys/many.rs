@@ -1,17 +1,19 @@
-//! Deletes, disables or enables several keys at once: all of them or none.
+//! Deletes, disables, enables or extends several keys at once: all of them or none.
 //!
 //! Each key is authorised, checked and recorded as in a separate request; the events have one request id.
 
-use super::edit::switch_one;
+use super::edit::{edit_one, switch_one};
+use super::members::{KeyMembers, expiry};
 use super::{View, end_one, view};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
-use crate::store::keys;
+use crate::store::{keys, policies};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
@@ -24,6 +26,46 @@ pub enum BatchAction {
     Delete,
     Disable,
     Enable,
+    /// Gives each key another end, or none.
+    Expiry(Option<Timestamp>),
+    /// Gives each key this end, or the last moment that its policy permits if that is earlier.
+    ExpiryWithin(Timestamp),
+}
+
+/// The end that several keys get, as a request names it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewEnd {
+    /// `Some(None)`: without end.
+    pub expires_at: Option<Option<Timestamp>>,
+    pub expires_in_s: Option<u64>,
+    /// Whether a key whose policy does not permit this end gets the last moment that it permits.
+    pub within_policy: Option<bool>,
+}
+
+impl NewEnd {
+    fn action(self, now: Timestamp) -> Result<BatchAction> {
+        if self.expires_at.is_none() && self.expires_in_s.is_none() {
+            return Err(Error::invalid("expires_at", refusals::keys::end_needed()));
+        }
+        let end = expiry(self.expires_at.flatten(), self.expires_in_s, now)?;
+        match (end, self.within_policy.unwrap_or(false)) {
+            (end, false) => Ok(BatchAction::Expiry(end)),
+            (Some(end), true) => Ok(BatchAction::ExpiryWithin(end)),
+            (None, true) => Err(Error::invalid(
+                "within_policy",
+                refusals::keys::end_within_none(),
+            )),
+        }
+    }
+}
+
+/// What has happened to several keys that were changed one by one, as far as they could be.
+#[derive(Debug, Default)]
+pub struct BatchOutcome {
+    pub done: Vec<KeyId>,
+    pub refused: Vec<(KeyId, Error)>,
+    /// Why the rest was not tried, and the rest.
+    pub stopped: Option<(Error, Vec<KeyId>)>,
 }
 
 /// The reason why no key was changed.
@@ -41,17 +83,38 @@ impl From<Error> for BatchRefusal {
 }
 
 impl BatchAction {
-    pub const ALL: [(BatchAction, &'static str); 3] = [
-        (BatchAction::Delete, "delete"),
-        (BatchAction::Disable, "disable"),
-        (BatchAction::Enable, "enable"),
-    ];
+    /// The words of the API.
+    pub const WORDS: [&'static str; 4] = ["delete", "disable", "enable", "extend"];
+
+    /// The action with this word. `extend` needs an end, and the others have none.
+    pub fn parse(word: &str, end: NewEnd, now: Timestamp) -> Result<BatchAction> {
+        let deed = match word {
+            "delete" => BatchAction::Delete,
+            "disable" => BatchAction::Disable,
+            "enable" => BatchAction::Enable,
+            "extend" => return end.action(now),
+            _ => {
+                let words = BatchAction::WORDS.join(", ");
+                return Err(Error::invalid("action", refusals::values::one_of(words)));
+            }
+        };
+        let given = [
+            ("expires_at", end.expires_at.is_some()),
+            ("expires_in_s", end.expires_in_s.is_some()),
+            ("within_policy", end.within_policy.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((field, _)) => Err(Error::invalid(field, refusals::keys::end_unused())),
+            None => Ok(deed),
+        }
+    }
 
     fn action(self) -> &'static str {
         match self {
             BatchAction::Delete => "key.delete",
             BatchAction::Disable => "key.disable",
             BatchAction::Enable => "key.enable",
+            BatchAction::Expiry(_) | BatchAction::ExpiryWithin(_) => "key.edit",
         }
     }
 }
@@ -69,7 +132,7 @@ pub fn change(
     // The key that is being changed: the first one before the work begins, none after it has ended.
     let at: Arc<Mutex<Target>> = Arc::new(Mutex::new(Target::new(Kind::Key, ids[0])));
     let current = Arc::new(Mutex::new(None));
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, seal_keys) = (app.index.clone(), caller.clone(), app.seal_keys.clone());
     let (target, key, all) = (at.clone(), current.clone(), ids.clone());
     let outcome = app.change_many(caller, deed.action(), ids.len(), at, move |tx, now| {
         let mut records = Vec::new();
@@ -88,8 +151,33 @@ pub fn change(
                 records.extend(ended);
                 continue;
             }
-            let (record, _) =
-                switch_one(tx, &index, &peppers, &who, id, deed == BatchAction::Enable)?;
+            let new_end = match deed {
+                BatchAction::Expiry(end) => Some(end),
+                BatchAction::ExpiryWithin(end) => {
+                    let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
+                    let policy = policies::find(tx, &key.policy)?;
+                    let latest = policy.and_then(|policy| policy.latest_end(now));
+                    Some(Some(latest.map_or(end, |latest| end.min(latest))))
+                }
+                BatchAction::Delete | BatchAction::Disable | BatchAction::Enable => None,
+            };
+            if let Some(end) = new_end {
+                let edit = KeyMembers {
+                    expires_at: Some(end),
+                    ..KeyMembers::default()
+                };
+                let (record, _) = edit_one(tx, &index, &seal_keys, &who, id, &edit, now)?;
+                records.extend(record.map(|record| (deed.action(), record)));
+                continue;
+            }
+            let (record, _) = switch_one(
+                tx,
+                &index,
+                &seal_keys,
+                &who,
+                id,
+                deed == BatchAction::Enable,
+            )?;
             records.extend(record.map(|record| (deed.action(), record)));
         }
         *lock(&key) = None;
@@ -112,6 +200,38 @@ pub fn change(
     ids.into_iter()
         .map(|id| shown(id).map_err(BatchRefusal::from))
         .collect()
+}
+
+/// Changes several keys, at most [`KEYS_MAX`] in one transaction. A key that is refused stays as it is, and the others are
+/// changed. Keys whose policy asks for their names when they are deleted are refused.
+pub fn change_each(
+    app: &App,
+    caller: &Caller,
+    deed: BatchAction,
+    mut ids: Vec<KeyId>,
+) -> BatchOutcome {
+    let mut outcome = BatchOutcome::default();
+    while !ids.is_empty() {
+        let few = ids.iter().copied().take(KEYS_MAX).collect::<Vec<_>>();
+        match change(app, caller, deed, few.clone(), None) {
+            Ok(_) => {
+                ids.drain(..few.len());
+                outcome.done.extend(few);
+            }
+            Err(BatchRefusal {
+                key: Some(id),
+                error,
+            }) => {
+                ids.retain(|it| *it != id);
+                outcome.refused.push((id, error));
+            }
+            Err(BatchRefusal { key: None, error }) => {
+                outcome.stopped = Some((error, ids));
+                break;
+            }
+        }
+    }
+    outcome
 }
 
 fn check(deed: BatchAction, ids: &[KeyId], names: Option<&[String]>) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::catalogs;
 use crate::refusals;
-use crate::store::Write;
+use crate::store::Read;
 
 /// Generates [`KeyMembers`], and what it does with one member, from one list.
 macro_rules! key_members {
@@ -68,7 +68,7 @@ key_members! {
 
 /// What decides whether a value is valid for a key.
 pub struct Rules<'a> {
-    pub tx: &'a Write<'a>,
+    pub read: &'a Read,
     pub directory: &'a Directory,
     pub policy: &'a Policy,
     pub now: Timestamp,
@@ -139,13 +139,19 @@ impl KeyMembers {
             Member::Catalog
             | Member::CreatedAt
             | Member::CreatedBy
+            | Member::DeclaredDigest
+            | Member::DeclaredName
+            | Member::DeclaredState
             | Member::DeletedAt
+            | Member::Held
             | Member::Hint
             | Member::Id
             | Member::Number
             | Member::Policy
             | Member::RotatedAt
             | Member::SelfRotatedFrom
+            | Member::Source
+            | Member::Weak
             | Member::Workspace => {}
         }
         Ok(())
@@ -195,7 +201,7 @@ fn scopes(
     let catalog = match catalog {
         None => None,
         Some(name) => {
-            let found = catalogs::in_force(rules.tx, rules.directory, name)?;
+            let found = catalogs::in_force(rules.read, rules.directory, name)?;
             Some(found.ok_or_else(|| {
                 Error::invalid(
                     "catalog",
@@ -232,7 +238,12 @@ fn scopes(
 }
 
 /// The expiry of a key from its two possible forms.
-fn expiry(at: Option<Timestamp>, in_s: Option<u64>, now: Timestamp) -> Result<Option<Timestamp>> {
+/// The end that a moment or a number of seconds from now stands for.
+pub(super) fn expiry(
+    at: Option<Timestamp>,
+    in_s: Option<u64>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
     match (at, in_s) {
         (Some(_), Some(_)) => Err(Error::invalid(
             "expires_in_s",

@@ -1,6 +1,9 @@
 //! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
+pub mod declared;
 pub mod edit;
+pub mod export;
+pub mod import;
 pub mod inspect;
 pub mod issue;
 pub mod list;
@@ -8,18 +11,21 @@ pub mod many;
 pub mod members;
 pub mod offered;
 pub mod ownerless;
+pub mod refused;
 mod replace;
 pub mod reveal;
 mod room;
 pub mod rotate;
+pub mod upgrade;
 
 use super::idempotency;
 use super::idempotency::Retry;
-use super::verify::is_secret_of_its_key;
+use super::verify::{is_secret_of_its_key, key_of_foreign};
 use super::{App, Record};
 use crate::authz;
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::declared::place_of;
 use crate::domain::keys::secret::{Presented, Secret};
 use crate::domain::locks::lock;
 
@@ -44,6 +50,21 @@ pub struct View {
     pub owner: Option<String>,
     pub state: State,
     pub usage: Usage,
+    /// The secret before the newest, while it still works.
+    pub previous: Option<Previous>,
+}
+
+/// The secret that a rotation has replaced, in its grace period.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// The start and the end of the secret; empty if it was replaced before hints were kept.
+    pub hint: String,
+    /// The first instant at which it no longer works.
+    pub until: Timestamp,
+    /// It also ends at the first use of the newest secret.
+    pub until_first_use: bool,
+    /// Its last use after the rotation.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A key and, if the secret was just made or revealed, its secret.
@@ -68,14 +89,24 @@ pub fn find_by_number(app: &App, caller: &Caller, number: i64) -> Result<View> {
     find(app, caller, id.ok_or(Error::NotFound("key"))?)
 }
 
+/// The number of words of a text that are compared with secrets of other systems.
+const WORDS_MAX: usize = 8;
+/// A shorter text that begins as secrets of another system do is not treated as one.
+const FOREIGN_CHARS_MIN: usize = 20;
+
 /// The key whose id is in a text that was found somewhere, if the caller may see the key, and whether the text is a
 /// valid secret of it. This neither counts as a use nor spends or ends anything.
 pub fn identify(app: &App, caller: &Caller, text: &str) -> Result<Option<(View, bool)>> {
     caller.require_somewhere(Permission::KeysVerify)?;
-    let Some(presented) = Presented::parse(text) else {
+    let presented = Presented::parse(text);
+    let id = match presented {
+        Some(presented) => Some(presented.id),
+        None => key_of_foreign(app, text)?,
+    };
+    let Some(id) = id else {
         return Ok(None);
     };
-    let found = match find(app, caller, presented.id) {
+    let found = match find(app, caller, id) {
         Ok(found) => found,
         Err(Error::NotFound(_)) => return Ok(None),
         Err(err) => return Err(err),
@@ -84,8 +115,47 @@ pub fn identify(app: &App, caller: &Caller, text: &str) -> Result<Option<(View, 
     let directory = app.index.directory();
     caller.require(&directory, Permission::KeysVerify, workspace, owner)?;
     drop(directory);
-    let matches = is_secret_of_its_key(app, presented)?;
+    let matches = match presented {
+        Some(presented) => is_secret_of_its_key(app, presented)?,
+        None => true,
+    };
     Ok(Some((found, matches)))
+}
+
+/// The part of a text that is the secret of a key that another system has made, or begins as such secrets do: the whole
+/// text, or a word in it. Only keys that the caller may see and verify count, so that nobody learns more here than from
+/// [`identify`].
+pub fn known_secret_in<'t>(app: &App, caller: &Caller, text: &'t str) -> Result<Option<&'t str>> {
+    if caller.require_somewhere(Permission::KeysVerify).is_err() {
+        return Ok(None);
+    }
+    let may = |id: KeyId| -> Result<bool> {
+        let found = match find(app, caller, id) {
+            Ok(found) => found,
+            Err(Error::NotFound(_)) => return Ok(false),
+            Err(err) => return Err(err),
+        };
+        let directory = app.index.directory();
+        let (workspace, owner) = (found.key.workspace, found.key.owner);
+        Ok(caller.may(&directory, Permission::KeysVerify, workspace, owner))
+    };
+    let is_between = |c: char| c.is_whitespace() || "\"'`=:,;<>()[]{}".contains(c);
+    let words = text.split(is_between).filter(|word| !word.is_empty());
+    for part in [text].into_iter().chain(words.take(WORDS_MAX)) {
+        if part.chars().count() >= FOREIGN_CHARS_MIN {
+            for (id, _) in app.index.foreign.slow_candidates(part) {
+                if may(id)? {
+                    return Ok(Some(part));
+                }
+            }
+        }
+        if let Some(id) = key_of_foreign(app, part)?
+            && may(id)?
+        {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
 }
 
 /// The caller's own key, with or without the right to read keys.
@@ -112,18 +182,18 @@ pub fn delete_once(
     confirm_name: Option<String>,
     retry: Option<Retry>,
 ) -> Result<()> {
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     app.change_all(
         caller,
         "key.delete",
         Target::new(Kind::Key, id),
         move |tx, now| {
             let directory = index.directory();
-            if idempotency::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
+            if idempotency::find(tx, &files, &who, retry.as_ref(), now)?.is_some() {
                 return Ok((Vec::new(), ()));
             }
             let records = end_one(tx, &directory, &who, id, confirm_name.as_deref(), now)?;
-            idempotency::remember(tx, &peppers, &who, retry.as_ref(), id, now)?;
+            idempotency::remember(tx, &files, &who, retry.as_ref(), id, now)?;
             Ok((records, ()))
         },
     )
@@ -139,6 +209,7 @@ fn end_one(
     now: Timestamp,
 ) -> Result<Vec<(&'static str, Record)>> {
     let key = manageable(tx, directory, caller, id)?;
+    check_deletable(&key)?;
     policy_of(tx, &key)?.check_delete(&key, confirm_name)?;
     keys::delete(tx, id, now)?;
     ended_with_children(tx, "key.delete", &key, now)
@@ -201,7 +272,7 @@ fn end_each(
 }
 
 /// The records of a key that has just ended, and of the keys that end with it.
-fn ended_with_children(
+pub(super) fn ended_with_children(
     tx: &Write<'_>,
     action: &'static str,
     key: &Key,
@@ -232,8 +303,15 @@ pub fn issued_at(app: &App, id: KeyId) -> Result<Option<Timestamp>> {
 
 /// The view of a key after a change.
 fn view(app: &App, key: Key) -> Result<View> {
-    let usage = app.read(|read| usage(app, read, key.id))?;
-    Ok(with_names(app, key, usage))
+    let (usage, previous) = app.read(|read| {
+        let usage = usage(app, read, key.id)?;
+        let previous = previous(app, read, &key, &usage)?;
+        Ok((usage, previous))
+    })?;
+    Ok(View {
+        previous,
+        ..with_names(app, key, usage)
+    })
 }
 
 /// The recorded use of a key, including uses that wait to be written. While those are on their way to the store, they
@@ -246,8 +324,32 @@ fn usage(app: &App, read: &Read, id: KeyId) -> Result<Usage> {
             usage.last_used_at = Some(at);
             usage.last_used_ip = address.map(|address| address.to_string());
         }
+        usage.previous_used_at = pending.previous_used.or(usage.previous_used_at);
     }
     Ok(usage)
+}
+
+/// The secret before the newest, if it still works. The index knows which keys have one, so that nothing is read for all
+/// others.
+fn previous(app: &App, read: &Read, key: &Key, usage: &Usage) -> Result<Option<Previous>> {
+    let now = app.now().wall;
+    let works = app.index.with_key(key.id, |live| live.has_previous(now));
+    if key.deleted_at.is_some() || works == Some(false) {
+        return Ok(None);
+    }
+    let secrets = keys::list_secrets(read, key.id)?.into_iter();
+    let mut older = secrets.filter_map(|row| Some((row.expires_at?, row)));
+    Ok(older
+        .find(|(until, _)| *until > now)
+        .map(|(until, row)| Previous {
+            hint: row.hint.unwrap_or_default(),
+            until,
+            until_first_use: row.until_first_use,
+            // A use before the rotation was one of a secret that no longer works, or of this one when it was the newest.
+            last_used_at: usage
+                .previous_used_at
+                .filter(|at| key.rotated_at.is_none_or(|rotated| *at >= rotated)),
+        }))
 }
 
 fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
@@ -282,6 +384,7 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
         },
         key,
         usage,
+        previous: None,
     }
 }
 
@@ -303,6 +406,20 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) ->
     let policy = room::policy_of(read, &key)?;
     check_manageable(directory, caller, &policy, &key)?;
     Ok(key)
+}
+
+/// Where a file declares the key now; `None` for every other key, which is edited by hand.
+fn declared_in(key: &Key) -> Option<&str> {
+    let place = place_of(&key.source);
+    place.filter(|_| key.declared_state.is_some())
+}
+
+/// Refuses to delete a key that a file declares: the next start would only report it.
+fn check_deletable(key: &Key) -> Result<()> {
+    match declared_in(key) {
+        Some(place) => Err(Error::Conflict(refusals::declared::locked_delete(place))),
+        None => Ok(()),
+    }
 }
 
 /// Checks that a key that the caller sees is live, and that the caller may change it.

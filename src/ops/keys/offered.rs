@@ -2,7 +2,7 @@
 //! offers it, so that a page never offers an action that would be refused.
 
 use super::room::policy_of;
-use super::{View, check_manageable, edit, reveal, rotate};
+use super::{View, check_deletable, check_manageable, declared_in, edit, reveal, rotate};
 use crate::authz;
 use crate::authz::bounds::Facts;
 use crate::authz::caller::Caller;
@@ -26,10 +26,14 @@ pub struct KeyActions {
     /// The caller may disable an enabled key, or enable a disabled one.
     pub switch: bool,
     pub rotate: bool,
+    /// The caller may end the secret before the newest.
+    pub end_previous: bool,
     pub reveal: bool,
     pub delete: bool,
     /// Why the key stays closed until the administrator of the machine accepts it.
     pub closed: Option<Refusal>,
+    /// The file and the line that declare the key: it is edited there.
+    pub declared_in: Option<String>,
 }
 
 /// What the caller may do to a key that the caller sees.
@@ -56,11 +60,13 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<KeyActions> {
         Err(Error::Conflict(why)) => Some(why),
         Err(err) => return Err(err),
     };
+    let declared_in = declared_in(key).map(str::to_owned);
     let reveal = reveal::check_reveal(directory, caller, &policy, key, &facts).is_ok();
     if check_manageable(directory, caller, &policy, key).is_err() {
         return Ok(KeyActions {
             reveal,
             closed,
+            declared_in,
             ..KeyActions::default()
         });
     }
@@ -70,10 +76,17 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<KeyActions> {
         // In this case only enabling is refused.
         switch: switch && (closed.is_none() || key.enabled),
         rotate: rotate::check_rotation(directory, caller, &policy, key, &facts).is_ok(),
+        end_previous: view.previous.is_some(),
         reveal,
-        delete: true,
+        delete: check_deletable(key).is_ok(),
         closed,
+        declared_in,
     })
+}
+
+/// Whether the caller may enable a key that is disabled.
+pub fn may_enable(app: &App, caller: &Caller, view: &View) -> Result<bool> {
+    Ok(!view.key.enabled && offered(app, caller, view)?.switch)
 }
 
 /// The policy of a key, even if the policy is closed.

@@ -72,11 +72,8 @@ fn unseal(read: &Read, files: &KeyFiles, key: &Key) -> Result<Secret> {
         return Err(Error::Conflict(refusals::keys::not_copied(&key.policy)));
     };
     let secret = files.sealing.open(key.id, &sealed);
-    let pepper = files.peppers.version(stored.pepper);
     secret
-        .zip(pepper)
-        .filter(|(secret, pepper)| pepper.matches(secret.expose(), &stored.digest))
-        .map(|(secret, _)| secret)
+        .filter(|secret| stored.matches(&files.peppers, secret.expose()))
         .ok_or_else(|| {
             Error::internal(format!(
                 "the sealed copy of key {}'s secret was changed or belongs to another key",

@@ -8,6 +8,7 @@ use crate::domain::keys::Key;
 use crate::domain::policies::{AtMax, Policy};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;
@@ -15,6 +16,8 @@ use crate::ops::Record;
 use crate::ops::keys::replace;
 use crate::refusals;
 use crate::store::{Read, Write, keys, policies, workspaces};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 /// The policy of a key as it is in this transaction.
 pub fn policy_of(read: &Read, key: &Key) -> Result<Policy> {
@@ -22,26 +25,115 @@ pub fn policy_of(read: &Read, key: &Key) -> Result<Policy> {
         .ok_or_else(|| Error::internal(format!("policy {} is missing", key.policy)))
 }
 
+/// What is known of the room while several keys are checked one after the other: how many keys there are, and which
+/// names are in use. The store is read once for each policy and workspace or owner; the keys that were admitted since are
+/// counted here.
+#[derive(Default)]
+pub struct Room {
+    of_workspace: HashMap<(String, Uid), u64>,
+    of_owner: HashMap<(String, Uid), u64>,
+    /// The folded names.
+    names: HashMap<(String, Uid), HashSet<String>>,
+}
+
+impl Room {
+    /// Refuses a new key if there are too many already, or its name is in use.
+    pub fn check(&mut self, read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
+        self.check_workspace(read, policy, key)?;
+        self.check_owner(read, policy, key, now)?;
+        self.check_name(read, policy, key)
+    }
+
+    /// Counts a key that has been admitted.
+    pub fn add(&mut self, policy: &Policy, key: &Key) {
+        let of_workspace = (policy.name.clone(), key.workspace);
+        if let Some(names) = self.names.get_mut(&of_workspace) {
+            names.insert(text::folded(&key.name));
+        }
+        if let Some(count) = self.of_workspace.get_mut(&of_workspace) {
+            *count += 1;
+        }
+        let of_owner = key.owner.map(|owner| (policy.name.clone(), owner));
+        if let Some(count) = of_owner.and_then(|of| self.of_owner.get_mut(&of)) {
+            *count += 1;
+        }
+    }
+
+    fn check_workspace(&mut self, read: &Read, policy: &Policy, key: &Key) -> Result<()> {
+        let name = &policy.name;
+        let Some(most) = policy.keys_per_workspace_max else {
+            return Ok(());
+        };
+        let count = match self.of_workspace.entry((name.clone(), key.workspace)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(keys::count_of_policy(read, name, key.workspace)?),
+        };
+        match count >= u64::from(most) {
+            true => Err(Error::Conflict(refusals::keys::many_in_workspace(
+                name, most,
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn check_owner(
+        &mut self,
+        read: &Read,
+        policy: &Policy,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<()> {
+        let name = &policy.name;
+        let (Some(most), Some(owner)) = (policy.keys_per_owner_max, key.owner) else {
+            return Ok(());
+        };
+        let count = match self.of_owner.entry((name.clone(), owner)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(keys::count_of_owner(read, name, owner, now)?),
+        };
+        match count >= u64::from(most) {
+            true => Err(Error::Conflict(refusals::keys::many_of_owner(name, most))),
+            false => Ok(()),
+        }
+    }
+
+    fn check_name(&mut self, read: &Read, policy: &Policy, key: &Key) -> Result<()> {
+        if !policy.name_unique {
+            return Ok(());
+        }
+        text::check_distinct_name("name", &key.name)?;
+        let names = match self.names.entry((policy.name.clone(), key.workspace)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let names = keys::list_names(read, &policy.name, key.workspace)?.into_iter();
+                // A key that is renamed may keep its own name in another spelling.
+                let others = names.filter(|(id, _)| *id != key.id);
+                new.insert(others.map(|(_, name)| text::folded(&name)).collect())
+            }
+        };
+        match names.contains(&text::folded(&key.name)) {
+            true => Err(Error::Conflict(refusals::keys::name_taken(&policy.name))),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Refuses a new key if there are too many already, its name is in use, or its workspace is deleted. If the policy lets
 /// a new key replace another one of its owner, [`make_room`] decides on the owner's keys and on the name.
 pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
-    if workspaces::find(read, key.workspace)?.is_none() {
-        return Err(Error::invalid("workspace", refusals::workspaces::unknown()));
-    }
-    let name = &policy.name;
-    if let Some(most) = policy.keys_per_workspace_max
-        && keys::count_of_policy(read, name, key.workspace)? >= u64::from(most)
-    {
-        return Err(Error::Conflict(refusals::keys::many_in_workspace(
-            name, most,
-        )));
-    }
+    check_workspace(read, key)?;
+    let mut room = Room::default();
     match policy.at_owner_max {
-        AtMax::Refuse => {
-            check_owners_room(read, policy, key, now)?;
-            check_name(read, policy, key)
-        }
-        AtMax::Replace => Ok(()),
+        AtMax::Refuse => room.check(read, policy, key, now),
+        AtMax::Replace => room.check_workspace(read, policy, key),
+    }
+}
+
+/// Refuses a new key if its workspace is deleted.
+pub fn check_workspace(read: &Read, key: &Key) -> Result<()> {
+    match workspaces::find(read, key.workspace)? {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid("workspace", refusals::workspaces::unknown())),
     }
 }
 
@@ -68,30 +160,12 @@ pub fn make_room(
 /// Refuses a key that would exceed the greatest number of its owner's keys. The key is new, is active again after an
 /// edit, or gets a new owner.
 pub fn check_owners_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
-    let name = &policy.name;
-    if let (Some(most), Some(owner)) = (policy.keys_per_owner_max, key.owner)
-        && keys::count_of_owner(read, name, owner, now)? >= u64::from(most)
-    {
-        return Err(Error::Conflict(refusals::keys::many_of_owner(name, most)));
-    }
-    Ok(())
+    Room::default().check_owner(read, policy, key, now)
 }
 
 /// Refuses a name that another live key of the policy in the workspace has, if the policy requires different names.
 pub fn check_name(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
-    if !policy.name_unique {
-        return Ok(());
-    }
-    text::check_distinct_name("name", &key.name)?;
-    let wanted = text::folded(&key.name);
-    let others = keys::list_names(read, &policy.name, key.workspace)?;
-    if others
-        .iter()
-        .any(|(id, name)| *id != key.id && text::folded(name) == wanted)
-    {
-        return Err(Error::Conflict(refusals::keys::name_taken(&policy.name)));
-    }
-    Ok(())
+    Room::default().check_name(read, policy, key)
 }
 
 #[cfg(test)]

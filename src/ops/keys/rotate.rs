@@ -1,12 +1,13 @@
 //! Rotation: a key gets a new secret and keeps its id, its rights and its workspace.
 
 use super::issue::keep;
-use super::{Issued, manageable, policy_of, record, view};
+use super::{Issued, View, declared_in, manageable, policy_of, record, view};
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity};
 use crate::authz::keys::check_takeover;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::rotation::Grace;
 use crate::domain::keys::secret::{Secret, prefix_of_hint};
 use crate::domain::keys::{Key, KeyId};
@@ -14,9 +15,9 @@ use crate::domain::policies::Policy;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::App;
+use crate::ops::{App, Record};
 use crate::refusals;
-use crate::store::{Write, keys};
+use crate::store::{Write, declared, keys};
 
 /// What a rotation does to the expiry of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +47,67 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
         let (key, secret) = replace(tx, &files, &policy, key, grace, by_itself, now)?;
         Ok((before, key, secret))
     })
+}
+
+/// Ends a secret that has leaked: the newest one is replaced, and the one before it ends at once. Nothing happens if it is
+/// neither, so that of several reports of one secret at once only one changes something. `stored` is what the text was found
+/// by; a digest of another system may have been replaced since.
+pub fn end_leaked(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    text: String,
+    stored: StoredSecret,
+) -> Result<()> {
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
+    let target = Target::new(Kind::Key, id);
+    app.change_all(caller, "key.rotate", target, move |tx, now| {
+        let directory = index.directory();
+        let key = manageable(tx, &directory, &who, id)?;
+        let mut secrets = keys::list_secrets(tx, id)?.into_iter();
+        let leaked =
+            secrets.find(|row| row.secret == stored || row.secret.matches(&files.peppers, &text));
+        let change = match leaked.map(|row| row.expires_at) {
+            None => None,
+            Some(Some(_)) => {
+                let record = end_older(tx, &key, now)?;
+                record.map(|record| ("key.rotation_complete", record))
+            }
+            Some(None) => {
+                let policy = policy_of(tx, &key)?;
+                let facts = bounds::Facts::read(tx, &who, &key)?;
+                check_rotation(&directory, &who, &policy, &key, &facts)?;
+                let (before, grace) = (key.clone(), Grace::AtOnce);
+                let (key, _) = replace(tx, &files, &policy, key, grace, None, now)?;
+                Some(("key.rotate", record(&key, replaced(&before, &key, grace))))
+            }
+        };
+        Ok((change.into_iter().collect(), ()))
+    })
+}
+
+/// Ends the secret before the newest one at once; nothing happens if it has ended. As with disabling, every caller who
+/// manages the key may do so, whatever the key may do and whether or not a file declares it: it only takes away.
+pub fn end_previous(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    let target = Target::new(Kind::Key, id);
+    let key = app.change(caller, "key.rotation_complete", target, move |tx, now| {
+        let key = manageable(tx, &index.directory(), &who, id)?;
+        Ok((end_older(tx, &key, now)?, key))
+    })?;
+    view(app, key)
+}
+
+/// Deletes the secret before the newest one, and returns what is recorded about it.
+fn end_older(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<Option<Record>> {
+    let mut older = keys::list_secrets(tx, key.id)?.into_iter();
+    let hint = older.find_map(|row| row.expires_at.and(row.hint));
+    let is_done = keys::delete_older_secret(tx, key.id, false, now)?;
+    Ok(is_done.then(|| {
+        let mut changes = Changes::default();
+        changes.note("previous", &hint.unwrap_or_default(), &String::new());
+        record(key, changes)
+    }))
 }
 
 /// Runs a rotation, which returns the key as it was and as it is, and records it.
@@ -78,7 +140,18 @@ pub(super) fn check_rotation(
 ) -> Result<()> {
     bounds::check_cover(directory, caller, key, facts)?;
     check_takeover(directory, caller, policy)?;
+    check_own_secret(key)?;
     policy.check_rotate()
+}
+
+/// Refuses to rotate a key whose secret a file declares.
+fn check_own_secret(key: &Key) -> Result<()> {
+    match declared_in(key) {
+        Some(place) => Err(Error::Conflict(refusals::declared::locked_rotate(
+            place, &key.name, key.id,
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Gives the caller's own key a new secret, if its policy lets keys rotate themselves. The secret is the only
@@ -104,16 +177,12 @@ pub fn rotate_own(
         let newest = keys::list_secrets(tx, id)?
             .into_iter()
             .find(|row| row.expires_at.is_none());
-        let still_newest = newest.is_some_and(|row| {
-            files
-                .peppers
-                .version(row.secret.pepper)
-                .is_some_and(|pepper| pepper.matches(&secret, &row.secret.digest))
-        });
+        let still_newest = newest.is_some_and(|row| row.secret.matches(&files.peppers, &secret));
         if !still_newest {
             return Err(Error::Unauthenticated);
         }
         let policy = policy_of(tx, &key)?;
+        check_own_secret(&key)?;
         policy.check_rotate()?;
         policy.check_self_rotation(&key, grace.seconds())?;
         let before = key.clone();
@@ -142,11 +211,12 @@ fn replaced(before: &Key, key: &Key, grace: Grace) -> Changes {
     if let Some(source) = &key.self_rotated_from {
         changes.note("self_rotated_from", &String::new(), source);
     }
+    let mut note_grace = |seconds: u64| changes.note_always("grace_s", Some(&seconds.to_string()));
     match grace {
-        Grace::AtOnce => {}
-        Grace::Seconds(seconds) => changes.note("grace_s", &0, &seconds),
+        Grace::AtOnce => note_grace(0),
+        Grace::Seconds(seconds) => note_grace(seconds),
         Grace::UntilFirstUse(seconds) => {
-            changes.note("grace_s", &0, &seconds);
+            note_grace(seconds);
             changes.note("until_first_use", &false, &true);
         }
     }
@@ -193,16 +263,26 @@ fn replace(
         return Err(Error::Conflict(refusals::keys::old_secret_works()));
     }
     match grace {
-        Grace::AtOnce => keys::retire_secrets(tx, key.id, None, false)?,
+        Grace::AtOnce => keys::retire_secrets(tx, key.id, None, false, now)?,
         Grace::Seconds(seconds) => {
-            keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), false)?
+            keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), false, now)?
         }
         Grace::UntilFirstUse(seconds) => {
-            keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), true)?
+            keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), true, now)?
         }
     }
-    let secret = Secret::generate(prefix_of_hint(&key.hint), key.id)?;
+    // The hint of a secret of another system begins with a part of that secret.
+    let prefix = match key.weak {
+        true => &policy.prefix,
+        false => prefix_of_hint(&key.hint),
+    };
+    let secret = Secret::generate(prefix, key.id)?;
+    if let Some(digest) = &key.declared_digest {
+        // No file brings the old secret back.
+        declared::insert_ended(tx, digest, key.id, now)?;
+    }
     keep(tx, files, policy, &secret, now)?;
+    key.weak = false;
     key.hint = secret.hint();
     key.rotated_at = Some(now);
     key.self_rotated_from = by_itself;

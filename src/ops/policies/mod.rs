@@ -5,12 +5,14 @@ pub mod pages;
 pub mod presets;
 
 use crate::authz::caller::Caller;
+use crate::authz::keys::require_second_factor;
 use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::declared::place_of;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    STANDARD, SecretShown, SelfRotation, TiedTo, word,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, OnLeak, OnReuse, Policy,
+    Presence, ReadOnlyBy, STANDARD, SecretShown, SelfRotation, TiedTo, word,
 };
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -20,6 +22,7 @@ use crate::ops::idempotency::Retry;
 use crate::ops::{App, Record};
 use crate::refusals;
 use crate::store::{Read, Write, catalogs, keys, policies};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How a new policy differs from `standard`, or an edited one from its older version. `Some(None)` removes a bound.
@@ -46,6 +49,10 @@ pub struct PolicyEdit {
     pub can_rotate: Option<bool>,
     pub self_rotation: Option<SelfRotation>,
     pub confirm_name: Option<bool>,
+    pub second_factor: Option<bool>,
+    pub decoy: Option<bool>,
+    pub on_reuse: Option<OnReuse>,
+    pub on_leak: Option<OnLeak>,
     pub tied_to: Option<TiedTo>,
     pub acts_for_owner: Option<bool>,
     pub roles: Option<Vec<RoleRule>>,
@@ -55,6 +62,15 @@ pub struct PolicyEdit {
 }
 
 impl PolicyEdit {
+    /// A new policy: `standard` with the requested changes.
+    pub fn of_standard(self, name: String) -> Policy {
+        self.apply(Policy {
+            name,
+            description: String::new(),
+            ..Policy::standard()
+        })
+    }
+
     /// Returns the policy with the requested changes.
     fn apply(self, before: Policy) -> Policy {
         let acts_for_owner = self.acts_for_owner.unwrap_or(before.acts_for_owner);
@@ -89,12 +105,17 @@ impl PolicyEdit {
             can_rotate: self.can_rotate.unwrap_or(before.can_rotate),
             self_rotation: self.self_rotation.unwrap_or(before.self_rotation),
             confirm_name: self.confirm_name.unwrap_or(before.confirm_name),
+            second_factor: self.second_factor.unwrap_or(before.second_factor),
+            decoy: self.decoy.unwrap_or(before.decoy),
+            on_reuse: self.on_reuse.unwrap_or(before.on_reuse),
+            on_leak: self.on_leak.unwrap_or(before.on_leak),
             tied_to: self.tied_to.unwrap_or(before.tied_to),
             acts_for_owner,
             roles,
             rate_limit: self.rate_limit.unwrap_or(before.rate_limit),
             rate_limit_max: self.rate_limit_max.unwrap_or(before.rate_limit_max),
             prefix: self.prefix.unwrap_or(before.prefix),
+            source: before.source,
         }
     }
 }
@@ -117,6 +138,30 @@ pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Policy>> {
         .ok_or(Error::NotFound("policy"))
 }
 
+/// How many live keys that the caller may see follow each policy; `None` if the caller may not read keys. A policy
+/// without such keys is not in the map.
+pub fn key_counts(app: &App, caller: &Caller) -> Option<HashMap<String, u64>> {
+    caller.require_somewhere(Permission::KeysRead).ok()?;
+    let mut counts: HashMap<String, u64> = HashMap::new();
+    app.index.each_key(|directory, key| {
+        let shared = &key.shared;
+        if caller.may(
+            directory,
+            Permission::KeysRead,
+            shared.workspace,
+            shared.owner,
+        ) {
+            match counts.get_mut(&*shared.policy) {
+                Some(count) => *count += 1,
+                None => {
+                    counts.insert(shared.policy.to_string(), 1);
+                }
+            }
+        }
+    });
+    Some(counts)
+}
+
 /// Adds a policy: `standard` with the requested changes. A repeat with the same Idempotency-Key returns the policy as
 /// it is now.
 pub fn create(
@@ -126,16 +171,12 @@ pub fn create(
     asked: PolicyEdit,
     retry: Option<Retry>,
 ) -> Result<Policy> {
-    let policy = asked.apply(Policy {
-        name,
-        description: String::new(),
-        ..Policy::standard()
-    });
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let policy = asked.of_standard(name);
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let target = Target::new(Kind::Policy, &policy.name);
     app.change(caller, "policy.create", target, move |tx, now| {
         who.require_global(&index.directory(), Permission::PoliciesWrite)?;
-        if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
+        if let Some(earlier) = idempotency::find(tx, &files, &who, retry.as_ref(), now)? {
             let policy = policies::find(tx, &earlier)?.ok_or(Error::NotFound("policy"))?;
             return Ok((None, policy));
         }
@@ -143,12 +184,49 @@ pub fn create(
         if policies::find(tx, &policy.name)?.is_some() {
             return Err(Error::Conflict(refusals::policies::exists(&policy.name)));
         }
-        check_catalog(tx, &policy)?;
-        policies::insert(tx, &policy)?;
-        idempotency::remember(tx, &peppers, &who, retry.as_ref(), &policy.name, now)?;
-        let changes = changes(&Policy::standard(), &policy);
+        let changes = insert(tx, &policy)?;
+        idempotency::remember(tx, &files, &who, retry.as_ref(), &policy.name, now)?;
         Ok((Some(record(&policy.name, changes)), policy))
     })
+}
+
+/// Stores a policy that a file declares: a new one, or another version of one that exists. Returns the action and the
+/// changes of its event; `None` if nothing but the place in the file has changed.
+pub(super) fn store(
+    tx: &Write<'_>,
+    directory: &Directory,
+    before: Option<&Policy>,
+    after: &Policy,
+) -> Result<Option<(&'static str, Changes)>> {
+    let Some(before) = before else {
+        return insert(tx, after).map(|changes| Some(("policy.create", changes)));
+    };
+    require_in_force(tx, directory, &after.name)?;
+    let changes = update(tx, before, after)?;
+    Ok((!changes.is_empty()).then_some(("policy.edit", changes)))
+}
+
+/// Adds a valid policy, and returns how it differs from `standard`.
+fn insert(tx: &Write<'_>, policy: &Policy) -> Result<Changes> {
+    check_catalog(tx, policy)?;
+    policies::insert(tx, policy)?;
+    Ok(changes(&Policy::standard(), policy))
+}
+
+/// Replaces a policy by a valid one, and returns what changes. While live keys follow it, it can only be made stricter.
+fn update(tx: &Write<'_>, before: &Policy, after: &Policy) -> Result<Changes> {
+    if let Some(member) = after.loosened_from(before)
+        && keys::any_of_policy(tx, &after.name)?
+    {
+        let name = &after.name;
+        return Err(Error::Conflict(refusals::policies::looser(name, member)));
+    }
+    check_catalog(tx, after)?;
+    policies::update(tx, after)?;
+    if after.secret_shown == SecretShown::Once {
+        keys::delete_sealed(tx, &after.name)?;
+    }
+    Ok(changes(before, after))
 }
 
 /// Edits a policy. While live keys follow it, it can only be made stricter.
@@ -159,20 +237,12 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: PolicyEdit) -> Result<
         let directory = index.directory();
         who.require_global(&directory, Permission::PoliciesWrite)?;
         let before = policies::find(tx, &name)?.ok_or(Error::NotFound("policy"))?;
+        check_unlocked(&name, &before.source)?;
+        require_second_factor(&directory, &who, &before)?;
         require_in_force(tx, &directory, &name)?;
         let after = edit.apply(before.clone());
         after.check_definition()?;
-        if let Some(member) = after.loosened_from(&before)
-            && keys::any_of_policy(tx, &name)?
-        {
-            return Err(Error::Conflict(refusals::policies::looser(name, member)));
-        }
-        check_catalog(tx, &after)?;
-        policies::update(tx, &after)?;
-        if after.secret_shown == SecretShown::Once {
-            keys::delete_sealed(tx, &name)?;
-        }
-        let changes = changes(&before, &after);
+        let changes = update(tx, &before, &after)?;
         let noted = !changes.is_empty();
         Ok((noted.then(|| record(&name, changes)), after))
     })
@@ -187,6 +257,9 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
         if name == STANDARD {
             return Err(Error::Conflict(refusals::policies::standard(STANDARD)));
         }
+        if let Some(policy) = policies::find(tx, &name)? {
+            check_unlocked(&name, &policy.source)?;
+        }
         match policies::delete(tx, &name) {
             Ok(true) => Ok((Some(record(&name, Changes::default())), ())),
             Ok(false) => Err(Error::NotFound("policy")),
@@ -196,9 +269,19 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     })
 }
 
+/// Refuses a change by hand of a policy that a file declares.
+fn check_unlocked(name: &str, source: &str) -> Result<()> {
+    match place_of(source) {
+        Some(place) => Err(Error::Conflict(refusals::declared::locked_policy(
+            name, place,
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses a policy that was changed without Latchkey: the index leaves it out, and its keys open nothing.
-pub(super) fn require_in_force(tx: &Write<'_>, directory: &Directory, name: &str) -> Result<()> {
-    match tx.has_touched(&Target::new(Kind::Policy, name)) {
+pub(super) fn require_in_force(read: &Read, directory: &Directory, name: &str) -> Result<()> {
+    match read.has_touched(&Target::new(Kind::Policy, name)) {
         true => Ok(()),
         false => check_in_force(directory, name),
     }
@@ -279,6 +362,10 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
         &word(a.self_rotation),
     );
     changes.note("confirm_name", &b.confirm_name, &a.confirm_name);
+    changes.note("second_factor", &b.second_factor, &a.second_factor);
+    changes.note("decoy", &b.decoy, &a.decoy);
+    changes.note("on_reuse", &word(b.on_reuse), &word(a.on_reuse));
+    changes.note("on_leak", &word(b.on_leak), &word(a.on_leak));
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
     changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);
     changes.note("roles", &roles(b), &roles(a));

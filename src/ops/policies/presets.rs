@@ -2,7 +2,7 @@
 
 use crate::domain::audit::{Event, Kind, Target, changes};
 use crate::domain::catalogs::{Catalog, Definition};
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::policies::Policy;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -39,17 +39,17 @@ pub fn of(app: &App, policy: &str) -> Option<fn() -> Policy> {
 /// default rules.
 pub fn install(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     presets: &[Preset],
     now: Timestamp,
 ) -> Result<()> {
-    let note = |action, target| audit::append(tx, peppers, Event::of_system(action, target, now));
+    let note = |action, target| audit::append(tx, seal_keys, Event::of_system(action, target, now));
     // The seals are compared before this function writes: a policy that was changed without Latchkey is not sealed
     // again.
     let mut sound = Vec::new();
     for preset in presets.iter().filter(|preset| !preset.former.is_empty()) {
         let target = Target::new(Kind::Policy, (preset.policy)().name);
-        if seals::look(tx, peppers, &target)? == Standing::Sound {
+        if seals::look(tx, seal_keys, &target)? == Standing::Sound {
             sound.push((preset, target));
         }
     }
@@ -152,7 +152,9 @@ mod tests {
     fn rooms() -> Definition {
         Definition {
             name: "rooms".to_owned(),
+            source: String::new(),
             case_sensitive: false,
+            resource_metadata: None,
             scopes: vec![Scope {
                 name: "rooms:read".to_owned(),
                 label: String::new(),
@@ -214,12 +216,12 @@ mod tests {
     fn upgraded(fixture: &Fixture, from: i64) {
         let mut changes = crate::domain::audit::Changes::default();
         changes.note("schema", &from, &(from + 1));
-        let (peppers, now) = (fixture.app.peppers.clone(), fixture.app.now().wall);
+        let (seal_keys, now) = (fixture.app.seal_keys.clone(), fixture.app.now().wall);
         let event = Event {
             changes: changes.into_json(),
             ..Event::of_system("server.migrate", Target::server(), now)
         };
-        let write = move |tx: &Write<'_>| audit::append(tx, &peppers, event);
+        let write = move |tx: &Write<'_>| audit::append(tx, &seal_keys, event);
         fixture
             .app
             .store

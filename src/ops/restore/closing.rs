@@ -10,7 +10,7 @@ use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Definition};
 use crate::domain::clock::{StoredClock, is_plausible};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::domain::tombstones::{CombinedEffect, Tombstones};
 use crate::domain::uid::Uid;
@@ -18,7 +18,8 @@ use crate::error::Result;
 use crate::ops::clock::future::Plan;
 use crate::store;
 use crate::store::{
-    Write, audit, catalogs, keys, numbers, restore, retired_names, users, workspaces,
+    Write, audit, catalogs, declared, keys, numbers, recovery_codes, restore, retired_names, users,
+    workspaces,
 };
 
 /// The reason in the audit log.
@@ -128,7 +129,7 @@ const SHOWN_MAX: usize = 20;
 
 /// The parameters for closing a database.
 pub struct Closing<'a> {
-    pub peppers: &'a Peppers,
+    pub seal_keys: &'a SealKeys,
     pub tombstones: &'a Tombstones,
     /// The time of the latest event in the copy. Changes at this time or later are not in the copy.
     pub copied_at: Timestamp,
@@ -159,9 +160,11 @@ impl Closing<'_> {
         }
         closed.sessions_ended = restore::delete_sessions(tx)?;
         if !self.keeps_uses {
-            closed.uses_taken = restore::spend_uses(tx, self.peppers)?;
+            closed.uses_taken = restore::spend_uses(tx, self.seal_keys)?;
         }
         numbers::raise(tx, self.tombstones.given)?;
+        // The files are compared with what was closed.
+        declared::forget_settings(tx)?;
         self.clock(tx, &mut closed)?;
         Ok(closed)
     }
@@ -212,12 +215,24 @@ impl Closing<'_> {
             }
             return Ok(());
         }
-        if let Some(rotated) = fate.rotated
-            && restore::delete_secrets_before(tx, key, self.before(rotated))?
-        {
+        let mut is_rotated = match fate.rotated {
+            Some(rotated) => {
+                restore::delete_secrets_before(tx, key, self.before(rotated), self.now)?
+            }
+            None => false,
+        };
+        if self.is_newer(fate.completed) {
+            is_rotated |= keys::delete_older_secret(tx, key, false, self.now)?;
+        }
+        if is_rotated {
             closed.keys_without_old_secrets.push(id.to_owned());
             let target = Target::new(Kind::Key, id);
             self.note(tx, "key.rotation_complete", target, Changes::default())?;
+        }
+        // A file that declares the key declares all its limits, so that it may open it again.
+        if !is_off(fate) && self.is_newer(fate.changed) && is_declared(tx, key)? {
+            let is_closed = restore::disable_until_applied(tx, key)?;
+            return self.note_disabled(tx, key, is_closed, closed);
         }
         if is_off(fate) || self.is_newer(fate.changed) {
             self.disable_key(tx, key, closed)?;
@@ -226,7 +241,18 @@ impl Closing<'_> {
     }
 
     fn disable_key(&self, tx: &Write<'_>, id: KeyId, closed: &mut ClosedThings) -> Result<()> {
-        if restore::disable_key(tx, id)? {
+        let is_closed = restore::disable_key(tx, id)?;
+        self.note_disabled(tx, id, is_closed, closed)
+    }
+
+    fn note_disabled(
+        &self,
+        tx: &Write<'_>,
+        id: KeyId,
+        is_closed: bool,
+        closed: &mut ClosedThings,
+    ) -> Result<()> {
+        if is_closed {
             closed.keys_disabled.push(id.to_string());
             self.note(
                 tx,
@@ -262,6 +288,15 @@ impl Closing<'_> {
         if newer && restore::delete_password(tx, uid)? {
             closed.users_without_password.push(name.clone());
             self.note(tx, "user.password", target(), Changes::default())?;
+        }
+        // The codes of the copy that were used since, or replaced, must not open anything again.
+        if self.is_newer(fate.recovery_codes) && recovery_codes::delete_of_user(tx, uid)? {
+            self.note(
+                tx,
+                "user.recovery_codes_delete",
+                target(),
+                Changes::default(),
+            )?;
         }
         if (is_off(fate) || self.is_newer(fate.changed)) && restore::disable_user(tx, uid)? {
             closed.users_disabled.push(name);
@@ -363,7 +398,7 @@ impl Closing<'_> {
             changes: changes.into_json(),
             ..self.template.clone()
         };
-        audit::append(tx, self.peppers, event)
+        audit::append(tx, self.seal_keys, event)
     }
 }
 
@@ -373,6 +408,11 @@ fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &CombinedEffect) -> Resu
         Some(_) => retired_names::retire_unknown(tx, kind, name),
         None => Ok(()),
     }
+}
+
+fn is_declared(tx: &Write<'_>, id: KeyId) -> Result<bool> {
+    let found = keys::find(tx, id)?;
+    Ok(found.is_some_and(|key| key.declared_state.is_some()))
 }
 
 fn is_off(fate: &CombinedEffect) -> bool {

@@ -2,6 +2,8 @@
 //! would grant access that was withdrawn. All of this works on a copy, which the caller then puts in the data folder.
 
 pub mod closing;
+#[cfg(test)]
+mod fuzz;
 
 use crate::domain::audit::{Event, Target};
 use crate::domain::clock::{OFF_MS_MAX, RELEASED, after_copy, is_plausible};
@@ -86,14 +88,14 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
         true => now,
         false => latest.unwrap_or(RELEASED),
     };
-    let peppers = files.peppers.clone();
+    let seal_keys = files.seal.clone();
     let (closed, altered) = store.write(Durability::Full, move |tx| {
         let template = Event {
             actor: wanted.actor.clone(),
             ..Event::of_system("server.restore", Target::server(), now)
         };
         let closing = Closing {
-            peppers: &peppers,
+            seal_keys: &seal_keys,
             tombstones: &wanted.tombstones,
             copied_at: wanted.tombstones.copied_at(newest),
             now,
@@ -103,8 +105,8 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
             keeps_uses: wanted.keeps_uses,
         };
         // As at a start, things that do not match their seals are closed.
-        let mut altered = changed_outside::close_altered(tx, &peppers, now)?;
-        altered.extend(changed_outside::close_keys(tx, &peppers, &keys, now)?);
+        let mut altered = changed_outside::close_altered(tx, &seal_keys, now)?;
+        altered.extend(changed_outside::close_keys(tx, &seal_keys, &keys, now)?);
         let closed = closing.run(tx)?;
         let mut changes = closed.changes();
         changes.note("backup", &String::new(), &wanted.backup);
@@ -112,7 +114,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
             changes: changes.into_json(),
             ..template
         };
-        audit::append(tx, &peppers, event)?;
+        audit::append(tx, &seal_keys, event)?;
         Ok((closed, altered))
     })?;
     let mark = store.read(events::newest)?;
@@ -138,9 +140,8 @@ pub fn check(copy: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
 /// Refuses a database that does not belong to these key files, or whose audit log is incomplete or changed. Returns
 /// the number of events in the log.
 fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
-    key_files::check_peppers(read, &files.peppers)?;
-    key_files::check_sealing_keys(read, &files.sealing)?;
-    audit::verify(read, &files.peppers)?.map_err(|why| {
+    key_files::check(read, files)?;
+    audit::verify(read, &files.seal)?.map_err(|why| {
         Error::Unavailable(verbatim(format!(
             "the backup's audit log was tampered with: {why}; it was not used"
         )))
@@ -150,7 +151,7 @@ fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
 /// Keys that differ from the audit log or do not match their seals.
 fn altered_keys(read: &Read, files: &KeyFiles) -> Result<Vec<KeyId>> {
     let mut found = Vec::new();
-    each_changed(read, &files.peppers, |changed| {
+    each_changed(read, &files.seal, |changed| {
         if changed.is_there {
             found.push(changed.id);
         }

@@ -1,7 +1,7 @@
 //! Sessions of the console. A session begins with a password, belongs to one browser, and its user can end it.
 
 use super::{Code, ProvenUser, SignedIn, confirmed, proven};
-use crate::authz::caller::{Caller, Identity, Origin, root};
+use crate::authz::caller::{Caller, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::StoredSecret;
@@ -9,8 +9,9 @@ use crate::domain::keys::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id
 use crate::domain::sessions::{Browser, CONSOLE_S, Session};
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::ops::{App, Record, authenticate, authenticators};
-use crate::store::{Durability, sessions};
+use crate::ops::authenticators::proof::{self, Proof};
+use crate::ops::{App, Record, authenticate};
+use crate::store::{Durability, sessions, sign_ins};
 
 /// The greatest number of characters of a `User-Agent` header that are stored.
 const AGENT_CHARS_MAX: usize = 200;
@@ -36,13 +37,16 @@ pub fn open(
     former: Option<KeyId>,
 ) -> Result<SignInResult> {
     let code = code.map_or(Code::InSecondStep, Code::Given);
-    let ProvenUser { user, awaits } =
-        proven(app, user_name, password, code, &origin, "session.create")?;
+    let ProvenUser {
+        user,
+        awaits,
+        proof,
+    } = proven(app, user_name, password, code, &origin, "session.create")?;
     if let Some(factor) = awaits {
-        let step = authenticators::await_code(app, &user, &factor, false)?;
+        let step = proof::await_code(app, &user, &factor, false)?;
         return Ok(SignInResult::CodeNeeded(step));
     }
-    begin(app, &user, origin, agent, former).map(SignInResult::SignedIn)
+    begin(app, &user, proof, origin, agent, former).map(SignInResult::SignedIn)
 }
 
 /// The second step of [`open`].
@@ -54,8 +58,8 @@ pub fn open_with_code(
     agent: &str,
     former: Option<KeyId>,
 ) -> Result<SignedIn> {
-    let (user, _) = authenticators::after_code(app, step, code, &origin)?;
-    begin(app, &user, origin, agent, former)
+    let (user, _) = proof::after_code(app, step, code, &origin)?;
+    begin(app, &user, Proof::Complete, origin, agent, former)
 }
 
 /// Replaces a session by a new one, for a user who enters their password again. The old session has already checked the
@@ -69,13 +73,15 @@ pub fn renew(
     former: KeyId,
 ) -> Result<SignedIn> {
     let user = confirmed(app, former, user_name, password, &origin)?;
-    begin(app, &user, origin, agent, Some(former))
+    begin(app, &user, Proof::Renewed, origin, agent, Some(former))
 }
 
-/// Begins a session of a user whose identity is proven.
+/// Begins a session of a user whose identity is proven. A user who must set up a second factor first gets a session that
+/// permits nothing else.
 pub fn begin(
     app: &App,
     user: &User,
+    proof: Proof,
     origin: Origin,
     agent: &str,
     former: Option<KeyId>,
@@ -103,19 +109,24 @@ pub fn begin(
         reach: root(&app.index.directory())?,
         ..Caller::signing_in(user, id, origin)
     };
-    let peppers = app.peppers.clone();
+    let (seal_keys, source) = (app.seal_keys.clone(), caller.source.clone());
     app.change_all(
         &caller,
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
+            proof::require_current(tx, session.user, proof)?;
+            sign_ins::replace(tx, session.user, now, &source)?;
             sessions::delete_expired(tx, now)?;
-            sessions::insert(tx, &peppers, &session)?;
+            sessions::insert(tx, &seal_keys, &session)?;
             let mut records = vec![("session.create", record(id))];
-            if let Some(former) = former
-                && sessions::delete(tx, former)?
-            {
-                records.push(("session.delete", record(former)));
+            if let Some(former) = former {
+                match sessions::delete(tx, former)? {
+                    true => records.push(("session.delete", record(former))),
+                    // What a session has proven ends with it.
+                    false if proof == Proof::Renewed => return Err(Error::Unauthenticated),
+                    false => {}
+                }
             }
             Ok((records, ()))
         },
@@ -144,9 +155,9 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
     let (id, now) = (session.id, app.now().wall);
     let before = app.index.touch_session(id, now);
     if before.is_some_and(|before| before.0.div_euclid(TOUCH_MS) != now.0.div_euclid(TOUCH_MS)) {
-        let peppers = app.peppers.clone();
+        let seal_keys = app.seal_keys.clone();
         let written = app.store.write(Durability::Relaxed, move |tx| {
-            sessions::touch(tx, &peppers, id, now)
+            sessions::touch(tx, &seal_keys, id, now)
         });
         // Users who only read may go on while the store cannot write.
         if let Err(err) = written {
@@ -154,41 +165,6 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
         }
     }
     Ok((caller, session))
-}
-
-/// The sessions of the caller's own user that are not over, including access tokens, the newest first.
-pub fn list(app: &App, caller: &Caller) -> Result<Vec<Session>> {
-    let (user, now) = (own_user(caller)?, app.now().wall);
-    let generation = app.index.directory().user(user).map(|user| user.generation);
-    let mut sessions = app.index.sessions_of(user);
-    sessions.retain(|session| !session.is_over(now) && Some(session.generation) == generation);
-    sessions.sort_by_key(|session| std::cmp::Reverse((session.issued_at, session.id.0)));
-    Ok(sessions)
-}
-
-/// Ends one of the caller's own sessions.
-pub fn end(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
-    let user = own_user(caller)?;
-    let peppers = app.peppers.clone();
-    app.change(
-        caller,
-        "session.delete",
-        Target::new(Kind::Session, id),
-        move |tx, _| {
-            sessions::find(tx, &peppers, id)?
-                .filter(|session| session.user == user)
-                .ok_or(Error::NotFound("session"))?;
-            sessions::delete(tx, id)?;
-            Ok((Some(record(id)), ()))
-        },
-    )
-}
-
-fn own_user(caller: &Caller) -> Result<crate::domain::uid::Uid> {
-    match (caller.identity, caller.user) {
-        (Identity::Session(_), Some(user)) => Ok(user),
-        _ => Err(Error::NotFound("session: this caller is not one")),
-    }
 }
 
 fn record(id: KeyId) -> Record {

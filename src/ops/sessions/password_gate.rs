@@ -1,10 +1,10 @@
 //! The gate for password work: it limits how many passwords are digested at once. `attempts` limits how often.
 
 use crate::domain::attempts::Attempts;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::locks::lock;
 use crate::domain::uid::Uid;
-use crate::domain::users::password::{PasswordDigest, SlowDigest};
+use crate::domain::users::password::{Match, PasswordDigest, SlowDigest};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -23,7 +23,7 @@ pub struct PasswordGate {
     freed: Condvar,
     /// The digest with which an unknown user's password is compared, so that the answer takes the same time.
     nobody: PasswordDigest,
-    peppers: Arc<Peppers>,
+    files: KeyFiles,
 }
 
 #[derive(Default)]
@@ -37,13 +37,13 @@ struct Turn<'a>(&'a PasswordGate);
 
 impl PasswordGate {
     /// Creates the gate with the attempts that the store remembers.
-    pub fn new(attempts: Attempts, peppers: Arc<Peppers>) -> Result<PasswordGate> {
+    pub fn new(attempts: Attempts, files: KeyFiles) -> Result<PasswordGate> {
         Ok(PasswordGate {
             attempts: Arc::new(Mutex::new(attempts)),
             busy: Mutex::default(),
             freed: Condvar::new(),
-            nobody: PasswordDigest::of_nobody(&peppers)?,
-            peppers,
+            nobody: PasswordDigest::of_nobody(&files.seal)?,
+            files,
         })
     }
 
@@ -62,18 +62,26 @@ impl PasswordGate {
         self.in_turn(true, || SlowDigest::new(text))
     }
 
-    /// Compares a password with the stored digest of a user. Without a digest the result is `false`, after the same
-    /// work. `is_known`: see [`KNOWN_WAITING_MAX`].
-    pub fn matches(
+    /// Compares a password with the stored digest of a user. Without a digest the result is [`Match::Other`], after the
+    /// same work. `is_known`: see [`KNOWN_WAITING_MAX`].
+    pub fn compare(
         &self,
         stored: Option<&PasswordDigest>,
         user: Uid,
         text: &str,
         is_known: bool,
-    ) -> Result<bool> {
+    ) -> Result<Match> {
         let digest = stored.unwrap_or(&self.nobody);
-        let matched = self.in_turn(is_known, || digest.matches(text, user, &self.peppers))?;
-        Ok(matched && stored.is_some())
+        let found = self.in_turn(is_known, || digest.compare(text, user, &self.files))?;
+        Ok(match stored {
+            Some(_) => found,
+            None => Match::Other,
+        })
+    }
+
+    /// Does other work that takes as long as digesting a password: comparing the secret of a key with a slow digest.
+    pub fn slowly<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        self.in_turn(false, || Ok(work()))
     }
 
     fn in_turn<T>(&self, is_known: bool, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -113,11 +121,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     fn gate() -> PasswordGate {
-        PasswordGate::new(
-            Attempts::default(),
-            Arc::new(Peppers::generate().unwrap().0),
-        )
-        .unwrap()
+        PasswordGate::new(Attempts::default(), KeyFiles::generate()).unwrap()
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! got the new pair or this client has lost it. The server cannot distinguish the two cases, so the whole family ends
 //! and the user has to sign in again.
 
-use super::{Code, SignedIn};
+use super::{Code, SignedIn, listed};
 use crate::authz::caller::{Caller, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::StoredSecret;
-use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
 use crate::domain::sessions::refresh::{
     FAMILY_S, REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken,
@@ -19,10 +19,12 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::domain::users::User;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
+use crate::ops::authenticators::demand::require_none_lacking;
+use crate::ops::authenticators::proof::{self, Proof};
 use crate::ops::users::{manageable, visible};
-use crate::ops::{App, Record, authenticators, sessions};
+use crate::ops::{App, Record, sessions};
 use crate::refusals;
-use crate::store::{Write, refresh_tokens, seals, users};
+use crate::store::{Write, refresh_tokens, seals, sign_ins, users};
 
 /// The result of a sign-in or an exchange.
 #[derive(Debug)]
@@ -63,15 +65,16 @@ pub fn sign_in(
     let code = code.map_or(Code::InSecondStep, Code::Given);
     let proven = sessions::proven(app, user_name, text, code, &origin, "session.create")?;
     let user = proven.user;
+    require_none_lacking(app, &user)?;
     if let Some(factor) = proven.awaits {
-        let step = authenticators::await_code(app, &user, &factor, read_only)?;
+        let step = proof::await_code(app, &user, &factor, read_only)?;
         return Ok(TokenGrant::CodeNeeded(step));
     }
     let begun = PairSignIn {
         read_only,
         ..PairSignIn::default()
     };
-    begin(app, &user, begun, origin).map(TokenGrant::Pair)
+    begin(app, &user, proven.proof, begun, origin).map(TokenGrant::Pair)
 }
 
 /// The second step of [`sign_in`]. `read_only` can only be added to the request of the first step.
@@ -85,16 +88,16 @@ pub fn sign_in_with_code(
     read_only: bool,
     origin: Origin,
 ) -> Result<Pair> {
-    let (user, asked) = authenticators::after_code(app, step, code, &origin)?;
+    let (user, asked) = proof::after_code(app, step, code, &origin)?;
     let begun = PairSignIn {
         read_only: read_only || asked,
         ..PairSignIn::default()
     };
-    begin(app, &user, begun, origin)
+    begin(app, &user, Proof::Complete, begun, origin)
 }
 
 /// Issues a pair to a user whose identity is proven.
-fn begin(app: &App, user: &User, begun: PairSignIn, origin: Origin) -> Result<Pair> {
+fn begin(app: &App, user: &User, proof: Proof, begun: PairSignIn, origin: Origin) -> Result<Pair> {
     let NewPair {
         pair,
         session,
@@ -103,12 +106,14 @@ fn begin(app: &App, user: &User, begun: PairSignIn, origin: Origin) -> Result<Pa
     let id = session.id;
     let caller = Caller::signing_in(user, id, origin);
     let target = Target::new(Kind::Session, id);
-    let peppers = app.peppers.clone();
+    let (seal_keys, source) = (app.seal_keys.clone(), caller.source.clone());
     app.change_all(&caller, "session.create", target, move |tx, now| {
-        if !seals::is_sound_user(tx, &peppers, session.user)? {
+        proof::require_current(tx, session.user, proof)?;
+        sign_ins::replace(tx, session.user, now, &source)?;
+        if !seals::is_sound_user(tx, &seal_keys, session.user)? {
             return Err(Error::Unauthenticated);
         }
-        insert(tx, &peppers, &session, &token, now)?;
+        insert(tx, &seal_keys, &session, &token, now)?;
         Ok((sessions::ended::each(vec![id], "session.create"), ()))
     })?;
     Ok(pair)
@@ -122,6 +127,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     let old = presented(app, text)?.ok_or(Error::Unauthenticated)?;
     let user = app.index.directory().user(old.user).cloned();
     let user = user.ok_or(Error::Unauthenticated)?;
+    require_none_lacking(app, &user)?;
     let NewPair {
         pair,
         session,
@@ -137,10 +143,10 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     let caller = Caller::signing_in(&user, old.family, origin);
     let id = session.id;
     let target = Target::new(Kind::Session, old.family);
-    let peppers = app.peppers.clone();
+    let seal_keys = app.seal_keys.clone();
     let exchanged = app.change_all(&caller, "session.refresh", target, move |tx, now| {
         // The row decides: another exchange may have come first.
-        let Some(old) = refresh_tokens::find(tx, &peppers, old.id)? else {
+        let Some(old) = refresh_tokens::find(tx, &seal_keys, old.id)? else {
             return Ok((Vec::new(), false));
         };
         if old.used_at.is_some() {
@@ -152,7 +158,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
             return Ok((sessions::ended::each(ended, "session.reuse"), false));
         }
         let user = users::find(tx, old.user)?;
-        let current = seals::is_sound_user(tx, &peppers, old.user)?
+        let current = seals::is_sound_user(tx, &seal_keys, old.user)?
             && user.is_some_and(|user| user.is_active() && user.generation == old.generation);
         if !current || old.expires_at <= now || is_untimely(old.issued_at, now) {
             return Ok((Vec::new(), false));
@@ -163,8 +169,8 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
                 retry_after_s: (HOUR_MS / 1000).unsigned_abs(),
             });
         }
-        refresh_tokens::update_used(tx, &peppers, old.id, now)?;
-        insert(tx, &peppers, &session, &token, now)?;
+        refresh_tokens::update_used(tx, &seal_keys, old.id, now)?;
+        insert(tx, &seal_keys, &session, &token, now)?;
         Ok((sessions::ended::each(vec![id], "session.refresh"), true))
     })?;
     if exchanged {
@@ -190,6 +196,7 @@ pub fn act_as(
     let shown = presented(app, text)?.ok_or(Error::Unauthenticated)?;
     let by = app.index.directory().user(shown.user).cloned();
     let by = by.ok_or(Error::Unauthenticated)?;
+    require_none_lacking(app, &by)?;
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let secret = StoredSecret::of(&app.peppers, &token);
@@ -203,9 +210,9 @@ pub fn act_as(
     };
     let (caller, index, user) = (who.clone(), app.index.clone(), user.to_owned());
     let target = Target::new(Kind::User, &user);
-    let peppers = app.peppers.clone();
+    let seal_keys = app.seal_keys.clone();
     let begun = app.change_all(&caller, "session.create", target, move |tx, now| {
-        let Some(row) = refresh_tokens::find(tx, &peppers, shown.id)? else {
+        let Some(row) = refresh_tokens::find(tx, &seal_keys, shown.id)? else {
             return Ok((Vec::new(), None));
         };
         if row.used_at.is_some() {
@@ -230,7 +237,7 @@ pub fn act_as(
         crate::store::sessions::delete_expired(tx, now)?;
         crate::store::sessions::insert(
             tx,
-            &peppers,
+            &seal_keys,
             &Session {
                 id,
                 secret,
@@ -270,10 +277,15 @@ pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let target = Target::new(Kind::User, &text);
     app.change_all(caller, "session.delete", target, move |tx, _| {
         let directory = index.directory();
-        let seen = visible(&directory, &who, &text)?;
-        let user = match who.acts_as(seen.uid) {
-            true => seen.uid,
-            false => manageable(tx, &directory, &who, &text)?.uid,
+        let user = match listed::enrolling(&directory, &who, &text) {
+            Some(user) => user,
+            None => {
+                let seen = visible(&directory, &who, &text)?;
+                match who.acts_as(seen.uid) {
+                    true => seen.uid,
+                    false => manageable(tx, &directory, &who, &text)?.uid,
+                }
+            }
         };
         let ended = refresh_tokens::delete_of_user(tx, user)?;
         Ok((sessions::ended::each(ended, "session.delete"), ()))
@@ -285,11 +297,8 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     let Some(presented) = Presented::parse(text).filter(|it| it.prefix() == PREFIX_REFRESH) else {
         return Ok(None);
     };
-    let found = app.read(|read| refresh_tokens::find(read, &app.peppers, presented.id))?;
-    let matches = |row: &RefreshToken| {
-        let pepper = app.peppers.version(row.secret.pepper);
-        pepper.is_some_and(|pepper| pepper.matches(presented.text, &row.secret.digest))
-    };
+    let found = app.read(|read| refresh_tokens::find(read, &app.seal_keys, presented.id))?;
+    let matches = |row: &RefreshToken| row.secret.matches(&app.peppers, presented.text);
     Ok(found.filter(matches))
 }
 
@@ -349,13 +358,13 @@ fn draw(app: &App, user: &User, begun: PairSignIn) -> Result<NewPair> {
 /// Stores a pair, and deletes expired ones.
 fn insert(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    seal_keys: &SealKeys,
     session: &Session,
     token: &RefreshToken,
     now: Timestamp,
 ) -> Result<()> {
     crate::store::sessions::delete_expired(tx, now)?;
     refresh_tokens::delete_expired(tx, now)?;
-    crate::store::sessions::insert(tx, peppers, session)?;
-    refresh_tokens::insert(tx, peppers, token)
+    crate::store::sessions::insert(tx, seal_keys, session)?;
+    refresh_tokens::insert(tx, seal_keys, token)
 }

@@ -12,6 +12,7 @@ use crate::domain::users::{User, normal_user_name, password};
 use crate::error::{Error, Result};
 use crate::ops::attempts;
 use crate::ops::attempts::Attempt;
+use crate::ops::authenticators::proof::{self, Proof};
 use crate::ops::sessions::{SignedIn, console};
 use crate::ops::{App, Record};
 use crate::refusals;
@@ -71,7 +72,7 @@ pub fn finish(
     let user_name = normal_user_name("user_name", user_name)?;
     password::check("password", text, &user_name)?;
     let stretched = app.passwords.stretch(text)?;
-    let peppers = app.peppers.clone();
+    let seal_keys = app.seal_keys.clone();
     let root = root(&app.index.directory())?;
     let caller = Caller {
         bound_by: None,
@@ -107,13 +108,18 @@ pub fn finish(
                 refusals::sessions::setup_name_taken(),
             ));
         }
+        // The session that begins below needs the second factor, which this form has no field for.
+        if proof::require_current(tx, before.uid, Proof::PasswordAlone).is_err() {
+            let why = refusals::sessions::setup_second_factor(&before.user_name);
+            return Err(Error::invalid("user_name", why));
+        }
         let after = User {
             user_name,
             enabled: true,
             ..before.clone()
         };
         users::update(tx, &after)?;
-        let stored = stretched.bound(after.uid, &peppers);
+        let stored = stretched.bound(after.uid, &seal_keys);
         users::update_password(tx, after.uid, &stored, after.generation + 1)?;
         attempts::begin_again(tx, shared, after.uid)?;
         let mut changes = Changes::default();
@@ -141,5 +147,5 @@ pub fn finish(
     let uid = made?;
     let user = app.index.directory().user(uid).map(Arc::clone);
     let user = user.ok_or_else(|| Error::internal("the owner is not in the index"))?;
-    console::begin(app, &user, origin, agent, None)
+    console::begin(app, &user, Proof::PasswordAlone, origin, agent, None)
 }

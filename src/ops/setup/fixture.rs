@@ -4,12 +4,10 @@
 use crate::authz::caller::{Caller, Origin};
 use crate::domain::clock::Uptime;
 use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::ops::clock::{Sources, Wall};
 use crate::ops::policies::presets::Preset;
-use crate::ops::setup::OwnerPassword;
+use crate::ops::setup::{OwnerPassword, SampleKey};
 use crate::ops::{App, setup};
 use crate::store::{self, Durability, Store};
 use std::path::PathBuf;
@@ -46,10 +44,7 @@ impl Fixture {
         );
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let files = KeyFiles {
-            peppers: Arc::new(Peppers::generate().unwrap().0),
-            sealing: Arc::new(SealingKeys::generate().unwrap().0),
-        };
+        let files = KeyFiles::generate();
         let path = folder.join("db");
         let sources = Sources {
             wall: || NOW,
@@ -60,6 +55,7 @@ impl Fixture {
             files.clone(),
             presets,
             OwnerPassword::Generated,
+            SampleKey::Endless,
             sources,
         )
         .unwrap();

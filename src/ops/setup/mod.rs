@@ -39,8 +39,8 @@ use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, verify};
 use crate::store::audit::events;
 use crate::store::{
-    Durability, Read, Store, Write, audit, catalogs, clock, key_files, numbers, policies, sessions,
-    users, workspaces,
+    Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, policies,
+    sessions, users, workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -63,22 +63,34 @@ pub enum OwnerPassword {
     SetUp,
 }
 
+/// Whether a new store has a key to try a verification with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SampleKey {
+    /// One without an end, for tests that move the clock.
+    Endless,
+    /// One that ends after a day, so that no open key remains after a trial.
+    ForADay,
+    None,
+}
+
 /// The secrets of a new store, which are shown once.
 pub struct Seeds {
     /// Absent if the owner sets the password in the console.
     pub password: Option<String>,
     pub management: Secret,
-    pub sample: Secret,
+    /// A key to try a verification with, if one was wanted.
+    pub sample: Option<Secret>,
     /// When the store was created.
     pub now: Timestamp,
 }
 
-/// Creates a new database at `path` with a root workspace, an owner, a management key and a sample key.
+/// Creates a new database at `path` with a root workspace, an owner, a management key and, if wanted, a sample key.
 pub fn create(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
     owner: OwnerPassword,
+    sample: SampleKey,
     sources: Sources,
 ) -> Result<Seeds> {
     let (wall, uptime) = ((sources.wall)(), (sources.uptime)());
@@ -93,8 +105,8 @@ pub fn create(
     let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
         clock::record(tx, &recorded)?;
-        let seeds = seed(tx, &files, stretched, now)?;
-        presets::install(tx, &files.peppers, presets, now)?;
+        let seeds = seed(tx, &files, stretched, sample, now)?;
+        presets::install(tx, &files.seal, presets, now)?;
         Ok(seeds)
     })?;
     store.close();
@@ -138,17 +150,16 @@ fn opened(
     closes: bool,
 ) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
-    let (publishing, peppers) = (index.clone(), files.peppers.clone());
+    let (publishing, seal_keys) = (index.clone(), files.seal.clone());
     let store = Store::open(
         path,
         &files,
         (sources.wall)(),
-        Box::new(move |read, targets| index_updates::prepare(&publishing, &peppers, read, targets)),
+        Box::new(move |read, targets| {
+            index_updates::prepare(&publishing, &seal_keys, read, targets)
+        }),
     )?;
-    store.read(|read| {
-        key_files::check_peppers(read, &files.peppers)?;
-        key_files::check_sealing_keys(read, &files.sealing)
-    })?;
+    store.read(|read| key_files::check(read, &files))?;
     let begin = |read: &Read| {
         let newest = events::newest(read)?.map(|event| event.at);
         Ok(Clock::new(sources, clock::find(read)?.as_ref(), newest))
@@ -163,46 +174,68 @@ fn opened(
     }
     store.read(|read| {
         *index.directory_mut() = match closes {
-            true => index_updates::load_directory(read, &files.peppers)?,
-            false => index_updates::load_directory_closed(read, &files.peppers)?,
+            true => index_updates::load_directory(read, &files.seal)?,
+            false => index_updates::load_directory_closed(read, &files.seal)?,
         };
-        for session in sessions::list(read, &files.peppers, clock.now().wall)? {
+        for session in sessions::list(read, &files.seal, clock.now().wall)? {
             index.put_session(session.id, Some(session));
         }
+        Ok(())
+    })?;
+    index.foreign.set_hmac_keys(files.hmac.clone());
+    store.read(|read| {
+        let (methods, has_slow) = foreign::list_methods(read)?;
+        index.foreign.expect(methods, has_slow);
         Ok(())
     })?;
     root(&index.directory())?;
     store.keep_reserve(&path.with_file_name(RESERVE))?;
     let (known, now) = (files.clone(), clock.now().wall);
     store.write(Durability::Full, move |tx| {
-        key_files::insert_peppers(tx, &known.peppers)?;
-        key_files::insert_sealing_keys(tx, &known.sealing)?;
-        presets::install(tx, &known.peppers, presets, now)
+        key_files::insert(tx, &known, now)?;
+        presets::install(tx, &known.seal, presets, now)
     })?;
     let attempts = store.read(attempts::load)?;
     let app = App {
         store,
         index,
         peppers: files.peppers.clone(),
-        sealing: files.sealing,
+        seal_keys: files.seal.clone(),
+        sealing: files.sealing.clone(),
+        hmac: files.hmac.clone(),
+        provided: files.provided.clone(),
+        key_files_turn: Default::default(),
         clock,
-        passwords: PasswordGate::new(attempts, files.peppers.clone())?,
+        passwords: PasswordGate::new(attempts, files.clone())?,
         challenges: Challenges::new()?,
+        demand: Default::default(),
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
         first_run: Default::default(),
         audit_minimum: Default::default(),
+        importing: Default::default(),
         inspections: Default::default(),
+        leak_reports: Default::default(),
+        leak_keys: Default::default(),
         writable: Default::default(),
         backups: Default::default(),
         counted_keys: Default::default(),
         pages: Default::default(),
+        upgrades: Default::default(),
         presets,
         budgets: Default::default(),
+        declared: Default::default(),
+        notices: Default::default(),
     };
     Ok(Arc::new(app))
 }
 
+/// The name of the key that `quickstart` makes, to try a verification with.
+pub const SAMPLE: &str = "sample, ends tomorrow";
+/// The name that such a key had in earlier versions, which made one without an end.
+pub const OLD_SAMPLE: &str = "sample";
+/// How long it works: one day.
+const SAMPLE_S: u64 = 86_400;
 /// The name of the tombstone file in the data folder.
 pub const TOMBSTONES: &str = "tombstones";
 /// The name of the file that reserves disk space for changes on a full disk.
@@ -214,7 +247,7 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
     let Some(tombstones) = store.keep_tombstones(&path.with_file_name(TOMBSTONES))? else {
         return Ok(false);
     };
-    let peppers = files.peppers.clone();
+    let seal_keys = files.seal.clone();
     let reading = clock.reading();
     let closed = store.write(Durability::Full, move |tx| {
         let newest = events::newest(tx)?;
@@ -222,7 +255,7 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
         let known = [copied_at, tombstones.latest.unwrap_or(copied_at)];
         let (now, doubted) = after_copy(reading.now, &known);
         let closing = Closing {
-            peppers: &peppers,
+            seal_keys: &seal_keys,
             tombstones: &tombstones,
             copied_at: tombstones.copied_at(newest),
             now,
@@ -239,7 +272,7 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
             changes: closed.changes().into_json(),
             ..Event::of_system("server.close_older_copy", Target::server(), now)
         };
-        audit::append(tx, &peppers, event)?;
+        audit::append(tx, &seal_keys, event)?;
         Ok(closed)
     })?;
     log::warn!(
@@ -252,9 +285,9 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
 /// Closes users, workspaces, policies, catalogs and sessions that were changed outside Latchkey, before any request
 /// is accepted. Keys are closed when they are read ([`load_keys`]).
 fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> {
-    let peppers = files.peppers.clone();
+    let seal_keys = files.seal.clone();
     let closed = store.write(Durability::Full, move |tx| {
-        changed_outside::close_altered(tx, &peppers, now)
+        changed_outside::close_altered(tx, &seal_keys, now)
     })?;
     changed_outside::tell(&closed);
     Ok(())
@@ -277,7 +310,7 @@ fn read_keys(app: &App) -> Result<Vec<KeyId>> {
             let (failed, broken) = (&failed, &broken);
             scope.spawn(move || {
                 let load =
-                    |read: &Read| index_updates::load_keys(&app.index, &app.peppers, read, range);
+                    |read: &Read| index_updates::load_keys(&app.index, &app.seal_keys, read, range);
                 match app.read(load) {
                     Ok(found) => lock(broken).extend(found),
                     Err(err) => drop(failed.set(err)),
@@ -288,7 +321,10 @@ fn read_keys(app: &App) -> Result<Vec<KeyId>> {
     match failed.into_inner() {
         Some(err) => Err(err),
         None => {
+            // Changes since then add what has ended since.
+            app.read(|read| index_updates::load_retired(&app.index, read))?;
             app.index.set_complete();
+            app.index.foreign.settle();
             let broken = lock(&broken).clone();
             Ok(broken)
         }
@@ -316,7 +352,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
             tx.note_given(Series::Keys, number + i64::try_from(batch).unwrap_or(0));
             audit::append(
                 tx,
-                &files.peppers,
+                &files.seal,
                 Event::of_system("server.fill", Target::server(), now),
             )?;
             Ok(secrets)
@@ -331,8 +367,9 @@ fn seed(
     tx: &Write<'_>,
     files: &KeyFiles,
     password: Option<SlowDigest>,
+    sample: SampleKey,
     now: Timestamp,
-) -> Result<(Secret, Secret)> {
+) -> Result<(Secret, Option<Secret>)> {
     let workspace = Workspace {
         uid: Uid::generate()?,
         number: numbers::next_of_workspaces(tx)?,
@@ -353,16 +390,16 @@ fn seed(
         generation: 0,
         created_at: now,
         deleted_at: None,
+        has_second_factor: false,
         roles: vec![Binding {
             workspace: workspace.uid,
             role: Role::Owner,
         }],
     };
-    let peppers = &files.peppers;
-    key_files::insert_peppers(tx, peppers)?;
-    key_files::insert_sealing_keys(tx, &files.sealing)?;
+    let seal_keys = &files.seal;
+    key_files::insert(tx, files, now)?;
     workspaces::insert(tx, &workspace)?;
-    let digest = password.map(|stretched| stretched.bound(owner.uid, peppers));
+    let digest = password.map(|stretched| stretched.bound(owner.uid, seal_keys));
     users::insert(tx, &owner, digest.as_ref())?;
     policies::insert(tx, &Policy::standard())?;
     catalogs::replace(
@@ -375,7 +412,7 @@ fn seed(
     )?;
     audit::append(
         tx,
-        peppers,
+        seal_keys,
         Event::of_system("server.init", Target::server(), now),
     )?;
     for made in [
@@ -392,12 +429,19 @@ fn seed(
         scopes: Permissions::all().scopes().map(str::to_owned).collect(),
         ..plain_key("management", workspace.uid, now)?
     };
-    let mut sample = plain_key("sample", workspace.uid, now)?;
+    let mut sample = match sample {
+        SampleKey::Endless => Some(plain_key(OLD_SAMPLE, workspace.uid, now)?),
+        SampleKey::None => None,
+        SampleKey::ForADay => Some(Key {
+            expires_at: Some(now.plus_s(SAMPLE_S)),
+            ..plain_key(SAMPLE, workspace.uid, now)?
+        }),
+    };
     let issue = |key: &mut Key| {
         let secret = issue::store(tx, files, &Policy::standard(), key, PREFIX_DEFAULT, now)?;
         audit::append(
             tx,
-            peppers,
+            seal_keys,
             Event {
                 workspace: key.workspace.to_string(),
                 changes: born(key).into_json(),
@@ -406,7 +450,10 @@ fn seed(
         )?;
         Ok(secret)
     };
-    Ok((issue(&mut management)?, issue(&mut sample)?))
+    Ok((
+        issue(&mut management)?,
+        sample.as_mut().map(issue).transpose()?,
+    ))
 }
 
 /// A key of the standard policy without any limits.

@@ -1,6 +1,7 @@
 //! Users and their roles.
 
 pub mod offered;
+pub mod preferences;
 
 use super::changed_outside::accept::require_accepted;
 use super::idempotency;
@@ -19,8 +20,9 @@ use crate::domain::users::{Binding, User, normal_email, normal_user_name};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::refusals;
+use crate::store::sign_ins::{self, SignIn};
 use crate::store::{Read, numbers, users, workspaces};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The properties of a new user.
@@ -73,14 +75,14 @@ pub fn create_as(
             Some(app.passwords.stretch(text)?)
         }
     };
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let uid = app.change(
         caller,
         "user.create",
         Target::new(Kind::User, ""),
         move |tx, now| {
             let directory = index.directory();
-            if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            if let Some(earlier) = idempotency::find(tx, &files, &who, retry.as_ref(), now)? {
                 return Ok((None, visible(&directory, &who, &earlier)?.uid));
             }
             let home = match &new.workspace {
@@ -100,7 +102,7 @@ pub fn create_as(
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let uid = Uid::generate()?;
-            let digest = digest.map(|stretched| stretched.bound(uid, &peppers));
+            let digest = digest.map(|stretched| stretched.bound(uid, &files.seal));
             let user = User {
                 number: numbers::next_of_keys(tx)?,
                 uid,
@@ -111,10 +113,11 @@ pub fn create_as(
                 generation: 0,
                 created_at: now,
                 deleted_at: None,
+                has_second_factor: false,
                 roles,
             };
             users::insert(tx, &user, digest.as_ref())?;
-            idempotency::remember(tx, &peppers, &who, retry.as_ref(), user.uid, now)?;
+            idempotency::remember(tx, &files, &who, retry.as_ref(), user.uid, now)?;
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
             changes.note_option("email", &None, &user.email);
@@ -150,6 +153,26 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
         .collect();
     users.sort_by(|a, b| a.user_name.cmp(&b.user_name));
     Ok(users)
+}
+
+/// How many live keys a user owns, as far as the caller may read them.
+pub fn count_keys(app: &App, caller: &Caller, user: Uid) -> Result<u64> {
+    let counts = app.read(|read| users::count_keys(read, user))?;
+    let directory = app.index.directory();
+    let seen = counts.into_iter().filter(|(workspace, _)| {
+        caller.may(&directory, Permission::KeysRead, *workspace, Some(user))
+    });
+    Ok(seen.map(|(_, count)| count).sum())
+}
+
+/// When a user last signed in. The caller of this function has checked that the user may be seen.
+pub fn last_sign_in(app: &App, user: Uid) -> Result<Option<SignIn>> {
+    app.read(|read| sign_ins::find(read, user))
+}
+
+/// When each user last signed in.
+pub fn last_sign_ins(app: &App) -> Result<HashMap<Uid, SignIn>> {
+    app.read(sign_ins::list)
 }
 
 /// Which of some users can sign in with a password.

@@ -23,14 +23,19 @@ pub struct UserActions {
 /// What the caller may do to a user that it sees.
 pub fn offered(app: &App, caller: &Caller, user: &User) -> UserActions {
     let change = require_change(app, caller, user).is_ok();
-    let directory = app.index.directory();
     UserActions {
         change,
         password: change && !caller.is_session_of(user.uid),
-        keys: caller
-            .permissions_somewhere(&directory)
-            .contains(Permission::KeysRead),
+        keys: sees_keys(app, caller),
     }
+}
+
+/// Whether the caller may see keys in any workspace.
+pub fn sees_keys(app: &App, caller: &Caller) -> bool {
+    let directory = app.index.directory();
+    caller
+        .permissions_somewhere(&directory)
+        .contains(Permission::KeysRead)
 }
 
 /// Refuses a caller who may not change this user.

@@ -1,5 +1,6 @@
 //! The tree of workspaces.
 
+pub mod counts;
 pub mod delete;
 pub mod offered;
 
@@ -54,7 +55,7 @@ pub fn create(
         text::check_slug("slug", slug)?;
     }
     text::check_name("name", &new.name)?;
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     app.change(
         caller,
         "workspace.create",
@@ -62,7 +63,7 @@ pub fn create(
         move |tx, now| {
             let directory = index.directory();
             who.require_somewhere(Permission::WorkspacesWrite)?;
-            if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            if let Some(earlier) = idempotency::find(tx, &files, &who, retry.as_ref(), now)? {
                 return Ok((None, visible(&directory, &who, &earlier)?));
             }
             let parent = match &new.parent {
@@ -90,7 +91,7 @@ pub fn create(
             };
             check_slug_free(tx, &directory, &who, &workspace)?;
             workspaces::insert(tx, &workspace)?;
-            idempotency::remember(tx, &peppers, &who, retry.as_ref(), workspace.uid, now)?;
+            idempotency::remember(tx, &files, &who, retry.as_ref(), workspace.uid, now)?;
             let mut changes = Changes::default();
             changes.note("slug", &String::new(), &workspace.slug);
             changes.note("name", &String::new(), &workspace.name);

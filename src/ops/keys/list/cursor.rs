@@ -3,6 +3,7 @@
 //! The position may be a key that the caller must not see, because a page ends after a number of examined keys. So a
 //! cursor is encrypted, and only this server can read it.
 
+use crate::domain::hex::{hex, unhex};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::sealing::{Sealed, SealingKeys};
 use crate::error::Result;
@@ -13,21 +14,12 @@ const PURPOSE: &str = "latchkey: cursor of a list of keys";
 pub fn seal(sealing: &SealingKeys, id: KeyId) -> Result<String> {
     let sealed = sealing.seal_bytes(PURPOSE, &id.0.to_be_bytes())?;
     let version = sealed.version.to_be_bytes();
-    let bytes = version.iter().chain(&sealed.bytes);
-    Ok(bytes.map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&[&version[..], &sealed.bytes].concat()))
 }
 
 /// The position of a cursor; `None` if this server has not made it, or no longer has the key with which it was made.
 pub fn open(sealing: &SealingKeys, text: &str) -> Option<KeyId> {
-    let digits: Vec<u32> = text
-        .chars()
-        .map(|digit| digit.to_digit(16))
-        .collect::<Option<_>>()?;
-    let bytes = digits.chunks(2).map(|pair| match pair {
-        [high, low] => u8::try_from(high << 4 | low).ok(),
-        _ => None,
-    });
-    let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+    let bytes = unhex(text)?;
     let (version, bytes) = bytes.split_first_chunk()?;
     let sealed = Sealed {
         version: u32::from_be_bytes(*version),

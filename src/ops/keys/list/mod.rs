@@ -6,11 +6,12 @@
 
 mod cursor;
 pub mod order;
+mod search;
 pub mod sorted;
 
-use super::{View, usage, with_names};
+use super::{View, previous, usage, with_names};
 use crate::authz::caller::Caller;
-use crate::domain::keys::live::Live;
+use crate::domain::keys::live::{Live, SharedPart};
 use crate::domain::keys::{Key, KeyId, State, metadata};
 use crate::domain::paging;
 use crate::domain::time::Timestamp;
@@ -22,10 +23,12 @@ use crate::ops::App;
 use crate::refusals;
 use crate::store::keys::{self, Source};
 use crate::store::usage::Usage;
-use std::collections::HashSet;
+use search::{Hits, Search, Texts};
 
-/// The greatest number of characters of a search text.
-pub const QUERY_CHARS_MAX: usize = 100;
+pub use search::QUERY_CHARS_MAX;
+
+/// The value of [`Filter::source`] for keys that were issued here.
+pub const ISSUED: &str = "issued";
 
 /// The keys that a list contains.
 #[derive(Clone, Debug, Default)]
@@ -39,11 +42,22 @@ pub struct Filter {
     pub created_by: Option<String>,
     /// `None` lists all keys that are not deleted.
     pub state: Option<State>,
-    /// Part of a name or an id; in [`list`] also of a hint, which the index does not have.
+    /// Words of which a key must have all ([`search`]).
     pub query: Option<String>,
     pub expiring_within_s: Option<u64>,
     /// Names and values of members of the metadata; a key must have all of them.
     pub metadata: Vec<(String, String)>,
+    /// Where the keys come from: [`ISSUED`], `file`, `import`, or more of the member, such as `import:kong`.
+    pub source: Option<String>,
+    /// A scope that the keys have, letter by letter.
+    pub scope: Option<String>,
+    /// Keys that have not been used for this long, and are at least this old.
+    pub unused_for_s: Option<u64>,
+    pub never_expires: Option<bool>,
+    /// Whether the secret before the newest one still works.
+    pub has_previous: Option<bool>,
+    /// Whether another system made the secret.
+    pub weak: Option<bool>,
 }
 
 /// One page.
@@ -63,6 +77,9 @@ pub fn list(
     limit: usize,
 ) -> Result<Page> {
     caller.require_somewhere(Permission::KeysRead)?;
+    if filter.has_previous.is_some() && !app.index.is_complete() {
+        return Err(Error::Unavailable(refusals::keys::loading()));
+    }
     let (sources, condition) = {
         let directory = app.index.directory();
         let condition = Condition::new(app, &directory, caller, filter)?;
@@ -76,10 +93,13 @@ pub fn list(
                 return Ok(None);
             };
             // The row decides, independent of the source that it came from. The directory is read again for each key.
-            let created_by = condition.created_by.as_ref();
+            let directory = app.index.directory();
+            let (shared, facts) = (SharedPart::of(&key), Facts::of(app, &key));
+            let common = condition.common(&directory, &shared);
             let listed = key.deleted_at.is_some() == deleted
-                && created_by.is_none_or(|actor| *actor == key.created_by)
-                && condition.admits(&app.index.directory(), caller, &Facts::of(&key));
+                && common.is_some_and(|hits| condition.fits(&facts, hits))
+                && caller.may(&directory, Permission::KeysRead, key.workspace, key.owner);
+            drop(directory);
             if !listed {
                 return Ok(None);
             }
@@ -88,12 +108,23 @@ pub fn list(
                 return Ok(None);
             }
             view.usage = usage(app, read, id)?;
-            Ok(Some(view))
+            view.previous = previous(app, read, &view.key, &view.usage)?;
+            let used = view.usage.last_used_at;
+            Ok(Some(view).filter(|_| condition.is_unused(used)))
         };
         let (items, next) = paging::page(&sources, after, limit, ids, look)?;
         let next = next.map(|id| cursor::seal(&app.sealing, id)).transpose()?;
         Ok(Page { items, next })
     })
+}
+
+/// Whether a key comes from a source, or from one below it.
+fn is_from(source: &str, wanted: &str) -> bool {
+    if wanted == ISSUED {
+        return source.is_empty();
+    }
+    let rest = source.strip_prefix(wanted);
+    !wanted.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 /// The position of a cursor that [`list`] has returned; `None` if it is none.
@@ -154,60 +185,77 @@ fn sources(directory: &Directory, caller: &Caller, condition: &Condition<'_>) ->
         .collect()
 }
 
-/// A [`Filter`] with its names resolved for one caller. State, deletion and `created_by` are compared where the key is
-/// read.
+/// A [`Filter`] with its names resolved for one caller. The state and the last use are compared where they are known.
 struct Condition<'a> {
+    filter: &'a Filter,
     /// The key is in this workspace or below it.
     top: Uid,
-    policy: Option<&'a str>,
     owner: Option<Uid>,
     /// In the form of the store.
     created_by: Option<String>,
-    /// In lower case.
-    query: Option<String>,
+    search: Search,
     /// The key expires after the first time, and before the second.
     expires: Option<(Timestamp, Timestamp)>,
+    /// The key was neither issued nor used since.
+    unused_since: Option<Timestamp>,
     metadata: &'a [(String, String)],
+    now: Timestamp,
 }
 
-/// What a [`Condition`] compares of a key, which is in the store or in the index.
+/// What a [`Condition`] compares of a single key, which is in the store or in the index.
 struct Facts<'a> {
     id: KeyId,
     name: &'a str,
-    /// Empty for a key of the index.
-    hint: &'a str,
-    workspace: Uid,
-    owner: Option<Uid>,
-    policy: &'a str,
+    /// `None` for a key of the index, which builds it.
+    hint: Option<&'a str>,
+    live: Option<&'a Live>,
+    description: &'a str,
+    contact: &'a str,
     expires_at: Option<Timestamp>,
+    created_at: Timestamp,
     metadata: &'a str,
+    weak: bool,
+    has_previous: bool,
 }
 
 impl<'a> Facts<'a> {
-    fn of(key: &'a Key) -> Facts<'a> {
+    fn of(app: &App, key: &'a Key) -> Facts<'a> {
+        let now = app.now().wall;
+        let has_previous = |live: &Live| live.has_previous(now);
         Facts {
             id: key.id,
             name: &key.name,
-            hint: &key.hint,
-            workspace: key.workspace,
-            owner: key.owner,
-            policy: &key.policy,
+            hint: Some(&key.hint),
+            live: None,
+            description: &key.description,
+            contact: &key.contact,
             expires_at: key.expires_at,
+            created_at: key.created_at,
             metadata: &key.metadata,
+            weak: key.weak,
+            has_previous: app.index.with_key(key.id, has_previous).unwrap_or(false),
         }
     }
 
-    fn of_live(key: &'a Live) -> Facts<'a> {
+    fn of_live(key: &'a Live, now: Timestamp) -> Facts<'a> {
         Facts {
             id: key.id,
             name: &key.name,
-            hint: "",
-            workspace: key.shared.workspace,
-            owner: key.shared.owner,
-            policy: &key.shared.policy,
+            hint: None,
+            live: Some(key),
+            description: key.texts(),
+            contact: "",
             expires_at: key.ends_at(),
+            created_at: Timestamp(i64::from(key.created_s) * 1000),
             metadata: key.metadata(),
+            weak: key.secret.is_foreign,
+            has_previous: key.has_previous(now),
         }
+    }
+
+    fn hint(&self) -> String {
+        let built = || self.live.map(Live::hint).unwrap_or_default();
+        self.hint.map_or_else(built, str::to_owned)
     }
 }
 
@@ -219,12 +267,6 @@ impl<'a> Condition<'a> {
         filter: &'a Filter,
     ) -> Result<Condition<'a>> {
         let query = filter.query.as_deref();
-        if query.is_some_and(|query| query.chars().count() > QUERY_CHARS_MAX) {
-            return Err(Error::invalid(
-                "q",
-                refusals::values::characters_at_most(QUERY_CHARS_MAX),
-            ));
-        }
         let top = match &filter.workspace {
             None => caller.reach,
             Some(name) => directory
@@ -241,52 +283,77 @@ impl<'a> Condition<'a> {
                 .ok_or_else(|| Error::invalid("owner", refusals::users::unknown()))
         };
         let now = app.now().wall;
+        let ago = |seconds: u64| {
+            let ms = i64::try_from(seconds)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1000);
+            Timestamp(now.0.saturating_sub(ms))
+        };
         Ok(Condition {
+            filter,
             top,
-            policy: filter.policy.as_deref(),
             owner: filter.owner.as_ref().map(owner).transpose()?,
             created_by: filter.created_by.as_deref().map(actor).transpose()?,
-            query: query.map(str::to_lowercase),
+            search: query.map(Search::parse).transpose()?.unwrap_or_default(),
             expires: filter
                 .expiring_within_s
                 .map(|seconds| (now, now.plus_s(seconds))),
+            unused_since: filter.unused_for_s.map(ago),
             metadata: &filter.metadata,
+            now,
         })
     }
 
-    /// Whether a key is listed for a caller.
-    fn admits(&self, directory: &Directory, caller: &Caller, key: &Facts<'_>) -> bool {
-        self.fits(directory, key)
-            && caller.may(directory, Permission::KeysRead, key.workspace, key.owner)
+    /// Whether keys with this shared part can be listed, and which words of the search they have.
+    fn common(&self, directory: &Directory, shared: &SharedPart) -> Option<Hits> {
+        let filter = self.filter;
+        let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|it| it == has);
+        let fits = is(&filter.policy, &shared.policy)
+            && is(&self.created_by, &shared.created_by)
+            && self.owner.is_none_or(|owner| shared.owner == Some(owner))
+            && directory.reaches(self.top, shared.workspace)
+            && filter
+                .scope
+                .as_ref()
+                .is_none_or(|scope| shared.scopes.iter().any(|has| **has == **scope))
+            && filter
+                .source
+                .as_ref()
+                .is_none_or(|source| is_from(&shared.source, source));
+        fits.then(|| self.search.shared(directory, shared))
     }
 
-    fn fits(&self, directory: &Directory, key: &Facts<'_>) -> bool {
+    /// Whether a key is listed whose shared part is.
+    fn fits(&self, key: &Facts<'_>, hits: Hits) -> bool {
         let expires = |(now, until)| key.expires_at.is_some_and(|end| end > now && end < until);
-        self.policy.is_none_or(|policy| policy == key.policy)
-            && self.owner.is_none_or(|owner| key.owner == Some(owner))
-            && self.expires.is_none_or(expires)
-            && directory.reaches(self.top, key.workspace)
+        let is = |wanted: Option<bool>, has: bool| wanted.is_none_or(|wanted| wanted == has);
+        self.expires.is_none_or(expires)
+            && is(self.filter.never_expires, key.expires_at.is_none())
+            && is(self.filter.has_previous, key.has_previous)
+            && is(self.filter.weak, key.weak)
+            && self.unused_since.is_none_or(|since| key.created_at < since)
             && (self.metadata.is_empty() || {
                 let members = metadata::members(key.metadata);
                 self.metadata.iter().all(|wanted| members.contains(wanted))
             })
-            && self.query.as_deref().is_none_or(|query| has(key, query))
+            && self.search.fits(
+                hits,
+                &Texts {
+                    id: key.id,
+                    name: key.name,
+                    hint: || key.hint(),
+                    description: key.description,
+                    contact: key.contact,
+                    metadata: key.metadata,
+                },
+            )
     }
-}
 
-/// The ids of the keys that an actor has made. The index does not have them, so they are read from the store; too many
-/// are refused.
-fn made_by(app: &App, actor: &str) -> Result<HashSet<KeyId>> {
-    let source = Source::MadeBy(actor.to_owned());
-    let most = paging::EXAMINED_MAX as u32;
-    let found = app.read(|read| keys::list_ids(read, &source, None, most + 1))?;
-    if found.len() > paging::EXAMINED_MAX {
-        return Err(Error::invalid(
-            "created_by",
-            refusals::keys::created_too_many(paging::EXAMINED_MAX),
-        ));
+    /// Whether a key that was last used at this time counts as unused, if only such keys are listed.
+    fn is_unused(&self, last_used_at: Option<Timestamp>) -> bool {
+        self.unused_since
+            .is_none_or(|since| last_used_at.is_none_or(|used| used < since))
     }
-    Ok(found.into_iter().collect())
 }
 
 /// The name of an actor in the form of the store.
@@ -299,25 +366,6 @@ fn actor(text: &str) -> Result<String> {
         _ if text == "system" => Ok(text.to_owned()),
         _ => Err(Error::invalid("created_by", refusals::keys::created_by())),
     }
-}
-
-/// Whether a text in lower case is part of the name, the id or the hint. No character has a special meaning
-/// (attacks 187).
-fn has(key: &Facts<'_>, query: &str) -> bool {
-    // Most names and search texts are ASCII, and are compared without an allocation.
-    let name = match key.name.is_ascii() && query.is_ascii() {
-        true => {
-            let (name, query) = (key.name.as_bytes(), query.as_bytes());
-            query.is_empty()
-                || name
-                    .windows(query.len())
-                    .any(|part| part.eq_ignore_ascii_case(query))
-        }
-        false => key.name.to_lowercase().contains(query),
-    };
-    name || [&key.id.to_string(), key.hint]
-        .into_iter()
-        .any(|text| text.to_lowercase().contains(query))
 }
 
 #[cfg(test)]

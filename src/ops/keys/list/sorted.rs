@@ -1,22 +1,23 @@
 //! Live keys in any order, counted. The search runs in memory; the store is read only for the keys that are shown.
 
-use super::order::{self, Match, Sort};
-use super::{Condition, Facts, Filter, made_by};
+use super::order::{self, Column, Match, Sort};
+use super::{Condition, Facts, Filter, Hits};
 use crate::authz::caller::Caller;
 use crate::domain::catalogs::{Catalog, Demand};
-use crate::domain::keys::State;
 use crate::domain::keys::live::{Live, SharedPart};
+use crate::domain::keys::{KeyId, State};
 use crate::domain::policies::TiedTo;
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
-use crate::index::PARTS;
 use crate::index::directory::Directory;
+use crate::index::{KeyIds, PARTS};
 use crate::ops::App;
-use crate::ops::keys::{View, seen, usage, with_names};
+use crate::ops::keys::{View, previous, seen, usage, with_names};
 use crate::refusals;
-use crate::store::keys;
-use std::collections::HashMap;
+use crate::store::{key_orders, keys};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -54,47 +55,107 @@ pub fn list(
     sort: Sort,
     range: Range<usize>,
 ) -> Result<Found> {
-    caller.require_somewhere(Permission::KeysRead)?;
-    let condition = Condition::new(app, &app.index.directory(), caller, filter)?;
-    let made = condition.created_by.as_deref();
-    let made = made.map(|actor| made_by(app, actor)).transpose()?;
-    let mut found = Vec::new();
-    walk(app, caller, |directory, key, state| {
-        let fits = filter.state.is_none_or(|wanted| wanted == state)
-            && made.as_ref().is_none_or(|made| made.contains(&key.id))
-            && condition.fits(directory, &Facts::of_live(key));
-        if fits {
-            found.push(Match::new(key, sort));
-        }
-    })?;
-    view(app, caller, found, sort, range)
+    let (ids, total) = list_ids(app, caller, filter, sort, range)?;
+    let items = views(app, caller, &ids)?;
+    Ok(Found { items, total })
 }
 
-/// The number of the matches, and those at the positions of `range`, which are read from the store.
-fn view(
+/// The ids of the keys that [`list`] lists, and the number of matches.
+pub fn list_ids(
     app: &App,
     caller: &Caller,
-    found: Vec<Match>,
+    filter: &Filter,
     sort: Sort,
     range: Range<usize>,
-) -> Result<Found> {
+) -> Result<(Vec<KeyId>, usize)> {
+    caller.require_somewhere(Permission::KeysRead)?;
+    let condition = Condition::new(app, &app.index.directory(), caller, filter)?;
+    let used = condition.unused_since.map(|since| used_since(app, since));
+    let used = used.transpose()?.unwrap_or_default();
+    // As in `walk`, each `Arc` is kept, so no address is used again.
+    let mut known: HashMap<*const SharedPart, (Arc<SharedPart>, Option<Hits>)> = HashMap::new();
+    let mut found = Vec::new();
+    walk(app, caller, |directory, key, state| {
+        if filter.state.is_some_and(|wanted| wanted != state) || used.contains(&key.id) {
+            return;
+        }
+        let (_, common) = known.entry(Arc::as_ptr(&key.shared)).or_insert_with(|| {
+            let common = condition.common(directory, &key.shared);
+            (key.shared.clone(), common)
+        });
+        let fits = common.is_some_and(|hits| {
+            condition.fits(&Facts::of_live(key, condition.now), hits)
+                && (condition.unused_since.is_none()
+                    || condition.is_unused(app.index.usage.last_used(key.id)))
+        });
+        if fits {
+            found.push(Match::new(directory, key, state, sort));
+        }
+    })?;
     let total = found.len();
-    let ids = order::slice(app, sort, found, range)?;
-    let items = app.read(|read| {
+    Ok((order::slice(app, sort, found, range)?, total))
+}
+
+/// The keys of which the store knows a use since a time.
+fn used_since(app: &App, since: Timestamp) -> Result<KeyIds> {
+    let used = app.read(|read| key_orders::list_used_since(read, since))?;
+    Ok(used.into_iter().collect())
+}
+
+/// Those of these keys that are live and that the caller may see, in the same order.
+pub fn views(app: &App, caller: &Caller, ids: &[KeyId]) -> Result<Vec<View>> {
+    app.read(|read| {
         let mut items = Vec::new();
         for id in ids {
             // The row decides: the key may have been deleted in the meantime, or the caller may have lost the right to
             // see it.
-            let key = keys::find(read, id)?.filter(|key| key.deleted_at.is_none());
+            let key = keys::find(read, *id)?.filter(|key| key.deleted_at.is_none());
             let key = seen(key, &app.index.directory(), caller);
             if let Ok(key) = key {
-                let usage = usage(app, read, id)?;
-                items.push(with_names(app, key, usage));
+                let usage = usage(app, read, *id)?;
+                let previous = previous(app, read, &key, &usage)?;
+                items.push(View {
+                    previous,
+                    ..with_names(app, key, usage)
+                });
             }
         }
         Ok(items)
+    })
+}
+
+/// What lists can be filtered by: who issued the keys that the caller may see, and their scopes.
+#[derive(Debug, Default)]
+pub struct Facets {
+    /// In the form of a key's `created_by`.
+    pub makers: Vec<String>,
+    pub scopes: Vec<String>,
+}
+
+/// The most entries of each list of [`Facets`].
+const FACETS_MAX: usize = 300;
+
+/// The values that the live keys have which the caller may see, in order.
+pub fn facets(app: &App, caller: &Caller) -> Result<Facets> {
+    let mut known: HashMap<*const SharedPart, Arc<SharedPart>> = HashMap::new();
+    walk(app, caller, |_, key, _| {
+        known
+            .entry(Arc::as_ptr(&key.shared))
+            .or_insert_with(|| key.shared.clone());
     })?;
-    Ok(Found { items, total })
+    let (mut makers, mut scopes) = (BTreeSet::new(), BTreeSet::new());
+    for shared in known.values() {
+        makers.insert(&*shared.created_by);
+        scopes.extend(shared.scopes.iter().map(|scope| &**scope));
+    }
+    let first = |all: BTreeSet<&str>| {
+        let all = all.into_iter().take(FACETS_MAX);
+        all.map(str::to_owned).collect()
+    };
+    Ok(Facets {
+        makers: first(makers),
+        scopes: first(scopes),
+    })
 }
 
 /// Keys that work and would pass where a catalog's operation asks for something; by name.
@@ -117,10 +178,13 @@ pub fn passing(
             && granted
             && !(shared.read_only && demand.writes);
         if fits {
-            found.push(Match::new(key, Sort::Name));
+            found.push(Match::new(directory, key, state, Sort::by(Column::Name)));
         }
     })?;
-    view(app, caller, found, Sort::Name, 0..size)
+    let total = found.len();
+    let ids = order::slice(app, Sort::by(Column::Name), found, 0..size)?;
+    let items = views(app, caller, &ids)?;
+    Ok(Found { items, total })
 }
 
 /// Counts the live keys that the caller may read, by state.

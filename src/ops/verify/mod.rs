@@ -1,15 +1,23 @@
-//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for three cases.
+//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for four cases.
 //!
 //! Before uses of a key with a use limit are spent, one block of them is reserved in the store. When the new secret of a
-//! rotation is used for the first time, the store ends the old one. And while the index is filled after a start, a key
-//! that is not in it yet is loaded. All need the disk, so on an I/O thread the caller gets [`Outcome::MustWait`] and must
-//! repeat the verification where waiting is allowed.
+//! rotation is used for the first time, the store ends the old one. While the index is filled after a start, a key that is
+//! not in it yet is loaded. And the first use of a secret with a slow digest takes up to a second. All of this may wait, so
+//! on an I/O thread the caller gets [`Outcome::MustWait`] and must repeat the verification where waiting is allowed.
 //!
-//! A key whose policy has come to bound requests first gets counters, in memory.
+//! A key whose policy has come to bound requests first gets counters, in memory. Secrets of other systems ([`foreign`]) are
+//! looked up by their digest if a text is no secret of this server.
 
+mod foreign;
+mod stored;
+pub mod trial;
+pub mod tripwires;
+
+pub use stored::Reserving;
+
+use super::keys::upgrade::Guess;
 use super::{App, index_updates};
 use crate::authz::caller::roles_in;
-use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, StoredSecret};
 use crate::domain::keys::pepper::Peppers;
@@ -18,26 +26,19 @@ use crate::domain::keys::secret::Presented;
 use crate::domain::keys::verdict::{
     Allowed, Code, Detail, Judged, KeyContext, Question, Refusal, effective_scopes, judge, rules,
 };
-use crate::domain::locks::lock;
 use crate::domain::policies::Policy;
 use crate::domain::policies::roles::Roles;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::index::foreign::TEXT_BYTES_MAX;
 use crate::refusals;
-use crate::store::seals::keys::RemainingUses;
-use crate::store::{Durability, audit, keys, seals};
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-/// The largest block of uses that is reserved at once. A block is a sixteenth of the remaining uses, but at least
-/// one, and more than the maximum only if the request itself costs more. A crash loses at most one block.
-const RESERVE_MAX: u64 = 256;
 /// The number of store accesses of one verification after which there must be a defect.
 const ROUNDS_MAX: u32 = 64;
 
@@ -70,6 +71,10 @@ enum StoreWork {
     Count(KeyId),
     /// Load the key, because the index is still being filled and does not have it.
     Load(KeyId),
+    /// Load the keys that may have this secret of another system, for the same reason.
+    LoadForeign,
+    /// Compare the secret with the slow digests that its start leads to.
+    MatchSlowly,
     /// Reserve at least this number of uses.
     Reserve(KeyId, u64),
     /// End the old secret of a rotation.
@@ -79,6 +84,24 @@ enum StoreWork {
 enum Step<R> {
     Done(R),
     StoreWork(StoreWork),
+}
+
+/// What was done for a verification, so that it is not done again.
+#[derive(Clone, Copy, Default)]
+struct Tried {
+    loaded: bool,
+    loaded_foreign: bool,
+    matched_slowly: bool,
+}
+
+/// The secret of a key that a text has matched.
+#[derive(Clone, Copy)]
+struct Matched {
+    secret: StoredSecret,
+    /// Whether it is the newest secret of the key.
+    is_newest: bool,
+    /// Whether it works no longer: the grace period of its rotation is over.
+    has_ended: bool,
 }
 
 /// A buffer for [`Verdict::subject`]. The longest user name has 100 bytes.
@@ -150,7 +173,15 @@ pub fn verify<R>(
     let watched = TimedVerification::begin();
     let now = app.now_at(watched.began);
     let render = watched.over(&render);
-    match step(app, secret, question, within, now, false, &render) {
+    match step(
+        app,
+        secret,
+        question,
+        within,
+        now,
+        Tried::default(),
+        &render,
+    ) {
         Step::Done(answer) => {
             watched.count(app);
             Outcome::Done(answer)
@@ -171,7 +202,7 @@ pub fn verify_blocking<R>(
     render: impl Fn(&Verdict<'_>) -> R,
 ) -> Result<R> {
     let watched = TimedVerification::begin();
-    let mut loaded = false;
+    let mut tried = Tried::default();
     for _ in 0..ROUNDS_MAX {
         match step(
             app,
@@ -179,7 +210,7 @@ pub fn verify_blocking<R>(
             question,
             within,
             app.now(),
-            loaded,
+            tried,
             &watched.over(&render),
         ) {
             Step::Done(answer) => {
@@ -188,11 +219,20 @@ pub fn verify_blocking<R>(
             }
             Step::StoreWork(StoreWork::Count(id)) => app.index.give_counters(id),
             Step::StoreWork(StoreWork::Load(id)) => {
-                app.read(|read| index_updates::fault_in(&app.index, &app.peppers, read, id))?;
-                loaded = true;
+                app.read(|read| index_updates::fault_in(&app.index, &app.seal_keys, read, id))?;
+                tried.loaded = true;
             }
-            Step::StoreWork(StoreWork::Reserve(id, cost)) => reserve(app, id, cost)?,
-            Step::StoreWork(StoreWork::Retire(id)) => retire_in_any_case(app, id),
+            Step::StoreWork(StoreWork::LoadForeign) => {
+                foreign::texts(secret, question).try_for_each(|text| foreign::load(app, text))?;
+                tried.loaded_foreign = true;
+            }
+            Step::StoreWork(StoreWork::MatchSlowly) => {
+                foreign::texts(secret, question)
+                    .try_for_each(|text| foreign::match_slowly(app, text, Guess::Use))?;
+                tried.matched_slowly = true;
+            }
+            Step::StoreWork(StoreWork::Reserve(id, cost)) => stored::reserve(app, id, cost)?,
+            Step::StoreWork(StoreWork::Retire(id)) => stored::retire_in_any_case(app, id),
         }
     }
     Err(Error::Unavailable(refusals::keys::used_too_fast()))
@@ -233,13 +273,43 @@ impl TimedVerification {
 /// rotation.
 pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
     if !app.index.is_complete() {
-        app.read(|read| index_updates::fault_in(&app.index, &app.peppers, read, presented.id))?;
+        app.read(|read| index_updates::fault_in(&app.index, &app.seal_keys, read, presented.id))?;
     }
     let now = app.now();
     let found = app.index.with_key(presented.id, |key| {
-        matching(&app.peppers, key, presented, now).is_some()
+        matching(&app.peppers, key, presented, now).is_some_and(|matched| !matched.has_ended)
     });
     Ok(found.unwrap_or(false))
+}
+
+/// The key whose secret a text is, if another system has made that secret. This does not count as a use either.
+pub fn key_of_foreign(app: &App, text: &str) -> Result<Option<KeyId>> {
+    let found = matched_foreign(app, text, Guess::Use)?;
+    Ok(found.map(|(id, _)| id))
+}
+
+/// Does the same, and tells which secret of the key the text is.
+fn matched_foreign(app: &App, text: &str, guess: Guess) -> Result<Option<(KeyId, Matched)>> {
+    if text.len() > TEXT_BYTES_MAX || !app.index.foreign.has_any() {
+        return Ok(None);
+    }
+    if !app.index.is_complete() {
+        foreign::load(app, text)?;
+    }
+    let find = || {
+        foreign::find(app, text, app.now(), |key, matched, _| {
+            Step::Done(matched.map(|matched| (key.id, matched)))
+        })
+    };
+    let mut found = find();
+    if matches!(found, foreign::Found::MaybeSlow) {
+        foreign::match_slowly(app, text, guess)?;
+        found = find();
+    }
+    Ok(match found {
+        foreign::Found::Step(Step::Done(found)) => found,
+        _ => None,
+    })
 }
 
 /// Calls `look` with the key if the verdict would be VALID according to the index. The verdict is not counted, and a
@@ -253,23 +323,25 @@ pub fn would_authenticate<R>(
     let now = app.now();
     let directory = app.index.directory();
     let found = app.index.with_key(presented.id, |key| {
-        let valid = matching(&app.peppers, key, presented, now).is_some()
+        let works = |matched: Matched| !matched.has_ended;
+        let valid = matching(&app.peppers, key, presented, now).is_some_and(works)
             && surroundings(&directory, key, question).is_some_and(|around| {
-                matches!(judge(key, &around, question, now), Judged::Allowed(_))
+                !around.policy.decoy
+                    && matches!(judge(key, &around, question, now), Judged::Allowed(_))
             });
         valid.then(|| look(key))
     });
     found.flatten()
 }
 
-/// One attempt to reach a verdict. `loaded`: the key was already looked up in the store.
+/// One attempt to reach a verdict.
 fn step<R>(
     app: &App,
     secret: &str,
     question: &Question<'_>,
     within: Option<Uid>,
     now: Moment,
-    loaded: bool,
+    tried: Tried,
     render: &impl Fn(&Verdict<'_>) -> R,
 ) -> Step<R> {
     let directory = app.index.directory();
@@ -286,24 +358,28 @@ fn step<R>(
         })
     };
     let unknown = |code: Code| Step::Done(told(code.into(), Allowed::default(), None));
-    let Some(presented) = Presented::parse(secret) else {
-        return unknown(Code::Malformed);
-    };
-    // Read before the look-up: a key that is added in between must not be reported as not found.
-    let complete = app.index.is_complete();
-    let found = app.index.with_key(presented.id, |key| {
-        let Some(newest) = matching(&app.peppers, key, presented, now) else {
+    let decide = |key: &Live, matched: Option<Matched>, text: &str| {
+        let Some(matched) = matched else {
+            tripwires::look_for_retired(app, text, question, now.wall);
             return unknown(Code::NotFound);
         };
+        let around = surroundings(&directory, key, question);
+        let is_decoy = around.as_ref().is_some_and(|around| around.policy.decoy);
+        if is_decoy || matched.has_ended {
+            // The same work as for a secret that matches nothing.
+            foreign::spend(app, text, question);
+            tripwires::look_for_retired(app, text, question, now.wall);
+            tripwires::record(app, key, is_decoy, question, text, now.wall);
+            return unknown(Code::NotFound);
+        }
         if within.is_some_and(|within| !directory.reaches(within, key.shared.workspace)) {
             return unknown(Code::NotFound);
         }
-        let around = surroundings(&directory, key, question);
         let judged = match around {
             // The policy of every key exists (foreign key). If it does not, the key opens nothing.
             None => Judged::Refused(Code::Disabled.into()),
             Some(around) => {
-                let used = newest && question.cost > 0 && is_first_use(key);
+                let used = matched.is_newest && question.cost > 0 && is_first_use(key);
                 if used && rules(key, &around, question, now.wall).is_ok() {
                     return Step::StoreWork(StoreWork::Retire(key.id));
                 }
@@ -320,38 +396,98 @@ fn step<R>(
         };
         // A question with cost 0 does not count as a use of the key.
         if question.cost > 0 {
-            app.index
-                .usage
-                .record(key.id, refusal.code, question.address, now.wall);
+            app.index.usage.record(
+                key.id,
+                refusal.code,
+                matched.is_newest,
+                question.address,
+                now.wall,
+            );
+            if refusal.code != Code::Valid {
+                let (code, detail) = (refusal.code, refusal.detail);
+                app.index
+                    .refused
+                    .record(key.id, code, detail, question, text, now.wall);
+            } else {
+                app.upgrades
+                    .note_use(&app.peppers, key.id, &matched.secret, text);
+            }
         }
         Step::Done(told(refusal, allowed, Some(key)))
-    });
-    match found {
-        Some(step) => step,
-        None if !loaded && !complete => Step::StoreWork(StoreWork::Load(presented.id)),
-        None => {
+    };
+    // Read before the look-up: a key that is added in between must not be reported as not found.
+    let complete = app.index.is_complete();
+    let presented = Presented::parse(secret);
+    if let Some(presented) = presented {
+        let look = |key: &Live| {
+            let matched = matching(&app.peppers, key, presented, now);
+            if matched.is_none() {
+                foreign::spend(app, secret, question);
+            }
+            decide(key, matched, secret)
+        };
+        match app.index.with_key(presented.id, look) {
+            Some(step) => return step,
+            None if !tried.loaded && !complete => {
+                return Step::StoreWork(StoreWork::Load(presented.id));
+            }
             // This takes the same time as for an existing key, so that the duration does not reveal which ids exist.
-            app.peppers.current().matches(presented.text, &NO_DIGEST);
-            unknown(Code::NotFound)
+            None => app.peppers.match_nothing(presented.text),
         }
     }
+    if app.index.foreign.has_any() && !question.own_secrets_only {
+        let mut maybe_slow = false;
+        for text in foreign::texts(secret, question) {
+            match foreign::find(app, text, now, decide) {
+                foreign::Found::Step(step) => return step,
+                foreign::Found::MaybeSlow => maybe_slow = true,
+                foreign::Found::Nothing => {}
+            }
+        }
+        if !tried.loaded_foreign && !complete {
+            return Step::StoreWork(StoreWork::LoadForeign);
+        }
+        if maybe_slow && !tried.matched_slowly {
+            return Step::StoreWork(StoreWork::MatchSlowly);
+        }
+    } else if presented.is_none() {
+        return unknown(Code::Malformed);
+    }
+    tripwires::look_for_retired(app, secret, question, now.wall);
+    unknown(Code::NotFound)
 }
 
-/// The digest with which the secret is compared if its id does not exist.
-const NO_DIGEST: crate::domain::keys::pepper::Digest = crate::domain::keys::pepper::Digest([0; 32]);
+/// The secret of the key that a presented secret is.
+fn matching(
+    peppers: &Peppers,
+    key: &Live,
+    presented: Presented<'_>,
+    now: Moment,
+) -> Option<Matched> {
+    matching_by(key, now, |secret| {
+        !secret.is_foreign && secret.matches(peppers, presented.text)
+    })
+}
 
-/// Whether the secret is a secret of the key; `Some(true)` for the newest.
-fn matching(peppers: &Peppers, key: &Live, presented: Presented<'_>, now: Moment) -> Option<bool> {
-    let matches = |secret: &StoredSecret| {
-        peppers
-            .version(secret.pepper)
-            .is_some_and(|pepper| pepper.matches(presented.text, &secret.digest))
-    };
+/// The first secret of the key, newest first, that `matches` accepts, and whether it works at `now`.
+fn matching_by(
+    key: &Live,
+    now: Moment,
+    matches: impl Fn(&StoredSecret) -> bool,
+) -> Option<Matched> {
     if matches(&key.secret) {
-        return Some(true);
+        return Some(Matched {
+            secret: key.secret,
+            is_newest: true,
+            has_ended: false,
+        });
     }
     let older = key.optional.as_ref()?.older.as_ref()?;
-    (matches(&older.secret) && older.works(now.wall)).then_some(false)
+    matches(&older.secret).then(|| Matched {
+        secret: older.secret,
+        is_newest: false,
+        has_ended: !older.works(now.wall),
+    })
 }
 
 /// The data that the verdict on the key depends on.
@@ -410,112 +546,4 @@ fn is_first_use(key: &Live) -> bool {
         .as_ref()
         .and_then(|optional| optional.older.as_ref());
     older.is_some_and(|older| older.until_first_use && !older.retired.load(Ordering::Acquire))
-}
-
-/// Subtracts a block of uses from the stored number, durably, and only then allows memory to spend it. If many
-/// verifications need a reservation at the same time, one reserves, and the others wait for it and try again.
-fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
-    let Some(_turn) = app.reserving.begin(id) else {
-        return Ok(());
-    };
-    let Some(counters) = app.index.counters(id) else {
-        return Ok(());
-    };
-    let peppers = app.peppers.clone();
-    app.store.write(Durability::Full, move |tx| {
-        let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
-        let stored = match seals::keys::find_uses(tx, &peppers, id)? {
-            RemainingUses::Counted(stored) => stored,
-            RemainingUses::Unlimited => 0,
-            RemainingUses::Broken => {
-                // The end of the transaction compares the key with its seal, and closes it.
-                tx.touch(Target::new(Kind::Key, id));
-                return Ok(());
-            }
-        };
-        let wanted = (stored / 16)
-            .clamp(1, RESERVE_MAX)
-            .max(cost.saturating_sub(reserved));
-        let taken = wanted.min(stored);
-        keys::update_uses(tx, &peppers, id, Some(stored - taken))?;
-        tx.after_commit(move || {
-            if let Some(uses) = &mut lock(&counters).uses {
-                uses.reserved += taken;
-                uses.stored = stored - taken;
-            }
-        });
-        Ok(())
-    })
-}
-
-/// Ends the old secret of a rotation, only in memory if the store cannot be written. The new secret is valid in any
-/// case, and the old one must not stay valid after the new one was used. If the process ends before the store can be
-/// written, the next use of the new secret repeats this.
-fn retire_in_any_case(app: &App, id: KeyId) {
-    let Err(err) = retire(app, id) else {
-        return;
-    };
-    app.figures().events_lost.fetch_add(1, Ordering::Relaxed);
-    log::error!("verify: the old secret of key {id} is ended in memory only: {err}");
-    app.index.with_key(id, |key| {
-        if let Some(older) = key
-            .optional
-            .as_ref()
-            .and_then(|optional| optional.older.as_ref())
-        {
-            older.retired.store(true, Ordering::Release);
-        }
-    });
-}
-
-/// Ends the old secret of a rotation in the store; the index is then updated.
-fn retire(app: &App, id: KeyId) -> Result<()> {
-    let now = app.now().wall;
-    let peppers = app.peppers.clone();
-    app.store.write(Durability::Full, move |tx| {
-        if keys::delete_older_secret(tx, id)? {
-            let target = Target::new(Kind::Key, id);
-            audit::append(
-                tx,
-                &peppers,
-                Event::of_system("key.rotation_complete", target, now),
-            )?;
-        }
-        Ok(())
-    })
-}
-
-/// The reservations in progress, at most one for each key.
-#[derive(Default)]
-pub struct Reserving {
-    keys: Mutex<HashSet<KeyId>>,
-    ended: Condvar,
-}
-
-/// The right to reserve uses for one key; it ends when dropped.
-struct Turn<'a> {
-    reserving: &'a Reserving,
-    id: KeyId,
-}
-
-impl Reserving {
-    /// Returns `None` after waiting for the reservation of another thread.
-    fn begin(&self, id: KeyId) -> Option<Turn<'_>> {
-        let mut keys = lock(&self.keys);
-        if keys.insert(id) {
-            return Some(Turn {
-                reserving: self,
-                id,
-            });
-        }
-        drop(self.ended.wait_while(keys, |keys| keys.contains(&id)));
-        None
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        lock(&self.reserving.keys).remove(&self.id);
-        self.reserving.ended.notify_all();
-    }
 }

@@ -1,14 +1,17 @@
 //! Backups: complete copies of the database while it is in use, made on request or by a schedule.
 
+pub mod elsewhere;
+
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Target};
+use crate::domain::keys::keyfile::KeyKind;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::files::{NewFile, Readers, private};
 use crate::ops::{App, Record, restore};
 use crate::refusals;
-use crate::store::Foreign;
+use crate::store::{Foreign, key_files};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -43,6 +46,8 @@ pub struct Schedule {
 /// The backups of one server.
 pub struct Backups {
     schedule: OnceLock<Schedule>,
+    /// The user of the server's unit, if the service manager has started it.
+    unit_user: OnceLock<String>,
     /// Held while a backup is made, because two at the same time would get the same name.
     making: Mutex<()>,
     /// When a scheduled backup last failed, in milliseconds since 1970.
@@ -56,6 +61,7 @@ impl Default for Backups {
     fn default() -> Backups {
         Backups {
             schedule: OnceLock::new(),
+            unit_user: OnceLock::new(),
             making: Mutex::default(),
             failed_at: AtomicI64::new(i64::MIN),
             done: AtomicU64::new(0),
@@ -73,6 +79,22 @@ pub struct Backup {
     pub is_scheduled: bool,
     /// The foreign objects that were left out of the copy. For a listed backup this is not known.
     pub left_out: Vec<Foreign>,
+}
+
+impl Backup {
+    /// Whether it was made while the clock was wrong, so that its age is not known.
+    pub fn is_from_future(&self, now: Timestamp) -> bool {
+        self.at > now
+    }
+
+    /// The greater, the newer. A backup from the future counts as older than all others, so that it hides none of them.
+    fn rank(&self, now: Timestamp) -> (bool, Timestamp) {
+        (!self.is_from_future(now), self.at)
+    }
+}
+
+fn sort_newest_first(backups: &mut [Backup], now: Timestamp) {
+    backups.sort_by_key(|backup| std::cmp::Reverse(backup.rank(now)));
 }
 
 /// Makes a backup. Without `file` it is created in the folder `backups` of the data folder. Only the administrator of
@@ -99,8 +121,26 @@ pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backu
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Backup>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
     let mut found = listed(&folder(app));
-    found.sort_by_key(|backup| std::cmp::Reverse(backup.at));
+    sort_newest_first(&mut found, app.now().wall);
     Ok(found)
+}
+
+/// Where a backup is restored, and by whom.
+pub struct Home {
+    /// The data folder, as an absolute path.
+    pub data: PathBuf,
+    /// The user of the server's unit; `None` if it was not started by the service manager.
+    pub unit_user: Option<String>,
+}
+
+/// What the command that restores a backup of this server needs.
+pub fn home(app: &App, caller: &Caller) -> Result<Home> {
+    require(app, caller)?;
+    let data = app.store.path().with_file_name("");
+    Ok(Home {
+        data: std::path::absolute(&data).unwrap_or(data),
+        unit_user: app.backups.unit_user.get().cloned(),
+    })
 }
 
 /// Refuses a caller who may not manage backups.
@@ -108,21 +148,39 @@ pub fn require(app: &App, caller: &Caller) -> Result<()> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)
 }
 
-/// Records that the administrator of the machine makes a copy of pepper and sealing key.
-pub fn note_secrets(app: &App, caller: &Caller) -> Result<()> {
+/// Records that the administrator of the machine makes a copy of the key files. `saved` is the newest version of each file
+/// in the copy; if it is not known, the newest of the server.
+pub fn note_secrets(
+    app: &App,
+    caller: &Caller,
+    saved: impl Fn(KeyKind) -> Option<u32>,
+) -> Result<()> {
     let permitted = match caller.identity {
         Identity::Local => Ok(()),
         _ => Err(Error::Forbidden(refusals::backups::secrets_are_local())),
     };
     app.decided(caller, "secrets.backup", Target::server(), permitted)?;
-    app.change(caller, "secrets.backup", Target::server(), |_, _| {
-        let record = Record {
-            target: Target::server(),
-            workspace: None,
-            changes: Changes::default(),
-        };
-        Ok((Some(record), ()))
-    })
+    let files = app.key_files();
+    let newest = KeyKind::ALL.map(|kind| {
+        let known = files.newest(kind);
+        (kind, saved(kind).map_or(known, |saved| saved.min(known)))
+    });
+    app.change(
+        caller,
+        "secrets.backup",
+        Target::server(),
+        move |tx, now| {
+            for (kind, newest) in newest {
+                key_files::note_backup(tx, kind, newest, now)?;
+            }
+            let record = Record {
+                target: Target::server(),
+                workspace: None,
+                changes: Changes::default(),
+            };
+            Ok((Some(record), ()))
+        },
+    )
 }
 
 impl App {
@@ -133,17 +191,31 @@ impl App {
         (all > 0).then(|| (backups.done.load(Relaxed), all))
     }
 
-    /// The newest backup in the data folder.
+    /// The newest complete backup, wherever it was made. One in another place is not looked into. One from the future is
+    /// returned only if there is no other.
     pub fn latest_backup(&self) -> Option<Backup> {
-        listed(&folder(self))
-            .into_iter()
-            .max_by_key(|backup| backup.at)
+        let mut all = listed(&folder(self));
+        all.extend(elsewhere::read(self));
+        let now = self.now().wall;
+        all.into_iter().max_by_key(|backup| backup.rank(now))
+    }
+
+    /// The time since the newest backup was made, in milliseconds; `None` if there is none, or only one from the future.
+    pub fn backup_age_ms(&self) -> Option<i64> {
+        let latest = self.latest_backup()?;
+        let now = self.now().wall;
+        (!latest.is_from_future(now)).then_some(now.0 - latest.at.0)
     }
 
     /// When the latest scheduled backup failed, if it did.
     pub fn scheduled_backup_failed(&self) -> Option<Timestamp> {
         let failed_at = self.backups.failed_at.load(Relaxed);
         (failed_at != i64::MIN).then_some(Timestamp(failed_at))
+    }
+
+    /// Records that the service manager has started this server, as this user.
+    pub fn is_unit_of(&self, user: String) {
+        let _ = self.backups.unit_user.set(user);
     }
 
     /// The schedule of this server; `None` if there is none.
@@ -186,6 +258,7 @@ impl App {
             Err(Error::Conflict(_)) => {}
             Err(err) => {
                 self.backups.failed_at.store(now.0, Relaxed);
+                self.figures().backups_failed.fetch_add(1, Relaxed);
                 log::error!("backup: the scheduled backup failed: {err}");
             }
         }
@@ -229,31 +302,23 @@ fn make(
         let (bytes, left_out) = copy(app, &path, now)?;
         Ok((path, bytes, left_out))
     });
-    match made {
-        Ok((path, bytes, left_out)) => {
-            if !left_out.is_empty() {
-                log::warn!(
-                    "backup: {} left out, because it is not Latchkey's: {}",
-                    path.display(),
-                    names(&left_out)
-                );
-            }
-            app.figures().backup_at.store(now.0, Relaxed);
-            Ok(Backup {
-                is_scheduled: is_named(&path, SCHEDULED),
-                path,
-                bytes,
-                at: now,
-                left_out,
-            })
-        }
-        Err(err) => {
-            if !matches!(err, Error::Conflict(_)) {
-                app.figures().backups_failed.fetch_add(1, Relaxed);
-            }
-            Err(err)
-        }
+    let (path, bytes, left_out) = made?;
+    if !left_out.is_empty() {
+        log::warn!(
+            "backup: {} left out, because it is not Latchkey's: {}",
+            path.display(),
+            names(&left_out)
+        );
     }
+    let made = Backup {
+        is_scheduled: is_named(&path, SCHEDULED),
+        path,
+        bytes,
+        at: now,
+        left_out,
+    };
+    elsewhere::note(app, &made);
+    Ok(made)
 }
 
 fn record(app: &App, caller: &Caller, path: &Path) -> Result<()> {
@@ -354,12 +419,8 @@ fn listed(folder: &Path) -> Vec<Backup> {
         return Vec::new();
     };
     let one = |path: PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        let stamp = name
-            .strip_prefix(ASKED)
-            .or_else(|| name.strip_prefix(SCHEDULED))?;
         Some(Backup {
-            at: Timestamp::parse_compact(stamp.strip_suffix(EXTENSION)?.split('-').next()?)?,
+            at: at_of(&path)?,
             bytes: fs::metadata(&path).ok()?.len(),
             is_scheduled: is_named(&path, SCHEDULED),
             path,
@@ -369,6 +430,20 @@ fn listed(folder: &Path) -> Vec<Backup> {
     entries
         .filter_map(|entry| one(entry.ok()?.path()))
         .collect()
+}
+
+/// Whether the folder of backups shows this one by its name.
+fn is_listed(folder: &Path, path: &Path) -> bool {
+    path.parent() == Some(folder) && at_of(path).is_some()
+}
+
+/// The time in the name of a backup of the data folder.
+fn at_of(path: &Path) -> Option<Timestamp> {
+    let name = path.file_name()?.to_str()?;
+    let stamp = name
+        .strip_prefix(ASKED)
+        .or_else(|| name.strip_prefix(SCHEDULED))?;
+    Timestamp::parse_compact(stamp.strip_suffix(EXTENSION)?.split('-').next()?)
 }
 
 fn is_named(path: &Path, start: &str) -> bool {
@@ -381,7 +456,7 @@ fn is_named(path: &Path, start: &str) -> bool {
 fn forget_oldest(folder: &Path, keep: usize, now: Timestamp) {
     let mut scheduled = listed(folder);
     scheduled.retain(|backup| backup.is_scheduled);
-    scheduled.sort_by_key(|backup| std::cmp::Reverse((backup.at <= now, backup.at)));
+    sort_newest_first(&mut scheduled, now);
     for old in scheduled.iter().skip(keep) {
         match private::remove(&old.path) {
             Ok(()) => log::info!(

@@ -1,0 +1,227 @@
+//! Notices of keys that end soon, have ended, or are not used. Each lead time has a position in time, stored with its
+//! notices, so that each key is noticed once, and a server that was off catches up.
+
+use super::{SINGLE_MAX, write_found};
+use crate::domain::audit::{self, Target};
+use crate::domain::clock::State;
+use crate::domain::notices::{Data, Draft, Kind};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::Result;
+use crate::ops::App;
+use crate::store::notices;
+use crate::store::notices::keys::{NoticedKey, list_ending, list_unused};
+use std::collections::BTreeMap;
+
+/// The name under which the positions are stored.
+const READER: &str = "keys";
+const DAY_MS: i64 = 86_400_000;
+/// How long before its end a key is noticed, the longest first. A key whose whole life is not longer than a lead time is
+/// not noticed then.
+const LEADS: [(&str, i64); 3] = [("30d", 30 * DAY_MS), ("7d", 7 * DAY_MS), ("1d", DAY_MS)];
+/// Keys with a shorter life end without a notice: they are renewed by programs.
+const LIFE_MS_MIN: i64 = DAY_MS;
+/// How long a key is not used until it is noticed.
+const UNUSED_MS: i64 = 90 * DAY_MS;
+/// The keys of one kind that are read at once.
+const KEYS_MAX: u32 = 10_000;
+
+/// Looks for keys whose time has come since the last call.
+pub fn look(app: &App) -> Result<()> {
+    // While the clock shows a time that is not trusted, nothing is concluded from it: the keys of the time until then
+    // would be passed over, and never be noticed by the right time.
+    if app.clock.reading().state == State::Ahead {
+        return Ok(());
+    }
+    let now = app.now().wall;
+    for (place, (word, lead_ms)) in LEADS.iter().enumerate() {
+        // A key for which a shorter lead time counts already is noticed for that one only.
+        let shorter_ms = LEADS.get(place + 1).map_or(0, |(_, shorter)| *shorter);
+        let until = Timestamp(now.0 + lead_ms);
+        let from = position(app, word, until)?;
+        let after = Timestamp(from.max(now.0 + shorter_ms));
+        let found = app.read(|read| list_ending(read, after, until, *lead_ms, KEYS_MAX))?;
+        let data = |key: &NoticedKey| about(app).with("expires_at", key.at).with("within", word);
+        finish(app, word, Kind::KeyExpiring, until, found, data)?;
+    }
+    let after = Timestamp(match position(app, "ended", now)? {
+        // What had ended before the first look is not reported.
+        0 => now.0,
+        from => from,
+    });
+    let found = app.read(|read| list_ending(read, after, now, LIFE_MS_MIN, KEYS_MAX))?;
+    let data = |key: &NoticedKey| about(app).with("expires_at", key.at);
+    finish(app, "ended", Kind::KeyExpired, now, found, data)?;
+    let until = Timestamp(now.0 - UNUSED_MS);
+    let after = position(app, "unused", until)?;
+    if until.0 - after < DAY_MS {
+        return Ok(());
+    }
+    let found = app.read(|read| list_unused(read, now, Timestamp(after), until))?;
+    let data = |key: &NoticedKey| about(app).with("unused_since", key.at);
+    finish(app, "unused", Kind::KeyUnused, until, found, data)
+}
+
+/// The facts that every notice about a time has: whether the clock is in doubt.
+fn about(app: &App) -> Data {
+    match app.clock.reading().state {
+        State::InStep => Data::default(),
+        _ => Data::default().with("clock", "doubtful"),
+    }
+}
+
+/// How far a series is. A position after `until` was stored while the clock was wrong; it is taken back.
+fn position(app: &App, series: &'static str, until: Timestamp) -> Result<i64> {
+    let found = app.read(|read| notices::find_cursor(read, READER, series))?;
+    let found = found.unwrap_or(0);
+    if found > until.0 {
+        write_found(app, READER, series, until.0, Vec::new())?;
+    }
+    Ok(found.min(until.0))
+}
+
+/// Stores the notices of the found keys, and how far they reach.
+fn finish(
+    app: &App,
+    series: &'static str,
+    kind: Kind,
+    until: Timestamp,
+    found: Vec<NoticedKey>,
+    data: impl Fn(&NoticedKey) -> Data,
+) -> Result<()> {
+    // If there are more, the next look goes on after the last of these.
+    let reached = match found.last() {
+        Some(last) if found.len() == KEYS_MAX as usize && kind != Kind::KeyUnused => last.at,
+        _ => until,
+    };
+    let known = position(app, series, until)?;
+    if found.is_empty() && reached.0 - known < DAY_MS {
+        // An idle server does not write every minute. Nothing ends between the two times, so nothing is missed.
+        return Ok(());
+    }
+    let mut by_workspace: BTreeMap<Uid, Vec<&NoticedKey>> = BTreeMap::new();
+    for key in &found {
+        by_workspace.entry(key.workspace).or_default().push(key);
+    }
+    let now = app.now().wall;
+    let mut drafts = Vec::new();
+    for (workspace, keys) in by_workspace {
+        if keys.len() <= SINGLE_MAX {
+            drafts.extend(keys.into_iter().map(|key| {
+                let subject = Target::new(audit::Kind::Key, key.id);
+                Draft::once(kind, subject, now, data(key))
+            }));
+            continue;
+        }
+        let subject = Target::new(audit::Kind::Workspace, workspace);
+        let data = data(keys[0])
+            .with("keys", keys.len())
+            .with("first", keys[0].id);
+        drafts.push(Draft::once(kind, subject, now, data));
+    }
+    write_found(app, READER, series, reached.0.max(known), drafts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::keys::issue::{NewKey, issue};
+    use crate::ops::keys::members::KeyMembers;
+    use crate::ops::notices::tests::stored;
+    use crate::ops::setup::fixture::{Fixture, NOW};
+    use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+    /// Issues a key that ends after so many days, and has lived for `lived` days.
+    fn key(fixture: &Fixture, name: &str, days: i64, lived: i64) {
+        let app = &fixture.app;
+        let new = NewKey {
+            members: KeyMembers {
+                expires_at: Some(Some(Timestamp(NOW.0 + days * DAY_MS))),
+                ..KeyMembers::named(name)
+            },
+            ..NewKey::default()
+        };
+        issue(app, &fixture.local(), new, None).unwrap();
+        let (created, ends) = (NOW.0 - lived * DAY_MS, NOW.0 + days * DAY_MS);
+        let name = name.to_owned();
+        app.store
+            .write(crate::store::Durability::Relaxed, move |tx| {
+                tx.execute(
+                    "UPDATE keys SET created_at = $1, expires_at = $2 WHERE name = $3",
+                    &[&created, &ends, &name],
+                )
+            })
+            .unwrap();
+    }
+
+    fn kinds(fixture: &Fixture) -> Vec<(Kind, String)> {
+        let found = stored(&fixture.app).into_iter();
+        found.map(|it| (it.kind, it.data)).collect()
+    }
+
+    #[test]
+    fn a_key_is_noticed_once_by_the_nearest_lead_time() {
+        let fixture = Fixture::new();
+        key(&fixture, "in a year", 365, 1);
+        key(&fixture, "in 20 days", 20, 60);
+        key(&fixture, "in 5 days", 5, 60);
+        key(&fixture, "of a week, in 5 days", 5, 2);
+        look(&fixture.app).unwrap();
+        look(&fixture.app).unwrap();
+        let found = kinds(&fixture);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|(kind, _)| *kind == Kind::KeyExpiring));
+        assert!(found[0].1.contains(r#""within":"30d""#), "{found:?}");
+        assert!(found[1].1.contains(r#""within":"7d""#), "{found:?}");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_hides_no_key() {
+        static WALL: AtomicI64 = AtomicI64::new(NOW.0);
+        let fixture = Fixture::with_clock(&[], || Timestamp(WALL.load(Relaxed)));
+        key(&fixture, "in 20 days", 20, 60);
+        WALL.store(NOW.0 + 400 * DAY_MS, Relaxed);
+        look(&fixture.app).unwrap();
+        assert_eq!(kinds(&fixture), []);
+        WALL.store(NOW.0, Relaxed);
+        look(&fixture.app).unwrap();
+        let found = kinds(&fixture);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, Kind::KeyExpiring);
+        // What an earlier version has stored under a wrong clock is taken back.
+        let (app, ahead) = (&fixture.app, NOW.0 + 400 * DAY_MS);
+        for series in ["30d", "ended", "unused"] {
+            write_found(app, READER, series, ahead, Vec::new()).unwrap();
+        }
+        look(app).unwrap();
+        for (series, expected) in [("30d", 30), ("ended", 0), ("unused", -90)] {
+            let find = |read: &crate::store::Read| notices::find_cursor(read, READER, series);
+            let found = app.read(find).unwrap().unwrap();
+            assert_eq!((found - NOW.0) / DAY_MS, expected, "{series}");
+        }
+    }
+
+    #[test]
+    fn many_keys_at_once_are_one_notice() {
+        let fixture = Fixture::new();
+        for number in 0..=SINGLE_MAX {
+            key(&fixture, &format!("key {number}"), 20, 60);
+        }
+        look(&fixture.app).unwrap();
+        let found = kinds(&fixture);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].1.contains(r#""keys":"21""#), "{found:?}");
+    }
+
+    #[test]
+    fn a_key_that_nobody_uses_is_noticed_once() {
+        let fixture = Fixture::new();
+        key(&fixture, "unused", 365, 91);
+        key(&fixture, "young", 365, 10);
+        look(&fixture.app).unwrap();
+        look(&fixture.app).unwrap();
+        let found = kinds(&fixture);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, Kind::KeyUnused);
+    }
+}
