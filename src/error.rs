@@ -72,7 +72,7 @@ impl Error {
             Error::LocalHeaderMissing => requests::local_header(),
             Error::MethodNotAllowed { allow } => requests::methods(allow),
             Error::Misdirected => requests::host(),
-            Error::NotFound(what) => requests::not_found(what),
+            Error::NotFound(what) => requests::not_found(refusals::nouns::of(what)),
             Error::TooLarge { limit_bytes } => requests::body_too_large(limit_bytes),
             Error::TooMany { retry_after_s } => requests::too_many(retry_after_s),
             Error::Unauthenticated => requests::credential_needed(),

@@ -13,11 +13,14 @@ mod dialects;
 mod domain;
 mod error;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod http1;
 mod index;
 mod ops;
 mod refusals;
+mod sinks;
 mod store;
 
 use cli::log_line::LogLine;

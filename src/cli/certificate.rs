@@ -16,6 +16,7 @@ use super::output_file::{Output, Rights};
 use super::print;
 use super::serve::wall_clock;
 use crate::config::DataArgs;
+use crate::config::folder::CERTIFICATE;
 use crate::domain::catalogs::path;
 use crate::domain::time::Timestamp;
 use crate::files::Readers;
@@ -23,7 +24,6 @@ use crate::http1::tls::fingerprint;
 
 const DAY_S: u64 = 24 * 60 * 60;
 /// The file name in the data folder.
-pub const CERTIFICATE: &str = "tls-certificate.pem";
 const KEY: &str = "tls-key.pem";
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +114,14 @@ pub fn run(command: &TlsCommand) -> Result<End> {
         [] => String::new(),
         names => format!(" --allowed-hosts {}", names.join(",")),
     };
+    // Without a listener on all addresses, the name would lead nowhere.
+    let first = hosts.first().map_or("localhost", String::as_str);
+    let is_local =
+        |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let listen = match hosts.iter().all(|host| is_local(host)) {
+        true => "",
+        false => " --listen :8420",
+    };
     print::print(&format!(
         "certificate  {path}\n\
          private key  {key_path}\n\
@@ -121,14 +129,22 @@ pub fn run(command: &TlsCommand) -> Result<End> {
          until        {not_after}\n\
          SHA-256      {sha256}\n\n\
          Serve with it:\n  \
-         latchkey serve --data {} --tls-certificate {path} --tls-key {key_path}{allowed}\n\
+         latchkey serve --data {}{listen} --tls-certificate {path} --tls-key {key_path}{allowed}\n\
          Trust it on a client that has a copy:\n  \
          curl --cacert {path} https://{}:8420/healthz",
         hosts.join(", "),
         data.display(),
-        hosts.first().map_or("localhost", String::as_str),
+        shown_host(first),
     ))?;
     Ok(End::Done)
+}
+
+/// A host as part of a URL.
+fn shown_host(host: &str) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        _ => host.to_owned(),
+    }
 }
 
 /// The names in the certificate: those of the arguments, and always localhost and the loopback addresses.

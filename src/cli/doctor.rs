@@ -1,12 +1,14 @@
 //! `latchkey doctor`: checks of the files by this process, and checks by the server itself.
 
-use crate::cli::certificate::CERTIFICATE;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print;
 use crate::cli::print::Common;
 use crate::cli::print::table::harmless;
-use crate::config::folder::{KEY_FILES, check_key_file, is_ours};
+use crate::config::folder::{CERTIFICATE, is_ours};
+use crate::config::key_files;
+use crate::domain::keys::keyfile::KeyKind;
+use crate::files::users;
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -152,7 +154,8 @@ fn examine(data: &Path) -> Doctor {
 fn wrong_folder(data: &Path) -> Option<Check> {
     let shown = data.display();
     let failed = |text: String, advice: &str| Some(Check::failed("data folder", &text, advice));
-    let named = "is --data right? Without it LATCHKEY_DATA counts, or else ./latchkey-data";
+    let named = "is --data right? Without it LATCHKEY_DATA counts, then `data` in the file of LATCHKEY_CONFIG, then \
+                 ./latchkey-data, and then, without LATCHKEY_CONFIG, `data` in /etc/latchkey/latchkey.toml";
     let found = match fs::metadata(data) {
         Ok(found) => found,
         Err(err) if err.kind() == ErrorKind::NotFound => {
@@ -165,8 +168,8 @@ fn wrong_folder(data: &Path) -> Option<Check> {
     }
     if let Err(err) = fs::read_dir(data) {
         let advice = format!(
-            "it belongs to user {0}; run this as that user or as root: sudo latchkey doctor --data {shown}",
-            found.uid()
+            "it belongs to user {}; run this as that user or as root: sudo latchkey doctor --data {shown}",
+            users::shown(found.uid())
         );
         return failed(format!("{shown} cannot be looked into: {err}"), &advice);
     }
@@ -183,7 +186,7 @@ fn wrong_folder(data: &Path) -> Option<Check> {
 
 /// Checks of the files in the folder.
 fn files(data: &Path) -> Vec<Check> {
-    vec![modes(data), key_files(data)]
+    vec![modes(data), keys_in_files(data)]
 }
 
 /// Whether other users could read or change the files.
@@ -232,12 +235,12 @@ fn modes(data: &Path) -> Check {
     Check::ok(name, "only the owner can read the data folder")
 }
 
-/// Whether the pepper and the sealing key exist and are valid; the server checks at its start whether they match the
+/// Whether the key files exist and are valid; the server checks at its start whether they match the
 /// database.
-fn key_files(data: &Path) -> Check {
-    let name = "pepper and sealing key";
-    for file in KEY_FILES {
-        if let Err(why) = check_key_file(data, file) {
+fn keys_in_files(data: &Path) -> Check {
+    let name = "key files";
+    for kind in KeyKind::ALL {
+        if let Err(why) = key_files::check(data, kind) {
             return Check::failed(
                 name,
                 &why,
@@ -246,7 +249,7 @@ fn key_files(data: &Path) -> Check {
             );
         }
     }
-    Check::ok(name, "both can be read")
+    Check::ok(name, "all can be read")
 }
 
 impl Check {

@@ -1,5 +1,6 @@
 //! How a command ends: successfully, with findings, or with an error message for the user.
 
+use super::print::table::harmless;
 use crate::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -56,7 +57,10 @@ pub fn tell(ended: Result<End>) -> ExitCode {
     }
 }
 
-/// Unlike `eprintln!`, this does not panic if standard error is closed.
+/// Unlike `eprintln!`, this does not panic if standard error is closed. Control characters, which names of files can have, are
+/// replaced; only new lines stay.
 fn complain(sentence: &str) {
+    let lines: Vec<String> = sentence.split('\n').map(harmless).collect();
+    let sentence = lines.join("\n");
     let _ = writeln!(std::io::stderr(), "latchkey: {sentence}");
 }

@@ -10,10 +10,11 @@ use crate::config::systems;
 use crate::dialects::PRESETS;
 use crate::dialects::console::sections::SECTIONS;
 use crate::domain::clock::{RELEASED, is_plausible};
+use crate::domain::keys::secret::Secret;
 use crate::error::{Error, Result};
 use crate::files::Readers;
 use crate::ops::policies::pages;
-use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
+use crate::ops::setup::{self, OWNER, OwnerPassword, SAMPLE, SampleKey, Seeds};
 use crate::refusals::verbatim;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
@@ -69,7 +70,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
         true => OwnerPassword::SetUp,
         false => OwnerPassword::Generated,
     };
-    let new = New::make(&folder, owner)?;
+    let new = New::make(&folder, owner, SampleKey::None)?;
     if args.json {
         show(&json(&[], None, Some(&new.seeds)))?;
     } else {
@@ -92,6 +93,14 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
     Ok(())
 }
 
+/// The sample key of `quickstart`. Tests, which move the clock, ask a debug build for one without an end.
+fn sample_key() -> SampleKey {
+    match cfg!(debug_assertions) && std::env::var_os("LATCHKEY_TEST_ENDLESS_SAMPLE").is_some() {
+        true => SampleKey::Endless,
+        false => SampleKey::ForADay,
+    }
+}
+
 /// Creates a data folder if there is none, and serves it.
 pub fn quickstart(args: &RunArgs) -> Result<()> {
     folder::make(&args.data.data)?;
@@ -104,12 +113,12 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     let new = match contents {
         Contents::Ready => None,
         Contents::Empty | Contents::PepperOnly => {
-            Some(New::make(&folder, OwnerPassword::Generated)?)
+            Some(New::make(&folder, OwnerPassword::Generated, sample_key())?)
         }
     };
     let seeds = new.as_ref().map(|new| &new.seeds);
     // Scripts receive one line; people receive the secrets first, and the last lines once requests are answered.
-    let shown = seeds.map(|seeds| match args.serve.json {
+    let shown = seeds.map(|seeds| match args.serve.speaks_json() {
         true => json(&urls, Some(&socket), Some(seeds)),
         false => made_text(&folder, seeds) + &curl_text(url, console.as_deref(), seeds),
     });
@@ -120,7 +129,7 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
             "Serving what is in {}; its secrets were shown at the first start.\n\n",
             folder.path().display()
         );
-        let (is_new, is_json) = (new.is_some(), args.serve.json);
+        let (is_new, is_json) = (new.is_some(), args.serve.speaks_json());
         move |setup_code: Option<&str>| match (is_json, is_new) {
             (true, true) => None,
             (true, false) => Some(json(&urls, Some(&socket), None)),
@@ -148,11 +157,11 @@ struct New<'a> {
 }
 
 impl New<'_> {
-    fn make(folder: &Folder, owner: OwnerPassword) -> Result<New<'_>> {
+    fn make(folder: &Folder, owner: OwnerPassword, sample: SampleKey) -> Result<New<'_>> {
         let files = folder.make_key_files()?;
         let path = folder.new_database()?;
         say_the_date();
-        let seeds = setup::create(&path, files, PRESETS, owner, TIME)?;
+        let seeds = setup::create(&path, files, PRESETS, owner, sample, TIME)?;
         Ok(New {
             folder,
             path,
@@ -217,6 +226,7 @@ fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure
 }
 
 fn json(urls: &[String], socket: Option<&str>, seeds: Option<&Seeds>) -> String {
+    let sample = seeds.and_then(|seeds| seeds.sample.as_ref());
     let body = StartBody {
         url: urls.first().map(String::as_str),
         urls,
@@ -226,12 +236,12 @@ fn json(urls: &[String], socket: Option<&str>, seeds: Option<&Seeds>) -> String 
             password: seeds.and_then(|seeds| seeds.password.as_deref()),
         },
         management_key: seeds.map(|seeds| seeds.management.expose()),
-        key: seeds.map(|seeds| SampleBody {
-            id: seeds.sample.presented().id.to_string(),
-            name: "sample",
-            hint: seeds.sample.hint(),
+        key: sample.map(|sample| SampleBody {
+            id: sample.presented().id.to_string(),
+            name: SAMPLE,
+            hint: sample.hint(),
         }),
-        secret: seeds.map(|seeds| seeds.sample.expose()),
+        secret: sample.map(Secret::expose),
         now: seeds.map(|seeds| seeds.now.to_string()),
         date_plausible: seeds.map(|seeds| is_plausible(seeds.now)),
     };
@@ -240,16 +250,17 @@ fn json(urls: &[String], socket: Option<&str>, seeds: Option<&Seeds>) -> String 
 
 fn made_text(folder: &Folder, seeds: &Seeds) -> String {
     let password = seeds.password.as_deref();
+    let sample = seeds.sample.as_ref().map_or_else(String::new, |sample| {
+        format!("  sample key      {}  (ends tomorrow)\n", sample.expose())
+    });
     format!(
         "Made {}. Each of these is shown this once; keep them safe.\n\n  \
          owner           {OWNER}\n  \
          password        {}\n  \
-         management key  {}\n  \
-         sample key      {}\n",
+         management key  {}\n{sample}",
         folder.path().display(),
         password.unwrap_or("to be set in the console, with the code that serve prints"),
         seeds.management.expose(),
-        seeds.sample.expose(),
     )
 }
 
@@ -257,6 +268,9 @@ fn curl_text(url: &str, console: Option<&str>, seeds: &Seeds) -> String {
     let console = console.map_or_else(String::new, |console| {
         format!("Open the console in a browser, as owner with the password above:\n  {console}\n\n")
     });
+    let Some(sample) = &seeds.sample else {
+        return format!("\n{console}");
+    };
     format!(
         "\n{console}\
          Verify the sample key:\n  \
@@ -266,7 +280,7 @@ fn curl_text(url: &str, console: Option<&str>, seeds: &Seeds) -> String {
          -H 'Content-Type: application/json' -d '{{\"name\":\"my first key\"}}'\n\n\
          Ask as a reverse proxy does:\n  \
          curl -i '{url}/auth/nginx?workspace=root' -H 'X-API-Key: {sample}'\n",
-        sample = seeds.sample.expose(),
+        sample = sample.expose(),
         management = seeds.management.expose(),
     )
 }

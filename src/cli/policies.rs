@@ -5,6 +5,7 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print;
 use crate::cli::print::{Column, Common};
 use crate::cli::prompt;
+use crate::domain::policies::{Policy, word};
 use clap::Subcommand;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -35,6 +36,12 @@ pub enum PolicyCommand {
                       latchkey policy put strict.json\n  latchkey policy put - < strict.json"
     )]
     Put(PutArgs),
+    /// Create a policy for a purpose; with the template decoy, for keys that open nothing and raise an alarm when they are used
+    #[command(
+        after_help = "Examples:\n  latchkey policy create decoy --template decoy\n  latchkey key issue old-backup --policy decoy   # put its secret where a thief would look\n  \
+                      latchkey audit list --action key.tripped"
+    )]
+    Create(CreateArgs),
     /// Put the page of a system's keys into the console's navigation, or take it out
     #[command(
         after_help = "Examples:\n  latchkey policy page aware on\n  latchkey policy page adverity-ui off"
@@ -59,6 +66,17 @@ pub struct PolicyArgs {
 pub struct PutArgs {
     /// A file with the policy as `show --json` prints it, or - for standard input
     file: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct CreateArgs {
+    /// The name of the new policy
+    name: String,
+    /// What its keys are for
+    #[arg(long, value_parser = ["decoy"])]
+    template: String,
     #[command(flatten)]
     common: Common,
 }
@@ -90,6 +108,7 @@ pub fn run(command: &PolicyCommand) -> Result<End> {
         PolicyCommand::List(common) => list(common),
         PolicyCommand::Show(args) => show(args),
         PolicyCommand::Put(args) => put(args),
+        PolicyCommand::Create(args) => create(args),
         PolicyCommand::Page(args) => page(args),
         PolicyCommand::Delete(args) => delete(args),
     }
@@ -129,6 +148,25 @@ fn put(args: &PutArgs) -> Result<End> {
         created.accepted("POST", &all)?
     };
     print::one(&args.common, &answer)?;
+    Ok(End::Done)
+}
+
+/// Creates the policy of decoys, as `domain::policies` describes it. There is no other template so far.
+fn create(args: &CreateArgs) -> Result<End> {
+    let rules = Policy::decoys(Policy::standard());
+    let body = serde_json::json!({
+        "name": args.name,
+        "description": "Decoys: they open nothing, and their use is an alarm.",
+        "decoy": rules.decoy,
+        "owner": word(rules.owner),
+        "tied_to": word(rules.tied_to),
+        "can_rotate": rules.can_rotate,
+        "self_rotation": word(rules.self_rotation),
+    });
+    let server = Server::reach(&args.common.data.data)?;
+    let all = Target::of(&["policies"]);
+    let created = server.send("POST", &all, body.to_string().into_bytes())?;
+    print::one(&args.common, &created.accepted("POST", &all)?)?;
     Ok(End::Done)
 }
 

@@ -15,7 +15,7 @@ use crate::ops::backups::names;
 use crate::ops::restore;
 use crate::ops::restore::{RestoreOptions, Restored};
 use crate::ops::setup::TOMBSTONES;
-use crate::store::Foreign;
+use crate::store::{Foreign, Store};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -64,8 +64,8 @@ struct RestoredBody<'a> {
 pub fn run(args: &RestoreArgs) -> Result<End> {
     let data = &args.data.data;
     let folder = open(data)?;
-    let files = keys_of(&folder)?;
     let mut backup = open_backup(&args.file, &folder)?;
+    let files = keys_of(&folder, &backup)?;
     let (tombstones, known) = tombstones(args, &folder)?;
     if !known && folder.database().exists() {
         eprintln!(
@@ -113,7 +113,7 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
 fn open(data: &Path) -> Result<Folder> {
     if !data.exists() {
         return Err(Failure::refused(format!(
-            "the data folder {} is not there; on a new machine put pepper and sealing key back first: latchkey secrets \
+            "the data folder {} is not there; on a new machine put the key files back first: latchkey secrets \
              restore FILE --data {}",
             data.display(),
             data.display()
@@ -129,7 +129,7 @@ fn open(data: &Path) -> Result<Folder> {
     }
 }
 
-fn keys_of(folder: &Folder) -> Result<KeyFiles> {
+fn keys_of(folder: &Folder, backup: &File) -> Result<KeyFiles> {
     if folder.contents()? == Contents::Empty {
         return Err(Failure::refused(format!(
             "{} has no pepper, and without the right one no key of a backup can be verified; put it back first: \
@@ -138,7 +138,7 @@ fn keys_of(folder: &Folder) -> Result<KeyFiles> {
             folder.path().display()
         )));
     }
-    Ok(folder.read_key_files()?)
+    Ok(folder.read_key_files_for(|| Ok(Store::schema_in(backup)))?)
 }
 
 /// Opens the backup; refuses a file that `latchkey backup` cannot have made.

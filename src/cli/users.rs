@@ -1,5 +1,6 @@
 //! `latchkey user`: manages users, who may be people or service accounts.
 
+use super::authenticators;
 use super::workspaces::Switch;
 use crate::cli::arguments::{Body, OrNone, RoleAt};
 use crate::cli::client::{Answer, Server, Target};
@@ -17,17 +18,10 @@ const COLUMNS: &[Column] = &[
     Column { heading: "E-MAIL",    member: "email" },
     Column { heading: "WORKSPACE", member: "workspace" },
     Column { heading: "ENABLED",   member: "enabled" },
+    Column { heading: "TWO-STEP",  member: "second_factor" },
     Column { heading: "ROLES",     member: "roles" },
+    Column { heading: "SIGNED IN", member: "last_signed_in_at" },
     Column { heading: "CREATED",   member: "created_at" },
-];
-
-#[rustfmt::skip]
-const AUTHENTICATORS: &[Column] = &[
-    Column { heading: "NUMBER",      member: "number" },
-    Column { heading: "KIND",        member: "kind" },
-    Column { heading: "DESCRIPTION", member: "description" },
-    Column { heading: "ENABLED",     member: "enabled" },
-    Column { heading: "CREATED",     member: "created_at" },
 ];
 
 /// Create, list, edit, disable and delete users, and set their passwords and roles.
@@ -76,11 +70,12 @@ pub enum UserCommand {
         after_help = "Examples:\n  latchkey user password owner\n  latchkey user password alice --password-file /run/secrets/alice"
     )]
     Password(PasswordArgs),
-    /// Show the second factors of a user, or delete them when a phone is lost
+    /// Show the second factors of a user, set one up, or delete them when a phone is lost
     #[command(
-        after_help = "Examples:\n  latchkey user authenticators alice\n  latchkey user authenticators alice --delete"
+        after_help = "Examples:\n  latchkey user authenticators alice\n  latchkey user authenticators alice --add\n  \
+                      latchkey user authenticators alice --recovery-codes\n  latchkey user authenticators alice --delete"
     )]
-    Authenticators(AuthenticatorsArgs),
+    Authenticators(authenticators::AuthenticatorsArgs),
     /// Show or replace a user's roles: owner, administrator, key_manager, auditor, member
     #[command(
         after_help = "Examples:\n  latchkey user roles alice\n  latchkey user roles alice --set key_manager@emea,auditor@root\n  \
@@ -167,20 +162,6 @@ pub struct PasswordArgs {
 }
 
 #[derive(clap::Args, Clone, Debug)]
-pub struct AuthenticatorsArgs {
-    /// The user's name or uid
-    user: String,
-    /// Delete all of them; from then on the password alone signs the user in
-    #[arg(long)]
-    delete: bool,
-    /// Do not ask for confirmation
-    #[arg(long, requires = "delete")]
-    yes: bool,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(clap::Args, Clone, Debug)]
 pub struct RolesArgs {
     /// The user's name or uid
     user: String,
@@ -205,7 +186,7 @@ pub fn run(command: &UserCommand) -> Result<End> {
         UserCommand::Unlock(args) => unlock(&args.common, &args.user),
         UserCommand::Delete(args) => delete(args),
         UserCommand::Password(args) => password(args),
-        UserCommand::Authenticators(args) => authenticators(args),
+        UserCommand::Authenticators(args) => authenticators::run(args),
         UserCommand::Roles(args) => roles(args),
     }
 }
@@ -335,23 +316,6 @@ fn password(args: &PasswordArgs) -> Result<End> {
             args.user
         ),
     )?;
-    Ok(End::Done)
-}
-
-fn authenticators(args: &AuthenticatorsArgs) -> Result<End> {
-    let (common, user) = (&args.common, &args.user);
-    let target = Target::of(&["users", user, "authenticators"]);
-    if !args.delete {
-        let items = Server::reach(&common.data.data)?.list(&target)?;
-        print::list(common, AUTHENTICATORS, &items)?;
-        return Ok(End::Done);
-    }
-    prompt::confirm(
-        &format!("Take away all one-time codes of {user}?"),
-        args.yes,
-    )?;
-    Server::reach(&common.data.data)?.ask("DELETE", &target, None)?;
-    print::done(common, &format!("took away all one-time codes of {user}"))?;
     Ok(End::Done)
 }
 

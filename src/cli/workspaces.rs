@@ -7,6 +7,8 @@ use crate::cli::print;
 use crate::cli::print::{Column, Common};
 use crate::cli::prompt;
 use clap::Subcommand;
+use serde_json::Value;
+use std::collections::HashMap;
 
 #[rustfmt::skip]
 const COLUMNS: &[Column] = &[
@@ -143,7 +145,28 @@ fn create(args: &CreateArgs) -> Result<End> {
 
 fn list(common: &Common) -> Result<End> {
     let items = Server::reach(&common.data.data)?.list(&Target::of(&["workspaces"]))?;
-    print::list(common, COLUMNS, &items)?;
+    if common.json {
+        print::list(common, COLUMNS, &items)?;
+        return Ok(End::Done);
+    }
+    let rows: std::result::Result<Vec<Value>, _> = items
+        .iter()
+        .map(|item| serde_json::from_str(item.get()))
+        .collect();
+    let mut rows =
+        rows.map_err(|err| Failure::refused(format!("the server's answer cannot be read: {err}")))?;
+    let slugs: HashMap<String, Value> = rows
+        .iter()
+        .filter_map(|row| Some((row["uid"].as_str()?.to_owned(), row["slug"].clone())))
+        .collect();
+    for row in &mut rows {
+        // A parent that the caller may not see stays a uid.
+        let slug = row["parent"].as_str().and_then(|uid| slugs.get(uid));
+        if let Some(slug) = slug {
+            row["parent"] = slug.clone();
+        }
+    }
+    print::print(&print::table::written(COLUMNS, &rows))?;
     Ok(End::Done)
 }
 

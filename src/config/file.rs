@@ -2,15 +2,15 @@
 //!
 //! Every error names the line and what to write instead. The module `sources` knows the settings and interprets their
 //! values.
-use std::fmt::Write;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
+use super::table::{self, Fault, Lines};
 use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
@@ -54,6 +54,11 @@ impl SettingsFile {
         };
         let file = fs::File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.is_dir() {
+            return Err(Error::Unavailable(verbatim(format!(
+                "the settings file {shown} is a folder; name a file in it"
+            ))));
+        }
         if metadata.mode() & 0o002 != 0 {
             return Err(Error::Unavailable(verbatim(format!(
                 "the settings file {shown} can be changed by every user (mode {:03o}); close it with: chmod o-w {shown}",
@@ -75,7 +80,7 @@ impl SettingsFile {
                 true => Error::Unavailable(verbatim(format!("the settings file {shown} {why}"))),
                 false => Error::Unavailable(verbatim(format!(
                     "{shown}:{}: this is not UTF-8 text",
-                    line_at(&bytes, before)
+                    Lines::of_bytes(&bytes).line_at(before)
                 ))),
             }
         })?;
@@ -87,28 +92,20 @@ impl SettingsFile {
 }
 
 /// All settings of a text; `shown` is the name of the file in errors.
-fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
-    let (table, faults) = DeTable::parse_recoverable(text);
-    if !faults.is_empty() {
-        let mut sentences = String::new();
-        for fault in faults {
-            let at = fault.span().map_or(0, |span| span.start);
-            let line = line_at(text.as_bytes(), at);
-            let advice = match fault.message() {
-                "duplicate key" => doubled(text, at, line),
-                message => message.replace('\n', "; "),
-            };
-            let _ = writeln!(sentences, "{shown}:{line}: {advice}");
-        }
-        return Err(Error::Unavailable(verbatim(sentences.trim_end())));
-    }
+pub(super) fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
+    let lines = Lines::of(text);
+    let table = table::parse(text, &lines).map_err(|faults| {
+        let sentence = |fault: &Fault| format!("{shown}:{}: {}", fault.line, fault.why);
+        let sentences: Vec<String> = faults.iter().map(sentence).collect();
+        Error::Unavailable(verbatim(sentences.join("\n")))
+    })?;
     let mut entries: Vec<Entry> = table
         .get_ref()
         .iter()
         .map(|(name, value)| Entry {
             name: name.get_ref().to_string(),
             written: written(value),
-            line: line_at(text.as_bytes(), name.span().start),
+            line: lines.line_at(name.span().start),
         })
         .collect();
     entries.sort_by_key(|entry| entry.line);
@@ -138,31 +135,6 @@ fn written(value: &Spanned<DeValue<'_>>) -> FileValue {
         DeValue::String(text) => FileValue::Text(text.to_string()),
         DeValue::Table(_) => FileValue::Other("a table"),
     }
-}
-
-/// The part of an error that names the line where the setting occurs first.
-fn doubled(text: &str, at: usize, line: usize) -> String {
-    let rest = text.get(at..).unwrap_or_default();
-    let name = rest
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
-        .next()
-        .unwrap_or_default();
-    let first = text
-        .lines()
-        .take(line - 1)
-        .position(|line| line.split('=').next().map(str::trim) == Some(name));
-    match first {
-        Some(before) => format!(
-            "{name} stands in line {} already; keep one of the two",
-            before + 1
-        ),
-        None => format!("{name} stands here twice; keep one"),
-    }
-}
-
-fn line_at(text: &[u8], at: usize) -> usize {
-    let before = &text[..at.min(text.len())];
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[cfg(test)]

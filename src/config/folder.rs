@@ -1,34 +1,32 @@
-//! The data folder: which users may access it, the lock of the process that uses it, and the key files next to the
-//! database.
+//! The data folder: which users may access it, and the lock of the process that uses it.
 
-use super::owner::as_caller;
-use super::restore;
-use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::sealing::SealingKeys;
-use crate::domain::text;
+use super::{data_folder, key_files, restore};
+use crate::domain::keys::keyfile::KeyKind;
 use crate::error::{Error, Result};
-use crate::files::private;
+use crate::files::{private, users};
+use crate::ops::setup::TOMBSTONES;
 use crate::refusals::verbatim;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 pub(super) const DATABASE: &str = "latchkey.db";
 /// A database that is being created; it is renamed once it is complete.
 const NEW_DATABASE: &str = "latchkey.db.new";
-const PEPPER: &str = "pepper";
-const SEALING_KEY: &str = "sealing-key";
-/// The files without which a database is useless.
-pub const KEY_FILES: [&str; 2] = [PEPPER, SEALING_KEY];
 const LOCK: &str = "latchkey.lock";
+/// The settings file of the folder.
+const SETTINGS: &str = "latchkey.toml";
+/// The certificate that `latchkey tls self-signed` makes. All users may read it, but not change it.
+pub const CERTIFICATE: &str = "tls-certificate.pem";
 /// The default folder for backups.
 const BACKUPS: &str = "backups";
 const SOCKET: &str = "latchkey.sock";
 /// The maximum length of the path of a socket (unix(7)).
 const SOCKET_BYTES_MAX: usize = 107;
+
+/// What may be in a folder before it has data: the settings file, and a folder of every new file system of ext4.
+const NOT_DATA: [&str; 2] = [SETTINGS, "lost+found"];
 
 /// A data folder that this process locks as long as this value exists.
 pub struct Folder {
@@ -71,8 +69,9 @@ impl Folder {
         if !metadata.is_dir() {
             return Err(refused(format!("{shown} is not a folder")));
         }
-        if !is_widened(path, &metadata) {
-            check_private(path, &metadata)?;
+        match is_widened(path, &metadata) {
+            true => check_unchanged(path)?,
+            false => check_private(path, &metadata)?,
         }
         let lock_path = path.join(LOCK);
         let mut lock = private::open(&lock_path).map_err(|err| {
@@ -113,14 +112,15 @@ impl Folder {
 
     /// What the folder contains; refuses a database without its pepper.
     pub fn contents(&self) -> Result<Contents> {
-        match (self.database().exists(), self.pepper().exists()) {
+        let pepper = key_files::path_of(&self.path, KeyKind::Pepper);
+        match (self.database().exists(), pepper.exists()) {
             (false, false) => Ok(Contents::Empty),
             (false, true) => Ok(Contents::PepperOnly),
             (true, true) => Ok(Contents::Ready),
             (true, false) => Err(refused(format!(
                 "{} is missing, and without it no key of the database can be verified; put the file back from your backup \
                  (a new one would be of no use, so none is made)",
-                self.pepper().display()
+                pepper.display()
             ))),
         }
     }
@@ -135,94 +135,6 @@ impl Folder {
 
     pub fn socket(&self) -> PathBuf {
         socket_of(&self.path)
-    }
-
-    fn pepper(&self) -> PathBuf {
-        self.key_file(PEPPER)
-    }
-
-    fn key_file(&self, name: &str) -> PathBuf {
-        key_file_of(&self.path, name)
-    }
-
-    /// Reads the pepper and the sealing key.
-    pub fn read_key_files(&self) -> Result<KeyFiles> {
-        Ok(KeyFiles {
-            peppers: Arc::new(self.read_pepper()?),
-            sealing: Arc::new(self.read_sealing_keys()?),
-        })
-    }
-
-    /// Creates the pepper and the sealing key, or reads those that an interrupted start has left.
-    pub fn make_key_files(&self) -> Result<KeyFiles> {
-        Ok(KeyFiles {
-            peppers: Arc::new(self.make_key_file(PEPPER, Peppers::parse, Peppers::generate)?),
-            sealing: Arc::new(self.make_key_file(
-                SEALING_KEY,
-                SealingKeys::parse,
-                SealingKeys::generate,
-            )?),
-        })
-    }
-
-    /// Reads the pepper.
-    fn read_pepper(&self) -> Result<Peppers> {
-        self.read_key_file(PEPPER, Peppers::parse)
-    }
-
-    /// Reads the sealing key. Every database has had one since its first start, so if the file is missing, it was lost.
-    fn read_sealing_keys(&self) -> Result<SealingKeys> {
-        if !self.key_file(SEALING_KEY).exists() {
-            return Err(refused(format!(
-                "{} is missing, and without it no sealed secret can be shown again; put the file back from your backup \
-                 (a new one would be of no use, so none is made)",
-                self.key_file(SEALING_KEY).display()
-            )));
-        }
-        self.read_key_file(SEALING_KEY, SealingKeys::parse)
-    }
-
-    fn read_key_file<T>(&self, name: &str, parse: fn(&str) -> Option<T>) -> Result<T> {
-        let path = self.key_file(name);
-        let shown = path.display();
-        let unreadable = |err| refused(format!("the {name} {shown} cannot be read: {err}"));
-        // systemd itself protects the credentials that it provides.
-        if path.starts_with(&self.path) {
-            let metadata = fs::metadata(&path).map_err(unreadable)?;
-            check_private(&path, &metadata)?;
-        }
-        let text = read_key_file(&self.path, &path).map_err(unreadable)?;
-        parse(&text).ok_or_else(|| {
-            refused(format!(
-                "the {name} {shown} is damaged; put the file back from your backup, it was left as it is"
-            ))
-        })
-    }
-
-    fn make_key_file<T>(
-        &self,
-        name: &str,
-        parse: fn(&str) -> Option<T>,
-        generate: fn() -> Result<(T, String)>,
-    ) -> Result<T> {
-        let path = self.key_file(name);
-        if path.exists() {
-            return self.read_key_file(name, parse);
-        }
-        let (keys, text) = generate()?;
-        self.put_key_file(name, &text)?;
-        Ok(keys)
-    }
-
-    /// Writes a key file, completely or not at all; the caller has checked that it does not exist.
-    pub fn put_key_file(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.path.join(name);
-        private::replace(&path, text.as_bytes()).map_err(|err| {
-            refused(format!(
-                "the {name} cannot be written to {}: {err}",
-                self.path.display()
-            ))
-        })
     }
 
     /// The temporary path of a new database; a file that an interrupted start left there is removed.
@@ -254,15 +166,6 @@ impl Folder {
         };
         install().map_err(|err| refused(format!("the new database cannot be put in place: {err}")))
     }
-}
-
-/// The path of a key file: a credential from systemd (`LoadCredential=`, systemd.exec(5)), or a file in the folder.
-pub fn key_file_of(folder: &Path, name: &str) -> PathBuf {
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let credential = credentials.map(|folder| Path::new(&folder).join(name));
-    credential
-        .filter(|credential| as_caller(|| credential.exists()))
-        .unwrap_or_else(|| folder.join(name))
 }
 
 /// The path of the Unix socket on which the server of a folder listens.
@@ -305,9 +208,13 @@ pub fn in_use(path: &Path) -> Error {
 /// The error for a folder that does not exist or is still empty.
 pub fn not_initialised(path: &Path) -> Error {
     let shown = path.display();
+    let looked = match path == Path::new(data_folder::DEFAULT) {
+        true => data_folder::PLACES,
+        false => "",
+    };
     refused(format!(
         "the data folder {shown} is not initialised; make one with: latchkey init --data {shown} \
-         (or try everything with: latchkey quickstart --data {shown})"
+         (or try everything with: latchkey quickstart --data {shown}){looked}"
     ))
 }
 
@@ -327,66 +234,143 @@ pub fn check_length(path: &Path) -> Result<()> {
 /// Whether a folder contains data of Latchkey. A folder without access counts as one, because later checks report what
 /// is wrong with it.
 pub fn is_ours(path: &Path) -> bool {
-    let names = [DATABASE, NEW_DATABASE, PEPPER, SEALING_KEY];
-    names.iter().any(|name| {
+    let key_files = KeyKind::ALL.map(KeyKind::as_str);
+    let mut names = [DATABASE, NEW_DATABASE].into_iter().chain(key_files);
+    names.any(|name| {
         fs::symlink_metadata(path.join(name))
             .map_or_else(|err| err.kind() != ErrorKind::NotFound, |_| true)
     })
 }
 
-/// Whether a volume driver has opened the folder to a group, as Kubernetes does at each start of a pod with `fsGroup`:
-/// it sets group write or the setgid bit, and nothing for other users. [`close_to_group`] removes these rights. A
-/// folder that was opened in another way is refused, because its owner may have done that on purpose.
+/// Whether this user owns a folder that others can enter, and may take that away from them: volumes of containers begin
+/// with mode 755, and Kubernetes opens them to a group at each start of a pod with `fsGroup` (2770). [`close_to_group`]
+/// removes these rights. A folder that all users may write to, or that is sticky, belongs to all of them and is not taken
+/// away, even if it is empty.
 fn is_widened(path: &Path, metadata: &fs::Metadata) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    let by_driver = metadata.mode() & 0o2020 != 0 && metadata.mode() & 0o007 == 0;
-    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    metadata.uid() == own && by_driver && (is_ours(path) || is_empty())
+    let is_open = metadata.mode() & 0o7077 != 0;
+    let is_empty = || {
+        fs::read_dir(path).is_ok_and(|mut entries| {
+            entries.all(|entry| {
+                entry.is_ok_and(|entry| NOT_DATA.iter().any(|name| entry.file_name() == *name))
+            })
+        })
+    };
+    let is_shared = metadata.mode() & 0o1002 != 0;
+    metadata.uid() == own && is_open && !is_shared && (is_empty() || is_ours(path))
 }
 
-/// Removes the rights of the group from the folder, and from those files in it that other users cannot read anyway.
-/// Called with the lock held.
-fn close_to_group(path: &Path) -> Result<()> {
-    let failed = |err: std::io::Error| {
-        refused(format!(
-            "{} can be read by a group, and that cannot be changed: {err}; close it with: chmod -R go= {0}",
-            path.display()
-        ))
-    };
-    let mut closed = usize::from(private::tighten(path).map_err(failed)?);
-    let backups = path.join(BACKUPS);
-    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    for folder in [path, backups.as_path()] {
-        let entries = is_folder(folder).then(|| fs::read_dir(folder));
-        for entry in entries.into_iter().flatten().flatten().flatten() {
-            closed += usize::from(private::tighten(&entry.path()).map_err(failed)?);
+/// Refuses a widened folder if what its data is made of belongs to another user, has a name elsewhere, is no regular file,
+/// or can be changed by every user: then it may be the work of others, and closing the folder would hide that.
+fn check_unchanged(path: &Path) -> Result<()> {
+    let hmac_keys = path.join(key_files::HMAC_KEYS);
+    for folder in [path, hmac_keys.as_path()] {
+        let unreadable =
+            |err: std::io::Error| refused(format!("{} cannot be read: {err}", folder.display()));
+        let entries = match fs::read_dir(folder) {
+            Err(err) if err.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(unreadable)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let found = entry.metadata().map_err(unreadable)?;
+            let is_sound = match &*name {
+                _ if folder == hmac_keys => found.is_file() && found.nlink() == 1,
+                key_files::HMAC_KEYS => found.is_dir(),
+                // An interrupted first start leaves the database with both of its names.
+                DATABASE | NEW_DATABASE if found.nlink() == 2 => {
+                    found.is_file() && is_twice_here(path, &found)
+                }
+                _ if is_data(&name) => found.is_file() && found.nlink() == 1,
+                _ => continue,
+            };
+            let is_own = found.uid() == rustix::process::geteuid().as_raw();
+            if !is_sound || !is_own || found.mode() & 0o002 != 0 {
+                return Err(refused(format!(
+                    "others can enter {}, and they may have made or changed {} in it (user {}, mode {:03o}, {} names); put it \
+                     back from your backup if you do not know it, make it a plain file of your own, and close the folder with: \
+                     chmod 700 {0}",
+                    path.display(),
+                    entry.path().display(),
+                    users::shown(found.uid()),
+                    found.mode() & 0o777,
+                    found.nlink()
+                )));
+            }
         }
-    }
-    if closed > 0 {
-        log::warn!(
-            "a group could read or write {closed} files or folders of {}; that was taken away, they are for their owner alone",
-            path.display()
-        );
     }
     Ok(())
 }
 
-/// The text of a key file; a credential from systemd is read with the rights of the caller.
-fn read_key_file(folder: &Path, path: &Path) -> std::io::Result<String> {
-    let bytes = match path.starts_with(folder) {
-        true => fs::read(path),
-        false => as_caller(|| fs::read(path)),
-    }?;
-    let text = text::of_file(&bytes)
-        .map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidData, format!("it {why}")))?;
-    Ok(text.to_owned())
+/// Whether an entry of the folder is a part of the data: the database and what SQLite keeps beside it, a key file, or the
+/// list of what was deleted.
+fn is_data(name: &str) -> bool {
+    name.starts_with(DATABASE) || name == TOMBSTONES || is_key_file(name)
 }
 
-/// The text of the key file that is in use.
-pub fn key_file_text(folder: &Path, name: &str) -> std::result::Result<String, String> {
-    let path = key_file_of(folder, name);
-    let text = read_key_file(folder, &path);
-    text.map_err(|err| format!("{} cannot be read: {err}", path.display()))
+fn is_key_file(name: &str) -> bool {
+    KeyKind::ALL.iter().any(|kind| kind.as_str() == name)
+}
+
+/// Whether both names of the database lead to this file.
+fn is_twice_here(path: &Path, found: &fs::Metadata) -> bool {
+    [DATABASE, NEW_DATABASE].iter().all(|name| {
+        fs::symlink_metadata(path.join(name))
+            .is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
+    })
+}
+
+/// The rights that a file of the folder loses. A key file that others may read stays as it is, because its reader refuses
+/// it: closing it would hide that it is no longer secret. The same holds for a settings file that others may change.
+fn rights_taken(path: &Path) -> fn(u32) -> u32 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_hmac_key = path
+        .parent()
+        .is_some_and(|folder| folder.ends_with(key_files::HMAC_KEYS));
+    match &*name {
+        CERTIFICATE => |_| 0o022,
+        name if name == SETTINGS || is_key_file(name) || is_hmac_key => |mode| match mode & 0o007 {
+            0 => 0o070,
+            _ => 0o020,
+        },
+        _ => |_| 0o077,
+    }
+}
+
+/// Removes the rights of others from the folder and from the files in it. Called with the lock held.
+fn close_to_group(path: &Path) -> Result<()> {
+    let failed = |err: std::io::Error| {
+        refused(format!(
+            "{} can be read by others, and that cannot be changed: {err}; close it with: chmod -R go= {0}",
+            path.display()
+        ))
+    };
+    // The path that the administrator has named may be a link; what is in the folder may not be one.
+    let real = fs::canonicalize(path).map_err(failed)?;
+    let mut closed = usize::from(private::close_folder(&real).map_err(failed)?);
+    let (backups, hmac_keys) = (real.join(BACKUPS), real.join(key_files::HMAC_KEYS));
+    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    for folder in [real.as_path(), backups.as_path(), hmac_keys.as_path()] {
+        let entries = is_folder(folder).then(|| fs::read_dir(folder));
+        for entry in entries.into_iter().flatten().flatten().flatten() {
+            closed += usize::from(
+                private::tighten(&entry.path(), rights_taken(&entry.path())).map_err(failed)?,
+            );
+        }
+    }
+    if closed > 0 {
+        log::warn!(
+            "others than the owner could enter or read {} of {}; these rights were taken away",
+            match closed {
+                1 => "one file or folder".to_owned(),
+                count => format!("{count} files and folders"),
+            },
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Refuses an existing folder that belongs to another user.
@@ -400,7 +384,7 @@ pub fn check_owner(path: &Path) -> Result<()> {
 }
 
 /// Refuses a file that other users of the machine could read or change.
-fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+pub(super) fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     let own = rustix::process::geteuid().as_raw();
     let shown = path.display();
     if metadata.uid() != own {
@@ -411,8 +395,17 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
             false => String::new(),
         };
         return Err(refused(format!(
-            "{shown} belongs to user {}, not to user {own} who runs latchkey; run it as that user: sudo -u '#{0}' latchkey …{below}",
-            metadata.uid()
+            "{shown} belongs to user {}, not to user {} who runs latchkey; run it as that user: sudo -u {} latchkey …{below}",
+            users::shown(metadata.uid()),
+            users::shown(own),
+            users::argument(metadata.uid())
+        )));
+    }
+    if metadata.is_dir() && metadata.mode() & 0o1000 != 0 && metadata.mode() & 0o077 != 0 {
+        return Err(refused(format!(
+            "{shown} can be read by other users (mode {:04o}) and is a folder that they share; name a folder below it: --data \
+             {shown}/latchkey",
+            metadata.mode() & 0o7777
         )));
     }
     if metadata.mode() & 0o077 != 0 {
@@ -427,20 +420,4 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
 
 pub(super) fn refused(sentence: String) -> Error {
     Error::Unavailable(verbatim(sentence))
-}
-
-/// Whether a key file is valid; the error describes what is wrong. It writes nothing and takes no lock.
-pub fn check_key_file(folder: &Path, name: &str) -> std::result::Result<(), String> {
-    let text = key_file_text(folder, name)?;
-    let is_good = match name {
-        PEPPER => Peppers::parse(&text).is_some(),
-        _ => SealingKeys::parse(&text).is_some(),
-    };
-    match is_good {
-        true => Ok(()),
-        false => Err(format!(
-            "{} is damaged",
-            key_file_of(folder, name).display()
-        )),
-    }
 }

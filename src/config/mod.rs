@@ -1,21 +1,32 @@
 //! Settings: parses flags, environment variables and the settings file into typed values. The rest of the program never
 //! sees raw input.
 
+pub mod data_folder;
+pub mod declared;
 mod file;
 pub mod folder;
+pub mod key_files;
+mod leak_keys;
+mod notices;
 pub mod owner;
 mod restore;
 pub mod sources;
 mod suggestions;
 pub mod systems;
+mod table;
 
 use crate::dialects::{SURFACES, console};
 use crate::domain::budget::Rate;
 use crate::domain::catalogs::path;
 use crate::domain::keys::address::AddressList;
+use crate::domain::leak_keys::LeakKeys;
+use crate::domain::policies::roles::Roles;
+use crate::domain::security_txt::SecurityTxt;
 use crate::domain::text;
 use crate::domain::time::span_s;
+use crate::domain::users::roles::Role;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
 use crate::http1::tls::{Identity, TlsFiles};
@@ -28,14 +39,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// Where a server listens by default.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:8420";
+
 /// The path of the data.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// The data folder: database, pepper, lock and socket
+    /// The data folder: database, pepper, lock and socket. Commands that do not create or serve it also look for `data` in the
+    /// settings file: the one of LATCHKEY_CONFIG, or /etc/latchkey/latchkey.toml if there is neither that nor ./latchkey-data
     #[arg(
         long,
         env = "LATCHKEY_DATA",
-        default_value = "./latchkey-data",
+        default_value = data_folder::DEFAULT,
         value_name = "DIR"
     )]
     pub data: PathBuf,
@@ -52,7 +67,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "LATCHKEY_LISTEN",
-        default_value = "127.0.0.1:8420",
+        default_value = LISTEN_DEFAULT,
         value_delimiter = ',',
         value_parser = listen,
         value_name = "ADDRESS:PORT"
@@ -118,6 +133,20 @@ pub struct ServeArgs {
         value_name = "NAME,…|all|none"
     )]
     pub systems: Vec<String>,
+    /// Roles whose users must sign in with a second factor: owner, administrator, key_manager, auditor, member. A user who
+    /// has none is led to set one up at the next sign-in to the console, and can do nothing else [default: none]
+    #[arg(
+        long,
+        env = "LATCHKEY_SECOND_FACTOR_ROLES",
+        value_delimiter = ',',
+        value_parser = role,
+        value_name = "ROLE"
+    )]
+    pub second_factor_roles: Vec<Role>,
+    /// Public keys in the JSON of GitHub's secret scanning partner program; deliveries to POST /v1/leaks/github that one of
+    /// them has signed are taken [default: none]
+    #[arg(long, env = "LATCHKEY_LEAK_REPORT_KEYS", value_name = "FILE")]
+    pub leak_report_keys: Option<PathBuf>,
     /// Whether programs on this machine may verify keys without a credential, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
@@ -131,8 +160,12 @@ pub struct ServeArgs {
     pub console_texts: Option<PathBuf>,
     /// An address that serves GET /metrics without a credential, and nothing else; by default, programs on this machine
     /// may read metrics with the header Latchkey-Local: 1
-    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_parser = listen, value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// The contact for reports of vulnerabilities: a file in the format of RFC 9116, which GET /.well-known/security.txt
+    /// answers with; without it there is no such page
+    #[arg(long, env = "LATCHKEY_SECURITY_TXT", value_name = "FILE")]
+    pub security_txt: Option<PathBuf>,
     /// The interval of automatic backups, such as 24h or 7d, to the folder `backups` next to the database
     #[arg(long, env = "LATCHKEY_BACKUP_EVERY", value_name = "SPAN")]
     pub backup_every: Option<Span>,
@@ -159,6 +192,23 @@ pub struct ServeArgs {
     /// How many such changes may be made at once after a pause
     #[arg(long, env = "LATCHKEY_CHANGES_BURST", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
     pub changes_burst: u32,
+    /// Folders of files that declare keys, after /usr/lib/latchkey/keys.d and /etc/latchkey/keys.d; several times, or with
+    /// commas. `none` reads no folder, and leaves what files have declared as it is
+    #[arg(
+        long,
+        env = "LATCHKEY_KEYS",
+        value_delimiter = ',',
+        value_name = "DIR|none"
+    )]
+    pub keys: Vec<PathBuf>,
+    /// Whether a bad file of keys stops the start; otherwise the server serves what was applied last
+    #[arg(long, env = "LATCHKEY_KEYS_STRICT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
+    pub keys_strict: bool,
+    /// Whether files may declare keys with rights on this server
+    #[arg(long, env = "LATCHKEY_KEYS_ALLOW_MANAGEMENT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
+    pub keys_allow_management: bool,
+    #[command(flatten)]
+    pub notices: notices::NoticeArgs,
     /// The number of I/O threads; by default one for each processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
@@ -204,8 +254,14 @@ impl FromStr for Span {
 pub const RELOADED: &[&str] = &[
     "allowed_hosts",
     "cors_origins",
+    "keys",
+    "keys_allow_management",
+    "keys_strict",
+    "leak_report_keys",
     "log_level",
     "numbers_as_text",
+    "second_factor_roles",
+    "security_txt",
     "tls_certificate",
     "tls_client_ca",
     "tls_key",
@@ -241,6 +297,7 @@ impl ServeArgs {
             numbers_as_text: self.numbers_as_text,
             metrics_port: self.metrics_listen.map(|address| address.port()),
             own_uid: rustix::process::geteuid().as_raw(),
+            security_txt: self.security_txt()?,
         })
     }
 
@@ -259,8 +316,10 @@ impl ServeArgs {
             Identity::load(&files)?;
         }
         self.trust()?;
+        self.notices.sinks()?;
         self.mounts()?;
         self.console_texts(console::check_texts)?;
+        self.leak_keys()?;
         // The server recognises the metrics address by its port.
         match self.metrics_listen.map(|address| address.port()) {
             Some(0) => Err(Error::invalid_text("metrics-listen", "must name a port")),
@@ -279,9 +338,32 @@ impl ServeArgs {
         let refused = |why: &dyn std::fmt::Display| {
             Error::invalid_text("console-texts", format!("{}: {why}", file.display()))
         };
-        let bytes = std::fs::read(file).map_err(|err| refused(&err))?;
+        let bytes = files::read_regular(file).map_err(|err| refused(&err))?;
         let text = text::of_file(&bytes).map_err(|why| refused(&format!("the file {why}")))?;
         take(text.to_owned()).map_err(|err| refused(&err))
+    }
+
+    /// The file with the contact for reports of vulnerabilities, if there is one.
+    fn security_txt(&self) -> Result<Option<SecurityTxt>> {
+        let Some(file) = &self.security_txt else {
+            return Ok(None);
+        };
+        let refused =
+            |why: String| Error::invalid_text("security-txt", format!("{} {why}", file.display()));
+        let bytes =
+            files::read_regular(file).map_err(|err| refused(format!("cannot be read: {err}")))?;
+        SecurityTxt::parse(&bytes).map(Some).map_err(refused)
+    }
+
+    /// The public keys of services that may deliver reports of leaked secrets.
+    pub fn leak_keys(&self) -> Result<LeakKeys> {
+        leak_keys::read(self.leak_report_keys.as_deref())
+    }
+
+    /// The roles whose users must have a second factor.
+    pub fn second_factor_roles(&self) -> Roles {
+        let roles = self.second_factor_roles.iter();
+        roles.fold(Roles::default(), |all, role| all.with(*role))
     }
 
     /// Where the dialects are mounted.
@@ -314,9 +396,12 @@ impl ServeArgs {
                 "tls-certificate",
                 "it is of no use without --tls-key",
             )),
-            (None, _) => Err(Error::invalid_text(
-                "tls-key and tls-client-ca",
-                "they are of no use without --tls-certificate",
+            (None, key) => Err(Error::invalid_text(
+                match key {
+                    Some(_) => "tls-key",
+                    None => "tls-client-ca",
+                },
+                "it is of no use without --tls-certificate",
             )),
         }
     }
@@ -363,6 +448,16 @@ impl ServeArgs {
         }
     }
 
+    /// What concerns files of keys.
+    pub fn declared(&self) -> declared::Settings {
+        declared::settings(&self.keys, self.keys_strict, self.keys_allow_management)
+    }
+
+    /// Whether what is printed on standard output is for a program: where the log is, so is everything else.
+    pub fn speaks_json(&self) -> bool {
+        self.json || self.log_format == LogFormat::Json
+    }
+
     /// The number of I/O threads.
     pub fn workers(&self) -> usize {
         self.threads.map_or_else(
@@ -373,11 +468,23 @@ impl ServeArgs {
 }
 
 /// An address with its port, or `:PORT` for all addresses of the machine.
-fn listen(text: &str) -> std::result::Result<SocketAddr, std::net::AddrParseError> {
-    match text.strip_prefix(':') {
+pub fn listen(text: &str) -> std::result::Result<SocketAddr, String> {
+    let parsed = match text.strip_prefix(':') {
         Some(port) => format!("[::]:{port}").parse(),
         None => text.parse(),
-    }
+    };
+    parsed.map_err(|_| {
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        let port: u16 = port.parse().unwrap_or(8420);
+        let example = match host {
+            "" => format!(
+                "127.0.0.1:{port} for this machine alone, or :{port} for all of its addresses"
+            ),
+            "localhost" => format!("127.0.0.1:{port}"),
+            _ => format!("127.0.0.1:{port} or [::1]:{port}; names are not looked up"),
+        };
+        format!("{text:?} is no address with a port; write {example}")
+    })
 }
 
 /// One address or range. It is checked separately, so that an error can name its line.
@@ -394,6 +501,12 @@ fn proxies(text: &str) -> std::result::Result<String, String> {
 fn host(text: &str) -> std::result::Result<String, String> {
     path::host(text)
         .ok_or_else(|| format!("{text:?} is no host name; write latchkey.example, without http://"))
+}
+
+fn role(text: &str) -> std::result::Result<Role, String> {
+    let known: Vec<&str> = Role::all().map(Role::as_str).collect();
+    Role::parse(text)
+        .ok_or_else(|| format!("{text:?} is no role; the roles are {}", known.join(", ")))
 }
 
 /// An origin exactly as a browser sends it (RFC 6454, section 6.2).

@@ -11,7 +11,7 @@
 
 use super::folder::refused;
 use crate::error::Result;
-use crate::files::beneath;
+use crate::files::{beneath, users};
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::fs;
@@ -57,8 +57,10 @@ pub fn work_as_owner_of(data: &Path) -> Result<()> {
     };
     take_owner(&change).map_err(|err| {
         refused(format!(
-            "{shown} belongs to user {uid}, and root cannot work as that user here ({err}); run it as that user: sudo -u \
-             '#{uid}' latchkey …"
+            "{shown} belongs to user {}, and root cannot work as that user here ({err}); run it as that user: sudo -u {} \
+             latchkey …",
+            users::shown(uid),
+            users::argument(uid)
         ))
     })?;
     let _ = CHANGE.set(change);
@@ -75,8 +77,13 @@ pub fn as_caller<T>(work: impl FnOnce() -> T) -> T {
     let Some(change) = CHANGE.get() else {
         return work();
     };
-    // If the rights cannot be changed, the work itself fails and reports the reason.
-    let _back = take_caller(change).ok().map(|()| Back(change));
+    // From here on the thread may have the rights of root, so it returns to those of the owner even if this fails.
+    let back = Back(change);
+    if let Err(err) = take_caller(change) {
+        drop(back);
+        log::error!("the rights of root cannot be taken back for a file that was named: {err}");
+        std::process::abort();
+    }
     work()
 }
 

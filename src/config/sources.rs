@@ -331,3 +331,77 @@ fn first_line(err: &clap::Error) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::entries;
+    use super::super::{DataArgs, ServeArgs};
+    use super::*;
+    use clap::Args;
+
+    /// An accepted line for every setting.
+    const LINES: &str = r#"
+allow_plain_http = true
+allowed_hosts = ["keys.example"]
+audit_keep_days = 400
+audit_keep_events = 1000000
+audit_keep_min = 30
+audit_sinks = ["file"]
+backup_every = "24h"
+backup_keep = 7
+changes_burst = 200
+changes_per_second = 20
+console_path = "/keys"
+console_texts = "/etc/latchkey/dutch.txt"
+cors_origins = ["https://app.example"]
+data = "/var/lib/latchkey"
+head_bytes_max = 65536
+keys = ["/etc/latchkey/keys.d"]
+keys_allow_management = true
+keys_strict = true
+leak_report_keys = "/etc/latchkey/leak-keys.json"
+listen = "127.0.0.1:8420"
+log_format = "json"
+log_level = "debug"
+metrics_listen = "10.0.0.5:9420"
+mounts = ["vspc=/veeam"]
+notice_allow = ["10.0.0.0/8"]
+notice_ca = "/etc/latchkey/authorities.pem"
+notice_file = "/var/log/latchkey/notices.jsonl"
+notice_file_keep = 5
+notice_file_mib = 10
+notice_kinds = ["file=key.*"]
+notice_syslog = "unix:/dev/log"
+notice_webhook = "https://hooks.example/latchkey"
+notice_webhook_key = "/etc/latchkey/webhook-key"
+notice_workspaces = ["file=root"]
+numbers_as_text = true
+second_factor_roles = ["owner"]
+security_txt = "/etc/latchkey/security.txt"
+systems = ["all"]
+threads = 2
+tls_certificate = "/etc/latchkey/tls-certificate.pem"
+tls_client_ca = "/etc/latchkey/clients.pem"
+tls_key = "/etc/latchkey/tls-key.pem"
+trusted_proxies = ["10.0.0.4"]
+usage_interval_s = 10
+verify_from_loopback = false
+"#;
+
+    #[test]
+    fn every_setting_has_an_accepted_line_in_the_file() {
+        let command = DataArgs::augment_args(ServeArgs::augment_args(Command::new("serve")));
+        let entries = entries(LINES, "x.toml").unwrap();
+        for arg in table(&command) {
+            let name = arg.get_id().as_str();
+            let entry = entries.iter().find(|entry| entry.name == name);
+            let entry = entry.unwrap_or_else(|| panic!("{name} has no line in this test"));
+            assert_eq!(check(&command, entry, true), Ok(()), "{name}");
+        }
+        assert_eq!(entries.len(), table(&command).count());
+        // The value reaches the flag.
+        let filled = with_defaults(command, &entries);
+        let found = filled.try_get_matches_from(["serve"]).unwrap();
+        assert_eq!(found.get_one::<u16>("threads"), Some(&2));
+    }
+}

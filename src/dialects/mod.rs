@@ -11,6 +11,7 @@ pub mod forward_auth;
 pub mod health;
 pub mod metrics;
 pub mod native;
+pub mod security_txt;
 pub mod vspc;
 
 use crate::http::route::Surface;
@@ -25,6 +26,7 @@ pub const SURFACES: &[&Surface] = &[
     &awaretrain::SURFACE,
     &metrics::SURFACE,
     &health::SURFACE,
+    &security_txt::SURFACE,
     &vspc::SURFACE,
     &console::SURFACE,
     &console::FRONT,

@@ -133,6 +133,9 @@ fn body(definition: &Definition) -> Value {
             "host": it.host,
             "access": if it.writes { "write" } else { "read" },
         });
+        if it.preflight {
+            operation["preflight"] = Value::Bool(true);
+        }
         bodies::write_requirement(&it.requirement, &mut operation);
         operation
     };

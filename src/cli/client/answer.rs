@@ -2,6 +2,7 @@
 
 use super::Target;
 use crate::cli::failure::{Failure, Result};
+use crate::cli::print::table::harmless;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -29,7 +30,7 @@ impl Answer {
         if (200..300).contains(&self.status) {
             return Ok(self);
         }
-        Err(Failure::Refused(self.refusal(method, target)))
+        Err(Failure::Refused(harmless(&self.refusal(method, target))))
     }
 
     fn refusal(&self, method: &str, target: &Target) -> String {
@@ -69,5 +70,28 @@ impl Answer {
         parameters
             .contains("rel=\"next\"")
             .then(|| Target::named(target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_cannot_move_the_cursor() {
+        let problem = serde_json::json!({
+            "code": "conflict",
+            "detail": "no \u{1b}]0;x\u{7}\u{9b}2J\nlatchkey: all is well",
+            "request_id": "1",
+        });
+        let answer = Answer {
+            status: 409,
+            link: None,
+            body: problem.to_string().into_bytes(),
+        };
+        let Err(Failure::Refused(told)) = answer.accepted("GET", &Target::of(&["keys"])) else {
+            panic!("it is a refusal");
+        };
+        assert!(!told.contains(char::is_control), "{told:?}");
     }
 }

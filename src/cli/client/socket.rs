@@ -5,11 +5,14 @@
 
 use super::Answer;
 use crate::cli::failure::{Failure, Result};
+use crate::files::users;
+use crate::http::client::LOCAL_HEADER;
+use crate::http1::timed::Timed;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer may take: verifying a large audit log takes minutes.
 const ANSWER: Duration = Duration::from_secs(600);
@@ -52,8 +55,10 @@ fn check_server(stream: &UnixStream, path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "user {uid} listens on {}, but the folder belongs to user {owner}; nothing was sent. Find out what that process is",
-        path.display()
+        "user {} listens on {}, but the folder belongs to user {}; nothing was sent. Find out what that process is",
+        users::shown(uid),
+        path.display(),
+        users::shown(owner)
     )))
 }
 
@@ -70,43 +75,56 @@ pub fn exchange_within(
     target: &str,
     body: &[u8],
 ) -> Result<Answer> {
+    let stream = UnixStream::connect(path).map_err(|err| {
+        Failure::refused(format!(
+            "the socket {} cannot be used: {err}; no request was sent",
+            path.display()
+        ))
+    })?;
+    exchange_on(stream, path, patience, method, target, body)
+}
+
+/// Like [`exchange_within`], on a connection to the socket at `path` that is open already.
+pub fn exchange_on(
+    stream: UnixStream,
+    path: &Path,
+    patience: Duration,
+    method: &str,
+    target: &str,
+    body: &[u8],
+) -> Result<Answer> {
+    let (local, yes) = LOCAL_HEADER;
     let mut head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nLatchkey-Local: 1\r\nContent-Length: {}\r\n",
+        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{local}: {yes}\r\nContent-Length: {}\r\n",
         body.len()
     );
     if !body.is_empty() {
         head.push_str("Content-Type: application/json\r\n");
     }
     head.push_str("\r\n");
-    let stream = UnixStream::connect(path).map_err(|err| {
-        Failure::refused(format!(
-            "the socket {} cannot be used: {err}; nothing was asked",
-            path.display()
-        ))
-    })?;
     check_server(&stream, path)?;
     let received = transfer(stream, patience, head.as_bytes(), body).map_err(|err| {
         Failure::refused(format!(
-            "the server at {} did not answer: {err}; whether it did what was asked is not known",
+            "the server at {} did not answer: {err}; it is not known whether the request was carried out",
             path.display()
         ))
     })?;
     parse(&received).ok_or_else(|| {
         Failure::refused(format!(
-            "the answer of the server at {} was cut off; whether it did what was asked is not known",
+            "the answer of the server at {} was cut off; it is not known whether the request was carried out",
             path.display()
         ))
     })
 }
 
 fn transfer(
-    mut stream: UnixStream,
+    socket: UnixStream,
     patience: Duration,
     head: &[u8],
     body: &[u8],
 ) -> std::io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+    let end = Instant::now() + patience;
+    let mut stream = Timed { socket, end };
     // A server that refuses a request early stops reading it: the failed write does not matter, because the server
     // still answers.
     let written = stream.write_all(head).and_then(|()| stream.write_all(body));

@@ -9,10 +9,9 @@ use crate::http::client::Trust;
 use crate::http::reply::Reply;
 use crate::http::request::{Request, RequestId};
 use crate::http::route::{Mounts, Router};
-use crate::http1::{BodyRule, Execution, Fault, Service};
-use crate::ops::{App, setup};
+use crate::http1::{BodyRule, Execution, Fault, Service, random_bits};
+use crate::ops::{App, declared, setup};
 use std::cell::Cell;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 /// The locked folder, and the router that a server would use.
@@ -43,12 +42,15 @@ impl Stopped {
         Ok(Stopped {
             app,
             service,
-            // Random enough for identifiers: the standard library seeds its hash maps from the random source of the
-            // system.
-            process: RandomState::new().build_hasher().finish() as u32,
+            process: random_bits(),
             requests: Cell::new(0),
             _folder: folder,
         })
+    }
+
+    /// Makes the settings known that concern files of keys.
+    pub fn read_files(&self, settings: declared::Settings) {
+        declared::configure(&self.app, settings);
     }
 
     /// Answers as the server would.

@@ -1,7 +1,7 @@
 //! The commands that change a key: edit, disable, enable and delete.
 
 use super::Labels;
-use super::list::IdsArgs;
+use super::list::{IdArgs, IdsArgs};
 use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -152,6 +152,16 @@ fn tell_state(common: &Common, verb: &str, key: &Object) -> Result<End> {
     print::done(
         common,
         &format!("{verb}d key {id} ({name}), which is now {state}"),
+    )?;
+    Ok(End::Done)
+}
+
+pub fn end_previous(args: &IdArgs) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    server.ask("DELETE", &Target::of(&["keys", &args.id, "previous"]), None)?;
+    print::done(
+        &args.common,
+        &format!("only the newest secret of key {} works now", args.id),
     )?;
     Ok(End::Done)
 }

@@ -5,6 +5,10 @@ use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Result};
 use crate::cli::print;
 use crate::cli::print::{Column, Common};
+use crate::domain::time::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::cmp::Reverse;
 use std::str::FromStr;
 
 #[rustfmt::skip]
@@ -15,6 +19,7 @@ const COLUMNS: &[Column] = &[
     Column { heading: "OWNER",     member: "owner" },
     Column { heading: "POLICY",    member: "policy" },
     Column { heading: "STATE",     member: "state" },
+    Column { heading: "CREATED",   member: "created_at" },
     Column { heading: "EXPIRES",   member: "expires_at" },
     Column { heading: "LAST USED", member: "last_used_at" },
     Column { heading: "USES",      member: "use_count" },
@@ -51,15 +56,33 @@ pub struct ListArgs {
     /// Only those that this actor issued: user:NAME, key:ID, local:UID or system
     #[arg(long, value_name = "ACTOR")]
     created_by: Option<String>,
+    /// Only those from there: issued, file, import, or more of it, such as import:kong
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
     /// Only those of this policy
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
     /// active, disabled, expired, not_yet_valid, owner_disabled, workspace_disabled or deleted
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
-    /// Only those with this text in the name, id or hint
+    /// Only those with all of these words in the name, id, hint, description, metadata, owner and so on
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// Only those with this scope
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<String>,
+    /// Only those that have not been used for this long, and are at least this old
+    #[arg(long, value_name = "SPAN")]
+    unused_for: Option<Span>,
+    /// Only those without an end
+    #[arg(long)]
+    never_expires: bool,
+    /// Only those whose secret before the newest one still works
+    #[arg(long)]
+    two_secrets: bool,
+    /// Only those whose secret another system has made
+    #[arg(long)]
+    weak: bool,
     /// Only those whose metadata has this member with this value, such as customer=7; repeat it for several
     #[arg(long = "metadata", value_name = "NAME=VALUE")]
     metadata: Vec<Member>,
@@ -106,15 +129,32 @@ pub fn list(args: &ListArgs) -> Result<End> {
         .with("workspace", args.workspace.as_deref())
         .with("owner", args.owner.as_deref())
         .with("created_by", args.created_by.as_deref())
+        .with("source", args.source.as_deref())
         .with("policy", args.policy.as_deref())
         .with("state", args.state.as_deref())
-        .with("q", args.search.as_deref());
+        .with("q", args.search.as_deref())
+        .with("scope", args.scope.as_deref())
+        .with_number("unused_for_s", args.unused_for.map(|span| span.0))
+        .with("never_expires", args.never_expires.then_some("true"))
+        .with("has_previous", args.two_secrets.then_some("true"))
+        .with("weak", args.weak.then_some("true"));
     for Member { name, value } in &args.metadata {
         target = target.with(&format!("metadata.{name}"), Some(value));
     }
-    let items = Server::reach(&args.common.data.data)?.list_pages(&target)?;
+    let mut items = Server::reach(&args.common.data.data)?.list_pages(&target)?;
+    items.sort_by_cached_key(|item| Reverse(created_at(item)));
     print::list(&args.common, COLUMNS, &items)?;
     Ok(End::Done)
+}
+
+/// When a key was issued; `None` if the server sent something else.
+fn created_at(item: &RawValue) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Created {
+        created_at: String,
+    }
+    let created: Created = serde_json::from_str(item.get()).ok()?;
+    Timestamp::parse("created_at", &created.created_at).ok()
 }
 
 pub fn expiring(args: &ExpiringArgs) -> Result<End> {

@@ -1,6 +1,7 @@
 //! `latchkey key`: issues and manages keys.
 
 mod change;
+mod draw;
 mod issue;
 mod list;
 mod verify;
@@ -19,6 +20,20 @@ pub enum KeyCommand {
                       latchkey key issue deploy --owner alice --allow-ip 10.0.0.0/8 --json"
     )]
     Issue(Box<issue::IssueArgs>),
+    /// Draw a secret for a file of keys: print it, and the stanza that declares its key; asks no server
+    #[command(
+        after_help = "The secret is printed once and stored nowhere. The stanza holds its digest, and belongs to a file such as \
+                      /etc/latchkey/keys.d/10-site.toml.\n\n\
+                      Examples:\n  latchkey key draw prometheus\n  latchkey key draw prometheus --id k3J9aQ0xZb\n  \
+                      latchkey key draw ci --prefix acme --json | jq -r .stanza >> 10-site.toml"
+    )]
+    Draw(draw::DrawArgs),
+    /// Print the digest of a secret, which is typed or piped in, for a file of keys; asks no server
+    #[command(
+        after_help = "Examples:\n  latchkey key digest\n  latchkey key digest --secret-file /run/secrets/ci\n  \
+                      printf %s \"$SECRET\" | latchkey key digest"
+    )]
+    Digest(draw::DigestArgs),
     /// List keys
     #[command(
         after_help = "Examples:\n  latchkey key list\n  latchkey key list --workspace emea --state disabled\n  \
@@ -50,6 +65,12 @@ pub enum KeyCommand {
                       latchkey key rotate k3J9aQ0xZb --until-first-use --secret-only"
     )]
     Rotate(issue::RotateArgs),
+    /// End the old secret of a rotation now, before its grace period is over
+    #[command(
+        after_help = "`latchkey key show ID` says until when the old secret works and when it was last used.\n\n\
+                      Examples:\n  latchkey key end-previous k3J9aQ0xZb"
+    )]
+    EndPrevious(list::IdArgs),
     /// Show a secret again, if the key's policy allows it
     #[command(
         after_help = "Examples:\n  latchkey key reveal k3J9aQ0xZb\n  latchkey key reveal k3J9aQ0xZb --secret-only"
@@ -102,11 +123,14 @@ impl Labels {
 pub fn run(command: &KeyCommand) -> Result<End> {
     match command {
         KeyCommand::Issue(args) => issue::issue(args),
+        KeyCommand::Draw(args) => draw::draw(args),
+        KeyCommand::Digest(args) => draw::digest(args),
         KeyCommand::List(args) => list::list(args),
         KeyCommand::Show(args) => list::show(args),
         KeyCommand::Expiring(args) => list::expiring(args),
         KeyCommand::Edit(args) => change::edit(args),
         KeyCommand::Rotate(args) => issue::rotate(args),
+        KeyCommand::EndPrevious(args) => change::end_previous(args),
         KeyCommand::Reveal(args) => issue::reveal(args),
         KeyCommand::Disable(args) => change::switch(args, "disable"),
         KeyCommand::Enable(args) => change::switch(args, "enable"),

@@ -60,7 +60,7 @@ pub fn text_of(value: &Value) -> String {
         Value::Null => String::new(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => with_milliseconds(text),
         Value::Array(items) if items.iter().any(Value::is_object) => items
             .iter()
             .map(compact_object)
@@ -74,6 +74,29 @@ pub fn text_of(value: &Value) -> String {
         return "-".to_owned();
     }
     harmless(&text)
+}
+
+/// A time with all three digits of its milliseconds, so that the times of a column have one width; any other text unchanged.
+fn with_milliseconds(text: &str) -> String {
+    const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+    let fits = |(byte, wanted): (u8, &u8)| match wanted {
+        b'd' => byte.is_ascii_digit(),
+        wanted => byte == *wanted,
+    };
+    let is_time = text.len() > SHAPE.len() && text.bytes().zip(SHAPE).all(fits);
+    let rest = match is_time {
+        true => &text[SHAPE.len()..],
+        false => return text.to_owned(),
+    };
+    let digits = rest
+        .strip_suffix('Z')
+        .map(|digits| digits.trim_start_matches('.'));
+    match digits {
+        Some(digits) if digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{}.{digits:0<3}Z", &text[..SHAPE.len()])
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// The text without control characters, which could move the cursor.
@@ -122,6 +145,20 @@ mod tests {
             written(&columns, &rows),
             "NAME          LIMIT  SCOPES\na longer one  5      a,b\n\u{fffd}[2Jx         -      -"
         );
+    }
+
+    #[test]
+    fn times_have_one_width() {
+        for (text, shown) in [
+            ("2026-11-28T17:12:40Z", "2026-11-28T17:12:40.000Z"),
+            ("2026-11-28T17:12:40.17Z", "2026-11-28T17:12:40.170Z"),
+            ("2026-11-28T17:12:40.928Z", "2026-11-28T17:12:40.928Z"),
+            ("2026-11-28T17:12:40+01:00", "2026-11-28T17:12:40+01:00"),
+            ("2026-11-28", "2026-11-28"),
+            ("a key", "a key"),
+        ] {
+            assert_eq!(text_of(&json!(text)), shown);
+        }
     }
 
     #[test]

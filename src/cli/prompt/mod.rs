@@ -53,6 +53,19 @@ pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
     first_line(stdin().lock(), STANDARD_INPUT)
 }
 
+/// Whether somebody can answer a question.
+pub fn is_interactive() -> bool {
+    stdin().is_terminal()
+}
+
+/// Reads a line that is no secret: from the terminal, or from standard input.
+pub fn line(what: &str) -> Result<String> {
+    if is_interactive() {
+        eprint!("{what}: ");
+    }
+    first_line(stdin().lock(), STANDARD_INPUT)
+}
+
 /// Reads a new password; on a terminal the user types it twice.
 pub fn new_password(file: Option<&Path>) -> Result<String> {
     new_secret("New password", file)
@@ -69,16 +82,30 @@ pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
 
 /// Reads a whole file of text, or standard input for `-`.
 pub fn whole(path: &Path) -> Result<String> {
-    let (name, read) = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        let read = stdin().lock().read_to_end(&mut bytes);
-        (STANDARD_INPUT.to_owned(), read.map(|_| bytes))
-    } else {
-        let read = as_caller(|| std::fs::read(path));
-        (path.display().to_string(), read)
+    text_of(&bytes(path)?, &name_of(path)).map(str::to_owned)
+}
+
+/// Reads a whole file, or standard input for `-`.
+pub fn bytes(path: &Path) -> Result<Vec<u8>> {
+    let read = match is_standard_input(path) {
+        true => {
+            let mut bytes = Vec::new();
+            stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        }
+        false => as_caller(|| std::fs::read(path)),
     };
-    let bytes = read.map_err(|err| unreadable(&name, &err))?;
-    text_of(&bytes, &name).map(str::to_owned)
+    read.map_err(|err| unreadable(&name_of(path), &err))
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn name_of(path: &Path) -> String {
+    match is_standard_input(path) {
+        true => STANDARD_INPUT.to_owned(),
+        false => path.display().to_string(),
+    }
 }
 
 /// `name` is where the line comes from, for a message.

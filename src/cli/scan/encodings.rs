@@ -5,9 +5,9 @@
 //! around it and, if it is long enough, decodes and searches the run. Ordinary text consists of short runs, which cost
 //! almost nothing.
 
-use super::finder::{self, Rest};
 use super::gzip::{self, Unpacked};
 use super::packed;
+use crate::domain::keys::finder::{self, Rest};
 use crate::domain::keys::secret::{Presented, TAIL_CHARS};
 use memchr::memchr_iter;
 use std::collections::HashSet;

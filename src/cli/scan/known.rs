@@ -3,7 +3,9 @@
 use super::reader::Finding;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{Failure, Result};
+use crate::cli::print::table::harmless;
 use crate::config::owner;
+use crate::ops::leaks::URL_CHARS_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -76,6 +78,36 @@ fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
         store.0.extend(named.zip(page.items));
     }
     Ok(store)
+}
+
+/// Reports the findings that belong to keys, each secret once, with the first place where it was found. Returns their
+/// number.
+pub fn report(data: &Path, findings: &[Finding], store: &Store) -> Result<usize> {
+    let mut reported = BTreeSet::new();
+    let is_known = |known: &KnownFinding| known.known != KnownAs::Nothing;
+    let known = findings
+        .iter()
+        .filter(|it| store.known(it).is_some_and(is_known));
+    let mut server = None;
+    for finding in known {
+        if !reported.insert(finding.text.as_str()) {
+            continue;
+        }
+        let server = match &mut server {
+            Some(server) => server,
+            none => none.insert(Server::reach(data)?),
+        };
+        let body = json!({
+            "secret": finding.text,
+            "url": format!("{}:{}", harmless(&finding.path), finding.line)
+                .chars()
+                .take(URL_CHARS_MAX)
+                .collect::<String>(),
+            "source": "latchkey scan",
+        });
+        server.ask("POST", &Target::of(&["leaks"]), Some(&body))?;
+    }
+    Ok(reported.len())
 }
 
 impl Store {

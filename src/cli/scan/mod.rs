@@ -3,7 +3,6 @@
 //! It never prints a secret, only the id and the end of the checksum.
 
 mod encodings;
-mod finder;
 mod git;
 mod gzip;
 mod known;
@@ -15,6 +14,7 @@ use super::failure::{End, Failure, Result};
 use super::print;
 use super::print::table::harmless;
 use super::print::{Column, Common, print};
+use crate::domain::text::counted;
 use encodings::Encoding;
 use known::{KnownFinding, Store};
 use reader::{Finding, ScanResult};
@@ -43,6 +43,9 @@ pub struct ScanArgs {
     /// Look into every file, also those that git ignores, and run no git
     #[arg(long, visible_alias = "all")]
     no_ignore: bool,
+    /// Report each secret of a key to the store, which records it and does what the policy of the key demands
+    #[arg(long)]
+    report: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -77,16 +80,22 @@ pub fn run(args: &ScanArgs) -> Result<End> {
     let scanned = reader::scan(&args.paths, args.no_ignore);
     let store = known::ask(&args.common.data.data, &scanned.findings);
     show(args, &scanned.findings, &store)?;
+    if args.report {
+        let reported = known::report(&args.common.data.data, &scanned.findings, &store)?;
+        let were = if reported == 1 { "was" } else { "were" };
+        eprintln!("{} {were} reported", counted(reported as u64, "text"));
+    }
     for trouble in scanned.unlisted.iter().chain(&scanned.troubles) {
         eprintln!("latchkey: {}", harmless(trouble));
     }
     tell_unread(args, &scanned);
     eprintln!(
-        "{} secrets in {} files{}",
-        scanned.findings.len(),
-        scanned.files,
+        "{} in {}{}",
+        counted(scanned.findings.len() as u64, "secret"),
+        counted(scanned.files, "file"),
         match scanned.unread.len() {
             0 => String::new(),
+            1 => "; 1 file was not looked into, or not wholly".to_owned(),
             count => format!("; {count} files were not looked into, or not wholly"),
         }
     );

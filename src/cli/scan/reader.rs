@@ -1,12 +1,12 @@
 //! Reads files part by part and collects the findings.
 
 use super::encodings::{Encoding, Search};
-use super::finder::{self, AFTER, BEFORE, Rest};
 use super::git::Git;
 use super::gzip::{self, Unpacked};
 use super::packed;
 use super::walk::{self, Visited};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::finder::{self, AFTER, BEFORE, Rest};
 use crate::domain::keys::secret::Presented;
 use crate::domain::locks::lock;
 use memchr::{memchr, memchr_iter};

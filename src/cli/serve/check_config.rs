@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::RunArgs;
-use crate::cli::failure::Result;
+use crate::cli::failure::{Failure, Result};
 use crate::cli::print;
 use crate::config::sources::{Setting, Source};
 
@@ -16,7 +16,8 @@ struct SettingBody<'a> {
 
 /// Checks the settings and then prints them.
 pub fn run(args: &RunArgs) -> Result<()> {
-    args.serve.check()?;
+    args.check()?;
+    check_files(args)?;
     if args.serve.json {
         let bodies: Vec<SettingBody<'_>> = args.settings.iter().map(body).collect();
         let text = serde_json::to_string(&bodies).unwrap_or_default();
@@ -28,6 +29,18 @@ pub fn run(args: &RunArgs) -> Result<()> {
         .collect();
     print::print(&print::aligned(&lines))?;
     print::print("\nA server would start with these settings.")
+}
+
+/// Reads the files of keys, so that their errors are found before a start.
+fn check_files(args: &RunArgs) -> Result<()> {
+    let sources = (args.serve.declared().read)();
+    match sources.and_then(|sources| (sources.parse)()) {
+        Ok(_) => Ok(()),
+        Err(complaints) => {
+            let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            Err(Failure::refused(lines.join("\n")))
+        }
+    }
 }
 
 fn body(setting: &Setting) -> SettingBody<'_> {

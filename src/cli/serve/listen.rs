@@ -13,13 +13,9 @@ use super::systemd::Inherited;
 use crate::config::ServeArgs;
 use crate::error::{Error, Result};
 use crate::files::private;
-use crate::http1::Listener;
 use crate::http1::tls::LiveTls;
+use crate::http1::{Listener, QUEUE_MAX};
 use crate::refusals::verbatim;
-
-/// How many connections the kernel keeps until they are accepted; a running server asks for the same number
-/// (`http1::accept`).
-const QUEUE_MAX: i32 = 4096;
 
 /// Opens the listeners; also returns the URLs of the TCP listeners, or a word if there is none.
 pub fn open(

@@ -21,11 +21,15 @@ use crate::http1::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::audit::retention::Retention;
 use crate::ops::backups::Schedule;
 use crate::ops::clock::Sources;
+use crate::ops::declared;
 use crate::ops::maintenance;
+use crate::ops::notices;
 use crate::ops::policies::pages;
+use crate::ops::secrets::settle;
 use crate::ops::setup::first_run;
-use crate::ops::{App, setup};
+use crate::ops::{App, setup, tripwires};
 use crate::refusals::verbatim;
+use crate::sinks;
 pub use claim::claim;
 use reload::InForce;
 use rustix::time::{ClockId, clock_gettime};
@@ -66,7 +70,7 @@ pub fn serve(args: &RunArgs) -> Result<()> {
     let doors = Doors::open(args, &folder)?;
     let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
     let (listening, console) = (doors.listening(), doors.console()?);
-    let json = args.serve.json;
+    let json = args.serve.speaks_json();
     doors.serve(move |setup_code| {
         let (url, socket) = (urls[0].as_str(), socket.as_str());
         Some(if json {
@@ -127,7 +131,7 @@ impl Drop for SocketFile {
 impl Doors<'_> {
     /// Binds the addresses, so that one in use is reported before anything is created or displayed.
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
-        args.serve.check()?;
+        args.check()?;
         reload::set_log_level(&args.serve);
         let inherited = systemd::inherited()?;
         let tls = args.serve.tls()?.map(|files| Identity::load(&files));
@@ -170,9 +174,23 @@ impl Doors<'_> {
     /// that sets the first owner's password, if the first owner has none.
     pub fn serve(self, hello: impl FnOnce(Option<&str>) -> Option<String>) -> Result<()> {
         let settings = &self.args.serve;
+        let version = env!("CARGO_PKG_VERSION");
+        log::info!(
+            "latchkey {version} starts with {}",
+            self.folder.path().display()
+        );
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, TIME)?;
         app.budgets.set_rate(settings.changes_rate());
+        app.demand_second_factor(settings.second_factor_roles());
+        app.pin_leak_keys(settings.leak_keys()?);
+        if settings.second_factor_roles().bits() != 0 && settings.console_place()?.is_none() {
+            log::warn!(
+                "second_factor_roles: the console is off, so users can set up a second factor only on this machine: \
+                 latchkey user authenticators NAME --add"
+            );
+        }
+        declared::begin(&app, settings.declared())?;
         if let Some(on) = settings.systems()? {
             let all: Vec<&str> = SECTIONS.iter().map(|section| section.policy).collect();
             pages::settle(&app, &all, &on)?;
@@ -185,12 +203,17 @@ impl Doors<'_> {
             });
         }
         app.keep_audit_days(settings.audit_keep_min);
+        sinks::start(&app, settings.notices.sinks()?)?;
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
+        if let Some(user) = systemd::unit_user() {
+            app.is_unit_of(user);
+        }
         systemd::start_watchdog(&app, self.folder.socket())?;
         settings.console_texts(console::speak)?;
         let trust = LiveTrust::from(settings.trust()?);
         let reloading = reload::start(InForce {
+            app: app.clone(),
             settings: self.args.settings.clone(),
             trust: trust.clone(),
             tls: self.tls.clone().zip(settings.tls()?),
@@ -219,7 +242,9 @@ impl Doors<'_> {
             .run(listeners, service, limits, hooks, Stopper::new());
         app.close();
         drop(self.file);
-        served.map_err(cannot_run)
+        served.map_err(cannot_run)?;
+        log::info!("latchkey {version} has stopped; what it had answered is saved");
+        Ok(())
     }
 }
 
@@ -230,7 +255,7 @@ fn cannot_run(err: std::io::Error) -> Error {
 /// Starts the threads that read keys and write usage counts in the background.
 fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) -> Result<()> {
     let loading = app.clone();
-    let keeping = app.clone();
+    let (keeping, tripping) = (app.clone(), app.clone());
     let load = move || {
         while let Err(err) = setup::load_keys(&loading) {
             if loading.is_closed() {
@@ -241,8 +266,12 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
             );
             std::thread::sleep(LOAD_AGAIN);
         }
+        settle::settle(&loading);
     };
+    let noticing = app.clone();
     spawn("key loader", load)?;
+    spawn("tripwires", move || tripwires::run(&tripping))?;
+    spawn("notices", move || notices::run(&noticing))?;
     spawn("upkeep", move || {
         maintenance::run(&keeping, interval, retention)
     })

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::config::{RELOADED, ServeArgs};
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
 use crate::http1::tls::{Identity, LiveTls, TlsFiles};
+use crate::ops::{App, declared};
 use crate::refusals::verbatim;
 
 /// The time between two checks of the TLS files. Changed files are read when the next check finds them unchanged again,
@@ -26,6 +28,7 @@ const WARN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The values in force that can be replaced.
 pub struct InForce {
+    pub app: Arc<App>,
     pub settings: Vec<Setting>,
     pub trust: LiveTrust,
     pub tls: Option<(LiveTls, TlsFiles)>,
@@ -37,6 +40,7 @@ type Stamps = Vec<Option<(i64, i64, u64, u64)>>;
 /// Starts the thread that reloads; each message is one SIGHUP.
 pub fn start(in_force: InForce) -> Result<Sender<()>> {
     let (asked, asking) = channel();
+    in_force.warn_of_contact();
     spawn("settings", move || match in_force.tls {
         Some(_) => run_with_tls(in_force, &asking),
         None => run(in_force, &asking),
@@ -93,19 +97,23 @@ impl InForce {
         let args = settled()?;
         args.serve.check()?;
         let trust = args.serve.trust()?;
-        match (&mut self.tls, args.serve.tls()?) {
-            (Some((tls, files)), Some(new)) => {
-                replace(tls, &new)?;
-                *files = new;
-            }
-            (None, None) => {}
-            _ => {
-                return Err(Error::Unavailable(verbatim(
-                    "TLS begins or ends only with a start; restart the server",
-                )));
-            }
+        let new = args.serve.tls()?;
+        let leak_keys = args.serve.leak_keys()?;
+        if self.tls.is_some() != new.is_some() {
+            return Err(Error::Unavailable(verbatim(
+                "TLS begins or ends only with a start; restart the server",
+            )));
+        }
+        declared::reload(&self.app, args.serve.declared())?;
+        self.app
+            .demand_second_factor(args.serve.second_factor_roles());
+        self.app.pin_leak_keys(leak_keys);
+        if let (Some((tls, files)), Some(new)) = (&mut self.tls, new) {
+            replace(tls, &new)?;
+            *files = new;
         }
         self.trust.replace(trust);
+        self.warn_of_contact();
         set_log_level(&args.serve);
         self.tell(&args.settings);
         Ok(())
@@ -138,6 +146,18 @@ impl InForce {
         };
         if let Err(err) = replace(tls, files) {
             log::error!("the TLS files have changed, and the old ones stay in force: {err}");
+        }
+    }
+
+    /// Warns of a `security.txt` that is older than it states. It is served all the same: a date must not stop a start.
+    fn warn_of_contact(&self) {
+        let trust = self.trust.now();
+        let file = trust.security_txt.as_ref();
+        if let Some(file) = file.filter(|file| file.expires_at <= wall_clock()) {
+            log::warn!(
+                "security_txt: the file has expired at {}; renew the contact and its field Expires",
+                file.expires_at
+            );
         }
     }
 

@@ -61,6 +61,13 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// The user as whom systemd has started this server; `None` if systemd has not started it.
+pub fn unit_user() -> Option<String> {
+    std::env::var_os("NOTIFY_SOCKET")?;
+    // systemd sets $USER from the unit.
+    Some(std::env::var("USER").unwrap_or_else(|_| "root".to_owned()))
+}
+
 /// Does nothing if `$NOTIFY_SOCKET` is not set.
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(err) = sd_notify::notify(state) {

@@ -185,8 +185,10 @@ fn catalog() -> Definition {
     Definition {
         name: CATALOG.to_owned(),
         case_sensitive: false,
+        resource_metadata: None,
         scopes: scopes(),
         operations: operations(),
+        source: String::new(),
     }
 }
 
@@ -244,6 +246,7 @@ fn operations() -> Vec<Operation> {
             path,
             host: None,
             writes,
+            preflight: false,
             requirement,
         });
     };

@@ -4,8 +4,8 @@
 use super::NAME;
 use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, SelfRotation, TiedTo,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, OnLeak, OnReuse, Policy,
+    Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -80,12 +80,17 @@ fn policy() -> Policy {
         can_rotate: false,
         self_rotation: SelfRotation::No,
         confirm_name: false,
+        second_factor: false,
+        decoy: false,
+        on_reuse: OnReuse::Note,
+        on_leak: OnLeak::Note,
         tied_to: TiedTo::OwnerAndWorkspace,
         rate_limit: None,
         rate_limit_max: None,
         prefix: NAME.to_owned(),
         acts_for_owner: false,
         roles: Vec::new(),
+        source: String::new(),
     }
 }
 
@@ -104,12 +109,15 @@ fn catalog() -> Definition {
             path: path.to_owned(),
             host: None,
             writes,
+            preflight: false,
             requirement: Requirement::one_of(owned(any_of)),
         };
     Definition {
         name: NAME.to_owned(),
         case_sensitive: false,
+        resource_metadata: None,
         scopes: PERMISSIONS.into_iter().map(scope).collect(),
         operations: OPERATIONS.into_iter().map(operation).collect(),
+        source: String::new(),
     }
 }

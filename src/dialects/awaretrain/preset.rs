@@ -6,8 +6,8 @@ use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
 use crate::domain::keys::Member;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, SelfRotation, TiedTo,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, OnLeak, OnReuse, Policy,
+    Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
 };
 use crate::ops::policies::presets::{EarlierPreset, Preset};
 
@@ -93,6 +93,10 @@ fn policy() -> Policy {
         can_rotate: false,
         self_rotation: SelfRotation::No,
         confirm_name: false,
+        second_factor: false,
+        decoy: false,
+        on_reuse: OnReuse::Note,
+        on_leak: OnLeak::Note,
         tied_to: TiedTo::Workspace,
         // 1B-30
         rate_limit: Some(A_MINUTE),
@@ -100,6 +104,7 @@ fn policy() -> Policy {
         prefix: NAME.to_owned(),
         acts_for_owner: false,
         roles: Vec::new(),
+        source: String::new(),
     }
 }
 
@@ -124,12 +129,15 @@ fn catalog() -> Definition {
         path: path.to_owned(),
         host: None,
         writes,
+        preflight: false,
         requirement: Requirement::one_of(vec![scope.to_owned()]),
     };
     Definition {
         name: NAME.to_owned(),
         case_sensitive: false,
+        resource_metadata: None,
         scopes: SCOPES.into_iter().map(scope).collect(),
         operations: OPERATIONS.into_iter().map(operation).collect(),
+        source: String::new(),
     }
 }

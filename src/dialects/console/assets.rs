@@ -2,6 +2,7 @@
 
 use super::MOUNT;
 use crate::domain::audit::digest_of;
+use crate::domain::hex::hex;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -29,8 +30,7 @@ const FILES: [(&str, &str, &[u8]); 3] = [
 /// The version of the files, which changes with their content.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let digest = digest_of(&FILES.map(|file| file.2));
-    let bytes = digest[..6].iter();
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..6])
 });
 
 /// `GET /console/assets/{name}`. A browser may cache the file for a year if the query contains its current version.

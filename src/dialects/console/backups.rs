@@ -6,12 +6,18 @@ use super::form::Refusal;
 use super::layout::moment::{DisplayTime, span};
 use super::layout::{Layout, Nav, html};
 use super::text::Texts;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::backup_check;
 use crate::ops::backups;
-use crate::ops::backups::Backup;
+use crate::ops::backups::{Backup, Home};
+use crate::ops::secrets::{self, Saved};
 use askama::Template;
+
+/// If the newest backup is older than this, the page has a warning: eight days.
+const OLD_S: u64 = 8 * DAY_S;
+const DAY_S: u64 = 86_400;
 
 #[derive(Template)]
 #[template(path = "console/backups.html")]
@@ -22,9 +28,22 @@ struct BackupsPage {
     schedule: String,
     /// The progress of the backup that is being made.
     progress: String,
+    /// How old the newest backup is, and whether it should be newer.
+    age: String,
+    is_old: bool,
+    /// The folder of the backups.
+    folder: String,
     /// The command that restores the newest backup.
     command: String,
-    refusal: Option<String>,
+    /// The command that saves the key files.
+    save: String,
+    /// Whether the command also stops and starts the server.
+    is_unit: bool,
+    /// When the key files were last saved, or what the last backup of them lacks.
+    saved: String,
+    /// Whether they have to be saved.
+    unsaved: bool,
+    outcome: Outcome,
 }
 
 struct BackupRow {
@@ -36,7 +55,7 @@ struct BackupRow {
 
 /// `GET /console/backups`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, &|visit| shown(visit, 200, None))
+    page(call, &|visit| shown(visit, 200, Outcome::None))
 }
 
 /// `POST /console/backups`: makes a backup in the default folder.
@@ -47,7 +66,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
             Ok(_) => Ok(visit.done("backup_made", &format!("{MOUNT}/backups"))),
             Err(err) => match Refusal::of(visit.texts, &err) {
                 Some(refusal) if refusal.status != 403 => {
-                    shown(visit, refusal.status, Some(refusal.why))
+                    shown(visit, refusal.status, Outcome::Bad(refusal.why))
                 }
                 _ => Err(err),
             },
@@ -55,12 +74,41 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     )
 }
 
-fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Reply> {
+/// `POST /console/backups/check`: checks one backup as a restore does.
+pub fn check(call: &Call<'_>) -> Result<Reply> {
+    submit(call, &|visit, form| {
+        let file = form.text("file");
+        match backup_check::check(call.app, &visit.caller, file) {
+            Ok(None) => {
+                let good = visit.texts.with("backups.checked", file);
+                shown(visit, 200, Outcome::Good(good))
+            }
+            Ok(Some(why)) => {
+                let values = [("file", file), ("why", &why)];
+                let bad = visit.texts.fill("backups.unfit", &values);
+                shown(visit, 200, Outcome::Bad(bad))
+            }
+            Err(Error::Conflict(why)) => {
+                shown(visit, 409, Outcome::Bad(visit.texts.sentence(&why)))
+            }
+            Err(err) => Err(err),
+        }
+    })
+}
+
+/// What has come of a form of the page.
+enum Outcome {
+    Bad(String),
+    Good(String),
+    None,
+}
+
+fn shown(visit: &Visit<'_>, status: u16, outcome: Outcome) -> Result<Reply> {
     let app = visit.call.app;
     let now = app.now().wall;
     let found = backups::list(app, &visit.caller)?;
     let row = |backup: &Backup| BackupRow {
-        file: backup.path.display().to_string(),
+        file: name_of(backup),
         at: DisplayTime::new(visit.texts, backup.at, now),
         size: size(visit.texts, backup.bytes),
         kind: visit.texts.get(match backup.is_scheduled {
@@ -68,18 +116,27 @@ fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Repl
             false => "backups.asked",
         }),
     };
-    let newest = found
-        .first()
-        .map(|newest| newest.path.display().to_string());
+    let saved = secrets::saved(app)?;
+    let newest = found.first();
+    let home = backups::home(app, &visit.caller)?;
+    let age_s = newest.map(|newest| now.0.saturating_sub(newest.at.0).max(0) as u64 / 1000);
+    let folder = home.data.join("backups");
+    let file = newest.map_or_else(|| "FILE".into(), |newest| folder.join(name_of(newest)));
     let page = BackupsPage {
         s: visit.shell(visit.texts.get("backups.title"), Nav::Backups),
         rows: found.iter().map(row).collect(),
         schedule: match app.backup_schedule() {
             None => visit.texts.get("backups.no_schedule").to_owned(),
-            Some(schedule) => visit
-                .texts
-                .with("backups.schedule", &span(visit.texts, schedule.every_s))
-                .replacen("{}", &schedule.keep.to_string(), 1),
+            Some(schedule) => {
+                let keep = schedule.keep.to_string();
+                match schedule.every_s {
+                    DAY_S => visit.texts.with("backups.schedule_daily", &keep),
+                    every_s => visit
+                        .texts
+                        .with("backups.schedule", &span(visit.texts, every_s))
+                        .replacen("{}", &keep, 1),
+                }
+            }
         },
         progress: match app.backup_progress() {
             None => String::new(),
@@ -88,13 +145,59 @@ fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Repl
                 visit.texts.with("backups.progress", &percent.to_string())
             }
         },
-        command: format!(
-            "latchkey restore {}",
-            quoted(&newest.unwrap_or_else(|| "FILE".to_owned()))
-        ),
-        refusal,
+        age: newest.map_or_else(String::new, |newest| {
+            let made = DisplayTime::new(visit.texts, newest.at, now).relative;
+            visit.texts.with("backups.age", &made)
+        }),
+        is_old: newest.is_some_and(|newest| newest.is_from_future(now))
+            || age_s.is_some_and(|age| age > OLD_S),
+        folder: folder.display().to_string(),
+        command: command(&home, &file.display().to_string()),
+        save: format!("latchkey secrets backup FILE --data {}", data_of(&home)),
+        is_unit: home.unit_user.is_some(),
+        unsaved: !saved.stale.is_empty(),
+        saved: saved_text(visit.texts, &saved),
+        outcome,
     };
     html(status, &page)
+}
+
+fn name_of(backup: &Backup) -> String {
+    let name = backup.path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The data folder, as an argument.
+fn data_of(home: &Home) -> String {
+    let data = home.data.display().to_string();
+    quoted(data.trim_end_matches('/'))
+}
+
+/// The command that restores a backup, as it can be pasted on the server.
+fn command(home: &Home, file: &str) -> String {
+    let restore = format!("latchkey restore {} --data {}", quoted(file), data_of(home));
+    match &home.unit_user {
+        Some(user) => format!(
+            "sudo systemctl stop latchkey && sudo -u {} {restore} && sudo systemctl start latchkey",
+            quoted(user)
+        ),
+        None => restore,
+    }
+}
+
+/// When the key files were last saved, or what the last backup of them lacks.
+fn saved_text(texts: &Texts, saved: &Saved) -> String {
+    let Some(at) = saved.at else {
+        return texts.get("backups.secrets_never").to_owned();
+    };
+    let date = texts.minute(at);
+    if saved.stale.is_empty() {
+        return texts.with("backups.secrets_saved", &date);
+    }
+    let names: Vec<&str> = saved.stale.iter().map(|kind| kind.as_str()).collect();
+    texts
+        .with("backups.secrets_stale", &date)
+        .replacen("{}", &names.join(", "), 1)
 }
 
 /// A path, quoted for a shell if necessary.
@@ -131,5 +234,18 @@ mod tests {
         assert_eq!(size(english(), 1_234_567_890), "1,234.6 MB");
         assert_eq!(quoted("/var/lib/latchkey/a.db"), "/var/lib/latchkey/a.db");
         assert_eq!(quoted("/my data/it's.db"), "'/my data/it'\\''s.db'");
+        let mut home = Home {
+            data: "/var/lib/latchkey/".into(),
+            unit_user: None,
+        };
+        let restore = "latchkey restore /a.db --data /var/lib/latchkey";
+        assert_eq!(command(&home, "/a.db"), restore);
+        home.unit_user = Some("latchkey".to_owned());
+        assert_eq!(
+            command(&home, "/a.db"),
+            format!(
+                "sudo systemctl stop latchkey && sudo -u latchkey {restore} && sudo systemctl start latchkey"
+            )
+        );
     }
 }

@@ -3,6 +3,7 @@
 use super::layout::Layout;
 use super::text::Texts;
 use crate::domain::time::Timestamp;
+use crate::domain::time_zone::Zone;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use askama::Template;
@@ -37,9 +38,20 @@ pub enum Kind {
         least: String,
         most: String,
     },
+    /// The end of a key: one of these choices, and a day for one of them.
+    Life {
+        choices: Vec<Choice>,
+        least: String,
+        most: String,
+    },
     /// A text of several lines; the number is the initial height.
     Lines(u8),
     Number,
+    /// A sentence around one or two numbers: its parts, and the name and the value of the second number.
+    Phrase {
+        parts: Vec<&'static str>,
+        second: Option<(&'static str, String)>,
+    },
     /// One of these choices, all of which are visible.
     Radios(Vec<Choice>),
     /// One of these choices.
@@ -51,6 +63,11 @@ impl Input {
     /// The rendered field. All pages share this template, so that it is compiled once.
     pub fn shown<'a>(&'a self, s: &'a Layout) -> InputTemplate<'a> {
         InputTemplate { s, i: self }
+    }
+
+    /// Whether the field is a day, which begins and ends in the time zone of the user.
+    pub fn is_day(&self) -> bool {
+        matches!(self.kind, Kind::Date { .. })
     }
 
     /// Whether the field leaves room for another one in the same row.
@@ -65,6 +82,8 @@ pub struct Choice {
     pub label: String,
     pub hint: String,
     pub chosen: bool,
+    /// The requests that a scope opens.
+    pub opens: Vec<String>,
 }
 
 /// The number of boxes that are always visible; further boxes are folded unless they are ticked.
@@ -84,6 +103,7 @@ impl Choice {
             value,
             label: label.into(),
             hint: String::new(),
+            opens: Vec::new(),
         }
     }
 }
@@ -119,14 +139,28 @@ impl Refusal {
     }
 }
 
-/// The start, in UTC, of a day as browsers send it.
+/// The first instant of a day as browsers send it, in the time zone of the user.
 pub fn day(texts: &Texts, form: &Form, name: &str) -> Result<Option<Timestamp>> {
+    read_day(texts, form, name, Zone::start_of_day)
+}
+
+/// The instant at which a day ends that browsers send, in the time zone of the user.
+pub fn end_of_day(texts: &Texts, form: &Form, name: &str) -> Result<Option<Timestamp>> {
+    read_day(texts, form, name, Zone::end_of_day)
+}
+
+fn read_day(
+    texts: &Texts,
+    form: &Form,
+    name: &str,
+    read: fn(&Zone, &str) -> Option<Timestamp>,
+) -> Result<Option<Timestamp>> {
     let Some(text) = form.some(name) else {
         return Ok(None);
     };
-    Timestamp::parse(name, &format!("{text}T00:00:00Z"))
+    read(&texts.zone, &text)
         .map(Some)
-        .map_err(|_| Error::invalid_text(name, texts.get("refusal.day")))
+        .ok_or_else(|| Error::invalid_text(name, texts.get("refusal.day")))
 }
 
 pub fn number(texts: &Texts, form: &Form, name: &str) -> Result<Option<u64>> {

@@ -5,7 +5,9 @@ use crate::authz::caller::Caller;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, confirm, own_path, page, submit};
 use crate::dialects::console::form::Refusal;
+use crate::dialects::console::layout::moment::DisplayTime;
 use crate::dialects::console::layout::{Layout, Nav, html};
+use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
@@ -17,9 +19,11 @@ use crate::ops::App;
 use crate::ops::keys::list::Filter;
 use crate::ops::keys::list::order::Sort;
 use crate::ops::keys::list::sorted;
+use crate::ops::workspaces::counts::{self, Counts};
 use crate::ops::workspaces::offered::{self, WorkspaceActions};
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
 use askama::Template;
+use std::collections::HashMap;
 
 #[derive(Template)]
 #[template(path = "console/workspaces.html")]
@@ -39,6 +43,17 @@ struct WorkspaceRow {
     enabled: bool,
     /// The depth below the topmost displayed workspace.
     depth: usize,
+    /// The path from the topmost displayed workspace, for users who do not see the indentation.
+    path: String,
+    /// Empty if the caller may not see them.
+    keys_count: String,
+    users_count: String,
+}
+
+/// A workspace that another one leads to.
+struct Related {
+    href: String,
+    name: String,
 }
 
 #[derive(Template)]
@@ -60,10 +75,19 @@ struct OnePage {
     name: String,
     slug: String,
     enabled: bool,
+    /// The number of keys and that of users; empty if the caller may not see them.
+    keys_count: String,
+    users_count: String,
+    parent: Option<Related>,
+    children: Vec<Related>,
+    created: DisplayTime,
+    events: String,
     offered: WorkspaceActions,
     /// The possible parents; empty if the caller may not move the workspace.
     parents: Vec<Option3>,
     refused: (String, String),
+    /// Whether the refusal concerns no field.
+    refused_as_a_whole: bool,
 }
 
 #[derive(Template)]
@@ -87,9 +111,10 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
             let parent = workspace.parent;
             found.iter().any(|other| Some(other.uid) == parent)
         };
+        let numbers = counts::of_all(call.app, &visit.caller)?;
         let mut rows = Vec::new();
         for top in found.iter().filter(|workspace| !seen(workspace)) {
-            grow(&found, top, 0, &mut rows);
+            grow(visit, (&found, &numbers), top, &[], &mut rows);
         }
         let s = visit.shell(visit.texts.get("workspaces.title"), Nav::Workspaces);
         let create = offered::require_create(call.app, &visit.caller).is_ok();
@@ -98,18 +123,37 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
 }
 
 /// The recursion is bounded, because the tree has at most 16 levels.
-fn grow(all: &[Workspace], from: &Workspace, depth: usize, rows: &mut Vec<WorkspaceRow>) {
+fn grow(
+    visit: &Visit<'_>,
+    (all, numbers): (&[Workspace], &HashMap<Uid, Counts>),
+    from: &Workspace,
+    above: &[&str],
+    rows: &mut Vec<WorkspaceRow>,
+) {
+    let (keys_count, users_count) = counts(visit, numbers.get(&from.uid));
     rows.push(WorkspaceRow {
         href: address(&from.uid.to_string()),
         keys: format!("{MOUNT}/keys?workspace={}", encode(&from.slug)),
         name: from.name.clone(),
         slug: from.slug.clone(),
         enabled: from.enabled,
-        depth,
+        depth: above.len(),
+        path: above.join(" / "),
+        keys_count,
+        users_count,
     });
+    let path = [above, &[from.name.as_str()]].concat();
     for child in all.iter().filter(|child| child.parent == Some(from.uid)) {
-        grow(all, child, depth + 1, rows);
+        grow(visit, (all, numbers), child, &path, rows);
     }
+}
+
+/// The number of keys and that of users, as texts.
+fn counts(visit: &Visit<'_>, numbers: Option<&Counts>) -> (String, String) {
+    let numbers = numbers.copied().unwrap_or_default();
+    let text =
+        |number: Option<u64>| number.map_or_else(String::new, |number| visit.texts.number(number));
+    (text(numbers.keys), text(numbers.users))
 }
 
 /// `GET /console/workspaces/new`
@@ -233,7 +277,7 @@ fn deleting(
         workspace: Some(found.slug.clone()),
         ..Filter::default()
     };
-    let keys = match sorted::list(app, &visit.caller, &filter, Sort::Newest, 0..0) {
+    let keys = match sorted::list(app, &visit.caller, &filter, Sort::default(), 0..0) {
         Ok(found) => found.total,
         // A caller who may not see keys may not delete them either.
         Err(Error::Forbidden(_)) => 0,
@@ -287,9 +331,26 @@ fn shown(
         place.map(|place| place.workspace.slug.clone())
     };
     let offered = offered::offered(visit.call.app, &visit.caller, found)?;
+    let numbers = counts::of_all(visit.call.app, &visit.caller)?;
+    let (keys_count, users_count) = counts(visit, numbers.get(&found.uid));
+    let all = workspaces::list(visit.call.app, &visit.caller)?;
+    let related = |workspace: &Workspace| Related {
+        href: address(&workspace.uid.to_string()),
+        name: workspace.name.clone(),
+    };
+    let above = all.iter().find(|other| Some(other.uid) == found.parent);
+    let below = all.iter().filter(|other| other.parent == Some(found.uid));
+    let s = visit.shell(found.name.clone(), Nav::Workspaces);
+    let now = visit.call.app.now().wall;
     let parents = choices(visit, &offered.parents, &parent.unwrap_or_default());
     let one = OnePage {
-        s: visit.shell(found.name.clone(), Nav::Workspaces),
+        keys_count,
+        users_count,
+        parent: above.map(related),
+        children: below.map(related).collect(),
+        created: DisplayTime::new(visit.texts, found.created_at, now),
+        events: s.events_of(&format!("workspace:{}", found.slug)),
+        s,
         href: address(&found.uid.to_string()),
         keys: format!("{MOUNT}/keys?workspace={}", encode(&found.slug)),
         name: found.name.clone(),
@@ -297,6 +358,7 @@ fn shown(
         enabled: found.enabled,
         offered,
         parents,
+        refused_as_a_whole: !matches!(refused.0.as_str(), "name" | "slug" | "parent"),
         refused,
     };
     html(status, &one)

@@ -14,6 +14,9 @@ const SCOPES_BYTES_MAX: usize = 2048;
 /// The maximum length of the scopes in a challenge.
 const CHALLENGE_SCOPES_BYTES_MAX: usize = 1024;
 
+/// The beginning of every challenge.
+const REALM: &str = "Bearer realm=\"latchkey\"";
+
 /// The headers that an application behind a proxy reads.
 const IDENTITY: [&str; 7] = [
     "remote-user",
@@ -25,12 +28,12 @@ const IDENTITY: [&str; 7] = [
     "x-auth-expires-in",
 ];
 
-/// The response if the credential is missing or invalid (RFC 6750, section 3).
+/// The response if the credential is missing or invalid (RFC 6750, section 3). [`challenged`] adds the challenge to it.
 pub fn unauthenticated(presented: bool) -> Reply {
     let challenge = if presented {
         "Bearer realm=\"latchkey\", error=\"invalid_token\""
     } else {
-        "Bearer realm=\"latchkey\""
+        REALM
     };
     Reply::new(401).with("www-authenticate", challenge)
 }
@@ -50,28 +53,44 @@ pub fn preflight() -> Reply {
     reply
 }
 
-/// Adds a challenge with the needed scopes to a refusal for missing scopes (RFC 6750, section 3.1), so that a client
-/// can request a key that has them: those that the operation needs together and the key lacks, and, if it needs one of
-/// several, all of these.
-pub fn challenged(reply: Reply, refused: &RefusedRequest<'_>) -> Reply {
-    if refused.code != Code::InsufficientScope.as_str() {
-        return reply;
-    }
-    let needed = refused.needed_together.iter().chain(&refused.needed);
-    let needed = needed.map(|scope| scope.name.as_str());
-    let mut scopes: Vec<&str> = needed.chain(refused.demanded.iter().copied()).collect();
+/// Completes the challenge of a refusal, so that a client can request a credential that is accepted. A refusal for missing
+/// scopes gets a challenge that names them (RFC 6750, section 3.1): those that the operation needs together and the key
+/// lacks, and, if it needs one of several, all of these. For a request without an accepted credential, `scopes` are those
+/// that any key needs. `metadata` is the URL of the metadata of the protected resource (RFC 9728, section 5.1).
+pub fn challenged(
+    reply: Reply,
+    refused: &RefusedRequest<'_>,
+    scopes: &[&str],
+    metadata: Option<&str>,
+) -> Reply {
+    let (mut challenge, mut scopes): (String, Vec<&str>) = match refused.status {
+        401 => {
+            let begun = reply.headers.get("www-authenticate");
+            let begun = begun.and_then(|value| std::str::from_utf8(value).ok());
+            (begun.unwrap_or(REALM).to_owned(), scopes.to_vec())
+        }
+        _ if refused.code == Code::InsufficientScope.as_str() => {
+            let needed = refused.needed_together.iter().chain(&refused.needed);
+            let needed = needed.map(|scope| scope.name.as_str());
+            let scopes = needed.chain(refused.demanded.iter().copied());
+            // The challenge names no scope to a key of another catalog, which cannot have them.
+            let scopes = scopes.filter(|_| !refused.of_other_catalog);
+            let begun = format!("{REALM}, error=\"insufficient_scope\"");
+            (begun, scopes.collect())
+        }
+        _ => return reply,
+    };
     scopes.sort_unstable();
     scopes.dedup();
     let scopes = scopes.join(" ");
-    let mut challenge = "Bearer realm=\"latchkey\", error=\"insufficient_scope\"".to_owned();
-    // The challenge omits scopes that a quoted string cannot contain unchanged, or that are too long for a proxy. It names
-    // none to a key of another catalog, which cannot have them.
-    let told = !refused.of_other_catalog
-        && scopes
-            .bytes()
-            .all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
-    if told && (1..=CHALLENGE_SCOPES_BYTES_MAX).contains(&scopes.len()) {
+    // The challenge omits scopes that a quoted string cannot contain unchanged, or that are too long for a proxy.
+    let is_plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+    let fits = (1..=CHALLENGE_SCOPES_BYTES_MAX).contains(&scopes.len());
+    if fits && scopes.bytes().all(is_plain) {
         challenge.push_str(&format!(", scope=\"{scopes}\""));
+    }
+    if let Some(url) = metadata {
+        challenge.push_str(&format!(", resource_metadata=\"{url}\""));
     }
     reply.with("www-authenticate", challenge)
 }

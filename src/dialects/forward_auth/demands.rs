@@ -1,6 +1,6 @@
 //! The requirements that the administrator of a proxy has configured for the requests that it asks about.
 
-use super::Proxy;
+use super::{Proxy, gateway};
 use crate::domain::policies::definition::may_hold_a_key;
 use crate::domain::uid::Uid;
 use crate::http::headers::is_token_byte;
@@ -41,6 +41,7 @@ pub fn read(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
         Proxy::Forwarding | Proxy::Nginx | Proxy::NginxUrl => {
             Demands::from_query(call.request.query())?
         }
+        Proxy::Gateway | Proxy::GatewayNginx => gateway::Question::of(head)?.demands()?,
     };
     if !demands.limits_keys() {
         warn_once(
@@ -165,7 +166,7 @@ impl Demands {
 
     /// An empty name comes from a variable without a value, and does not mean that there is no requirement. A header
     /// that no policy can name never contains a key.
-    fn makes_sense(&self) -> bool {
+    pub fn makes_sense(&self) -> bool {
         let named = [&self.catalog, &self.workspace]
             .iter()
             .all(|name| name.as_deref() != Some(""));
@@ -193,7 +194,7 @@ fn resembles(name: &str) -> bool {
 }
 
 /// The words of a parameter; `None` if the parameter is present but has no words.
-fn words(text: Option<&str>) -> Option<Vec<String>> {
+pub fn words(text: Option<&str>) -> Option<Vec<String>> {
     let Some(text) = text else {
         return Some(Vec::new());
     };

@@ -5,6 +5,7 @@
 
 mod answer;
 mod demands;
+mod gateway;
 mod operations;
 mod original;
 
@@ -16,6 +17,7 @@ use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::{Access::Public, Call, RefusedRequest, Route, Surface, inline};
 use crate::http1::BodyRule::Ignore;
+use crate::index::directory::Directory;
 use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
 use demands::Demands;
 use original::Original;
@@ -51,6 +53,7 @@ const ROUTES: &[Route] = &[
     inline("*", "/haproxy",         Public, Ignore, |call| decide(call, Proxy::Forwarding)),
     inline("*", "/envoy",           Public, Ignore, |call| decide(call, Proxy::Envoy)),
     inline("*", "/envoy/{path...}", Public, Ignore, |call| decide(call, Proxy::Envoy)),
+    inline("*", "/gateway/{path...}", Public, Ignore, |call| decide(call, gateway::proxy(call.request))),
 ];
 
 /// How a proxy describes the original request.
@@ -61,6 +64,10 @@ enum Proxy {
     Envoy,
     /// `X-Forwarded-Method`, `-Uri` and `-Host`.
     Forwarding,
+    /// A gateway that appends the original path to the path of its question.
+    Gateway,
+    /// A gateway made of nginx: `Path` and `Method`.
+    GatewayNginx,
     /// `X-Original-Method`, `-URI` and `-Host`.
     Nginx,
     /// `X-Original-Method`, and `X-Original-URL` with scheme, host and path.
@@ -68,9 +75,25 @@ enum Proxy {
 }
 
 impl Proxy {
+    /// The name in events.
+    fn name(self) -> &'static str {
+        match self {
+            Proxy::Caddy => "caddy",
+            Proxy::Envoy => "envoy",
+            Proxy::Forwarding => "forward-auth",
+            Proxy::Gateway | Proxy::GatewayNginx => "gateway",
+            Proxy::Nginx | Proxy::NginxUrl => "nginx",
+        }
+    }
+
     /// nginx understands only 2xx, 401 and 403.
     fn is_nginx(self) -> bool {
-        matches!(self, Proxy::Nginx | Proxy::NginxUrl)
+        matches!(self, Proxy::GatewayNginx | Proxy::Nginx | Proxy::NginxUrl)
+    }
+
+    /// Whether the question must describe the original request correctly even if no catalog is required.
+    fn must_describe(self) -> bool {
+        matches!(self, Proxy::Gateway | Proxy::GatewayNginx)
     }
 }
 
@@ -78,7 +101,6 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     let head = &call.request.head;
     let demands = demands::read(call, proxy);
     let asked = demands.as_ref().map(|(demands, _)| demands);
-    let catalog = asked.and_then(|demands| demands.catalog.as_deref());
     let only = asked.and_then(|demands| demands.header.as_deref());
     let mut room = String::new();
     let presented = {
@@ -86,19 +108,34 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         credential::read_for_proxy(head, directory.named_headers(), only, &mut room)
     };
     let trusted = call.trust.trusts(head.peer);
-    let refuse =
-        |refused: &RefusedRequest<'_>, reply: Reply| worded(call, proxy, catalog, refused, reply);
+    let original = Original::of(head, proxy, trusted);
+    let refuse = |directory: &Directory, refused: &RefusedRequest<'_>, reply: Reply| {
+        let context = Context {
+            call,
+            proxy,
+            demands: asked,
+            original: &original,
+            directory,
+        };
+        context.worded(refused, reply)
+    };
     let unauthenticated = |presented: bool| {
         let reply = answer::unauthenticated(presented);
-        Ok(Some(refuse(&RefusedRequest::credential(), reply)))
+        let directory = call.app.index.directory();
+        Ok(Some(refuse(
+            &directory,
+            &RefusedRequest::credential(),
+            reply,
+        )))
     };
     let unsafe_request = || {
         let refused = RefusedRequest::request(Detail::UnsafeRequest.as_str());
         let reply = answer::refused(refused.code);
-        Ok(Some(refuse(&refused, reply)))
+        let directory = call.app.index.directory();
+        Ok(Some(refuse(&directory, &refused, reply)))
     };
     let credential = match presented {
-        Presented::None if is_preflight(call, proxy, asked, trusted) => {
+        Presented::None if is_preflight(call, asked, &original) => {
             return Ok(Some(answer::preflight()));
         }
         Presented::None => return unauthenticated(false),
@@ -112,8 +149,9 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         );
         return unsafe_request();
     };
-    let original = Original::of(head, proxy, trusted);
-    if demands.catalog.is_some() && !original.is_judgeable() {
+    if (demands.catalog.is_some() && !original.is_judgeable())
+        || (proxy.must_describe() && original.faulty)
+    {
         log::warn!(
             "forward-auth: the original request is missing, doubled or unreadable: {}; check the proxy's headers",
             original::fault(head, proxy, trusted)
@@ -126,16 +164,20 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         // An unknown method could be any, so a read-only key is refused.
         method: Some(original.method.unwrap_or("")),
         path: original.path.filter(|_| demands.catalog.is_some()),
+        told_path: original.path,
         host: original.host,
         address: call.trust.client_address(head),
         workspace: *workspace,
         header: Some(credential.header),
+        basic: credential.basic,
+        via: proxy.name(),
+        own_secrets_only: false,
         cost: 1,
     };
     let told = |verdict: &Verdict<'_>, question: &Question<'_>| {
         let refused = RefusedRequest::of(verdict, question)?;
         let reply = answer::refusal(&refused, verdict.rate, proxy.is_nginx());
-        Some(refuse(&refused, reply))
+        Some(refuse(verdict.directory, &refused, reply))
     };
     let mut held_without = None;
     if demands.doubtful {
@@ -179,16 +221,12 @@ fn ask<R>(
     }
 }
 
-/// Whether the proxy lets preflights pass and the original request is one: it contains no credential and, if a catalog
-/// is required, the catalog has an operation for it that some key opens. A browser never sends a key with a preflight, so the application
-/// answers it.
-fn is_preflight(call: &Call<'_>, proxy: Proxy, demands: Option<&Demands>, trusted: bool) -> bool {
+/// Whether the original request is a preflight that passes: the question or the catalog's operation lets preflights
+/// pass, it contains no credential and, if a catalog is required, the catalog has an operation for it that some key
+/// opens. A browser never sends a key with a preflight, so the application answers it.
+fn is_preflight(call: &Call<'_>, demands: Option<&Demands>, original: &Original<'_>) -> bool {
     let head = &call.request.head;
-    let Some(demands) = demands.filter(|demands| demands.preflight) else {
-        return false;
-    };
-    let original = Original::of(head, proxy, trusted);
-    let Some(method) = demands::preflight(head, original.method) else {
+    let (Some(demands), Some(method)) = (demands, demands::preflight(head, original.method)) else {
         return false;
     };
     let directory = call.app.index.directory();
@@ -196,34 +234,74 @@ fn is_preflight(call: &Call<'_>, proxy: Proxy, demands: Option<&Demands>, truste
         return false;
     }
     let Some(name) = &demands.catalog else {
-        return true;
+        return demands.preflight;
     };
     let catalog = directory.catalog(name).filter(|_| original.is_judgeable());
     original
         .path
         .zip(catalog)
         .and_then(|(path, catalog)| catalog.demand(method, path, original.host).ok())
-        .is_some_and(|demand| *demand.requirement != Requirement::Nobody)
+        .is_some_and(|demand| {
+            // A client that has named the catalog itself must not get more by it.
+            let may_pass = demands.preflight || (demand.preflight && !demands.doubtful);
+            may_pass && *demand.requirement != Requirement::Nobody
+        })
 }
 
-/// Renders a refusal in the format of the catalog's dialect, if it has its own. nginx does not forward the body of the
-/// response but can read its headers, so a header repeats the body.
-fn worded(
-    call: &Call<'_>,
+/// The circumstances of a refusal.
+struct Context<'a> {
+    call: &'a Call<'a>,
     proxy: Proxy,
-    catalog: Option<&str>,
-    refused: &RefusedRequest<'_>,
-    reply: Reply,
-) -> Reply {
-    let Some(words) = catalog.and_then(|name| call.refusals(name)) else {
-        return answer::challenged(reply, refused);
-    };
-    let reply = (words.word)(refused, reply);
-    let text = String::from_utf8_lossy(&reply.body).into_owned();
-    if proxy.is_nginx() && text.len() <= BODY_HEADER_BYTES_MAX {
-        return reply.with("x-auth-body", &text);
+    demands: Option<&'a Demands>,
+    original: &'a Original<'a>,
+    directory: &'a Directory,
+}
+
+impl Context<'_> {
+    /// Renders a refusal in the format of the catalog's dialect, if it has its own. nginx does not forward the body of
+    /// the response but can read its headers, so a header repeats the body.
+    fn worded(&self, refused: &RefusedRequest<'_>, reply: Reply) -> Reply {
+        let catalog = self.demands.and_then(|demands| demands.catalog.as_deref());
+        let Some(words) = catalog.and_then(|name| self.call.refusals(name)) else {
+            return self.challenged(refused, reply);
+        };
+        let reply = (words.word)(refused, reply);
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        if self.proxy.is_nginx() && text.len() <= BODY_HEADER_BYTES_MAX {
+            return reply.with("x-auth-body", &text);
+        }
+        reply
     }
-    reply
+
+    /// Adds to the challenge of a refusal what a client needs to get another credential: the needed scopes, and the
+    /// metadata of the catalog. A client that may have named the catalog itself learns nothing of it.
+    fn challenged(&self, refused: &RefusedRequest<'_>, reply: Reply) -> Reply {
+        let Some(demands) = self.demands.filter(|demands| !demands.doubtful) else {
+            return answer::challenged(reply, refused, &[], None);
+        };
+        let catalog = demands.catalog.as_ref();
+        let catalog = catalog.and_then(|name| self.directory.catalog(name));
+        let metadata =
+            catalog.and_then(|catalog| catalog.definition().resource_metadata.as_deref());
+        if refused.status != 401 {
+            return answer::challenged(reply, refused, &[], metadata);
+        }
+        let original = self.original;
+        let demand = catalog
+            .filter(|_| original.is_judgeable())
+            .and_then(|catalog| {
+                let (method, path) = original.method.zip(original.path)?;
+                catalog.demand(method, path, original.host).ok()
+            });
+        let of_operation = demand.iter().flat_map(|demand| demand.requirement.scopes());
+        let scopes: Vec<&str> = demands
+            .scopes
+            .iter()
+            .chain(of_operation)
+            .map(String::as_str)
+            .collect();
+        answer::challenged(reply, refused, &scopes, metadata)
+    }
 }
 
 /// Renders errors of this dialect, which are refusals too: a proxy denies the request for each of them.

@@ -13,9 +13,14 @@ const IN_HEADERS: &str =
 /// For a proxy that passes the original request itself.
 const ITSELF: &str = "The request itself is the original one.";
 
+/// For gateways whose path contains what they demand.
+const GATEWAYS: &str = "`/auth/gateway/{catalog}[/{scope}][/workspace={name}]/-`, with `-` for no catalog. If the original path \
+                        follows, the request itself is the original one, and `Path` and `Method` must be absent; if \
+                        nothing follows, both must be there.";
+
 /// The parameters: their component, place, name, description and example.
 #[rustfmt::skip] // Columns are the point of this table.
-const PARAMETERS: [(&str, &str, &str, &str, &str); 15] = [
+const PARAMETERS: [(&str, &str, &str, &str, &str); 17] = [
     ("AskedCatalog",      "query",  "catalog",              CATALOG,   "billing"),
     ("AskedScope",        "query",  "scope",                SCOPE,     "invoices:read"),
     ("AskedWorkspace",    "query",  "workspace",            WORKSPACE, "emea"),
@@ -24,6 +29,8 @@ const PARAMETERS: [(&str, &str, &str, &str, &str); 15] = [
     ("ForwardedMethod",   "header", "X-Forwarded-Method",   METHOD,    "GET"),
     ("ForwardedUri",      "header", "X-Forwarded-Uri",      TARGET,    "/invoices/7"),
     ("ForwardedHost",     "header", "X-Forwarded-Host",     HOST,      "api.example"),
+    ("GatewayMethod",     "header", "Method",               METHOD,    "GET"),
+    ("GatewayPath",       "header", "Path",                 TARGET,    "/invoices/7"),
     ("OriginalMethod",    "header", "X-Original-Method",    METHOD,    "GET"),
     ("OriginalUrl",       "header", "X-Original-URL",       URL,       "https://app.example/invoices/7"),
     ("OriginalUri",       "header", "X-Original-URI",       TARGET,    "/invoices/7"),
@@ -60,6 +67,7 @@ const ASKED: [&str; 5] = [
 const ORIGINAL: [&str; 3] = ["OriginalMethod", "OriginalUri", "OriginalHost"];
 const ORIGINAL_URL: [&str; 2] = ["OriginalMethod", "OriginalUrl"];
 const FORWARDED: [&str; 3] = ["ForwardedMethod", "ForwardedUri", "ForwardedHost"];
+const GATEWAY: [&str; 2] = ["GatewayMethod", "GatewayPath"];
 const LATCHKEY: [&str; 3] = ["LatchkeyCatalog", "LatchkeyScope", "LatchkeyWorkspace"];
 
 /// The identity headers of a positive answer, with their descriptions.
@@ -112,7 +120,7 @@ pub fn describe(document: &mut Document) {
             .about(about);
         let parameters = parameters.iter().copied().flatten();
         let operation = parameters.fold(operation, |operation, name| operation.shared(name));
-        answers(operation, path.starts_with("nginx"));
+        answers(operation, path);
     };
     add(
         "nginx",
@@ -163,6 +171,18 @@ pub fn describe(document: &mut Document) {
         &itself,
         &[&LATCHKEY],
     );
+    add(
+        "gateway/{path}",
+        "askGateway",
+        "gateways of the Kubernetes Gateway API (`ExternalAuth` over HTTP)",
+        &format!("{GATEWAYS} {in_headers}"),
+        &[&GATEWAY],
+    );
+    let asked = json!([{
+        "name": "path", "in": "path", "required": true, "description": "The demands, `/-`, and the original path if the gateway appends it.",
+        "schema": { "type": "string" }, "example": "billing/-/invoices/7",
+    }]);
+    document.paths["/auth/gateway/{path}"]["parameters"] = asked;
     let path = json!([{
         "name": "path", "in": "path", "required": true, "description": "The original path, with all slashes; the query behind it is the original one too.",
         "schema": { "type": "string" }, "example": "invoices/7",
@@ -170,7 +190,8 @@ pub fn describe(document: &mut Document) {
     document.paths["/auth/envoy/{path}"]["parameters"] = path;
 }
 
-fn answers(operation: Operation<'_>, for_nginx: bool) {
+fn answers(operation: Operation<'_>, path: &str) {
+    let for_nginx = path.starts_with("nginx");
     let text = || json!({ "type": "string" });
     let code = json!({ "type": "string", "enum": codes() });
     let ways = json!([{ "bearer": [] }, { "apiKey": [] }, { "basic": [] }, {}]);
@@ -185,8 +206,17 @@ fn answers(operation: Operation<'_>, for_nginx: bool) {
     }
     operation = rates(operation, 200)
         .ends(401, "The credential is missing or not accepted.")
-        .header(401, "WWW-Authenticate", "RFC 6750, section 3.", text());
-    operation = if for_nginx {
+        .header(401, "WWW-Authenticate", "RFC 6750, section 3. It names the scopes that the request needs, and the catalog's `resource_metadata` (RFC 9728).", text());
+    operation = if path.starts_with("gateway") {
+        let limits = ", or its limit is reached and the gateway sends `Path` and `Method`.";
+        let refused = operation.ends(403, &format!("{challenged}{limits}"));
+        let refused = limited(
+            refused.header(403, "X-Auth-Code", "The reason.", code.clone()),
+            403,
+        );
+        let refused = refused.ends(429, "The key's limit is reached.");
+        limited(refused.header(429, "X-Auth-Code", "The reason.", code), 429)
+    } else if for_nginx {
         let limits = "; this includes limits, because nginx turns any other status into 500.";
         let refused = operation.ends(403, &format!("{challenged}{limits}"));
         limited(refused.header(403, "X-Auth-Code", "The reason.", code), 403)

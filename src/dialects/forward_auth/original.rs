@@ -1,6 +1,6 @@
 //! The original request, read only from the headers that this kind of proxy sets.
 
-use super::{ENVOY, Proxy};
+use super::{ENVOY, Proxy, gateway};
 use crate::domain::catalogs::path;
 use crate::http::request::Head;
 
@@ -11,14 +11,19 @@ pub struct Original<'a> {
     /// The path as the client sent it, up to the first `?`.
     pub path: Option<&'a str>,
     pub host: Option<&'a str>,
-    /// Whether a header is invalid: it is repeated, is not text, or contradicts another one.
-    faulty: bool,
+    /// Whether a header is invalid: it is repeated, is not text, or contradicts another one. A gateway must also have
+    /// described the request in exactly one way.
+    pub faulty: bool,
 }
 
 impl<'a> Original<'a> {
     /// Reads the headers of a trusted proxy; the headers of any other peer are ignored.
     pub fn of(head: &'a Head, proxy: Proxy, trusted: bool) -> Original<'a> {
         match proxy {
+            Proxy::Gateway | Proxy::GatewayNginx if !trusted => Original {
+                faulty: Original::of(head, proxy, true).faulty,
+                ..Original::default()
+            },
             _ if !trusted => Original::default(),
             Proxy::Envoy => Original {
                 method: Some(head.method.as_str()),
@@ -26,6 +31,22 @@ impl<'a> Original<'a> {
                 host: head.host(),
                 faulty: false,
             },
+            Proxy::Gateway => Original {
+                method: Some(head.method.as_str()),
+                path: gateway::Question::of(head).map(|question| question.original),
+                host: head.host(),
+                // The gateway describes the request in one way; in the other one, a client may have.
+                faulty: GATEWAY_HEADERS
+                    .iter()
+                    .any(|name| head.headers.contains(name)),
+            },
+            Proxy::GatewayNginx => {
+                let mut original = Original::from_headers(head, "method", "path", "host");
+                // A query can only be the client's.
+                original.faulty |= !head.query().is_empty();
+                original.faulty |= original.method.is_none() || original.path.is_none();
+                original
+            }
             Proxy::Caddy | Proxy::Forwarding => Original::from_headers(
                 head,
                 "x-forwarded-method",
@@ -114,6 +135,9 @@ fn agrees(head: &Head, name: &str, path: Option<&str>, host: Option<&str>) -> bo
     }
 }
 
+/// The headers with which NGINX Gateway Fabric describes the original request.
+const GATEWAY_HEADERS: [&str; 2] = ["method", "path"];
+
 /// The headers with which proxies describe the original request.
 const TELLING: [&str; 8] = [
     "X-Original-Method",
@@ -134,6 +158,12 @@ pub fn fault(head: &Head, proxy: Proxy, trusted: bool) -> String {
     let needed: &[&str] = match proxy {
         Proxy::Caddy | Proxy::Forwarding => &["X-Forwarded-Method", "X-Forwarded-Uri"],
         Proxy::Envoy => &[],
+        Proxy::Gateway => {
+            return "the path that the gateway asks does not end in /-, or the question has the original path and also a \
+                    header Path or Method"
+                .to_owned();
+        }
+        Proxy::GatewayNginx => &["Path", "Method"],
         Proxy::Nginx => &["X-Original-Method", "X-Original-URI"],
         Proxy::NginxUrl => &["X-Original-Method", "X-Original-URL"],
     };
@@ -334,6 +364,33 @@ mod tests {
             said,
             "X-Original-URL is missing, found was X-Original-URI; /auth/nginx reads X-Original-URI"
         );
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_trusted_describes_nothing() {
+        let both = [("path", "/a?b"), ("method", "GET"), ("host", "h")];
+        for (path, headers, told, faulty) in [
+            (
+                "/auth/gateway/-/-/a",
+                &both[2..],
+                Some(("POST", "/a")),
+                false,
+            ),
+            ("/auth/gateway/-/-", &both[..], Some(("GET", "/a")), false),
+            ("/auth/gateway/-/-/a", &both[..], Some(("POST", "/a")), true),
+            ("/auth/gateway/-/-", &both[..1], None, true),
+            ("/auth/gateway/-/-", &[], None, true),
+            ("/auth/gateway/-/-?c", &both[..], Some(("GET", "/a")), true),
+        ] {
+            let asked = head(path, headers);
+            let proxy = gateway::proxy(&asked);
+            let read = Original::of(&asked, proxy, true);
+            assert_eq!(read.faulty, faulty, "{path} {headers:?}");
+            assert_eq!(read.method.zip(read.path), told, "{path} {headers:?}");
+            let untrusted = Original::of(&asked, proxy, false);
+            assert_eq!(untrusted.faulty, faulty, "{path} {headers:?}");
+            assert!(!untrusted.is_judgeable() && untrusted.method.is_none());
+        }
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::http::describe::bodies::answer;
 use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
-use crate::http::route::{Access, Call, Route, Surface, get, inline};
+use crate::http::route::{Access, Call, Route, Surface, inline};
 use crate::http1::BodyRule;
+use crate::ops::declared;
 use crate::refusals::verbatim;
 use serde_json::json;
 
@@ -21,9 +22,7 @@ pub const SURFACE: Surface = Surface {
     routes: ROUTES,
     checks_host: false,
     render_error: render,
-    render_fault: |status, why, _| {
-        Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
-    },
+    render_fault: |status, why, _| Reply::new(status).body("text/plain", format!("{why}\n")),
     would_authenticate: None,
     refusals: None,
     moved: None,
@@ -33,43 +32,69 @@ pub const SURFACE: Surface = Surface {
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
     inline("GET", "/healthz", Access::Public, BodyRule::Ignore, alive),
-    get   (       "/readyz",  Access::Public, ready),
+    inline("GET", "/readyz",  Access::Public, BodyRule::Ignore, ready),
 ];
 
 /// `GET /healthz`: the process answers.
 fn alive(_: &Call<'_>) -> Result<Option<Reply>> {
-    Ok(Some(Reply::new(200).body("text/plain", b"ok\n".to_vec())))
+    Ok(Some(Reply::new(200).body("text/plain", "ok\n")))
 }
 
-/// `GET /readyz`: all keys are in memory and the store can be written. The administrator of this machine, on the Unix
-/// socket with the header `Latchkey-Local: 1`, receives the details; every other client receives one word.
-fn ready(call: &Call<'_>) -> Result<Reply> {
+/// `GET /readyz`: the server can verify keys, because all of them are in memory. With the parameter `write`, also that
+/// changes can be saved. The administrator of this machine, on the Unix socket with the header `Latchkey-Local: 1`, receives
+/// the details; every other client receives one word.
+///
+/// Without the parameter nothing waits for the disk: a full or slow disk must not take verification out of a load balancer.
+fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
+    let must_write = asks_to_write(call.request.query());
+    let is_detailed = call.trust.administrator(call.request).is_some();
+    if !call.may_wait && (must_write || is_detailed) {
+        return Ok(None);
+    }
     let loaded = call.app.index.is_complete();
-    let fault = if loaded {
-        call.app.check_writable().err()
-    } else {
-        Some(Error::Unavailable(verbatim("keys are still being read")))
+    let unwritable = match must_write || is_detailed {
+        true => call.app.check_writable().err(),
+        false => None,
     };
-    if let Some(err) = &fault {
-        log::warn!("not ready: {err}");
+    let is_ready = loaded && !(must_write && unwritable.is_some());
+    let fault = match loaded {
+        true => unwritable.as_ref().map(ToString::to_string),
+        false => Some("keys are still being read".to_owned()),
+    };
+    if let (false, Some(why)) = (is_ready, &fault) {
+        log::warn!("not ready: {why}");
     }
-    if call.trust.administrator(call.request).is_some() {
-        let status = if fault.is_none() { 200 } else { 503 };
-        return Ok(Reply::json(status, &ReadyBody::of(call, loaded, fault)));
+    if is_detailed {
+        let status = if is_ready { 200 } else { 503 };
+        let body = ReadyBody::of(call, is_ready, loaded, unwritable.is_none(), fault);
+        return Ok(Some(Reply::json(status, &body)));
     }
-    match fault {
-        None => Ok(Reply::new(200).body("text/plain", b"ready\n".to_vec())),
-        Some(_) => Err(Error::Unavailable(verbatim("not ready"))),
+    match is_ready {
+        true => Ok(Some(Reply::new(200).body("text/plain", "ready\n"))),
+        false => Err(Error::Unavailable(verbatim("not ready"))),
     }
+}
+
+/// Whether the query has the parameter `write`, with any value or none. Other parameters are ignored, as they always were.
+fn asks_to_write(query: &str) -> bool {
+    query
+        .split('&')
+        .any(|part| part.split('=').next() == Some("write"))
 }
 
 answer! {
     /// The state of the server, for the administrator of its machine: on the Unix socket only.
     struct ReadyBody as "Readiness" {
+        /// Whether the server can do what was asked for: verify keys, with `write` also save changes.
         ready: bool = true,
         keys_loaded: bool = true,
-        /// Why the server is not ready.
+        /// Whether changes can be saved.
+        writable: bool = true,
+        /// Why keys are not loaded, or why changes cannot be saved.
         fault: Option<String>,
+        /// Why the files that declare keys were not applied, each with its path and its line; the server then serves what was
+        /// applied last. Empty if they were.
+        files_refused: Vec<String>,
         clock: ClockBody,
     }
 }
@@ -98,8 +123,15 @@ fn describe(document: &mut Document) {
     document
         .add("get /readyz", "ready", "Is the server ready?")
         .about(
-            "All keys are in memory and the store can be written. Only the administrator of the machine, on the Unix socket, \
-             receives the details.",
+            "All keys are in memory, so they can be verified; with `write`, also whether changes can be saved. A load balancer \
+             asks without `write`, because verification goes on while the disk is full. Only the administrator of the machine, \
+             on the Unix socket, receives the details.",
+        )
+        .query(
+            "write",
+            "Ask as well whether changes can be saved; the value does not matter.",
+            json!({ "type": "string" }),
+            json!(null),
         )
         .security(json!([]))
         .answers_text(200, "It is.", "text/plain", "ready\n")
@@ -109,13 +141,24 @@ fn describe(document: &mut Document) {
 }
 
 impl ReadyBody {
-    /// `loaded` is the value from the moment when the fault was determined, so that the two agree.
-    fn of(call: &Call<'_>, loaded: bool, fault: Option<Error>) -> ReadyBody {
+    fn of(
+        call: &Call<'_>,
+        ready: bool,
+        keys_loaded: bool,
+        writable: bool,
+        fault: Option<String>,
+    ) -> ReadyBody {
         let clock = call.app.clock.reading();
         ReadyBody {
-            ready: fault.is_none(),
-            keys_loaded: loaded,
-            fault: fault.map(|err| err.to_string()),
+            ready,
+            keys_loaded,
+            writable,
+            fault,
+            files_refused: declared::latest(call.app)
+                .complaints
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             clock: ClockBody {
                 state: clock.state.as_str(),
                 wall: Time(clock.wall),
@@ -145,5 +188,5 @@ fn render(err: &Error, _: &Head) -> Reply {
         | Error::Unauthenticated
         | Error::UnsupportedMediaType(_) => (500, "failed"),
     };
-    Reply::new(status).body("text/plain", format!("{word}\n").into_bytes())
+    Reply::new(status).body("text/plain", format!("{word}\n"))
 }

@@ -25,9 +25,7 @@ pub const SURFACE: Surface = Surface {
     routes: ROUTES,
     checks_host: false,
     render_error: render,
-    render_fault: |status, why, _| {
-        Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
-    },
+    render_fault: |status, why, _| Reply::new(status).body("text/plain", format!("{why}\n")),
     would_authenticate: None,
     refusals: None,
     moved: None,
@@ -84,13 +82,13 @@ fn metrics(call: &Call<'_>) -> Result<Reply> {
     };
     Ok(Reply::new(200)
         .with("vary", "Accept")
-        .body(format.content_type(), text.into_bytes()))
+        .body(format.content_type(), text))
 }
 
 fn unauthenticated(why: &str) -> Reply {
     Reply::new(401)
         .with("www-authenticate", "Bearer realm=\"latchkey\"")
-        .body("text/plain", why.as_bytes().to_vec())
+        .body("text/plain", why.to_owned())
 }
 
 /// A status and a short text; a scraper displays its first line.
@@ -113,5 +111,5 @@ fn render(err: &Error, _: &Head) -> Reply {
         Error::Unavailable(_) => (503, "not available"),
         Error::Conflict(_) | Error::Internal(_) | Error::UnsupportedMediaType(_) => (500, "failed"),
     };
-    Reply::new(status).body("text/plain", format!("{word}\n").into_bytes())
+    Reply::new(status).body("text/plain", format!("{word}\n"))
 }

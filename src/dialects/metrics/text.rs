@@ -1,11 +1,13 @@
 //! Renders the metrics as text. Names are `latchkey_…` and units are base units, according to the naming conventions of
-//! Prometheus.
+//! Prometheus; those of the process have the names of Prometheus' own libraries. docs/metrics.md lists them all with their
+//! helps.
 
 use crate::domain::keys::State;
 use crate::domain::metrics::{CODES, COMMIT_BOUNDS_NS, SpanTotals, TRAFFIC, VERIFY_BOUNDS_NS};
-use crate::domain::time::Timestamp;
+use crate::domain::notices::sink::Series;
 use crate::ops::App;
 use crate::ops::metrics::LIFETIMES;
+use crate::ops::process::Process;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -19,11 +21,19 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 #[derive(Debug)]
 struct Snapshot {
     counters: Vec<(&'static str, &'static str, u64)>,
+    /// Counters that grow by fractions.
+    amounts: Vec<(&'static str, &'static str, f64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
     /// Metrics with a label.
     families: Vec<Family>,
     spans: Vec<(&'static str, &'static str, &'static [u64; 12], SpanTotals)>,
 }
+
+/// The labels of `latchkey_build_info`.
+const BUILD: [(&str, &str); 2] = [
+    ("version", env!("CARGO_PKG_VERSION")),
+    ("arch", std::env::consts::ARCH),
+];
 
 #[derive(Debug)]
 struct Family {
@@ -108,10 +118,11 @@ impl Snapshot {
                 ),
                 (
                     "latchkey_backup_failures",
-                    "Backups that could not be made",
+                    "Scheduled backups that could not be made",
                     figures.backups_failed.load(Relaxed),
                 ),
             ],
+            amounts: Vec::new(),
             gauges: vec![
                 (
                     "latchkey_ready",
@@ -150,29 +161,70 @@ impl Snapshot {
                 ),
             ],
         };
-        if let Some(free) = app.disk_free() {
-            let help = "Bytes that are free where the database is";
-            snapshot
-                .gauges
-                .push(("latchkey_disk_free_bytes", help, free as f64));
-        }
-        if let Some(end) = figures.certificate_end() {
-            snapshot.gauges.push((
+        snapshot.add_if_known([
+            (
+                "latchkey_disk_free_bytes",
+                "Bytes that are free where the database is",
+                app.disk_free().map(|free| free as f64),
+            ),
+            (
                 "latchkey_certificate_expires_seconds",
                 "Seconds until the certificate that is served ends; below zero it has ended",
-                (end.0 - now.0) as f64 / 1000.0,
-            ));
-        }
-        let backup = Timestamp(figures.backup_at.load(Relaxed));
-        if backup.0 != i64::MIN {
-            snapshot.gauges.push((
+                figures
+                    .certificate_end()
+                    .map(|end| (end.0 - now.0) as f64 / 1000.0),
+            ),
+            (
                 "latchkey_backup_age_seconds",
-                "Seconds since a backup was last finished",
-                (now.0 - backup.0) as f64 / 1000.0,
-            ));
-        }
+                "Seconds since the newest complete backup was made, wherever it is",
+                app.backup_age_ms().map(|age| age as f64 / 1000.0),
+            ),
+        ]);
+        snapshot.add_process(&Process::now());
         snapshot.families = families(app);
         snapshot
+    }
+
+    /// Adds those gauges that have a value.
+    fn add_if_known<const N: usize>(
+        &mut self,
+        gauges: [(&'static str, &'static str, Option<f64>); N],
+    ) {
+        let known = |(name, help, value): (_, _, Option<f64>)| Some((name, help, value?));
+        self.gauges.extend(gauges.into_iter().filter_map(known));
+    }
+
+    fn add_process(&mut self, process: &Process) {
+        let help = "Processor time of all threads of the server";
+        let cpu = process.cpu_s.map(|s| ("process_cpu_seconds", help, s));
+        self.amounts.extend(cpu);
+        self.add_if_known([
+            (
+                "process_start_time_seconds",
+                "When the server was started, in seconds since 1970",
+                process.started_at_s,
+            ),
+            (
+                "process_resident_memory_bytes",
+                "Memory of the server that is in RAM",
+                process.resident_bytes,
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Addresses that the server has mapped, used or not",
+                process.virtual_bytes,
+            ),
+            (
+                "process_open_fds",
+                "Open file descriptors of the server, connections included",
+                process.descriptors,
+            ),
+            (
+                "process_max_fds",
+                "How many file descriptors the server may have open",
+                process.descriptors_max,
+            ),
+        ]);
     }
 }
 
@@ -187,7 +239,36 @@ fn families(app: &App) -> Vec<Family> {
     let spans = std::iter::once("ended")
         .chain(spans)
         .chain(["later", "never"]);
+    let sinks = app.notices.sinks();
+    let pending = |series| {
+        let named = sinks.iter().filter(move |it| it.series().contains(&series));
+        named.map(move |it| (it.sink.as_str(), app.notices.pending(it, series)))
+    };
     vec![
+        Family {
+            name: "latchkey_notices_pending",
+            help: "Notices that a sink has not handled yet",
+            label: "sink",
+            counts_up: false,
+            values: pending(Series::Notices).collect(),
+        },
+        Family {
+            name: "latchkey_audit_stream_pending",
+            help: "Events of the audit log that a sink has not sent yet",
+            label: "sink",
+            counts_up: false,
+            values: pending(Series::Audit).collect(),
+        },
+        Family {
+            name: "latchkey_notice_failures",
+            help: "Deliveries to a sink that failed",
+            label: "sink",
+            counts_up: true,
+            values: sinks
+                .iter()
+                .map(|it| (it.sink.as_str(), it.failures.load(Relaxed)))
+                .collect(),
+        },
         Family {
             name: "latchkey_verdicts",
             help: "Presented secrets by verdict",
@@ -240,6 +321,15 @@ impl Collector for Snapshot {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(*value).encode(metric)?;
         }
+        for (name, help, value) in &self.amounts {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(*value).encode(metric)?;
+        }
+        let help =
+            "1; its labels are the version of the server and the processor that it was built for";
+        let mut metric =
+            encoder.encode_descriptor("latchkey_build_info", help, None, MetricType::Gauge)?;
+        ConstGauge::new(1_i64).encode(metric.encode_family(&BUILD)?)?;
         for (name, help, value) in &self.gauges {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(*value).encode(metric)?;

@@ -19,8 +19,14 @@ answer! {
         /// `admin`.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         case_sensitive: bool,
+        /// Present if challenges name the metadata of the protected resource (RFC 9728).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resource_metadata: Option<&'a str>,
         scopes: Vec<ScopeBody<'a>> = [ScopeBody::example()],
         operations: Vec<OperationBody<'a>> = [OperationBody::example()],
+        /// Present if a file declares the catalog: `file:PATH:LINE`. It is then edited there and nowhere else.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<&'a str>,
     }
 }
 
@@ -51,6 +57,9 @@ answer! {
         /// Present if one of these scopes is needed; empty if no key may call the operation.
         #[serde(skip_serializing_if = "Option::is_none")]
         any_of: Option<&'a [String]> = ["invoices:read"],
+        /// Present if it is true: a CORS preflight for the request passes proxies without a key.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        preflight: bool,
     }
 }
 
@@ -101,8 +110,10 @@ impl<'a> CatalogBody<'a> {
         let Definition {
             name,
             case_sensitive,
+            resource_metadata,
             scopes,
             operations,
+            source,
         } = catalog.definition();
         let scope = |scope: &'a Scope| ScopeBody {
             name: &scope.name,
@@ -123,12 +134,15 @@ impl<'a> CatalogBody<'a> {
                 Requirement::Nobody => Some(&[]),
                 Requirement::Scopes { any_of, .. } => Some(&**any_of).filter(|it| !it.is_empty()),
             },
+            preflight: operation.preflight,
         };
         CatalogBody {
             name,
             case_sensitive: *case_sensitive,
+            resource_metadata: resource_metadata.as_deref(),
             scopes: scopes.iter().map(scope).collect(),
             operations: operations.iter().map(operation).collect(),
+            source: Some(source.as_str()).filter(|source| !source.is_empty()),
         }
     }
 }

@@ -4,17 +4,21 @@ mod audit;
 pub mod backups;
 pub mod catalogs;
 pub mod clock;
+pub mod declared;
 pub mod doctor;
 mod keys;
+mod leaks;
+pub mod notices;
 mod oauth;
 pub mod openapi;
 pub mod policies;
 pub mod problem;
+pub mod secrets;
 mod users;
 mod verify;
 mod workspaces;
 
-use crate::domain::users::permissions::Permission::CatalogsWrite;
+use crate::domain::users::permissions::Permission::{CatalogsWrite, KeysWrite};
 use crate::http::describe::Document;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{
@@ -42,14 +46,18 @@ fn describe(document: &mut Document) {
     verify::describe(document);
     oauth::describe(document);
     keys::describe(document);
+    leaks::describe(document);
     workspaces::describe(document);
     users::describe(document);
     catalogs::describe(document);
     policies::describe(document);
     audit::describe(document);
+    notices::describe(document);
     doctor::describe(document);
+    declared::describe(document);
     backups::describe(document);
     clock::describe(document);
+    secrets::describe(document);
     openapi::describe(document);
 }
 
@@ -68,15 +76,22 @@ const ROUTES: &[Route] = &strict([
     post  (        "/keys",               Caller,   keys::issue),
     post  (        "/keys/identify",      Caller,   verify::identify),
     post  (        "/keys/batch",         Caller,   keys::batch).takes_away_if(ends_keys),
+    post  (        "/keys/import",        Caller,   keys::import).large(KeysWrite).with_query(),
+    get   (        "/keys/export",        Caller,   keys::export).with_query(),
     get   (        "/keys/{id}",          Caller,   keys::find),
     patch (        "/keys/{id}",          Caller,   keys::edit).takes_away_if(disables),
     delete(        "/keys/{id}",          Caller,   keys::delete),
     post  (        "/keys/{id}/rotate",   Caller,   keys::rotate),
+    delete(        "/keys/{id}/previous", Caller,   keys::end_previous),
     post  (        "/keys/{id}/disable",  Caller,   keys::disable).takes_away(),
     post  (        "/keys/{id}/enable",   Caller,   keys::enable),
     post  (        "/keys/{id}/reveal",   Caller,   keys::reveal),
+    post  (        "/keys/{id}/test",     Caller,   keys::test),
+    get   (        "/keys/{id}/refusals", Caller,   keys::list_refusals),
     get   (        "/whoami",             Caller,   keys::whoami),
     post  (        "/whoami/rotate",      Caller,   keys::rotate_own),
+    post  (        "/leaks",              Caller,   leaks::report),
+    post  (        "/leaks/github",       Public,   leaks::take_delivery),
     // Workspaces
     get   (        "/workspaces",         Caller,   workspaces::list),
     post  (        "/workspaces",         Caller,   workspaces::create),
@@ -92,10 +107,17 @@ const ROUTES: &[Route] = &strict([
     post  (        "/users/{id}/password",Caller,   users::set_password),
     post  (        "/users/{id}/unlock",  Caller,   users::unlock),
     put   (        "/users/{id}/roles",   Caller,   users::set_roles).takes_away_if(leaves_only_roles),
-    get   (        "/users/{id}/authenticators", Caller, users::authenticators),
-    delete(        "/users/{id}/authenticators", Caller, users::delete_authenticators),
+    get   (        "/users/{id}/authenticators", Caller, users::authenticators::list),
+    post  (        "/users/{id}/authenticators", Caller, users::authenticators::create),
+    delete(        "/users/{id}/authenticators", Caller, users::authenticators::delete),
+    post  (        "/users/{id}/authenticators/start", Caller, users::authenticators::start),
+    get   (        "/users/{id}/recovery-codes", Caller, users::authenticators::count_recovery_codes),
+    post  (        "/users/{id}/recovery-codes", Caller, users::authenticators::create_recovery_codes),
+    get   (        "/users/{id}/sessions", Caller, users::sessions::list),
+    delete(        "/users/{id}/sessions", Caller, users::sessions::end_all).ends_sessions(),
+    delete(        "/users/{id}/sessions/{session}", Caller, users::sessions::end).ends_sessions(),
     post  (        "/sessions",           Public,   users::sign_in),
-    delete(        "/sessions/current",   Caller,   users::sign_out),
+    delete(        "/sessions/current",   Caller,   users::sign_out).ends_sessions(),
     // Catalogs and policies
     get   (        "/catalogs",           Caller,   catalogs::list),
     get   (        "/catalogs/{name}",    Caller,   catalogs::find),
@@ -111,16 +133,26 @@ const ROUTES: &[Route] = &strict([
     get   (        "/audit-events",       Caller,   audit::audit_events).with_query(),
     get   (        "/audit-events/chain", Caller,   audit::chain),
     post  (        "/audit-events/prune", Caller,   audit::prune),
+    // Notices
+    get   (        "/notices",            Caller,   notices::list).with_query(),
+    get   (        "/notices/sinks",      Caller,   notices::sinks),
+    post  (        "/notices/test",       Caller,   notices::test),
     // The server itself
     get   (        "/doctor",             Caller,   doctor::examine),
     post  (        "/doctor/accept",      Caller,   doctor::accept),
     post  (        "/doctor/bundle",      Caller,   doctor::bundle),
+    get   (        "/declared",           Caller,   declared::compare),
+    post  (        "/declared/apply",     Caller,   declared::apply),
     get   (        "/backups",            Caller,   backups::list),
     post  (        "/backups",            Caller,   backups::create),
     get   (        "/backups/progress",   Caller,   backups::progress),
+    post  (        "/backups/moved",      Caller,   backups::moved),
     post  (        "/backups/secrets",    Caller,   backups::note_secrets),
     get   (        "/clock",              Caller,   clock::find),
     post  (        "/clock/accept",       Caller,   clock::accept),
+    get   (        "/secrets",            Caller,   secrets::status),
+    post  (        "/secrets/rotate",     Caller,   secrets::rotate),
+    post  (        "/secrets/retire",     Caller,   secrets::retire),
     get   (        "/usage",              Caller,   audit::usage).with_query(),
     get   (        "/openapi.json",       Public,   openapi::document),
 ]);

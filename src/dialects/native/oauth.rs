@@ -163,6 +163,7 @@ pub fn revoke(call: &Call<'_>) -> Result<Reply> {
 /// A question that consumes nothing of the key and does not consider where the key is used.
 fn looking() -> Question<'static> {
     Question {
+        via: "oauth",
         cost: 0,
         ..Question::default()
     }

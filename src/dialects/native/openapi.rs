@@ -35,7 +35,7 @@ const RETRY: &str = "A repeat within 24 hours with the same body has the same an
                      a 422.";
 
 /// The parameters in paths: the start of the paths, the name, the description and an example.
-const PATH_PARAMETERS: [(&str, &str, &str, &str); 5] = [
+const PATH_PARAMETERS: [(&str, &str, &str, &str); 6] = [
     ("/v1/keys/{id}", "id", "The key's id.", EXAMPLE_ID),
     (
         "/v1/workspaces/{id}",
@@ -44,6 +44,12 @@ const PATH_PARAMETERS: [(&str, &str, &str, &str); 5] = [
         "emea",
     ),
     ("/v1/users/{id}", "id", "The user's name or uid.", "alice"),
+    (
+        "/v1/users/{id}/sessions/{session}",
+        "session",
+        "The session's id.",
+        EXAMPLE_ID,
+    ),
     (
         "/v1/catalogs/{name}",
         "name",
@@ -99,17 +105,21 @@ pub fn assemble(surfaces: &[&Surface]) -> Result<Value> {
     );
     document.spread();
     for (path, item) in document.paths.iter_mut() {
+        let mut parameters = Vec::new();
         for (start, name, about, example) in PATH_PARAMETERS {
             if path.starts_with(start) {
                 let mut schema = json!({ "type": "string" });
                 if example == EXAMPLE_ID {
                     schema["pattern"] = json!(ID_PATTERN);
                 }
-                item["parameters"] = json!([{
+                parameters.push(json!({
                     "name": name, "in": "path", "required": true, "description": about, "schema": schema,
                     "example": example,
-                }]);
+                }));
             }
+        }
+        if !parameters.is_empty() {
+            item["parameters"] = json!(parameters);
         }
         for (method, operation) in members(item) {
             if method != "parameters" {

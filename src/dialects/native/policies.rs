@@ -9,8 +9,8 @@ use crate::domain::policies::definition::{
 };
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, SelfRotation, TiedTo,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, OnLeak, OnReuse, Policy,
+    Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
 };
 use crate::domain::text::{DESCRIPTION_CHARS_MAX, SLUG_PATTERN};
 use crate::domain::users::permissions::Permission::{PoliciesRead, PoliciesWrite};
@@ -51,18 +51,25 @@ answer! {
         can_rotate: bool = true,
         self_rotation: Word<SelfRotation> = "at_once",
         confirm_name: bool,
+        second_factor: bool,
+        decoy: bool,
+        on_reuse: Word<OnReuse> = "note",
+        on_leak: Word<OnLeak> = "note",
         tied_to: Word<TiedTo> = "owner_and_workspace",
         acts_for_owner: bool,
         roles: RolesBody<'a>,
         rate_limit: Option<RateBody>,
         rate_limit_max: Option<RateBody>,
         prefix: &'a str = "lk",
+        /// Present if a file declares the policy: `file:PATH:LINE`. It is then edited there and nowhere else.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<&'a str>,
     }
 }
 
 request! {
     /// Absent members are as in `standard`.
-    struct NewPolicyBody as "NewPolicy" {
+    pub struct NewPolicyBody as "NewPolicy" {
         name: String [pattern = SLUG_PATTERN] = "short-lived",
         members: Flat<PolicyEditBody>,
     }
@@ -70,7 +77,7 @@ request! {
 
 request! {
     /// While live keys follow a policy, it can only be made stricter.
-    struct PolicyEditBody as "PolicyEdit" {
+    pub struct PolicyEditBody as "PolicyEdit" {
         description: Option<String> [maxLength = DESCRIPTION_CHARS_MAX],
         /// Who may issue keys of this policy.
         issued_by: Option<Word<IssuedBy>>,
@@ -116,6 +123,19 @@ request! {
         self_rotation: Option<Word<SelfRotation>>,
         /// Whether a request to delete a key must repeat its name.
         confirm_name: Option<bool>,
+        /// Whether only users who signed in with a second factor may issue, edit, enable, rotate and reveal keys. Keys may not,
+        /// and a key does not rotate itself. The administrator of the machine may.
+        second_factor: Option<bool>,
+        /// Whether its keys are decoys: every request with one is answered as if the key were unknown, and recorded as
+        /// `key.tripped`. It can neither be set nor removed while the policy has keys.
+        decoy: Option<bool>,
+        /// What follows when an old secret is tried that the first use of the new one had ended: only an event
+        /// (`note`), or the key is disabled.
+        on_reuse: Option<Word<OnReuse>>,
+        /// What follows when a secret that works is reported as leaked (`POST /v1/leaks`): only an event (`note`), the
+        /// key is disabled, or it gets a new secret and the leaked one ends at once. `rotate` needs `secret_shown`
+        /// `sealed`, because the new secret could not be seen otherwise.
+        on_leak: Option<Word<OnLeak>>,
         /// Whose disabling also stops a key.
         tied_to: Option<Word<TiedTo>>,
         /// Whether a key may do at most what its owner may, in verdicts and on this server's own routes.
@@ -145,7 +165,7 @@ answer! {
 }
 
 /// The member `roles` of a request.
-struct RoleRules(Vec<RoleRule>);
+pub struct RoleRules(Vec<RoleRule>);
 
 request! {
     /// What a key that acts for its owner inherits from a role of the owner.
@@ -306,12 +326,17 @@ impl<'a> PolicyBody<'a> {
             can_rotate: policy.can_rotate,
             self_rotation: Word(policy.self_rotation),
             confirm_name: policy.confirm_name,
+            second_factor: policy.second_factor,
+            decoy: policy.decoy,
+            on_reuse: Word(policy.on_reuse),
+            on_leak: Word(policy.on_leak),
             tied_to: Word(policy.tied_to),
             acts_for_owner: policy.acts_for_owner,
             roles: RolesBody(policy.roles.iter().map(role_body).collect()),
             rate_limit: policy.rate_limit.map(RateBody::from),
             rate_limit_max: policy.rate_limit_max.map(RateBody::from),
             prefix: &policy.prefix,
+            source: Some(policy.source.as_str()).filter(|source| !source.is_empty()),
         }
     }
 }
@@ -358,6 +383,11 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(204))
 }
 
+/// The policy that a body would create, which is not checked yet.
+pub fn new_policy(body: NewPolicyBody) -> Result<Policy> {
+    Ok(edit_of(body.members.0)?.of_standard(body.name))
+}
+
 fn edit_of(body: PolicyEditBody) -> Result<PolicyEdit> {
     let limit = |rate: Option<RateBody>| rate.map(RateLimit::from);
     Ok(PolicyEdit {
@@ -382,6 +412,10 @@ fn edit_of(body: PolicyEditBody) -> Result<PolicyEdit> {
         can_rotate: body.can_rotate,
         self_rotation: body.self_rotation.map(|it| it.0),
         confirm_name: body.confirm_name,
+        second_factor: body.second_factor,
+        decoy: body.decoy,
+        on_reuse: body.on_reuse.map(|it| it.0),
+        on_leak: body.on_leak.map(|it| it.0),
         tied_to: body.tied_to.map(|it| it.0),
         acts_for_owner: body.acts_for_owner,
         roles: body.roles.map(|it| it.0),

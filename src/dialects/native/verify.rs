@@ -384,10 +384,14 @@ impl VerifyRequest {
             catalog: self.catalog.as_deref(),
             method: self.method.as_deref(),
             path: self.path.as_deref(),
+            told_path: None,
             host: self.host.as_deref(),
             address: self.ip,
             workspace: self.workspace,
             header: None,
+            basic: None,
+            via: "verify",
+            own_secrets_only: false,
             cost: self.cost,
         }
     }

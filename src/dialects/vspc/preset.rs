@@ -77,14 +77,17 @@ fn catalog() -> Definition {
         path: "/api/v3/{path...}".to_owned(),
         host: None,
         writes: !matches!(method, "GET" | "HEAD"),
+        preflight: false,
         requirement: Requirement::one_of(vec!["rest".to_owned()]),
     };
     Definition {
         name: CATALOG.to_owned(),
         case_sensitive: false,
+        resource_metadata: None,
         scopes: SCOPES.into_iter().map(scope).collect(),
         operations: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
             .map(operation)
             .into(),
+        source: String::new(),
     }
 }

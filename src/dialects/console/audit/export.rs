@@ -1,6 +1,7 @@
 //! The export of the audit log: as one file, or as a page that offers several files if the log is too long for one.
 
-use super::{FILTERS, wanted};
+use super::PAGE_EVENTS;
+use super::filters::{FILTERS, wanted};
 use crate::dialects::console::auth::{Visit, submit as submitted};
 use crate::dialects::console::form::number;
 use crate::dialects::console::layout::{Layout, Nav, html};
@@ -40,7 +41,8 @@ struct File {
 /// `POST /console/audit/export`: a form, because each export is recorded in the audit log.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
     submitted(call, &|visit, form| {
-        let asked = wanted(visit.texts, form, None)?;
+        visit.noting(audit::require_read(call.app, &visit.caller))?;
+        let asked = wanted(visit.texts, form, None, PAGE_EVENTS)?;
         if let Some(part) = part(visit.texts, form)? {
             let asked = EventFilter {
                 after: Some(part.after),

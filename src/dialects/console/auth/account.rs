@@ -1,16 +1,21 @@
-//! The page of the user's own account: the password and the open sessions.
+//! The page of the user's own account: the password, two-step sign-in and the open sessions.
 
 use super::cookie::Cookie;
+use super::preferences::PreferenceFields;
 use super::{Visit, agent, channel, page, submit};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::layout::moment::DisplayTime;
 use crate::dialects::console::layout::{Layout, Nav, html};
+use crate::dialects::console::session_rows::SessionRow;
+use crate::domain::authenticators::recovery_codes::FEW;
 use crate::domain::keys::KeyId;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::sessions;
-use crate::ops::sessions::console;
+use crate::ops::authenticators::proof::Proof;
+use crate::ops::authenticators::{self, recovery_codes};
+use crate::ops::sessions::{console, listed};
+use crate::ops::{sessions, users};
 use askama::Template;
 
 #[derive(Template)]
@@ -18,21 +23,48 @@ use askama::Template;
 struct AccountPage {
     s: Layout,
     user_name: String,
+    email: String,
+    /// Each role with its workspace.
+    roles: Vec<(String, String)>,
+    two_step: TwoStep,
     sessions: Vec<SessionRow>,
+    preferences: PreferenceFields,
+    /// The address to which the form of a session that ends is sent; the id follows.
+    end: String,
     /// The field that was refused, and the reason.
     refused: (String, String),
 }
 
-struct SessionRow {
-    id: String,
-    /// Whether this is the session that requests the page.
-    own: bool,
-    /// The name of the browser according to its `User-Agent` header; empty for access tokens.
-    agent: String,
-    source: String,
-    began: DisplayTime,
-    used: Option<DisplayTime>,
-    ends: DisplayTime,
+/// The state of two-step sign-in.
+pub struct TwoStep {
+    pub since: Option<DisplayTime>,
+    /// How many recovery codes are left.
+    pub left: String,
+    pub few: bool,
+    pub none_left: bool,
+    /// Whether a role of the user demands it.
+    pub demanded: bool,
+}
+
+impl TwoStep {
+    /// The state for a user whom the visitor may see.
+    pub fn of(
+        visit: &Visit<'_>,
+        user: &std::sync::Arc<crate::domain::users::User>,
+    ) -> Result<TwoStep> {
+        let (app, texts) = (visit.call.app, visit.texts);
+        let all = authenticators::list(app, std::slice::from_ref(user))?;
+        let active = all.into_iter().find(|one| one.enabled);
+        let left = recovery_codes::left(app, user.uid)?;
+        let now = app.now().wall;
+        Ok(TwoStep {
+            since: active.map(|one| DisplayTime::new(texts, one.created_at, now)),
+            left: texts.count("two_step.left", left as u64),
+            few: left <= FEW,
+            none_left: left == 0,
+            demanded: app.demands_second_factor(user),
+        })
+    }
 }
 
 /// `GET /console/account`
@@ -63,7 +95,8 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
         let origin = call.trust.origin(call.request);
         let user = call.app.index.directory().find_user(&name).cloned();
         let user = user.ok_or(Error::NotFound("user"))?;
-        let signed_in = console::begin(call.app, &user, origin, agent(call), None)?;
+        let signed_in =
+            console::begin(call.app, &user, Proof::Complete, origin, agent(call), None)?;
         let set = Cookie::Session.set(channel(call), signed_in.token.expose());
         Ok(visit
             .done("password_changed", &format!("{MOUNT}/account"))
@@ -75,94 +108,47 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
 pub fn end_session(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, _| {
         let id = KeyId::parse(call.param("id")).ok_or(Error::NotFound("session"))?;
-        console::end(call.app, &visit.caller, id)?;
+        listed::end(call.app, &visit.caller, &visit.user_name(), id)?;
         Ok(visit.done("session_ended", &format!("{MOUNT}/account")))
     })
 }
 
+/// `POST /console/account/end-sessions`: ends all other sessions.
+pub fn end_sessions(call: &Call<'_>) -> Result<Reply> {
+    submit(call, &|visit, _| {
+        listed::end_others(call.app, &visit.caller)?;
+        Ok(visit.done("sessions_ended", &format!("{MOUNT}/account")))
+    })
+}
+
 fn shown(visit: &Visit<'_>, status: u16, err: Option<Error>) -> Result<Reply> {
-    let now = visit.call.app.now().wall;
-    let row = |session: crate::domain::sessions::Session| {
-        let browser = session.console;
-        SessionRow {
-            id: session.id.to_string(),
-            own: session.id == visit.session.id,
-            agent: browser
-                .as_ref()
-                .map_or_else(String::new, |b| familiar(&b.agent)),
-            source: browser
-                .as_ref()
-                .map_or_else(String::new, |b| b.source.clone()),
-            began: DisplayTime::new(visit.texts, session.issued_at, now),
-            used: browser.map(|b| DisplayTime::new(visit.texts, b.used_at, now)),
-            ends: DisplayTime::new(visit.texts, session.expires_at, now),
-        }
-    };
     let refused = match err {
         Some(Error::Invalid { field, reason }) => (field, visit.texts.refusal(&reason)),
         _ => Default::default(),
     };
-    let found = console::list(visit.call.app, &visit.caller)?;
+    let (app, name) = (visit.call.app, visit.user_name());
+    let user = users::find(app, &visit.caller, &name)?;
+    let found = listed::list(app, &visit.caller, &name)?;
+    let role = |binding: &crate::domain::users::Binding| {
+        let label = visit.texts.get(&format!("role.{}", binding.role.as_str()));
+        let directory = app.index.directory();
+        let place = directory.place(binding.workspace);
+        let place = place.map_or_else(String::new, |place| place.workspace.name.clone());
+        (label.to_owned(), place)
+    };
     let account = AccountPage {
         s: visit.shell(visit.texts.get("account.title"), Nav::Account),
-        user_name: visit.user_name(),
-        sessions: found.into_iter().map(row).collect(),
+        email: user.email.clone().unwrap_or_default(),
+        roles: user.roles.iter().map(role).collect(),
+        two_step: TwoStep::of(visit, &user)?,
+        user_name: name,
+        sessions: found
+            .into_iter()
+            .map(|session| SessionRow::of(visit, session))
+            .collect(),
+        end: format!("{MOUNT}/account/sessions"),
+        preferences: PreferenceFields::of(visit),
         refused,
     };
     html(status, &account)
-}
-
-/// A short name such as `Firefox, Linux` for a `User-Agent` header; the header itself if the browser is unknown.
-fn familiar(agent: &str) -> String {
-    let find = |table: &[(&'static str, &'static str)]| {
-        table
-            .iter()
-            .find(|(mark, _)| agent.contains(mark))
-            .map(|(_, name)| *name)
-    };
-    let browser = find(&[
-        ("Firefox/", "Firefox"),
-        ("Edg/", "Edge"),
-        ("OPR/", "Opera"),
-        ("Chrome/", "Chrome"),
-        ("Safari/", "Safari"),
-        ("curl/", "curl"),
-    ]);
-    let system = find(&[
-        ("Windows", "Windows"),
-        ("Android", "Android"),
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Mac OS X", "macOS"),
-        ("Linux", "Linux"),
-    ]);
-    match (browser, system) {
-        (Some(browser), Some(system)) => format!("{browser}, {system}"),
-        (Some(browser), None) => browser.to_owned(),
-        _ => agent.chars().take(60).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn browsers_are_known_by_their_names() {
-        for (agent, expected) in [
-            (
-                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-                "Firefox, Linux",
-            ),
-            (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0",
-                "Edge, Windows",
-            ),
-            ("curl/8.0", "curl"),
-            ("something else", "something else"),
-            ("", ""),
-        ] {
-            assert_eq!(familiar(agent), expected);
-        }
-    }
 }

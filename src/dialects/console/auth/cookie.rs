@@ -1,4 +1,5 @@
-//! The cookies of the console: one for the session, and one for the confirmation that the next page displays.
+//! The cookies of the console: one for the session, one for the confirmation that the next page displays, and one for
+//! what the user has hidden.
 
 use crate::dialects::console::MOUNT;
 use crate::http::request::Head;
@@ -15,18 +16,26 @@ pub enum Channel {
 /// The cookies that the console sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cookie {
+    /// The columns of the list of keys that the user has chosen.
+    Columns,
     /// The confirmation that the next page displays.
     Done,
     Session,
+    /// Whether the first steps are hidden.
+    Steps,
 }
 
 impl Cookie {
     fn name(self, channel: Channel) -> &'static str {
         match (self, channel) {
+            (Cookie::Columns, Channel::Encrypted) => "__Host-latchkey-columns",
+            (Cookie::Columns, Channel::Plain) => "latchkey-columns",
             (Cookie::Done, Channel::Encrypted) => "__Host-latchkey-done",
             (Cookie::Done, Channel::Plain) => "latchkey-done",
             (Cookie::Session, Channel::Encrypted) => "__Host-latchkey",
             (Cookie::Session, Channel::Plain) => "latchkey",
+            (Cookie::Steps, Channel::Encrypted) => "__Host-latchkey-steps",
+            (Cookie::Steps, Channel::Plain) => "latchkey-steps",
         }
     }
 
@@ -58,6 +67,11 @@ impl Cookie {
             "{}={value}; Path={path}; HttpOnly; SameSite=Strict{secure}",
             self.name(channel)
         )
+    }
+
+    /// The header that sets the cookie for a year.
+    pub fn keep(self, channel: Channel, value: &str) -> String {
+        self.set(channel, value) + "; Max-Age=31536000"
     }
 
     /// The header that deletes the cookie.

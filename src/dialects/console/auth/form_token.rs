@@ -1,14 +1,14 @@
 //! The token in the forms of a session, which prevents requests from other sites (CSRF). It follows from the secret of
 //! the session and does not reveal it.
 
-use crate::domain::keys::pepper::same;
+use crate::domain::hex::hex;
+use crate::domain::keys::seal_key::same;
 use crate::domain::sessions::derived;
 
 const PURPOSE: &str = "a form of the console";
 
 pub fn of(secret: &str) -> String {
-    let token = derived(secret, PURPOSE);
-    token.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&derived(secret, PURPOSE))
 }
 
 /// Whether the text is the token of this session; compared in constant time.

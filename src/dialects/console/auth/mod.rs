@@ -9,14 +9,18 @@ pub mod confirm;
 pub mod cookie;
 mod form_token;
 pub mod pending_form;
+pub mod preferences;
 pub mod setup;
 pub mod sign_in;
+pub mod two_step;
 
 use super::layout::{Layout, Nav};
-use super::text::{Texts, spoken};
+use super::text::{self, Texts, languages};
 use super::{MOUNT, layout};
-use crate::authz::caller::Caller;
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::sessions::Session;
+use crate::domain::time_zone::Zone;
+use crate::domain::users::preferences::Preferences;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::form::Form;
@@ -26,6 +30,7 @@ use crate::http::route::Call;
 use crate::ops::App;
 use crate::ops::sessions::console;
 use crate::ops::setup::first_run;
+use crate::ops::users::preferences::of as preferences_of;
 use crate::refusals::verbatim;
 use cookie::{Channel, Cookie};
 
@@ -37,7 +42,9 @@ pub struct Visit<'a> {
     pub call: &'a Call<'a>,
     pub caller: Caller,
     pub session: Session,
+    /// The language and the time zone that the user has chosen.
     pub texts: &'static Texts,
+    pub preferences: Preferences,
     secret: &'a str,
 }
 
@@ -46,6 +53,11 @@ impl Visit<'_> {
     pub fn shell(&self, title: impl Into<String>, nav: Nav) -> Layout {
         let token = form_token::of(self.secret);
         Layout::of(self, title.into(), nav, token)
+    }
+
+    /// Whether the user has to set up a second factor before anything else.
+    pub fn must_enrol(&self) -> bool {
+        matches!(self.caller.identity, Identity::Enrolling(_))
     }
 
     /// Records a denied read in the audit log, as all other dialects do; changes are recorded automatically.
@@ -63,8 +75,20 @@ impl Visit<'_> {
     }
 }
 
-/// Runs `show` for a signed-in user; all other clients are redirected to the sign-in page.
+/// Runs `show` for a signed-in user; all other clients are redirected to the sign-in page, and a user who has to set up a
+/// second factor first to the page for it.
 pub fn page(call: &Call<'_>, show: &dyn Fn(&Visit<'_>) -> Result<Reply>) -> Result<Reply> {
+    enrolling_page(call, &|visit| match visit.must_enrol() {
+        true => Ok(enrolment()),
+        false => show(visit),
+    })
+}
+
+/// As [`page`], also for a user who has to set up a second factor first.
+pub fn enrolling_page(
+    call: &Call<'_>,
+    show: &dyn Fn(&Visit<'_>) -> Result<Reply>,
+) -> Result<Reply> {
     match enter(call) {
         Ok(visit) => {
             let shown = visit.noting(show(&visit));
@@ -83,6 +107,33 @@ pub fn page(call: &Call<'_>, show: &dyn Fn(&Visit<'_>) -> Result<Reply>) -> Resu
 pub fn submit(call: &Call<'_>, act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>) -> Result<Reply> {
     let form = own_form(call)?;
     take(call, form, act)
+}
+
+/// As [`submit`], also for a user who has to set up a second factor first.
+pub fn enrolling_submit(
+    call: &Call<'_>,
+    act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
+) -> Result<Reply> {
+    let form = own_form(call)?;
+    take_enrolling(call, form, act)
+}
+
+/// Like [`submit`], for a form that may hold a secret: it is not kept for a sender who has to sign in first, but forgotten.
+pub fn submit_unkept(
+    call: &Call<'_>,
+    act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
+) -> Result<Reply> {
+    let form = own_form(call)?;
+    match enter(call) {
+        Ok(visit) if visit.must_enrol() => Ok(enrolment()),
+        Ok(visit) if !form.has(TOKEN) => Ok(layout::error::within(&visit, &foreign(call.request))),
+        Ok(visit) if form_token::is_of(visit.secret, form.text(TOKEN)) => {
+            Ok(answered(&visit, act(&visit, &form)))
+        }
+        Ok(_) => Ok(redirect(&own_path(call))),
+        Err(Error::Unauthenticated) => Ok(redirect(&entrance(call))),
+        Err(err) => Err(err),
+    }
 }
 
 /// Like [`submit`], for forms that are large or contain files.
@@ -113,12 +164,36 @@ pub fn disables(_: &App, request: &Request, _: &str) -> bool {
     })
 }
 
-/// Whether the form removes a role from a user.
+/// Whether the form removes roles from a user and changes nothing else.
 pub fn removes_role(_: &App, request: &Request, _: &str) -> bool {
-    Form::of(request).is_ok_and(|form| form.some("remove").is_some())
+    Form::of(request).is_ok_and(|form| {
+        let (before, now) = (form.all("former[]"), form.all("roles[]"));
+        let is_kept = |(before, now): (&String, &String)| now.is_empty() || before == now;
+        let removes = now.iter().any(String::is_empty);
+        removes
+            && form.some("role").is_none()
+            && before.len() == now.len()
+            && before.iter().zip(&now).all(is_kept)
+    })
 }
 
 fn take(
+    call: &Call<'_>,
+    form: Form,
+    act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
+) -> Result<Reply> {
+    take_enrolling(call, form, &|visit, form| match visit.must_enrol() {
+        true => Ok(enrolment()),
+        false => act(visit, form),
+    })
+}
+
+/// Leads to the page on which a second factor is set up.
+fn enrolment() -> Reply {
+    redirect(&format!("{MOUNT}{}", two_step::PATH))
+}
+
+fn take_enrolling(
     call: &Call<'_>,
     form: Form,
     act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
@@ -129,7 +204,7 @@ fn take(
         Err(err) => return Err(err),
     };
     if !form.has(TOKEN) {
-        return Err(foreign());
+        return Err(foreign(call.request));
     }
     if !form_token::is_of(visit.secret, form.text(TOKEN)) {
         return pending_form::offer(&visit, &own_path(call), &form);
@@ -187,13 +262,25 @@ fn enter<'a>(call: &'a Call<'a>) -> Result<Visit<'a>> {
     let origin = call.trust.origin(call.request);
     let (mut caller, session) = console::authenticate(call.app, secret, origin)?;
     caller.takes_away = call.takes_away;
+    let preferences = preferences_of(call.app, &caller);
     Ok(Visit {
         call,
         caller,
         session,
-        texts: spoken(),
+        texts: chosen(call, &preferences),
+        preferences,
         secret,
     })
+}
+
+/// The texts in the language and the time zone that a user has chosen; without a choice, the browser decides about the
+/// language.
+fn chosen(call: &Call<'_>, preferences: &Preferences) -> &'static Texts {
+    let zone = Zone::find(&preferences.time_zone).unwrap_or_else(Zone::utc);
+    match languages::of_tag(&preferences.language) {
+        Some(words) if !preferences.language.is_empty() => words.in_zone(&zone),
+        _ => text::of_browser(call.request).in_zone(&zone),
+    }
 }
 
 /// Turns an outcome into a reply; errors are displayed in the layout for signed-in users.
@@ -238,19 +325,19 @@ fn entrance(call: &Call<'_>) -> String {
     }
 }
 
-fn foreign() -> Error {
-    Error::Forbidden(verbatim(spoken().get("refusal.foreign")))
+fn foreign(head: &Head) -> Error {
+    Error::Forbidden(verbatim(text::of_browser(head).get("refusal.foreign")))
 }
 
 /// Refuses a form that another site sent (attacks 164). Browsers name the sender's origin with every form, and newer
 /// browsers also report whether it is the same site as this server.
 fn require_own_page(head: &Head, channel: Channel) -> Result<()> {
-    let read = |name| head.header(name).map_err(|_| foreign());
+    let read = |name| head.header(name).map_err(|_| foreign(head));
     if read("sec-fetch-site")?.is_some_and(|site| site != "same-origin") {
-        return Err(foreign());
+        return Err(foreign(head));
     }
-    let origin = read("origin")?.ok_or_else(foreign)?;
-    let host = head.host().ok_or_else(foreign)?;
+    let origin = read("origin")?.ok_or_else(|| foreign(head))?;
+    let host = head.host().ok_or_else(|| foreign(head))?;
     let authority = match channel {
         Channel::Encrypted => origin.strip_prefix("https://"),
         // A reverse proxy may use TLS without reporting it to this server.
@@ -260,7 +347,7 @@ fn require_own_page(head: &Head, channel: Channel) -> Result<()> {
     };
     match authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
         true => Ok(()),
-        false => Err(foreign()),
+        false => Err(foreign(head)),
     }
 }
 

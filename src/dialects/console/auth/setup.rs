@@ -5,7 +5,7 @@ use super::{agent, channel, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::layout::{Layout, html};
 use crate::dialects::console::sections::{SECTIONS, Section};
-use crate::dialects::console::text::spoken;
+use crate::dialects::console::text;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -83,12 +83,12 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 }
 
 fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Result<Reply> {
+    let texts = text::of_browser(call.request);
     let refused = match err {
-        Some(Error::Invalid { field, reason }) => (field, spoken().refusal(&reason)),
+        Some(Error::Invalid { field, reason }) => (field, texts.refusal(&reason)),
         _ => Default::default(),
     };
     let chosen = form.all("systems[]");
-    let texts = spoken();
     let system = |section: &&Section| {
         // Until the user has had the choice, the boxes show which pages are on.
         let is_chosen = chosen.iter().any(|name| name == section.system)

@@ -143,7 +143,7 @@ pub fn before(call: &Call<'_>, form: &Form) -> Result<Reply> {
 
 /// `POST /console/sign-out`
 pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
-    let reply = super::submit(call, &|visit, _| {
+    let reply = super::enrolling_submit(call, &|visit, _| {
         sessions::sign_out(call.app, &visit.caller)?;
         Ok(redirect(&format!("{MOUNT}/sign-in")))
     })?;

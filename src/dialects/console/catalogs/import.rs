@@ -14,6 +14,9 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use askama::Template;
 
+/// A longer document is not repeated on the page; the user chooses it again.
+const REPEATED_BYTES_MAX: usize = 512 * 1024;
+
 /// The maximum number of operations in one list of the page.
 const SHOWN: usize = 200;
 
@@ -52,6 +55,10 @@ struct PreviewPage {
     /// The reasons why operations are not imported, each with the number of operations.
     reasons: Vec<(String, String)>,
     notes: Vec<String>,
+    /// Base paths of the document, each of which the import can be repeated with.
+    base_paths: Vec<String>,
+    /// The other fields of the import, to repeat it.
+    kept: Vec<(&'static str, String)>,
     left_out_title: String,
     /// An operation that is not in the catalog, and the reason.
     left_out: Vec<(String, String)>,
@@ -71,7 +78,7 @@ pub fn preview(call: &Call<'_>) -> Result<Reply> {
     submit_file(call, &|visit, form| {
         visit.noting(require_write(visit))?;
         match imported(visit, form) {
-            Ok(import) => shown(visit, form.text("name"), &import),
+            Ok(import) => shown(visit, form, &import),
             Err(Error::Invalid { field, reason }) => {
                 let why = visit.texts.sentence(&reason);
                 asked(visit, 422, form, (field, why))
@@ -98,10 +105,7 @@ fn imported(visit: &Visit<'_>, form: &Form) -> Result<Import> {
     {
         return Err(refused("host", "refusal.host"));
     }
-    let document = match form.text("file") {
-        "" => form.text("document"),
-        file => file,
-    };
+    let document = document(form);
     if document.trim().is_empty() {
         return Err(refused("file", "catalog_import.needed"));
     }
@@ -123,6 +127,27 @@ fn imported(visit: &Visit<'_>, form: &Form) -> Result<Import> {
     import.map_err(|why| Error::invalid("file", why))
 }
 
+fn document(form: &Form) -> &str {
+    match form.text("file") {
+        "" => form.text("document"),
+        file => file,
+    }
+}
+
+/// The base paths that notes speak of. None are offered for a document that is too long to be repeated.
+fn base_paths(form: &Form, import: &Import) -> Vec<String> {
+    if document(form).len() > REPEATED_BYTES_MAX {
+        return Vec::new();
+    }
+    let notes = import.notes.iter();
+    let notes = notes.filter(|note| note.code() == "openapi.base_path");
+    let mut found: Vec<String> = notes
+        .filter_map(|note| note.argument("path").map(str::to_owned))
+        .collect();
+    found.dedup();
+    found
+}
+
 fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String)) -> Result<Reply> {
     let page = ImportPage {
         s: visit.shell(visit.texts.get("catalog_import.title"), Nav::Catalogs),
@@ -137,8 +162,9 @@ fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String))
     html(status, &page)
 }
 
-fn shown(visit: &Visit<'_>, name: &str, import: &Import) -> Result<Reply> {
-    let texts = visit.texts;
+fn shown(visit: &Visit<'_>, form: &Form, import: &Import) -> Result<Reply> {
+    let (texts, name) = (visit.texts, form.text("name"));
+    let base_paths = base_paths(form, import);
     let more = |count: usize| match count.saturating_sub(SHOWN) {
         0 => String::new(),
         more => texts.count("catalog_import.more", more as u64),
@@ -184,6 +210,15 @@ fn shown(visit: &Visit<'_>, name: &str, import: &Import) -> Result<Reply> {
             .take(SHOWN)
             .map(|it| texts.sentence(it))
             .collect(),
+        kept: match base_paths.is_empty() {
+            true => Vec::new(),
+            false => ["name", "host", "schemes", "unsaid"]
+                .into_iter()
+                .map(|name| (name, form.text(name).to_owned()))
+                .chain([("document", document(form).to_owned())])
+                .collect(),
+        },
+        base_paths,
         left_out_title: count("catalog_import.left_out", import.left_out.len()),
         left_out: left_out
             .map(|it| (it.operation.clone(), texts.sentence(&it.why)))

@@ -6,9 +6,11 @@ pub mod put;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page};
 use crate::dialects::console::keys;
-use crate::dialects::console::layout::{Layout, Nav, html};
+use crate::dialects::console::layout::{Layout, Nav, html, is_shown};
+use crate::dialects::console::sections::SECTIONS;
 use crate::dialects::console::text::Texts;
 use crate::domain::catalogs::{Catalog, Requirement};
+use crate::domain::declared::place_of;
 use crate::domain::keys::verdict::Detail;
 use crate::error::Result;
 use crate::http::query::encode;
@@ -30,6 +32,10 @@ const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPT
 struct CatalogsPage {
     s: Layout,
     catalogs: Vec<CatalogRow>,
+    /// Those of other systems whose keys nobody uses here.
+    unused: Vec<CatalogRow>,
+    /// The number of them.
+    unused_label: String,
     /// Whether the caller may write catalogs.
     can_write: bool,
 }
@@ -47,6 +53,10 @@ struct CatalogPage {
     s: Layout,
     href: String,
     name: String,
+    /// The file and the line that declare the catalog, so that it is edited there.
+    declared_in: Option<String>,
+    /// The URL that challenges name.
+    resource_metadata: Option<String>,
     /// Whether the caller may change this catalog.
     can_write: bool,
     scopes: Vec<(String, String, String)>,
@@ -66,6 +76,7 @@ struct Operation {
     method: String,
     path: String,
     writes: bool,
+    preflight: bool,
     opened_by: OpenedBy,
 }
 
@@ -120,9 +131,22 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
                 operations: s.tn("catalogs.operations", definition.operations.len() as u64),
             }
         };
-        let catalogs = found.iter().map(row).collect();
+        // Nobody who has no keys of another system has to look at its catalog.
+        let is_unused = |catalog: &&std::sync::Arc<Catalog>| {
+            let mut sections = SECTIONS.iter();
+            let section = sections.find(|section| section.system == catalog.name());
+            section.is_some_and(|section| !is_shown(visit, section))
+        };
+        let (unused, used): (Vec<_>, Vec<_>) = found.iter().partition(is_unused);
+        let unused_label = s.tn("catalogs.of_others", unused.len() as u64);
+        let (unused, catalogs) = (
+            unused.into_iter().map(row).collect(),
+            used.into_iter().map(row).collect(),
+        );
         let can_write = put::may_write(visit);
         let page = CatalogsPage {
+            unused,
+            unused_label,
             s,
             catalogs,
             can_write,
@@ -157,7 +181,11 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
             s: visit.shell(catalog.name().to_owned(), Nav::Catalogs),
             href: address(catalog.name()),
             name: catalog.name().to_owned(),
-            can_write: put::may_write(visit) && !put::is_fixed(catalog.name()),
+            can_write: put::may_write(visit)
+                && !put::is_fixed(catalog.name())
+                && definition.source.is_empty(),
+            declared_in: place_of(&definition.source).map(str::to_owned),
+            resource_metadata: definition.resource_metadata.clone(),
             scopes: definition
                 .scopes
                 .iter()
@@ -179,6 +207,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
                         None => operation.path.clone(),
                     },
                     writes: operation.writes,
+                    preflight: operation.preflight,
                     opened_by: OpenedBy::of(visit.texts, &operation.requirement),
                 })
                 .collect(),
@@ -254,7 +283,10 @@ fn tried(
         good: true,
         together: demand.requirement.all_of().to_vec(),
         scopes,
-        total: visit.texts.count("try.keys", passing.total as u64),
+        total: match passing.total {
+            0 => visit.texts.get("try.no_keys").to_owned(),
+            some => visit.texts.count("try.keys", some as u64),
+        },
         keys: passing
             .items
             .iter()

@@ -277,6 +277,9 @@ pub fn written(definition: &Definition) -> Result<String> {
         if let Some(host) = &operation.host {
             value["host"] = json!(host);
         }
+        if operation.preflight {
+            value["preflight"] = Value::Bool(true);
+        }
         value
     };
     let lines = |values: Vec<Value>| {
@@ -287,8 +290,12 @@ pub fn written(definition: &Definition) -> Result<String> {
         true => "  \"case_sensitive\": true,\n",
         false => "",
     };
+    let metadata = match &definition.resource_metadata {
+        Some(url) => format!("  \"resource_metadata\": {},\n", json!(url)),
+        None => String::new(),
+    };
     Ok(format!(
-        "{{\n{case}  \"scopes\": [\n{}\n  ],\n  \"operations\": [\n{}\n  ]\n}}",
+        "{{\n{case}{metadata}  \"scopes\": [\n{}\n  ],\n  \"operations\": [\n{}\n  ]\n}}",
         lines(definition.scopes.iter().map(scope).collect()),
         lines(definition.operations.iter().map(operation).collect()),
     ))
@@ -305,6 +312,8 @@ mod tests {
         assert_eq!((made.scopes.len(), made.operations.len()), (2, 2));
         let mut changed = made.clone();
         changed.case_sensitive = true;
+        changed.resource_metadata = Some("https://api.example/.well-known/x".to_owned());
+        changed.operations[1].preflight = true;
         changed.scopes[0].root_only = true;
         changed.operations[0].host = Some("api.example.com".to_owned());
         for one in [made, changed] {

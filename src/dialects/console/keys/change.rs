@@ -5,7 +5,7 @@ use super::secret::{self, Occasion};
 use super::{address, id, list_address, opens_this_server};
 use crate::dialects::console::auth::{Visit, confirm, own_path, page, submit};
 use crate::dialects::console::layout::{Layout, Nav, html};
-use crate::domain::keys::rotation::Grace;
+use crate::domain::keys::rotation::{GRACE_S_MAX, Grace};
 use crate::domain::policies::Policy;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -23,7 +23,19 @@ struct RotatePage {
     name: String,
     hint: String,
     href: String,
-    graces: Vec<(&'static str, &'static str, bool)>,
+    graces: Vec<GraceChoice>,
+    /// The secret before the newest one still works, so that the newest one cannot work for longer.
+    still_works: Option<String>,
+    can_end: bool,
+}
+
+/// A grace period to choose.
+struct GraceChoice {
+    value: &'static str,
+    label: &'static str,
+    /// What happens to the old secret.
+    effect: String,
+    chosen: bool,
 }
 
 #[derive(Template)]
@@ -58,6 +70,9 @@ const GRACES: &[(&str, &str, Option<u64>, bool)] = &[
     ("none",      "rotate.none",      Some(0),       false),
 ];
 
+/// The grace period that is chosen at first.
+const GRACE_DEFAULT: &str = "day";
+
 /// `POST /console/keys/{id}/reveal`
 pub fn reveal(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, _| {
@@ -90,7 +105,12 @@ pub fn ask_disable(call: &Call<'_>) -> Result<Reply> {
 pub fn disable(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, _| {
         let view = edit::switch(call.app, &visit.caller, id(call)?, false)?;
-        Ok(visit.done("key_disabled", &address(view.key.id)))
+        // The id makes the page offer to enable the key again.
+        let done = match offered::may_enable(call.app, &visit.caller, &view)? {
+            true => format!("key_disabled.{}", view.key.id),
+            false => "key_disabled".to_owned(),
+        };
+        Ok(visit.done(&done, &address(view.key.id)))
     })
 }
 
@@ -102,23 +122,60 @@ pub fn enable(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
+/// `POST /console/keys/{id}/end-previous`
+pub fn end_previous(call: &Call<'_>) -> Result<Reply> {
+    submit(call, &|visit, _| {
+        let view = rotate::end_previous(call.app, &visit.caller, id(call)?)?;
+        Ok(visit.done("key_previous_ended", &address(view.key.id)))
+    })
+}
+
 /// `GET /console/keys/{id}/rotate`
 pub fn ask_rotate(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let view = found(visit, |offered| offered.rotate)?;
         let words = Words::of(visit, Some(&view.key.policy));
-        let graces = GRACES.iter().enumerate();
+        let previous = view.previous.as_ref();
         let rotate = RotatePage {
             s: visit.shell(visit.texts.with("rotate.title", &view.key.name), nav(words)),
             name: view.key.name.clone(),
             hint: view.key.hint.clone(),
             href: address(view.key.id),
-            graces: graces
-                .map(|(at, (value, text, _, _))| (*value, visit.texts.get(text), at == 2))
-                .collect(),
+            graces: graces(visit, previous.is_some()),
+            still_works: previous.map(|previous| {
+                let end = visit.texts.minute(previous.until);
+                let values = [("hint", previous.hint.as_str()), ("end", end.as_str())];
+                visit.texts.fill("rotate.still_works", &values)
+            }),
+            can_end: offered(call.app, &visit.caller, &view)?.end_previous,
         };
         html(200, &rotate)
     })
+}
+
+/// The grace periods, each with what it does. While a secret before the newest one works, there is no choice.
+fn graces(visit: &Visit<'_>, has_previous: bool) -> Vec<GraceChoice> {
+    let texts = visit.texts;
+    let now = visit.call.app.now().wall;
+    let effect = |seconds: Option<u64>, until_first_use| {
+        let end = texts.minute(now.plus_s(seconds.unwrap_or(GRACE_S_MAX)));
+        match (seconds, until_first_use) {
+            (_, true) => texts.with("rotate.ends_first_use", &end),
+            (Some(0), _) => texts.get("rotate.ends_now").to_owned(),
+            _ => texts.with("rotate.ends_at", &end),
+        }
+    };
+    let offered = GRACES
+        .iter()
+        .filter(|grace| !has_previous || grace.2 == Some(0));
+    offered
+        .map(|(value, text, seconds, until_first_use)| GraceChoice {
+            value,
+            label: texts.get(text),
+            effect: effect(*seconds, *until_first_use),
+            chosen: *value == GRACE_DEFAULT || has_previous,
+        })
+        .collect()
 }
 
 /// `POST /console/keys/{id}/rotate`

@@ -8,7 +8,7 @@ use crate::dialects::console::auth::{Visit, confirm, own_path, page, submit};
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::secret::random_text;
-use crate::domain::policies::Policy;
+use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::text::name_of_description;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -18,14 +18,19 @@ use crate::http::route::Call;
 use crate::ops::idempotency::Retry;
 use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::keys::offered;
-use crate::ops::policies;
+use crate::ops::policies::{self, presets};
 use askama::Template;
 
 #[derive(Template)]
 #[template(path = "console/key_choose.html")]
 struct ChoosePage {
     s: Layout,
-    kinds: Vec<KindOfKey>,
+    /// The policy that comes with Latchkey for its own keys.
+    first: Option<KindOfKey>,
+    /// The other policies, and those of other systems.
+    own: Vec<KindOfKey>,
+    others: Vec<KindOfKey>,
+    others_title: String,
 }
 
 /// A policy that the user can choose.
@@ -113,7 +118,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
 
 /// The key that the form describes, and the fields that could not be read.
 fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> (NewKey, Vec<Error>) {
-    let (mut members, faults) = fields::read(visit.texts, form);
+    let (mut members, faults) = fields::read_for(visit, policy, form);
     let words = Words::of(visit, Some(&policy.name));
     if words.is_described() {
         members.name = Some(name_of_description(form.text("description")));
@@ -135,13 +140,28 @@ fn choose(visit: &Visit<'_>) -> Result<Reply> {
         name: policy.name.clone(),
         description: visit.texts.word(&policy.description).to_owned(),
     };
-    let kinds: Vec<KindOfKey> = found
-        .iter()
-        .filter(|policy| offered::require_issue(visit.call.app, &visit.caller, policy).is_ok())
-        .map(kind)
-        .collect();
+    let app = visit.call.app;
+    let (mut first, mut own, mut others) = (None, Vec::new(), Vec::new());
+    let may = |policy: &&std::sync::Arc<Policy>| {
+        offered::require_issue(app, &visit.caller, policy).is_ok()
+    };
+    for policy in found.iter().filter(may) {
+        match policy.name.as_str() {
+            STANDARD => first = Some(kind(policy)),
+            name if presets::of(app, name).is_some() => others.push(kind(policy)),
+            _ => own.push(kind(policy)),
+        }
+    }
+    let others_title = visit.texts.count("choose.others", others.len() as u64);
     let s = visit.shell(visit.texts.get("choose.title"), Nav::Keys);
-    html(200, &ChoosePage { s, kinds })
+    let page = ChoosePage {
+        s,
+        first,
+        own,
+        others,
+        others_title,
+    };
+    html(200, &page)
 }
 
 fn asked(

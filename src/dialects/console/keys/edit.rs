@@ -25,7 +25,7 @@ struct EditPage {
     name: String,
     href: String,
     /// The text that is displayed if there is no field.
-    nothing: &'static str,
+    nothing: String,
     form: KeyForm,
     /// The values of the fields when the form was rendered.
     before: String,
@@ -35,7 +35,14 @@ struct EditPage {
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let (view, policy) = found(visit)?;
-        asked(visit, 200, &view, &policy, &fields::filled(&view), &[])
+        asked(
+            visit,
+            200,
+            &view,
+            &policy,
+            &fields::filled(visit.texts, &view),
+            &[],
+        )
     })
 }
 
@@ -74,7 +81,7 @@ fn wanted(
     policy: &Policy,
     form: &Form,
 ) -> Result<(KeyMembers, Vec<Error>)> {
-    let (mut edit, faults) = fields::read(visit.texts, form);
+    let (mut edit, faults) = fields::read_for(visit, policy, form);
     let before = Form::parse(form.text("before"))?;
     let (was, _) = fields::read(visit.texts, &before);
     // The order of the boxes says nothing.
@@ -130,16 +137,20 @@ fn asked(
         false => typed.text("before").to_owned(),
         true => typed.encoded(),
     };
-    let editable = offered(visit.call.app, &visit.caller, view)?.fields;
+    let offered = offered(visit.call.app, &visit.caller, view)?;
+    let nothing = match &offered.declared_in {
+        Some(place) => visit.texts.with("key.locked", place),
+        None if view.key.deleted_at.is_none() && policy.editable.is_nothing() => {
+            visit.texts.get("edit.nothing").to_owned()
+        }
+        None => visit.texts.get("edit.none_for_you").to_owned(),
+    };
     let edit = EditPage {
         s: visit.shell(visit.texts.with("edit.title", &view.key.name), nav),
         name: view.key.name.clone(),
         href: address(view.key.id),
-        nothing: match view.key.deleted_at.is_none() && policy.editable.is_nothing() {
-            true => "edit.nothing",
-            false => "edit.none_for_you",
-        },
-        form: KeyForm::edit(visit, policy, &editable, words, &typed, faults)?,
+        nothing,
+        form: KeyForm::edit(visit, policy, &offered.fields, words, &typed, faults)?,
         before,
     };
     html(status, &edit)

@@ -4,10 +4,14 @@ pub mod change;
 pub mod create;
 pub mod detail;
 pub mod edit;
+mod facts;
 pub mod fields;
+pub mod import;
 pub mod labels;
 pub mod list;
 pub mod secret;
+mod snippets;
+mod trial;
 
 use super::MOUNT;
 use super::auth::Visit;

@@ -2,6 +2,7 @@
 
 use super::address;
 use super::labels::Words;
+use super::snippets::{Asked, Snippet};
 use crate::dialects::console::auth::cookie::Channel;
 use crate::dialects::console::auth::{Visit, channel};
 use crate::dialects::console::layout::{Layout, Nav, html};
@@ -13,6 +14,7 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::ops::keys::Issued;
 use askama::Template;
+use std::net::IpAddr;
 
 #[derive(Template)]
 #[template(path = "console/secret.html")]
@@ -23,7 +25,8 @@ struct SecretPage {
     href: String,
     /// The page to open after the user has stored the secret.
     back: String,
-    lead: &'static str,
+    /// What stands before and after the name of the key.
+    lead: (&'static str, &'static str),
     warning: &'static str,
     /// Whether the secret is displayed only this once.
     once: bool,
@@ -33,7 +36,10 @@ struct SecretPage {
 
 struct SecretView {
     text: String,
-    curl: String,
+    /// Programs that verify the key.
+    snippets: Vec<Snippet>,
+    /// Whether these programs need a management key, because this is not the machine of the server.
+    needs_verifier: bool,
 }
 
 /// Why the page displays a secret.
@@ -75,12 +81,13 @@ pub fn shown(
             Some(_) => super::list_address(&policy.name),
             None => address(key.id),
         },
-        lead: t.get(lead),
+        lead: t.around(lead),
         warning: t.get(if once { "secret.once" } else { "secret.again" }),
         once: once && issued.secret.is_some(),
         secret: issued.secret.as_ref().map(|secret| SecretView {
             text: secret.expose().to_owned(),
-            curl: curl(visit, policy, &issued.view.key, secret.expose()),
+            snippets: snippets(visit, policy, &issued.view.key, secret.expose()),
+            needs_verifier: !is_local(visit),
         }),
         advice: words.advice(policy.can_rotate),
         w: words,
@@ -88,14 +95,52 @@ pub fn shown(
     html(200, &secret)
 }
 
-/// A command that tests the key with the same request that a proxy sends. If possible, the request concerns an
-/// operation of the key's system that the scopes of the key open.
-fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
+/// Whether the browser and the server are on one machine, where a verification needs no credential.
+fn is_local(visit: &Visit<'_>) -> bool {
+    let host = visit.call.request.host().unwrap_or("localhost");
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+    channel(visit.call) == Channel::Plain
+        && visit.call.trust.verify_from_loopback
+        && (name == "localhost" || address.is_ok_and(|address| address.is_loopback()))
+}
+
+/// This server, as the browser reaches it.
+fn server(visit: &Visit<'_>) -> String {
     let scheme = match channel(visit.call) {
         Channel::Encrypted => "https",
         Channel::Plain => "http",
     };
     let host = visit.call.request.host().unwrap_or("localhost");
+    format!("{scheme}://{host}")
+}
+
+/// Programs that verify the key, if possible for a request that its scopes open.
+fn snippets(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> Vec<Snippet> {
+    let proxy = curl(visit, policy, key, secret);
+    let directory = visit.call.app.index.directory();
+    let named = key.catalog.as_deref().filter(|name| *name != BUILT_IN);
+    let catalog = named.and_then(|name| directory.catalog(name));
+    let in_root = directory.is_root(key.workspace);
+    let section = Words::of(visit, Some(&policy.name)).section();
+    let sample = section.and_then(|section| section.sample);
+    let asked = Asked {
+        server: &server(visit),
+        is_local: is_local(visit),
+        secret,
+        catalog: catalog.map(|catalog| catalog.name()),
+        request: catalog.and_then(|catalog| example(catalog, key, in_root, sample)),
+    };
+    asked.snippets(visit.texts, proxy)
+}
+
+/// A command that tests the key with the same request that a proxy sends. If possible, the request concerns an
+/// operation of the key's system that the scopes of the key open.
+fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
+    let server = server(visit);
     // If the policy accepts several headers, the command uses the first one other than Basic.
     let plain = |header: &&CredentialHeader| **header != CredentialHeader::Basic;
     let header = match policy.headers.iter().find(plain) {
@@ -103,7 +148,7 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
         Some(CredentialHeader::Token) => format!("Authorization: Token {secret}"),
         Some(CredentialHeader::Bearer) => format!("Authorization: Bearer {secret}"),
         Some(CredentialHeader::Basic) | None => {
-            return format!("curl -i {scheme}://{host}/auth/nginx -u ':{secret}'");
+            return format!("curl -i {server}/auth/nginx -u ':{secret}'");
         }
     };
     let directory = visit.call.app.index.directory();
@@ -119,7 +164,7 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
     let request = request.map_or_else(String::new, |(method, path)| {
         format!(" -H 'X-Original-Method: {method}' -H 'X-Original-URI: {path}'")
     });
-    let url = format!("{scheme}://{host}/auth/nginx{query}");
+    let url = format!("{server}/auth/nginx{query}");
     // A query contains characters that a shell interprets.
     let url = if query.is_empty() {
         url

@@ -1,8 +1,8 @@
 //! Error pages.
 
-use super::{Layout, Nav, html};
+use super::{Layout, Nav, html, may};
 use crate::dialects::console::auth::Visit;
-use crate::dialects::console::text::spoken;
+use crate::dialects::console::text::lacking_scope;
 use crate::error::Error;
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
@@ -15,6 +15,8 @@ struct ErrorPage {
     status: u16,
     /// One sentence, including what the user can do.
     detail: String,
+    /// Who can do what the user may not; empty for other errors.
+    help: String,
     request_id: String,
 }
 
@@ -26,13 +28,17 @@ pub fn within(visit: &Visit<'_>, err: &Error) -> Reply {
     }
     let (status, title) = words(err);
     let shell = visit.shell(visit.texts.get(title), Nav::None);
-    written(shell, status, err, request)
+    let help = match err {
+        Error::Forbidden(why) => may::whom(visit, lacking_scope(why)),
+        _ => String::new(),
+    };
+    written(shell, status, err, request, help)
 }
 
 /// The page of an error for a client that is not signed in or could not be identified.
 pub fn render(err: &Error, head: &Head) -> Reply {
     let (status, title) = words(err);
-    written(Layout::bare(head, title), status, err, head)
+    written(Layout::bare(head, title), status, err, head, String::new())
 }
 
 /// The page for a request that violates HTTP and was not parsed any further.
@@ -41,12 +47,13 @@ pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
         s: Layout::bare(head, "error.malformed"),
         status,
         detail: why.to_owned(),
+        help: String::new(),
         request_id: head.id.to_string(),
     };
     html(status, &page).unwrap_or_else(|_| Reply::new(status))
 }
 
-fn written(s: Layout, status: u16, err: &Error, head: &Head) -> Reply {
+fn written(s: Layout, status: u16, err: &Error, head: &Head, help: String) -> Reply {
     let detail = match err {
         // The log contains the cause under the request id.
         Error::Internal(_) => s.t("error.internal_detail").to_owned(),
@@ -57,12 +64,13 @@ fn written(s: Layout, status: u16, err: &Error, head: &Head) -> Reply {
         Error::LocalHeaderMissing | Error::Unauthenticated => {
             s.t("error.unauthenticated_detail").to_owned()
         }
-        other => spoken().sentence(&other.refusal()),
+        other => s.error(other),
     };
     let page = ErrorPage {
         s,
         status,
         detail,
+        help,
         request_id: head.id.to_string(),
     };
     let reply = html(status, &page).unwrap_or_else(|err| {

@@ -2,20 +2,25 @@
 
 pub mod delete;
 pub mod error;
+mod may;
 pub mod moment;
 
 use super::auth::Visit;
 use super::auth::cookie::Cookie;
-use super::text::{Texts, spoken};
+use super::text::{self, Texts};
 use super::{MOUNT, assets};
 use crate::dialects::console::sections::{SECTIONS, Section};
 use crate::domain::clock::State;
+use crate::domain::keys::KeyId;
 use crate::domain::users::permissions::{Permission, Permissions};
+use crate::domain::users::preferences::Theme;
 use crate::error::{Error, Result};
+use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::Call;
 use crate::ops::keys::offered::concerns;
+use crate::ops::notices::list;
 use crate::ops::policies::pages;
 use askama::Template;
 
@@ -26,6 +31,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 /// The layout of one page.
 pub struct Layout {
     texts: &'static Texts,
+    pub theme: Theme,
     pub title: String,
     /// Empty if no user is signed in.
     pub nav: Vec<NavItem>,
@@ -36,8 +42,14 @@ pub struct Layout {
     pub clock: Option<String>,
     /// The confirmation of the action that the user has just performed.
     pub done: Option<&'static str>,
+    /// What the user may do here, if it is not everything.
+    pub may: Option<String>,
+    /// The address of a form that takes that action back.
+    pub undo: Option<String>,
     /// Whether the browser should load the page again immediately.
     pub reloads: bool,
+    /// Whether the user may read the audit log.
+    reads_audit: bool,
 }
 
 /// The part of the document above the content of the page.
@@ -54,8 +66,10 @@ pub enum Nav {
     Audit,
     Backups,
     Catalogs,
+    Connect,
     Keys,
     None,
+    Notices,
     Overview,
     Policies,
     /// The keys of one policy, for which a dialect has its own words.
@@ -71,15 +85,12 @@ pub struct NavItem {
     /// An SVG path in a square with a side of 24 units.
     pub icon: &'static str,
     pub current: bool,
-    /// The group that begins with this entry, if there is one.
-    pub group: Option<Group>,
-}
-
-/// The menu of another system.
-pub struct Group {
-    pub product: &'static str,
-    /// The name of the menu in that product. It leads to the same page as the entry below it.
-    pub menu: &'static str,
+    /// For the keys of another system: where that system has them in its own menus, such as `Settings › API Keys`.
+    pub path: String,
+    /// Whether the entries for other systems begin with this one.
+    pub begins_others: bool,
+    /// How many things behind the entry are new, in words; empty if none.
+    pub news: String,
 }
 
 /// The icon of a key.
@@ -94,6 +105,8 @@ const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
     (Nav::Users, "/users", "nav.users", Some(Permission::UsersRead), "M9 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7zm-6 9c0-4 3-6 6-6s6 2 6 6zm13-9a3 3 0 1 0 0-6m1 9c2.500.500 4 2.500 4 6h-3"),
     (Nav::Policies, "/policies", "nav.policies", Some(Permission::PoliciesRead), "M6 3h9l4 4v14H6zm8 0v5h5M9 12h7m-7 4h7"),
     (Nav::Catalogs, "/catalogs", "nav.catalogs", Some(Permission::CatalogsRead), "M4 5h7v15H4zm9 0h7v15h-7zM6.5 9h2m-2 3h2m7-3h2m-2 3h2"),
+    (Nav::Connect, "/connect", "nav.connect", Some(Permission::CatalogsRead), "M10 7H6v10h4m4-10h4v10h-4M3 12h3m12 0h3m-11 0h4"),
+    (Nav::Notices, "/notices", "nav.notices", Some(Permission::KeysRead), "M6 17V10a6 6 0 0 1 12 0v7l2 2H4zm4 4h4"),
     (Nav::Audit, "/audit", "nav.audit", Some(Permission::AuditRead), "M5 4h14v16H5zm3 4h8m-8 4h8m-8 4h5"),
     (Nav::Backups, "/backups", "nav.backups", Some(Permission::ServerAdmin), "M4 4h16v5H4zm1 5v11h14V9m-9 4h4"),
 ];
@@ -107,30 +120,46 @@ impl Layout {
             .permissions_somewhere(&call.app.index.directory());
         let channel = super::auth::channel(call);
         let done = Cookie::Done.read(call.request, channel);
+        let (done, key) = match done.and_then(|done| done.split_once('.')) {
+            Some((done, key)) => (Some(done), KeyId::parse(key)),
+            None => (done, None),
+        };
         Layout {
             texts: visit.texts,
+            theme: visit.preferences.theme,
             title,
-            nav: navigation(visit, nav, permissions),
+            // A user who has to set up a second factor first can go nowhere else.
+            nav: match visit.must_enrol() {
+                true => Vec::new(),
+                false => navigation(visit, nav, permissions),
+            },
             user: visit.user_name(),
             form_token,
             clock: clock_note(visit),
             done: done.and_then(|done| visit.texts.find(&format!("done.{done}"))),
+            may: may::note(visit, nav),
+            undo: key.map(|id| format!("{MOUNT}/keys/{id}/enable")),
             reloads: false,
+            reads_audit: permissions.contains(Permission::AuditRead),
         }
     }
 
     /// The layout without navigation, for a client that is not signed in.
-    pub fn bare(_: &Head, title: &str) -> Layout {
-        let texts = spoken();
+    pub fn bare(head: &Head, title: &str) -> Layout {
+        let texts = text::of_browser(head);
         Layout {
             texts,
+            theme: Theme::default(),
             title: texts.get(title).to_owned(),
             nav: Vec::new(),
             user: String::new(),
             form_token: String::new(),
             clock: None,
             done: None,
+            may: None,
+            undo: None,
             reloads: false,
+            reads_audit: false,
         }
     }
 
@@ -147,6 +176,11 @@ impl Layout {
         Frame { s: self }
     }
 
+    /// The name of the time zone of all times on the page.
+    pub fn zone(&self) -> &str {
+        self.texts.zone.name()
+    }
+
     /// The text with this name.
     pub fn t(&self, name: &str) -> &'static str {
         self.texts.get(name)
@@ -155,6 +189,11 @@ impl Layout {
     /// The text with this name, if there is one.
     pub fn find(&self, name: &str) -> Option<&'static str> {
         self.texts.find(name)
+    }
+
+    /// What is wrong, as a sentence.
+    pub fn error(&self, err: &Error) -> String {
+        self.texts.error(err)
     }
 
     /// The translation of a system's own label.
@@ -167,9 +206,27 @@ impl Layout {
         self.texts.with(name, value)
     }
 
+    /// The parts of the text with this name before and after its value.
+    pub fn around(&self, name: &str) -> (&'static str, &'static str) {
+        self.texts.around(name)
+    }
+
     /// The text with this name, with a number filled in.
     pub fn tn(&self, name: &str, number: u64) -> String {
         self.texts.count(name, number)
+    }
+
+    /// The events about a thing, as a filter of the audit log names it; empty if the user may not read the log.
+    pub fn events_of(&self, target: &str) -> String {
+        match self.reads_audit {
+            true => format!("{MOUNT}/audit?target={}", encode(target)),
+            false => String::new(),
+        }
+    }
+
+    /// A number in the language of the page.
+    pub fn number(&self, number: &u64) -> String {
+        self.texts.number(*number)
     }
 
     /// The address of an asset.
@@ -202,7 +259,7 @@ fn clock_note(visit: &Visit<'_>) -> Option<String> {
         State::Behind => "frame.clock_behind",
         State::Ahead => "frame.clock_ahead",
     };
-    Some(visit.texts.with(name, &reading.wall.to_string()))
+    Some(visit.texts.with(name, &visit.texts.instant(reading.wall)))
 }
 
 fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<NavItem> {
@@ -214,12 +271,33 @@ fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<
             label: visit.texts.get(label).to_owned(),
             icon,
             current: *nav == current,
-            group: None,
+            path: String::new(),
+            begins_others: false,
+            news: match nav {
+                Nav::Notices => news(visit),
+                _ => String::new(),
+            },
         });
     own.chain(sections(visit, current)).collect()
 }
 
-/// The entries for other systems that are offered or have keys, in groups named after their menus. A user sees those
+/// How many notices the user has not seen yet.
+fn news(visit: &Visit<'_>) -> String {
+    let unread = visit
+        .caller
+        .user
+        .map(|user| list::unread(visit.call.app, &visit.caller, user));
+    match unread {
+        Some(Ok(count)) if count > 0 => visit.texts.count("notices.unread", count as u64),
+        Some(Err(err)) => {
+            log::warn!("the console does not know whether there are notices: {err}");
+            String::new()
+        }
+        _ => String::new(),
+    }
+}
+
+/// The entries for other systems that are offered or have keys, under their products' names. A user sees those
 /// whose keys they may see or issue.
 fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
     let app = visit.call.app;
@@ -228,27 +306,30 @@ fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
         let policy = directory.policy(section.policy);
         policy.is_some_and(|policy| concerns(&directory, &visit.caller, policy))
     };
-    let shown = |section: &&&Section| {
-        pages::is_shown(app, section.policy).unwrap_or_else(|err| {
-            log::warn!(
-                "the console does not know whether {} is in use: {err}",
-                section.policy
-            );
-            false
-        })
-    };
-    let item = |section: &&Section| NavItem {
+    let word = |text| visit.texts.word(text);
+    let item = |(position, section): (usize, &&Section)| NavItem {
         href: format!("{MOUNT}/keys?policy={}", section.policy),
-        label: visit.texts.word(section.page).to_owned(),
+        label: word(section.short).to_owned(),
         icon: KEY,
         current: current == Nav::Section(section.policy),
-        group: Some(Group {
-            product: visit.texts.word(section.product),
-            menu: visit.texts.word(section.menu),
-        }),
+        path: format!("{} › {}", word(section.menu), word(section.page)),
+        begins_others: position == 0,
+        news: String::new(),
     };
-    let sections = SECTIONS.iter();
-    sections.filter(concerned).filter(shown).map(item).collect()
+    let offered = SECTIONS.iter().filter(concerned);
+    let offered = offered.filter(|section| is_shown(visit, section));
+    offered.enumerate().map(item).collect()
+}
+
+/// Whether the pages of a system are in the navigation: they are switched on, or the system has keys.
+pub fn is_shown(visit: &Visit<'_>, section: &Section) -> bool {
+    pages::is_shown(visit.call.app, section.policy).unwrap_or_else(|err| {
+        log::warn!(
+            "the console does not know whether {} is in use: {err}",
+            section.policy
+        );
+        false
+    })
 }
 
 /// A rendered page as a reply.

@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 pub struct DisplayTime {
     /// RFC 3339, for machines.
     pub iso: String,
-    /// `2026-11-21 10:00:00 UTC`
+    /// `2026-11-21 10:00:00 UTC`, in the language and the time zone of the user.
     pub exact: String,
     /// `3 minutes ago`, `in 5 days`
     pub relative: String,
@@ -29,10 +29,9 @@ pub struct LastDay {
 impl LastDay {
     pub fn new(texts: &Texts, end: Timestamp, now: Timestamp) -> LastDay {
         let DisplayTime { iso, relative, .. } = DisplayTime::new(texts, end, now);
-        let midnight = end.0.rem_euclid(1000 * DAY as i64) == 0;
-        let day = match midnight {
-            true => Timestamp(end.0 - 1).to_string().chars().take(10).collect(),
-            false => iso.chars().take(16).collect::<String>().replace('T', " ") + " UTC",
+        let day = match texts.zone.is_midnight(end) {
+            true => texts.day(Timestamp(end.0 - 1)),
+            false => texts.minute(end),
         };
         LastDay { iso, day, relative }
     }
@@ -45,7 +44,7 @@ const DAY: u64 = 24 * HOUR;
 impl DisplayTime {
     pub fn new(texts: &Texts, at: Timestamp, now: Timestamp) -> DisplayTime {
         let iso = Timestamp(at.0.div_euclid(1000) * 1000).to_string();
-        let exact = iso.replace('T', " ").replace('Z', " UTC");
+        let exact = texts.instant(at);
         let seconds = at.0.abs_diff(now.0) / 1000;
         let relative = match (at > now, seconds) {
             (_, 0..10) => texts.get("when.now").to_owned(),

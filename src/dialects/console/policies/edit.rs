@@ -1,13 +1,14 @@
 //! Creates, edits and deletes policies.
 
-use super::form;
 use super::form::PolicyForm;
+use super::templates::{TEMPLATES, Template as Beginning};
+use super::{address, form};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::layout::delete::DeletePage;
 use crate::dialects::console::layout::{Layout, Nav, html};
-use crate::domain::policies::{Policy, STANDARD};
+use crate::domain::policies::STANDARD;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -28,17 +29,22 @@ struct EditPage {
     button: &'static str,
     /// The values of the fields when the form was rendered; empty for a new policy.
     before: String,
+    /// What a new policy can begin with: the name of each, and whether it does.
+    templates: Vec<(&'static str, bool)>,
+    /// The page to which the user returns without saving.
+    back: String,
 }
 
 /// `GET /console/new-policy`
 pub fn show_new(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         require_write(visit)?;
+        let mut query = call.query()?;
+        let template = Beginning::of(&query.take("template").unwrap_or_default());
+        query.finish()?;
         let standard = policies::find(call.app, &visit.caller, STANDARD)?;
-        let typed = form::filled(&Policy {
-            description: String::new(),
-            ..(*standard).clone()
-        });
+        let mut typed = form::filled(&template.policy(&standard));
+        typed.put("template", template.name);
         asked(visit, 200, None, &typed, None)
     })
 }
@@ -50,7 +56,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         let made = form::read(visit.texts, form)
             .and_then(|asked| policies::create(call.app, &visit.caller, name, asked, None));
         match made {
-            Ok(_) => Ok(visit.done("policy_created", &list_address())),
+            Ok(policy) => Ok(visit.done("policy_created", &address(&policy.name))),
             Err(err) => again(visit, None, form, err),
         }
     })
@@ -74,7 +80,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         let edited = form::changed(visit.texts, form, &before)
             .and_then(|edit| policies::edit(call.app, &visit.caller, name, edit));
         match edited {
-            Ok(_) => Ok(visit.done("policy_changed", &list_address())),
+            Ok(_) => Ok(visit.done("policy_changed", &address(name))),
             Err(err) => again(visit, Some(name), form, err),
         }
     })
@@ -149,6 +155,15 @@ fn asked(
             None => texts.get("policy_form.create"),
             Some(_) => texts.get("edit.button"),
         },
+        templates: match name {
+            None => {
+                let chosen = Beginning::of(typed.text("template")).name;
+                let all = TEMPLATES.iter().map(|template| template.name);
+                all.map(|name| (name, name == chosen)).collect()
+            }
+            Some(_) => Vec::new(),
+        },
+        back: name.map_or_else(list_address, address),
         before: match (name, refusal) {
             (None, _) => String::new(),
             (Some(_), Some(_)) => typed.text("before").to_owned(),
@@ -164,7 +179,7 @@ fn deleting(visit: &Visit<'_>, status: u16, name: &str, refusal: Option<String>)
         name: name.to_owned(),
         lead: visit.texts.get("policy_delete.lead"),
         href: format!("{MOUNT}/policies/{}/delete", encode(name)),
-        back: list_address(),
+        back: address(name),
         refusal,
     };
     html(status, &delete)

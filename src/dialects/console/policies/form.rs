@@ -7,8 +7,8 @@ use crate::domain::keys::Member;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, OnLeak, OnReuse, Policy,
+    Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -17,7 +17,11 @@ use crate::ops::policies::PolicyEdit;
 
 /// A form that is ready to be rendered.
 pub struct PolicyForm {
+    /// The fields that are always visible; empty for an existing policy, whose fields are all in groups.
+    pub first: Vec<Input>,
     pub groups: Vec<Group>,
+    /// Whether one of the folded fields was refused.
+    pub is_open: bool,
     /// The refusal that concerns no single field.
     pub refusal: Option<String>,
 }
@@ -28,20 +32,34 @@ pub struct Group {
     pub fields: Vec<Input>,
 }
 
+/// The fields of a new policy that are always visible; all others are folded.
+const FIRST: &[&str] = &[
+    "name",
+    "description",
+    "issued_by",
+    "catalog",
+    "scopes",
+    "expiry",
+    "life_max",
+    "life_unit",
+    "secret_shown",
+    "prefix",
+];
+
 /// One line of the table. The label of a field is `policy_field.NAME`, its hint `policy_hint.NAME`.
-struct Line {
-    name: &'static str,
+pub(super) struct Line {
+    pub(super) name: &'static str,
     /// The member of a policy whose refusals are shown at this field.
     member: &'static str,
-    control: Control,
+    pub(super) control: Control,
     /// The value that a policy has; boxes have words with a blank between them.
-    fill: fn(&Policy) -> String,
+    pub(super) fill: fn(&Policy) -> String,
     /// Writes what was typed into an edit. A field that another one reads does nothing.
     read: fn(&Typed<'_>, &mut PolicyEdit) -> Result<()>,
 }
 
 /// How a field is shown.
-enum Control {
+pub(super) enum Control {
     Catalog,
     /// One of these words; their labels are `policy_NAME.WORD`.
     Choice(fn() -> Vec<&'static str>),
@@ -64,7 +82,7 @@ struct Typed<'a> {
 }
 
 #[rustfmt::skip] // Columns are the point of this table.
-const GROUPS: &[(&str, &[Line])] = &[
+pub(super) const GROUPS: &[(&str, &[Line])] = &[
     ("policy_form.about", &[
         line  ("name",              Control::Text,     nothing,                                |_, _| Ok(())),
         line  ("description",       Control::Text,     |policy| policy.description.clone(),    |typed, edit| set(&mut edit.description, typed.text())),
@@ -104,8 +122,12 @@ const GROUPS: &[(&str, &[Line])] = &[
         line  ("can_disable",       Control::Switch,   |policy| policy.can_disable.to_string(), |typed, edit| set(&mut edit.can_disable, typed.is_on())),
         line  ("can_rotate",        Control::Switch,   |policy| policy.can_rotate.to_string(), |typed, edit| set(&mut edit.can_rotate, typed.is_on())),
         line  ("confirm_name",      Control::Switch,   |policy| policy.confirm_name.to_string(), |typed, edit| set(&mut edit.confirm_name, typed.is_on())),
+        line  ("second_factor",     Control::Switch,   |policy| policy.second_factor.to_string(), |typed, edit| set(&mut edit.second_factor, typed.is_on())),
+        line  ("decoy",             Control::Switch,   |policy| policy.decoy.to_string(),      |typed, edit| set(&mut edit.decoy, typed.is_on())),
         line  ("name_unique",       Control::Switch,   |policy| policy.name_unique.to_string(), |typed, edit| set(&mut edit.name_unique, typed.is_on())),
         line  ("acts_for_owner",    Control::Switch,   |policy| policy.acts_for_owner.to_string(), |typed, edit| set(&mut edit.acts_for_owner, typed.is_on())),
+        choice::<OnReuse>("on_reuse",                  |policy| text(policy.on_reuse),         |typed, edit| set(&mut edit.on_reuse, typed.choice())),
+        choice::<OnLeak>("on_leak",                    |policy| text(policy.on_leak),          |typed, edit| set(&mut edit.on_leak, typed.choice())),
         choice::<SelfRotation>("self_rotation",        |policy| text(policy.self_rotation),    |typed, edit| set(&mut edit.self_rotation, typed.choice())),
         line  ("roles",             Control::Lines,    roles,                                  |typed, edit| typed.roles().map(|roles| edit.roles = roles)),
     ]),
@@ -130,7 +152,7 @@ impl PolicyForm {
         refusal: Option<&Refusal>,
     ) -> Result<PolicyForm> {
         let at_fault = refusal.map_or("", field_of);
-        let mut groups = Vec::new();
+        let (mut first, mut groups) = (Vec::new(), Vec::new());
         for (title, lines) in GROUPS {
             let mut fields = Vec::new();
             for line in *lines {
@@ -143,23 +165,28 @@ impl PolicyForm {
                         .map(|refusal| refusal.why.clone())
                         .unwrap_or_default();
                 }
-                fields.push(input);
+                match is_new && FIRST.contains(&line.name) {
+                    true => first.push(input),
+                    false => fields.push(input),
+                }
             }
             let title = visit.texts.get(title);
             groups.push(Group { title, fields });
         }
-        let told = groups
-            .iter()
-            .flat_map(|group| &group.fields)
-            .any(|input| !input.refusal.is_empty());
+        groups.retain(|group| !group.fields.is_empty());
+        let refused = |input: &Input| !input.refusal.is_empty();
+        let is_open = groups.iter().flat_map(|group| &group.fields).any(refused);
+        let told = is_open || first.iter().any(refused);
         Ok(PolicyForm {
+            first,
             groups,
+            is_open,
             refusal: refusal.filter(|_| !told).map(|refusal| refusal.why.clone()),
         })
     }
 }
 
-fn lines() -> impl Iterator<Item = &'static Line> {
+pub(super) fn lines() -> impl Iterator<Item = &'static Line> {
     GROUPS.iter().flat_map(|(_, lines)| *lines)
 }
 
@@ -185,7 +212,9 @@ fn input(visit: &Visit<'_>, typed: &Form, line: &'static Line) -> Result<Input> 
         }
         Control::Editable => {
             let words = Editable::all_words();
-            Kind::Boxes(boxes(typed, name, words, |word| label("editable", word)))
+            Kind::Boxes(boxes(typed, name, words, |word| {
+                label("editable", if word == "*" { "all" } else { word })
+            }))
         }
         Control::Lines => Kind::Lines(5),
         Control::Number => Kind::Number,
@@ -227,6 +256,7 @@ fn boxes(
         value: word.to_owned(),
         label: label(word).to_owned(),
         hint: String::new(),
+        opens: Vec::new(),
         chosen: ticked.iter().any(|ticked| *ticked == word),
     };
     all.into_iter().map(one).collect()

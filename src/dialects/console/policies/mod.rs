@@ -1,65 +1,142 @@
-//! The page that describes each policy in sentences; its buttons decide which policies have a page in the navigation.
+//! The list of policies, and a page for each that describes it in words. Its button decides whether a policy of another
+//! system has pages in the navigation.
 
 pub mod edit;
 mod form;
+mod templates;
+mod words;
 
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::keys::list::new_address;
-use crate::dialects::console::layout::moment::span;
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::dialects::console::sections;
-use crate::dialects::console::text::Texts;
-use crate::domain::policies::{
-    AddressRule, AtMax, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
-    SecretShown, SelfRotation, TiedTo,
-};
+use crate::domain::declared::place_of;
+use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::policies::{self, pages};
+use crate::ops::policies::{self, pages, presets};
 use askama::Template;
+use std::collections::HashMap;
+use words::Facts;
 
 #[derive(Template)]
 #[template(path = "console/policies.html")]
 struct PoliciesPage {
     s: Layout,
-    policies: Vec<PolicyRow>,
-    /// Whether the caller may change policies.
+    own: Vec<PolicyRow>,
+    /// Policies for clients of other systems that are not in use.
+    unused: Vec<PolicyRow>,
+    unused_count: String,
+    /// Whether the caller may create policies.
     can_write: bool,
 }
 
 struct PolicyRow {
     name: String,
     description: String,
-    sentences: Vec<String>,
+    href: String,
+    issued_by: &'static str,
+    expiry: String,
+    secret: &'static str,
+    catalog: String,
+    /// How many keys follow it, and their list; empty if the caller may not read keys.
+    count: String,
+    keys: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/policy.html")]
+struct PolicyPage {
+    s: Layout,
+    name: String,
+    description: String,
+    facts: Vec<Facts>,
     /// The address of the policy.
     href: String,
+    count: String,
     keys: String,
     /// The address for creating a key of the policy; empty if the caller may not create any.
     new: String,
+    can_edit: bool,
     can_delete: bool,
-    /// The address for switching the policy's own page on or off, and its current state; `None` if there is no such
-    /// page, or if the settings of the server decide this.
-    switch: Option<(String, bool)>,
-    /// The name of the policy's own page.
+    /// The file and the line that declare the policy, so that it is edited there.
+    declared_in: Option<String>,
+    /// Whether its pages are in the navigation; `None` if it has none, or if the caller may not decide this.
+    switch: Option<bool>,
+    /// The pages of the policy, by the names that the product has for them.
     page: String,
+    events: String,
 }
 
 /// `GET /console/policies`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let found = policies::list(call.app, &visit.caller)?;
-        let rows = found.iter().map(|policy| row(visit, policy));
+        let counts = policies::key_counts(call.app, &visit.caller);
+        let (mut own, mut unused) = (Vec::new(), Vec::new());
+        for policy in &found {
+            let row = row(visit, policy, counts.as_ref());
+            let is_used = presets::of(call.app, &policy.name).is_none()
+                || pages::is_shown(call.app, &policy.name)?;
+            match is_used {
+                true => own.push(row),
+                false => unused.push(row),
+            }
+        }
+        own.sort_by_key(|row| row.name != STANDARD);
         let shown = PoliciesPage {
             s: visit.shell(visit.texts.get("policies.title"), Nav::Policies),
-            policies: rows.collect::<Result<_>>()?,
-            can_write: visit
-                .caller
-                .require_global(&call.app.index.directory(), Permission::PoliciesWrite)
-                .is_ok(),
+            own,
+            unused_count: visit.texts.count("policies.unused", unused.len() as u64),
+            unused,
+            can_write: can_write(visit),
+        };
+        html(200, &shown)
+    })
+}
+
+/// `GET /console/policies/{name}`
+pub fn show_one(call: &Call<'_>) -> Result<Reply> {
+    page(call, &|visit| {
+        let policy = policies::find(call.app, &visit.caller, call.param("name"))?;
+        let counts = policies::key_counts(call.app, &visit.caller);
+        let row = row(visit, &policy, counts.as_ref());
+        let (section, can_write) = (sections::of(&policy.name), can_write(visit));
+        let declared_in = place_of(&policy.source).map(str::to_owned);
+        let can_edit = can_write && declared_in.is_none();
+        let s = visit.shell(policy.name.clone(), Nav::Policies);
+        let shown = PolicyPage {
+            name: row.name,
+            description: row.description,
+            facts: words::facts(visit.texts, &policy),
+            href: row.href,
+            count: row.count,
+            keys: row.keys,
+            new: new_address(visit, Some(&policy.name))?,
+            can_edit,
+            can_delete: can_edit && policy.name != STANDARD,
+            declared_in,
+            switch: match section {
+                Some(_) if can_write && !pages::are_settled(call.app) => {
+                    Some(pages::is_on(call.app, &policy.name)?)
+                }
+                _ => None,
+            },
+            page: section.map_or_else(String::new, |section| {
+                let word = |english| visit.texts.word(english);
+                format!(
+                    "{}: {} → {}",
+                    word(section.product),
+                    word(section.menu),
+                    word(section.page)
+                )
+            }),
+            events: s.events_of(&format!("policy:{}", policy.name)),
+            s,
         };
         html(200, &shown)
     })
@@ -71,132 +148,46 @@ pub fn switch(call: &Call<'_>) -> Result<Reply> {
         let on = form.text("on") == "yes";
         pages::switch(call.app, &visit.caller, call.param("name"), on)?;
         let done = if on { "page_on" } else { "page_off" };
-        Ok(visit.done(done, &format!("{MOUNT}/policies")))
+        Ok(visit.done(done, &address(call.param("name"))))
     })
 }
 
-fn row(visit: &Visit<'_>, policy: &Policy) -> Result<PolicyRow> {
-    let section = sections::of(&policy.name);
+/// The page of a policy.
+pub fn address(name: &str) -> String {
+    format!("{MOUNT}/policies/{}", encode(name))
+}
+
+fn can_write(visit: &Visit<'_>) -> bool {
+    let directory = visit.call.app.index.directory();
+    let permitted = visit
+        .caller
+        .require_global(&directory, Permission::PoliciesWrite);
+    permitted.is_ok()
+}
+
+fn row(visit: &Visit<'_>, policy: &Policy, counts: Option<&HashMap<String, u64>>) -> PolicyRow {
+    let texts = visit.texts;
     let name = encode(&policy.name);
-    Ok(PolicyRow {
+    PolicyRow {
         name: policy.name.clone(),
-        description: visit.texts.word(&policy.description).to_owned(),
-        sentences: sentences(visit.texts, policy),
-        href: format!("{MOUNT}/policies/{name}"),
-        can_delete: policy.name != STANDARD,
-        keys: format!("{MOUNT}/keys?policy={name}"),
-        new: new_address(visit, Some(&policy.name))?,
-        switch: match section {
-            Some(_) if pages::are_settled(visit.call.app) => None,
-            None => None,
-            Some(_) => Some((
-                format!("{MOUNT}/policies/{name}/page"),
-                pages::is_on(visit.call.app, &policy.name)?,
-            )),
+        description: texts.word(&policy.description).to_owned(),
+        href: address(&policy.name),
+        issued_by: words::issued_by(texts, policy),
+        expiry: words::expiry(texts, policy),
+        secret: texts.get(&format!(
+            "policy_secret_shown.{}",
+            crate::domain::policies::word(policy.secret_shown)
+        )),
+        catalog: match &policy.catalog {
+            Some(catalog) => catalog.clone(),
+            None => texts.get("policies.any_catalog").to_owned(),
         },
-        page: section.map_or_else(String::new, |section| {
-            let word = |english| visit.texts.word(english);
-            format!(
-                "{}: {} → {}",
-                word(section.product),
-                word(section.menu),
-                word(section.page)
-            )
+        count: counts.map_or_else(String::new, |counts| {
+            texts.number(counts.get(&policy.name).copied().unwrap_or(0))
         }),
-    })
-}
-
-/// The rules of a policy, one sentence for each.
-pub fn sentences(texts: &Texts, policy: &Policy) -> Vec<String> {
-    let t = |name: &str| texts.get(name).to_owned();
-    let mut all = vec![t(match policy.issued_by {
-        IssuedBy::Manager => "policy.by_manager",
-        IssuedBy::ManagerOrOwner => "policy.by_manager_or_owner",
-        IssuedBy::Owner => "policy.by_owner",
-        IssuedBy::Password => "policy.by_password",
-        IssuedBy::RootAdministrator => "policy.by_root",
-    })];
-    all.push(t(match policy.owner {
-        Presence::Forbidden => "policy.owner_forbidden",
-        Presence::Optional => "policy.owner_optional",
-        Presence::Required => "policy.owner_required",
-    }));
-    let header = |header: &CredentialHeader| match header {
-        CredentialHeader::Basic => "Authorization: Basic".to_owned(),
-        CredentialHeader::Bearer => "Authorization: Bearer".to_owned(),
-        CredentialHeader::Named(name) => name.clone(),
-        CredentialHeader::Token => "Authorization: Token".to_owned(),
-    };
-    let headers: Vec<String> = policy.headers.iter().map(header).collect();
-    all.push(texts.with("policy.headers", &headers.join(", ")));
-    match (policy.expiry, policy.expiry_months_max, policy.expiry_s_max) {
-        (Expiry::Forbidden, _, _) => all.push(t("policy.expiry_forbidden")),
-        (Expiry::Optional, _, _) => all.push(t("policy.expiry_optional")),
-        (Expiry::Required, _, _) => all.push(t("policy.expiry_required")),
+        keys: match counts {
+            Some(_) => format!("{MOUNT}/keys?policy={name}"),
+            None => String::new(),
+        },
     }
-    if let Some(months) = policy.expiry_months_max {
-        all.push(texts.count("policy.months_max", u64::from(months)));
-    }
-    if let Some(seconds) = policy.expiry_s_max {
-        all.push(texts.with("policy.life_max", &span(texts, seconds)));
-    }
-    all.push(t(match policy.addresses {
-        AddressRule::Cidr => "policy.addresses_cidr",
-        AddressRule::Exact => "policy.addresses_exact",
-        AddressRule::Off => "policy.addresses_off",
-    }));
-    all.push(t(match policy.secret_shown {
-        SecretShown::Once => "policy.shown_once",
-        SecretShown::Sealed => "policy.shown_sealed",
-    }));
-    all.push(t(match policy.read_only_by {
-        ReadOnlyBy::Method => "policy.read_by_method",
-        ReadOnlyBy::Operation => "policy.read_by_operation",
-        ReadOnlyBy::Scope => "policy.read_by_scope",
-    }));
-    if let Some(catalog) = &policy.catalog {
-        all.push(texts.with("policy.catalog", catalog));
-    }
-    for (most, name) in [
-        (policy.keys_per_workspace_max, "policy.per_workspace"),
-        (policy.keys_per_owner_max, "policy.per_owner"),
-    ] {
-        all.extend(most.map(|most| texts.count(name, u64::from(most))));
-    }
-    if policy.at_owner_max == AtMax::Replace && policy.keys_per_owner_max.is_some() {
-        all.push(t("policy.at_owner_max_replace"));
-    }
-    for (rate, name) in [
-        (policy.rate_limit, "policy.rate"),
-        (policy.rate_limit_max, "policy.rate_max"),
-    ] {
-        if let Some(rate) = rate {
-            let window = span(texts, rate.window_s);
-            let text = texts.with(name, &texts.number(rate.limit));
-            all.push(text.replacen("{}", &window, 1));
-        }
-    }
-    all.push(t(match policy.tied_to {
-        TiedTo::OwnerAndWorkspace => "policy.tied_to_both",
-        TiedTo::Workspace => "policy.tied_to_workspace",
-    }));
-    if policy.can_rotate {
-        all.push(t(match policy.self_rotation {
-            SelfRotation::AtOnce => "policy.self_rotation_at_once",
-            SelfRotation::Grace => "policy.self_rotation_grace",
-            SelfRotation::No => "policy.self_rotation_no",
-        }));
-    }
-    for (is, name) in [
-        (policy.editable.is_nothing(), "policy.never_edited"),
-        (!policy.can_disable, "policy.never_disabled"),
-        (!policy.can_rotate, "policy.never_rotated"),
-        (policy.name_unique, "policy.name_unique"),
-        (policy.confirm_name, "policy.confirm_name"),
-    ] {
-        if is {
-            all.push(t(name));
-        }
-    }
-    all
 }

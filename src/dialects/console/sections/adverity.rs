@@ -6,6 +6,7 @@ pub const SECTION: Section = Section {
     policy: "adverity-ui",
     system: "adverity",
     product: "Adverity",
+    short: "Adverity",
     menu: "Administration",
     page: "Management API keys",
     heading: "Management API keys",

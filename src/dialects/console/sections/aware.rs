@@ -6,6 +6,7 @@ pub const SECTION: Section = Section {
     policy: "aware",
     system: "aware",
     product: "Aware",
+    short: "Aware",
     menu: "System Settings",
     page: "Integrations",
     heading: "API Tokens",

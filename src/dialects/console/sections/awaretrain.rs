@@ -7,6 +7,7 @@ pub const SECTION: Section = Section {
     policy: "awaretrain",
     system: "awaretrain",
     product: "Awaretrain",
+    short: "Awaretrain",
     menu: "Settings",
     page: "API Keys",
     heading: "API Keys",

@@ -25,6 +25,8 @@ pub struct Section {
     /// The system, as the setting `systems` names it, and its product's name.
     pub system: &'static str,
     pub product: &'static str,
+    /// The name in the navigation, where the product's name is long.
+    pub short: &'static str,
     /// The menu, and the menu item that opens the list.
     pub menu: &'static str,
     pub page: &'static str,

@@ -7,6 +7,7 @@ pub const SECTION: Section = Section {
     policy: "vspc",
     system: "vspc",
     product: "Veeam Service Provider Console",
+    short: "Veeam",
     menu: "Configuration",
     page: "Access Management",
     heading: "REST API Keys",

@@ -121,7 +121,7 @@ fn push_row(text: &mut String, event: &Event) {
 /// Adds a cell, quoted if necessary. A cell that a spreadsheet would run as a formula gets a `'` before it.
 fn push_cell(text: &mut String, value: &str) {
     let formula = is_formula(value);
-    if !formula && !value.contains([',', '"', '\r', '\n']) {
+    if !formula && !value.contains([',', ';', '\t', '"', '\r', '\n']) {
         text.push_str(value);
         return;
     }

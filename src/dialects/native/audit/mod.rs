@@ -4,6 +4,7 @@ mod export;
 mod operations;
 
 use super::keys::limit;
+use crate::domain::audit::Outcome;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::verdict::Code;
 use crate::domain::metrics::CODES;
@@ -17,7 +18,8 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
 use crate::ops::audit::EventFilter;
-use crate::refusals::verbatim;
+use crate::ops::usage::{Step, of_key};
+use crate::refusals::{self, verbatim};
 use crate::store::audit::Cut;
 use export::Format;
 pub use operations::describe;
@@ -74,6 +76,8 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
         actor: query.take("actor"),
         action: query.take("action"),
         target: query.take("target"),
+        outcome: outcome(&mut query)?,
+        workspace: query.take("workspace"),
         since: time(&mut query, "since")?,
         until: time(&mut query, "until")?,
         before: query
@@ -153,16 +157,25 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
     let since = time(&mut query, "since")?.unwrap_or(Timestamp(until.0 - USAGE_DEFAULT_MS));
     query.finish()?;
     let key = KeyId::parse(&key).ok_or(Error::NotFound("key"))?;
-    let rows = audit::usage(call.app, call.caller()?, key, since, until)?;
+    let rows = of_key(call.app, call.caller()?, key, Step::Hour, since, until)?;
     let items = rows
         .iter()
         .map(|row| HourBody {
-            hour: Time(Timestamp(row.hour * HOUR_MS)),
+            hour: Time(Timestamp(row.step * HOUR_MS)),
             code: &row.code,
             count: row.count,
         })
         .collect();
     Ok(Reply::json(200, &ListBody::of(items)))
+}
+
+fn outcome(query: &mut Query) -> Result<Option<Outcome>> {
+    let Some(text) = query.take("outcome") else {
+        return Ok(None);
+    };
+    let known = Outcome::parse(&text);
+    let refused = || Error::invalid("outcome", refusals::audit::outcome());
+    known.map(Some).ok_or_else(refused)
 }
 
 fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>> {

@@ -2,6 +2,7 @@
 
 use super::export::EVENTS_MAX;
 use super::{ChainBody, HourBody, PruneBody, PrunedBody};
+use crate::domain::audit::Outcome;
 use crate::domain::keys::ID_PATTERN;
 use crate::domain::users::permissions::Permission::{AuditRead, KeysRead, ServerAdmin};
 use crate::http::bodies::audit::{COLUMNS, EventBody};
@@ -28,9 +29,31 @@ pub fn describe(document: &mut Document) {
             json!({ "type": "string", "enum": ["json", "jsonl", "csv"], "default": "json" }),
             json!("json"),
         )
-        .query("actor", "Events by this actor.", text(), json!("user:alice"))
-        .query("action", "Events of this kind.", text(), json!("key.edit"))
-        .query("target", "Events about this id.", text(), json!("k3J9aQ0xZb"))
+        .query(
+            "actor",
+            "Events by this actor: as in the log, by its kind (`user`, `key`, `local`, `system`), or by what follows the kind.",
+            text(),
+            json!("user:alice"),
+        )
+        .query(
+            "action",
+            "Events of this kind, or of all kinds with this noun (`key`).",
+            text(),
+            json!("key.edit"),
+        )
+        .query(
+            "target",
+            "Events about the thing with this id, also as `kind:id`. The name of a user, a workspace or a key counts as well.",
+            text(),
+            json!("k3J9aQ0xZb"),
+        )
+        .query(
+            "outcome",
+            "Events with this outcome.",
+            json!({ "type": "string", "enum": Outcome::ALL.map(Outcome::as_str) }),
+            json!("denied"),
+        )
+        .query("workspace", "Events of the workspace with this slug or uid.", text(), json!("europe"))
         .query("since", "Events at or after this time.", time(), json!("2026-11-21T00:00:00Z"))
         .query("until", "Events before this time.", time(), json!("2026-11-22T00:00:00Z"))
         .query(

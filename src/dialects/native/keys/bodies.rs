@@ -11,8 +11,8 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::describe::bodies::{NotNull, answer, request};
 use crate::http::describe::schema::{Flat, FreeObject, Time};
-use crate::ops::keys::View;
 use crate::ops::keys::many::{BatchAction, KEYS_MAX};
+use crate::ops::keys::{Previous, View};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -53,12 +53,33 @@ answer! {
         created_by: &'a str = "user:alice",
         created_at: Time,
         rotated_at: Option<Time>,
+        /// The secret that the newest rotation has replaced, while it still works.
+        previous: Option<PreviousBody<'a>>,
         /// Present if the newest rotation was made with the key's own secret: the address that it came from.
         #[serde(skip_serializing_if = "Option::is_none")]
         self_rotated_from: Option<&'a str>,
+        /// Present if the key was not issued here: `import:SYSTEM`, or `file:PATH:LINE` of the file that declares it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<&'a str>,
+        /// Present and true if another system made the secret, so that its strength is unknown. It ends with the rotation.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        weak: Option<bool>,
         last_used_at: Option<Time>,
         last_used_ip: Option<&'a str>,
         use_count: u64,
+    }
+}
+
+answer! {
+    pub struct PreviousBody<'a> as "PreviousSecret" {
+        /// The start and the end of the secret; empty if a version without this member has replaced it.
+        hint: &'a str = "lk_k3J9aQ0xZb…AmPd",
+        /// The first instant at which it no longer works.
+        until: Time,
+        /// It also ends at the first use of the newest secret.
+        until_first_use: bool,
+        /// Null if it was not used since the rotation.
+        last_used_at: Option<Time>,
     }
 }
 
@@ -160,12 +181,19 @@ request! {
 
 request! {
     pub struct BatchBody as "" {
-        action: String [enum = BatchAction::ALL.map(|(_, word)| word)] = "disable",
+        action: String [enum = BatchAction::WORDS] = "disable",
         ids: Vec<String>
             [minItems = 1, maxItems = KEYS_MAX, uniqueItems = true, items = json!({ "pattern": ID_PATTERN })]
             = [EXAMPLE_ID],
         /// For `delete`: the name of each key, in the order of `ids`, where a policy requires it.
         confirm_names: Option<Vec<String>> [maxItems = KEYS_MAX],
+        /// For `extend`: another end of each key, in the future, which may be earlier than the present one; null for no end.
+        expires_at: Option<Option<Timestamp>>,
+        /// For `extend`, instead of `expires_at`: seconds from now.
+        expires_in_s: Option<u64> [minimum = 1] = 7_776_000,
+        /// For `extend`: a key whose policy does not permit this end gets the last moment that its policy permits, instead
+        /// of being refused.
+        within_policy: Option<bool>,
     }
 }
 
@@ -196,6 +224,13 @@ impl<'a> KeyBody<'a> {
             created_at,
             rotated_at,
             self_rotated_from,
+            source,
+            weak,
+            // Only the reconciliation with files needs these.
+            declared_name: _,
+            declared_digest: _,
+            declared_state: _,
+            held: _,
             deleted_at: _,
             number: _,
         } = &view.key;
@@ -224,11 +259,25 @@ impl<'a> KeyBody<'a> {
             created_by,
             created_at: Time(*created_at),
             rotated_at: rotated_at.map(Time),
+            previous: view.previous.as_ref().map(PreviousBody::of),
             self_rotated_from: self_rotated_from.as_deref(),
+            source: Some(source.as_str()).filter(|source| !source.is_empty()),
+            weak: weak.then_some(true),
             last_used_at: view.usage.last_used_at.map(Time),
             last_used_ip: view.usage.last_used_ip.as_deref(),
             use_count: view.usage.use_count,
         })
+    }
+}
+
+impl<'a> PreviousBody<'a> {
+    fn of(previous: &'a Previous) -> PreviousBody<'a> {
+        PreviousBody {
+            hint: &previous.hint,
+            until: Time(previous.until),
+            until_first_use: previous.until_first_use,
+            last_used_at: previous.last_used_at.map(Time),
+        }
     }
 }
 

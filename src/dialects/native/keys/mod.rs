@@ -1,7 +1,9 @@
 //! Handlers for keys: `/v1/keys` and `/v1/whoami`.
 
 pub mod bodies;
+mod import;
 mod operations;
+mod trial;
 
 use super::problem;
 use crate::domain::keys::metadata::is_listed;
@@ -16,8 +18,8 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::idempotency::Retry;
 use crate::ops::keys::issue::NewKey;
-use crate::ops::keys::list::{self, Filter};
-use crate::ops::keys::many::{self, BatchAction, BatchRefusal};
+use crate::ops::keys::list::{self, Filter, ISSUED};
+use crate::ops::keys::many::{self, BatchAction, BatchRefusal, NewEnd};
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::rotate::{RotatedExpiry, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued};
@@ -26,7 +28,9 @@ use bodies::{
     BatchBody, DeletionBody, IssuedBody, KeyBody, KeyEditBody, KeyMembersBody, NewKeyBody,
     RotationBody,
 };
+pub use import::{export, import};
 pub use operations::describe;
+pub use trial::{list_refusals, test};
 
 /// The default number of rows on a page.
 pub const LIMIT_DEFAULT: u64 = 100;
@@ -49,6 +53,12 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
         query: query.take("q"),
         expiring_within_s: query.take_number("expiring_within_s")?,
         metadata: metadata(&mut query)?,
+        source: source(query.take("source"))?,
+        scope: query.take("scope"),
+        unused_for_s: query.take_number("unused_for_s")?,
+        never_expires: flag(&mut query, "never_expires")?,
+        has_previous: flag(&mut query, "has_previous")?,
+        weak: flag(&mut query, "weak")?,
     };
     let (after, limit) = (cursor(call, &mut query)?, limit(&mut query)?);
     query.finish()?;
@@ -107,7 +117,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 }
 
 /// The members that a new key and an edit both may have. Null brings a default back.
-fn members(body: KeyMembersBody) -> KeyMembers {
+pub fn members(body: KeyMembersBody) -> KeyMembers {
     KeyMembers {
         name: None,
         owner: None,
@@ -140,13 +150,12 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
 pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let body = BatchBody::of(call.request)?;
     let (ids, names) = (body.ids, body.confirm_names);
-    let deed = BatchAction::ALL
-        .into_iter()
-        .find(|(_, word)| *word == body.action);
-    let (deed, _) = deed.ok_or_else(|| {
-        let words = BatchAction::ALL.map(|(_, word)| word).join(", ");
-        Error::invalid_text("action", format!("must be one of {words}"))
-    })?;
+    let end = NewEnd {
+        expires_at: body.expires_at,
+        expires_in_s: body.expires_in_s,
+        within_policy: body.within_policy,
+    };
+    let deed = BatchAction::parse(&body.action, end, call.app.now().wall)?;
     if let Some(strange) = ids.iter().find(|id| KeyId::parse(id).is_none()) {
         let err = Error::NotFound("key");
         return Ok(problem::about_key(&err, call.request, strange));
@@ -175,6 +184,12 @@ pub fn rotate(call: &Call<'_>) -> Result<Reply> {
         grace(call, Grace::parse)?,
     )?;
     shown(200, &issued)
+}
+
+/// `DELETE /v1/keys/{id}/previous`
+pub fn end_previous(call: &Call<'_>) -> Result<Reply> {
+    keys::rotate::end_previous(call.app, call.caller()?, id(call)?)?;
+    Ok(Reply::new(204))
 }
 
 /// `POST /v1/keys/{id}/disable`
@@ -246,6 +261,32 @@ fn state(text: Option<String>) -> Result<Option<State>> {
                 all.join(", ")
             )))
         }),
+    }
+}
+
+/// A parameter that is true or false.
+fn flag(query: &mut Query, name: &str) -> Result<Option<bool>> {
+    match query.take(name).as_deref() {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(Error::Malformed(refusals::verbatim(format!(
+            "the parameter {name} must be true or false"
+        )))),
+    }
+}
+
+/// The filter by source: one of the words, or more of the member behind a colon.
+fn source(text: Option<String>) -> Result<Option<String>> {
+    let is_known = |text: &String| {
+        let word = text.split(':').next().unwrap_or_default();
+        ["file", "import"].contains(&word) || text == ISSUED
+    };
+    match text {
+        Some(text) if !is_known(&text) => Err(Error::Malformed(refusals::verbatim(
+            "the parameter source must be issued, file or import, or begin with file: or import:",
+        ))),
+        text => Ok(text),
     }
 }
 

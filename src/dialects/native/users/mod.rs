@@ -1,11 +1,11 @@
 //! Handlers for users and sessions: `/v1/users` and `/v1/sessions`.
 
+pub mod authenticators;
 mod operations;
+pub mod sessions;
 
 use super::keys::bodies::{EXAMPLE_SECRET, KeyBody};
 use super::keys::retry;
-use crate::domain::authenticators::KIND;
-use crate::domain::text::DESCRIPTION_CHARS_MAX;
 use crate::domain::users::roles::Role;
 use crate::domain::users::{EMAIL_CHARS_MAX, USER_NAME_PATTERN, User};
 use crate::error::{Error, Result};
@@ -15,8 +15,9 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
 use crate::ops::users::{NewUser, UserEdit};
-use crate::ops::{attempts, authenticators, sessions, users};
+use crate::ops::{attempts, sessions as sign_ins, users};
 use crate::refusals::verbatim;
+use crate::store::sign_ins::SignIn;
 pub use operations::describe;
 use serde::Serialize;
 
@@ -31,6 +32,10 @@ answer! {
         /// The slug of the user's home.
         workspace: String = "emea",
         enabled: bool = true,
+        /// Whether the user signs in with a second factor as well as the password.
+        second_factor: bool,
+        /// The last time that the user signed in with a password.
+        last_signed_in_at: Option<Time>,
         #[serde(flatten)]
         failed: Option<FailedBody>,
         roles: Vec<RoleBody> = [RoleBody::example()],
@@ -79,16 +84,6 @@ request! {
         workspace: String = "emea",
         /// What the user may do there; the roles are in order, the one with the most rights first.
         role: String [enum = Role::all().map(Role::as_str).collect::<Vec<_>>()] = "key_manager",
-    }
-}
-
-answer! {
-    struct AuthenticatorBody<'a> as "Authenticator" {
-        number: i64 [minimum = 1] = 12,
-        kind: &'static str [enum = [KIND]] = KIND,
-        description: &'a str [maxLength = DESCRIPTION_CHARS_MAX] = "Alice's phone",
-        enabled: bool = true,
-        created_at: Time,
     }
 }
 
@@ -150,7 +145,7 @@ request! {
     struct SignInBody as "" {
         user_name: String = "alice",
         password: String = EXAMPLE_PASSWORD,
-        /// Six digits, of a user who has one-time codes.
+        /// Six digits, of a user who has one-time codes; or one of the user's recovery codes.
         code: Option<String>,
     }
 }
@@ -158,7 +153,14 @@ request! {
 /// `GET /v1/users`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let found = users::list(call.app, call.caller()?)?;
-    let items = found.iter().map(|user| shown(call, user)).collect();
+    let mut last = users::last_sign_ins(call.app)?;
+    let items = found
+        .iter()
+        .map(|user| {
+            let last = last.remove(&user.uid);
+            body(call, user, last)
+        })
+        .collect();
     Ok(Reply::json(200, &ListBody::of(items)))
 }
 
@@ -174,13 +176,13 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         roles: roles(body.roles.unwrap_or_default())?,
     };
     let user = users::create(call.app, call.caller()?, new, retry)?;
-    Ok(Reply::json(201, &shown(call, &user)))
+    Ok(Reply::json(201, &shown(call, &user)?))
 }
 
 /// `GET /v1/users/{id}`
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let user = users::find(call.app, call.caller()?, call.param("id"))?;
-    Ok(Reply::json(200, &shown(call, &user)))
+    Ok(Reply::json(200, &shown(call, &user)?))
 }
 
 /// `PATCH /v1/users/{id}`
@@ -194,7 +196,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let disables = edit.enabled == Some(false);
     let (user, made) = users::edit(call.app, call.caller()?, call.param("id"), edit)?;
     let edited = EditedBody {
-        user: shown(call, &user),
+        user: shown(call, &user)?,
         ownerless_keys: disables.then(|| bodies(&made)).transpose()?,
     };
     Ok(Reply::json(200, &edited))
@@ -236,7 +238,7 @@ fn bodies(views: &[View]) -> Result<Vec<KeyBody<'_>>> {
 /// `POST /v1/users/{id}/password`
 pub fn set_password(call: &Call<'_>) -> Result<Reply> {
     let body = PasswordBody::of(call.request)?;
-    sessions::set_password(
+    sign_ins::set_password(
         call.app,
         call.caller()?,
         call.param("id"),
@@ -249,37 +251,14 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/users/{id}/unlock`
 pub fn unlock(call: &Call<'_>) -> Result<Reply> {
     let user = attempts::unlock(call.app, call.caller()?, call.param("id"))?;
-    Ok(Reply::json(200, &shown(call, &user)))
+    Ok(Reply::json(200, &shown(call, &user)?))
 }
 
 /// `PUT /v1/users/{id}/roles`
 pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
     let roles = roles(RolesBody::of(call.request)?.roles)?;
     let user = users::set_roles(call.app, call.caller()?, call.param("id"), roles)?;
-    Ok(Reply::json(200, &shown(call, &user)))
-}
-
-/// `GET /v1/users/{id}/authenticators`
-pub fn authenticators(call: &Call<'_>) -> Result<Reply> {
-    let user = users::find(call.app, call.caller()?, call.param("id"))?;
-    let found = authenticators::list(call.app, &[user])?;
-    let items = found
-        .iter()
-        .map(|one| AuthenticatorBody {
-            number: one.number,
-            kind: KIND,
-            description: &one.description,
-            enabled: one.enabled,
-            created_at: Time(one.created_at),
-        })
-        .collect();
-    Ok(Reply::json(200, &ListBody::of(items)))
-}
-
-/// `DELETE /v1/users/{id}/authenticators`
-pub fn delete_authenticators(call: &Call<'_>) -> Result<Reply> {
-    authenticators::delete_all(call.app, call.caller()?, call.param("id"))?;
-    Ok(Reply::new(204))
+    Ok(Reply::json(200, &shown(call, &user)?))
 }
 
 /// `POST /v1/sessions`
@@ -287,7 +266,7 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
     let body = SignInBody::of(call.request)?;
     let origin = call.trust.origin(call.request);
     let code = body.code.as_deref();
-    let signed_in = sessions::sign_in(call.app, &body.user_name, &body.password, code, origin)?;
+    let signed_in = sign_ins::sign_in(call.app, &body.user_name, &body.password, code, origin)?;
     Ok(Reply::json(
         201,
         &TokenBody {
@@ -299,11 +278,16 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
 
 /// `DELETE /v1/sessions/current`
 pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
-    sessions::sign_out(call.app, call.caller()?)?;
+    sign_ins::sign_out(call.app, call.caller()?)?;
     Ok(Reply::new(204))
 }
 
-fn shown<'a>(call: &Call<'_>, user: &'a User) -> UserBody<'a> {
+fn shown<'a>(call: &Call<'_>, user: &'a User) -> Result<UserBody<'a>> {
+    let last = users::last_sign_in(call.app, user.uid)?;
+    Ok(body(call, user, last))
+}
+
+fn body<'a>(call: &Call<'_>, user: &'a User, last: Option<SignIn>) -> UserBody<'a> {
     let standing = attempts::standing(call.app, user.uid);
     let directory = call.app.index.directory();
     let slug = |uid| {
@@ -318,6 +302,8 @@ fn shown<'a>(call: &Call<'_>, user: &'a User) -> UserBody<'a> {
         email: user.email.as_deref(),
         workspace: slug(user.home),
         enabled: user.enabled,
+        second_factor: user.has_second_factor,
+        last_signed_in_at: last.map(|last| Time(last.at)),
         failed: (standing.failures > 0).then(|| FailedBody {
             locked: standing.is_locked(),
             failed_attempts: standing.failures,

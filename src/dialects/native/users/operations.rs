@@ -1,8 +1,8 @@
 //! The description of the operations on users and sessions.
 
 use super::{
-    AuthenticatorBody, DeletedBody, DeletionBody, EditedBody, NewUserBody, PasswordBody, RolesBody,
-    SignInBody, TokenBody, UserBody, UserEditBody,
+    DeletedBody, DeletionBody, EditedBody, NewUserBody, PasswordBody, RolesBody, SignInBody,
+    TokenBody, UserBody, UserEditBody,
 };
 use crate::domain::users::permissions::Permission::{UsersRead, UsersWrite};
 use crate::http::describe::Document;
@@ -93,30 +93,8 @@ pub fn describe(document: &mut Document) {
         .body::<RolesBody>()
         .answers::<UserBody>(200, "The user as it is now.")
         .conflicts();
-    document
-        .add(
-            "get /v1/users/{id}/authenticators",
-            "listAuthenticators",
-            "List the second factors of a user",
-        )
-        .about(
-            "One-time codes, which are required in addition to the password. Users register them through an API that has \
-             operations for it.",
-        )
-        .needs(&[UsersRead])
-        .answers::<ListBody<AuthenticatorBody>>(200, "All second factors of the user, by number.");
-    document
-        .add(
-            "delete /v1/users/{id}/authenticators",
-            "deleteAuthenticators",
-            "Delete the second factors of a user",
-        )
-        .about(
-            "For a user who has lost the authenticator app. The password stays. Permitted to the user, signed in, and to a \
-             caller with `users:write` and all the rights of the user.",
-        )
-        .needs(&[UsersWrite])
-        .ends(204, "The user has no second factor any more.");
+    super::authenticators::describe(document);
+    super::sessions::describe(document);
     document
         .add("post /v1/sessions", "signIn", "Sign in")
         .about(
@@ -126,7 +104,7 @@ pub fn describe(document: &mut Document) {
              in a row the account is locked: the password alone is refused (403), right or wrong, except from networks that \
              the user has signed in from before; password and `code` together are accepted from anywhere. All other \
              failures have the same answer, with one exception: if the password was right and a one-time code is needed, the \
-             answer is 422 for the member `code`.",
+             answer is 422 for the member `code`. A user whose role demands a second factor and who has none gets 403.",
         )
         .security(json!([]))
         .body::<SignInBody>()

@@ -11,8 +11,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::authenticators;
-use crate::ops::authenticators::NewAuthenticator;
+use crate::ops::authenticators::enrol::{self, NewAuthenticator};
 use crate::refusals::verbatim;
 use serde::Serialize;
 
@@ -28,7 +27,7 @@ struct CodeSecretBody {
 pub fn draw(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     SelectedProperties::take(call, &["secret", "secretUrl"])?;
-    let drawn = authenticators::draw(call.app, &caller)?;
+    let drawn = enrol::draw(call.app, &caller)?;
     let body = CodeSecretBody {
         secret: drawn.secret,
         secret_url: drawn.url,
@@ -53,7 +52,7 @@ pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
         ));
     }
     let (new, picked) = new(asked);
-    let one = authenticators::add_codes(call.app, &caller, &url, &code, new, retry(call)?)?;
+    let one = enrol::add_codes(call.app, &caller, &url, &code, new, retry(call)?)?;
     made(call, &caller, &one, &picked)
 }
 

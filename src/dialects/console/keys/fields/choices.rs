@@ -5,13 +5,14 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::form::FEW;
 use crate::dialects::console::keys::labels::Words;
-use crate::domain::catalogs::BUILT_IN;
+use crate::domain::catalogs::{BUILT_IN, Catalog};
 use crate::domain::policies::{Policy, Presence};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;
 use crate::ops::keys::ownerless;
 use crate::ops::{catalogs as ops_catalogs, users, workspaces};
+use std::collections::BTreeMap;
 
 pub fn catalogs(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
     let found = match ops_catalogs::list(visit.call.app, &visit.caller) {
@@ -124,6 +125,11 @@ pub fn scopes(
         return Ok(None);
     };
     let held = typed.all("scopes[]");
+    // A page of another system has the words of that system alone.
+    let opens = match words.section() {
+        None => opened(catalog),
+        Some(_) => BTreeMap::new(),
+    };
     let choices = catalog.definition().scopes.iter().map(|scope| Choice {
         value: scope.name.clone(),
         label: match scope.label.is_empty() {
@@ -135,6 +141,7 @@ pub fn scopes(
             false => scope.name.clone(),
         },
         chosen: held.contains(&scope.name),
+        opens: opens.get(&*scope.name).cloned().unwrap_or_default(),
     });
     let mut choices: Vec<Choice> = choices.collect();
     // In a long list, the selected scopes come first.
@@ -142,4 +149,33 @@ pub fn scopes(
         choices.sort_by_key(|choice| !choice.chosen);
     }
     Ok(Some(choices))
+}
+
+/// The maximum number of requests that are listed below a scope.
+const REQUESTS_SHOWN: usize = 30;
+
+/// The requests that each scope of a catalog opens, alone or with others, by the names of the scopes. A scope that includes
+/// others opens what they open.
+fn opened(catalog: &Catalog) -> BTreeMap<&str, Vec<String>> {
+    let definition = catalog.definition();
+    let mut named: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for operation in &definition.operations {
+        let request = format!("{} {}", operation.method, operation.path);
+        for scope in operation.requirement.scopes() {
+            named.entry(scope).or_default().push(request.clone());
+        }
+    }
+    let mut opens = BTreeMap::new();
+    for scope in &definition.scopes {
+        let held = [Box::from(&*scope.name)];
+        let granted = named
+            .iter()
+            .filter(|(asked, _)| match scope.implies.is_empty() {
+                true => **asked == scope.name,
+                false => catalog.grants(&held, true, asked),
+            });
+        let requests = granted.flat_map(|(_, requests)| requests.iter().cloned());
+        opens.insert(&*scope.name, requests.take(REQUESTS_SHOWN).collect());
+    }
+    opens
 }

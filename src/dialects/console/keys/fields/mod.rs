@@ -1,11 +1,12 @@
 //! The fields of the form of a key: which of them a policy has, their values, and the parsing of the form.
 
 mod choices;
+pub mod expiry;
 
 use super::labels::Words;
 use crate::dialects::console::auth::Visit;
 pub use crate::dialects::console::form::{Choice, Input, Kind};
-use crate::dialects::console::form::{day, number};
+use crate::dialects::console::form::{day, end_of_day, number};
 use crate::dialects::console::text::Texts;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::{Meaning, Member, NO_METADATA};
@@ -30,9 +31,6 @@ pub struct KeyForm {
     pub refusal: Option<String>,
 }
 
-/// A key that expires on a day works until the end of that day.
-const DAY_S: u64 = 86_400;
-
 /// The fields of the form that show or edit a member. `create` adds the field of the secret's prefix.
 pub fn fields_of(member: Member) -> &'static [&'static str] {
     match member {
@@ -54,12 +52,18 @@ pub fn fields_of(member: Member) -> &'static [&'static str] {
         Member::Enabled | Member::Policy => &[],
         Member::CreatedAt
         | Member::CreatedBy
+        | Member::DeclaredDigest
+        | Member::DeclaredName
+        | Member::DeclaredState
         | Member::DeletedAt
+        | Member::Held
         | Member::Hint
         | Member::Id
         | Member::Number
         | Member::RotatedAt
-        | Member::SelfRotatedFrom => &[],
+        | Member::SelfRotatedFrom
+        | Member::Source
+        | Member::Weak => &[],
     }
 }
 
@@ -204,7 +208,8 @@ fn build(
             let names = |folded: bool| {
                 let members = Member::ALL.iter().copied();
                 let members = members.filter(move |member| is_folded(*member) == folded);
-                members.flat_map(fields_of)
+                let fields = members.flat_map(fields_of);
+                fields.filter(|name| **name != "rate_window")
             };
             (
                 names(false).filter_map(make).collect::<Result<_>>()?,
@@ -221,7 +226,10 @@ fn build(
         _ => Some(reason.as_str()),
     });
     let elsewhere = elsewhere.collect::<Vec<_>>().join(" ");
-    let set = |input: &Input| !input.refusal.is_empty() || !input.value.is_empty();
+    let set = |input: &Input| {
+        let second = matches!(&input.kind, Kind::Phrase { second: Some((_, value)), .. } if !value.is_empty());
+        !input.refusal.is_empty() || !input.value.is_empty() || second
+    };
     Ok(KeyForm {
         more_open: more.iter().any(set),
         refusal: (!elsewhere.is_empty()).then_some(elsewhere),
@@ -239,7 +247,7 @@ fn texts_of_lines(visit: &Visit<'_>) -> String {
 /// The name of the field on the page that an error concerns, and the message.
 fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, String) {
     let Error::Invalid { field, reason } = err else {
-        return (None, visit.texts.sentence(&err.refusal()));
+        return (None, visit.texts.error(err));
     };
     let bare = field.split(['[', '.']).next().unwrap_or(field);
     let place = field
@@ -251,6 +259,9 @@ fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, Str
         ("not_before", _) => "starts_on",
         // The name is derived from the description, which is what the user typed.
         ("name", _) if words.is_described() => "description",
+        // Both numbers are in one sentence.
+        ("rate_window", _) if words.section().is_none() => "rate_limit",
+        (_, "rate_limit.window_s") if words.section().is_none() => "rate_limit",
         (_, "rate_limit.window_s") => "rate_window",
         (bare, _) => bare,
     };
@@ -274,6 +285,14 @@ fn input(
     name: &'static str,
 ) -> Result<Input> {
     let texts = visit.texts;
+    if name == "expires_on" && words.section().is_none() {
+        return Ok(expiry::input(
+            visit,
+            Some(policy),
+            typed,
+            expiry::DEFAULT_DAYS,
+        ));
+    }
     let mut hint = texts.get(&format!("hint.{name}")).to_owned();
     let mut required = matches!(name, "name" | "workspace" | "read_only")
         || name == "description" && words.is_described();
@@ -290,7 +309,6 @@ fn input(
         "expires_on" => {
             required = policy.expiry == Expiry::Required;
             let now = visit.call.app.now().wall;
-            let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
             let latest = policy
                 .expiry_months_max
                 .map(|months| now.end_of_day_after_months(months));
@@ -300,16 +318,22 @@ fn input(
                 .min();
             let own = words.hint(policy, name);
             hint = match (most, required) {
-                (Some(most), _) if own.is_some() => {
-                    texts.with("hint.expires_last", &last_day(most))
-                }
-                (Some(most), _) => texts.with("hint.expires_by", &last_day(most)),
+                (Some(most), _) if own.is_some() => texts.with(
+                    "hint.expires_last",
+                    &texts.day_text(&texts.zone.last_whole_day(most)),
+                ),
+                (Some(most), _) => texts.with(
+                    "hint.expires_by",
+                    &texts.day_text(&texts.zone.last_whole_day(most)),
+                ),
                 (None, true) => texts.get("hint.expires_required").to_owned(),
                 (None, false) => hint,
             };
             Kind::Date {
-                least: day(now),
-                most: most.map(last_day).unwrap_or_default(),
+                least: texts.zone.local(now).date(),
+                most: most
+                    .map(|most| texts.zone.last_whole_day(most))
+                    .unwrap_or_default(),
             }
         }
         "metadata" => Kind::Lines(4),
@@ -321,6 +345,7 @@ fn input(
                 label: label.to_owned(),
                 hint: hint.to_owned(),
                 chosen,
+                opens: Vec::new(),
             };
             let on = typed.text("read_only") == "yes";
             Kind::Radios(vec![
@@ -347,6 +372,14 @@ fn input(
                 }
             }
         }
+        "rate_limit" if words.section().is_none() => Kind::Phrase {
+            parts: parts(texts, "form.rate"),
+            second: Some(("rate_window", typed.text("rate_window").to_owned())),
+        },
+        "uses_left" if words.section().is_none() => Kind::Phrase {
+            parts: parts(texts, "form.uses"),
+            second: None,
+        },
         "starts_on" => Kind::Date {
             least: String::new(),
             most: String::new(),
@@ -363,7 +396,12 @@ fn input(
     let (own, is_day) = (words.hint(policy, name), matches!(kind, Kind::Date { .. }));
     Ok(Input {
         name,
-        label: words.field(name),
+        label: match words.section() {
+            // A form asks where a page states.
+            None => texts.find(&format!("asked.{name}")),
+            Some(_) => None,
+        }
+        .unwrap_or_else(|| words.field(name)),
         // The system's own hint comes first; the last possible day always comes from the console.
         hint: match own {
             Some(own) if is_day => format!("{own} {hint}"),
@@ -381,6 +419,29 @@ fn input(
     })
 }
 
+/// The parts of a text around its `{}`.
+fn parts(texts: &Texts, name: &str) -> Vec<&'static str> {
+    texts.get(name).split("{}").collect()
+}
+
+/// As [`read`], with the end of the key as a form of Latchkey's own keys asks for it.
+pub fn read_for(visit: &Visit<'_>, policy: &Policy, form: &Form) -> (KeyMembers, Vec<Error>) {
+    let (mut members, mut faults) = read(visit.texts, form);
+    match expiry::read(visit.texts, form, Some(policy), visit.call.app.now().wall) {
+        Ok(None) => {}
+        Ok(Some(end)) => members.expires_at = Some(end),
+        // A day that is none is among the faults already.
+        Err(fault) => {
+            let known =
+                |it: &Error| matches!(it, Error::Invalid { field, .. } if field == "expires_on");
+            if !faults.iter().any(known) {
+                faults.push(fault);
+            }
+        }
+    }
+    (members, faults)
+}
+
 /// Parses the fields of a form, and collects the faults.
 pub fn read(texts: &Texts, form: &Form) -> (KeyMembers, Vec<Error>) {
     let mut faults = Vec::new();
@@ -396,8 +457,8 @@ pub fn read(texts: &Texts, form: &Form) -> (KeyMembers, Vec<Error>) {
     let free = form.text("scopes_free").split_whitespace();
     scopes.extend(free.map(str::to_owned));
     scopes.extend(form.some("scopes"));
-    let mut days = |name: &str| collected(day(texts, form, name), &mut faults);
-    let (expires_on, not_before) = (days("expires_on"), days("starts_on"));
+    let expires_at = collected(end_of_day(texts, form, "expires_on"), &mut faults);
+    let not_before = collected(day(texts, form, "starts_on"), &mut faults);
     let mut numbers = |name: &str| collected(number(texts, form, name), &mut faults);
     let (limit, window) = (numbers("rate_limit"), numbers("rate_window"));
     let uses_left = numbers("uses_left");
@@ -411,7 +472,7 @@ pub fn read(texts: &Texts, form: &Form) -> (KeyMembers, Vec<Error>) {
         read_only: Some(form.text("read_only") == "yes"),
         enabled: None,
         not_before: Some(not_before),
-        expires_at: Some(expires_on.map(|day| day.plus_s(DAY_S))),
+        expires_at: Some(expires_at),
         expires_in_s: None,
         allowed_ips: Some(lines("allowed_ips")),
         rate_limit: Some(limit.map(|limit| RateLimit {
@@ -455,24 +516,20 @@ fn metadata(texts: &Texts, form: &Form) -> Result<String> {
     }
 }
 
-/// The last day on which something works that ends at `end`.
-pub fn last_day(end: Timestamp) -> String {
-    let last = Timestamp(end.0 - 1).to_string();
-    last.chars().take(10).collect()
-}
-
 /// The form with the values of an existing key.
-pub fn filled(view: &View) -> Form {
+pub fn filled(texts: &Texts, view: &View) -> Form {
     let key = &view.key;
     let mut form = Form::default();
-    let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
+    let life = key.expires_at.map_or(expiry::NEVER, |_| expiry::DATE);
+    form.put("life", life);
+    let day = |at: Timestamp| texts.zone.local(at).date();
     for member in Member::ALL {
         let value = match member {
             Member::AllowedIps => key.allowed_ips.as_ref().map(|list| {
                 let lines: Vec<String> = list.blocks().iter().map(ToString::to_string).collect();
                 lines.join("\n")
             }),
-            Member::ExpiresAt => key.expires_at.map(last_day),
+            Member::ExpiresAt => key.expires_at.map(|end| day(Timestamp(end.0 - 1))),
             Member::Metadata => Some(&key.metadata)
                 .filter(|text| *text != NO_METADATA)
                 .cloned(),

@@ -1,5 +1,7 @@
 //! `latchkey backup`: a complete copy of the database, whether the server runs or not.
 
+mod series;
+
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::output_file::Output;
@@ -11,6 +13,7 @@ use crate::files::Readers;
 use crate::files::beneath::Beneath;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use series::Series;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +27,12 @@ pub struct BackupArgs {
     /// Where to write the backup; the server writes it if it can, otherwise this command does. By default, the folder
     /// `backups` next to the database
     file: Option<PathBuf>,
+    /// Write the backup to this folder, under a name with the date
+    #[arg(long, value_name = "DIR", conflicts_with = "file")]
+    into: Option<PathBuf>,
+    /// Keep so many good backups that this server has made in that folder, and remove the older ones [default: all]
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u16).range(1..))]
+    keep: Option<u16>,
     #[command(flatten)]
     common: Common,
 }
@@ -35,9 +44,14 @@ struct BackupAnswer {
     bytes: u64,
     made_at: String,
     scheduled: bool,
+    #[serde(default)]
+    elsewhere: bool,
     /// Tables and other objects in the database that do not belong to Latchkey.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
+    /// The older backups that this command has removed, with `--keep`.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    removed: Option<Vec<PathBuf>>,
 }
 
 #[derive(Deserialize)]
@@ -48,8 +62,15 @@ struct Progress {
 
 pub fn run(args: &BackupArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
-    let file = args.file.as_deref().map(absolute).transpose()?;
-    let made = match &file {
+    let series = match &args.into {
+        Some(folder) => Some(Series::new(folder, &absolute(&args.common.data.data)?)?),
+        None => None,
+    };
+    let file = match &series {
+        Some(series) => Some(absolute(&series.free_path()?)?),
+        None => args.file.as_deref().map(absolute).transpose()?,
+    };
+    let mut made = match &file {
         None => ask(&server, None)?,
         Some(file) => at(&server, &args.common.data.data, file)?,
     };
@@ -60,15 +81,32 @@ pub fn run(args: &BackupArgs) -> Result<End> {
             names.join(", ")
         );
     }
+    // The new backup is there, so older ones may go.
+    let mut removed = Vec::new();
+    let forgotten = match (&series, &file, args.keep) {
+        (Some(series), Some(file), Some(keep)) => {
+            let new = (file.as_path(), made.bytes);
+            let forgotten = series.forget_oldest(&server, new, usize::from(keep), &mut removed);
+            made.removed = Some(removed.clone());
+            forgotten
+        }
+        _ => Ok(()),
+    };
     if args.common.json {
         print::print(&serde_json::to_string(&made).unwrap_or_default())?;
-        return Ok(End::Done);
+    } else {
+        print::print(&format!(
+            "{}: {} bytes\nIt is of no use without the key files; if they have no backup yet: latchkey secrets backup FILE",
+            made.file, made.bytes
+        ))?;
     }
-    print::print(&format!(
-        "{}: {} bytes\nIt is of no use without pepper and sealing key; if they have no backup yet: latchkey secrets backup FILE",
-        made.file, made.bytes
-    ))?;
-    Ok(End::Done)
+    for old in removed {
+        print::done(
+            &args.common,
+            &format!("removed {}; newer ones are kept", old.display()),
+        )?;
+    }
+    forgotten.map(|()| End::Done)
 }
 
 /// Requests a backup with this path, or in the default folder.
@@ -117,29 +155,52 @@ fn taken(
     file: &Path,
 ) -> Result<Result<BackupAnswer>> {
     let made = ask(server, None)?;
-    let take = || {
-        let name = Path::new(&made.file).file_name();
-        let name = name.and_then(|name| name.to_str()).unwrap_or_default();
-        // The file name from the server is not trusted: the backup must be a regular file of the folder's owner in the
-        // default folder.
-        let mut own = Beneath::open(data, "backups", name).map_err(|err| {
-            Failure::refused(format!(
+    let name = Path::new(&made.file).file_name();
+    let name = name.and_then(|name| name.to_str()).unwrap_or_default();
+    // The file name from the server is not trusted: the backup must be a regular file of the folder's owner in the default
+    // folder.
+    let mut own = match Beneath::open(data, "backups", name) {
+        Ok(own) => own,
+        Err(err) => {
+            return Ok(Err(Failure::refused(format!(
                 "the backup {name} cannot be taken from the folder backups of {}: {err}",
                 data.display()
-            ))
-        })?;
-        output.copy_from(&mut own.file)?;
-        let bytes = output.put_in_place()?;
-        if let Err(err) = own.remove() {
-            eprintln!("latchkey: the copy in the data folder stays: {err}");
+            ))));
         }
-        Ok(bytes)
     };
-    Ok(take().map(|bytes| BackupAnswer {
+    // If this process is killed, the next start of the server removes the file under its temporary name. If that name
+    // cannot be given, the backup can be copied nevertheless.
+    let _ = own.make_temporary();
+    let copied = output.copy_from(&mut own.file);
+    let copied = copied.and_then(|()| output.put_in_place());
+    // The file was only made for the copy, so it goes even if there is none.
+    if let Err(err) = own.remove() {
+        eprintln!("latchkey: the copy in the data folder stays: {err}");
+    }
+    let bytes = match copied {
+        Ok(bytes) if bytes == made.bytes => bytes,
+        Ok(bytes) => {
+            return Ok(Err(Failure::refused(format!(
+                "{} has {bytes} bytes instead of {}, so it is no good backup",
+                file.display(),
+                made.bytes
+            ))));
+        }
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let moved = BackupAnswer {
         file: file.display().to_string(),
         bytes,
+        elsewhere: true,
         ..made
-    }))
+    };
+    let note = json!({ "file": moved.file, "bytes": bytes, "made_at": moved.made_at });
+    if let Err(Failure::Refused(why) | Failure::Usage(why)) =
+        server.ask("POST", &Target::of(&["backups", "moved"]), Some(&note))
+    {
+        eprintln!("latchkey: the backup is good, but the server does not know where it is: {why}");
+    }
+    Ok(Ok(moved))
 }
 
 /// The same path, for a process with another working directory.
