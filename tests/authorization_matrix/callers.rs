@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 #[rustfmt::skip]
 const ROLES: [(&str, &str); 5] = [
     ("owner",         "keys:read keys:write keys:verify keys:reveal workspaces:read workspaces:write users:read users:write \
-                       policies:read policies:write catalogs:read catalogs:write audit:read server:admin"),
+                       policies:read policies:write catalogs:read catalogs:write audit:read server:admin leaks:report"),
     ("administrator", "keys:read keys:write keys:verify keys:reveal workspaces:read workspaces:write users:read users:write \
-                       policies:read catalogs:read audit:read"),
-    ("key_manager",   "keys:read keys:write keys:verify workspaces:read policies:read catalogs:read"),
+                       policies:read catalogs:read audit:read leaks:report"),
+    ("key_manager",   "keys:read keys:write keys:verify workspaces:read policies:read catalogs:read leaks:report"),
     ("auditor",       "keys:read workspaces:read users:read policies:read catalogs:read audit:read"),
     // A member has these permissions on keys only for their own keys.
     ("member",        "keys:read keys:write policies:read catalogs:read"),

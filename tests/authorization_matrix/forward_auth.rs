@@ -11,4 +11,5 @@ pub const LINES: &[Line] = &[
     line("*", "/haproxy", Key),
     line("*", "/envoy", Key),
     line("*", "/envoy/{path...}", Key),
+    line("*", "/gateway/{path...}", Key),
 ];

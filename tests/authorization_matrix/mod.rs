@@ -47,6 +47,7 @@ const TABLES: &[(&str, &[Line])] = &[
     ("metrics", probes::METRICS),
     ("native", native::LINES),
     ("probes", probes::LINES),
+    ("security-txt", probes::SECURITY_TXT),
     ("vspc", products::VSPC),
 ];
 
@@ -174,7 +175,7 @@ enum Told {
     Done,
     /// Anything except 401: other tests cover the permissions of the credential.
     NotUnknown,
-    /// 200 or 403, and nothing has changed.
+    /// 200, 204 or 403, and nothing has changed.
     Nothing,
     /// 401, and nothing has changed.
     Unknown,
@@ -299,7 +300,7 @@ fn check_cell(world: &mut World, mount: &str, line: &Line, caller: &Caller) -> O
         Told::Hidden => seen.is_success() && !seen.shows_thing,
         Told::Done => seen.is_success(),
         Told::NotUnknown => seen.status != 401,
-        Told::Nothing => matches!(seen.status, 200 | 403) && !seen.changed,
+        Told::Nothing => matches!(seen.status, 200 | 204 | 403) && !seen.changed,
         Told::Unknown => seen.status == 401 && !seen.changed,
         // A workspace in the body that the caller cannot see counts as one that does not exist.
         Told::Refused => {

@@ -2,9 +2,10 @@
 
 use super::{Line, Thing};
 use crate::dialects::SURFACES;
+use crate::domain::security_txt::SecurityTxt;
 use crate::domain::time::Timestamp;
 use crate::http::client::Trust;
-use crate::http::request::{Head, Peer, Request, RequestId};
+use crate::http::request::{Head, Method, Peer, Request, RequestId};
 use crate::http::route::{Mounts, Router};
 use crate::http1::{Execution, Service};
 use crate::ops::setup::fixture::{Fixture, NOW};
@@ -57,6 +58,10 @@ impl World {
         let fixture = Fixture::with_clock(&[], || Timestamp(NOW.0 + LATER.load(Ordering::Relaxed)));
         let trust = Trust {
             verify_from_loopback: true,
+            security_txt: Some(SecurityTxt {
+                text: "Contact: mailto:security@example.com\n".to_owned(),
+                expires_at: NOW,
+            }),
             ..Trust::default()
         };
         let router = Router::new(fixture.app.clone(), trust, SURFACES, &Mounts::default());
@@ -119,6 +124,7 @@ impl World {
                 .replace("{userUid}", &id)
                 .replace("{userLoginId}", "7")
                 .replace("{organizationUid}", "7")
+                .replace("/gateway/{path...}", "/gateway/-/-/a/b")
                 .replace("{path...}", "a/b")
                 .replace("{secret}", &thing_secret)
                 .replace("{new}", &new)
@@ -178,7 +184,7 @@ impl World {
         let client = format!("198.51.{}.{}:1", self.count / 250 % 250, self.count % 250);
         let request = Request {
             head: Head {
-                method: method.parse().unwrap(),
+                method: Method::from_bytes(method.as_bytes()).unwrap(),
                 target: path.parse().unwrap(),
                 is_http_11: true,
                 headers: headers

@@ -28,11 +28,14 @@ fn the_overview_tells_what_there_is_and_what_wants_looking_at() {
     browser.sees_not("reporting");
     browser.inspect("overview");
     browser.go("/console/policies");
-    browser.sees("They may expire.");
+    browser.sees("5 policies for clients of other systems");
     browser.inspect("policies");
+    browser.go("/console/policies/standard");
+    browser.sees("Its events in the audit log");
+    browser.inspect("policy");
     browser.go("/console/catalogs");
     browser.inspect("catalogs");
-    browser.press_containing("awaretrain");
+    browser.go("/console/catalogs/awaretrain");
     browser.fill("path", "/public/v1/users");
     browser.press("Try it");
     browser.sees("user:read");

@@ -3,9 +3,11 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod connect;
 mod door;
 mod harness;
 mod hostile;
+mod key_page;
 mod keys;
 mod looking;
 mod people;

@@ -1,7 +1,7 @@
 //! Users, roles and workspaces in the browser, and the log of their changes.
 
 use crate::harness::browser::Browser;
-use crate::support::{PASSWORD, Server};
+use crate::support::{PASSWORD, Server, code};
 
 #[test]
 fn users_workspaces_and_the_log_are_managed() {
@@ -35,12 +35,12 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.find("#role_place option[value=europe]").click();
     browser.press("Create user");
     browser.sees("The user has been created.");
-    browser.sees("Key manager: keys");
+    browser.sees("Role in europe");
     browser.inspect("user");
     browser.find("#role option[value=auditor]").click();
     browser.find("#role_place option[value=root]").click();
-    browser.press("Add a role");
-    browser.sees("Auditor: reads");
+    browser.press("Save the roles");
+    browser.sees("Role in root");
     browser.press("Disable");
     browser.sees("The user has been changed.");
     browser.press("Enable");
@@ -49,16 +49,17 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.inspect("users");
 
     browser.navigate("Audit log");
-    browser.sees("user.create");
+    browser.sees("User created");
     browser.inspect("audit");
-    browser.press("Check the chain");
-    browser.sees("The chain is intact");
-    browser.fill("action", "user.roles");
+    browser.press("Verify integrity");
+    browser.sees("The audit log is intact");
+    browser.find("#action option[value='user.roles']").click();
     browser.press("Apply");
     // The previous page contains the next text too.
-    browser.sees_no_more("The chain is intact");
-    browser.sees("user.roles");
-    browser.sees_not("workspace.create");
+    browser.sees_no_more("The audit log is intact");
+    browser.sees("Roles changed");
+    browser.sees_not("created grace");
+    browser.inspect("audit-filtered");
 
     // Users do not see pages and actions that only other users have.
     browser
@@ -73,6 +74,91 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.find("#workspace option[value=europe]").click();
     browser.press("Create key");
     browser.sees("Key created");
+}
+
+#[test]
+fn two_step_sign_in_is_set_up_used_and_reset() {
+    let server = Server::start();
+    server.admin().person("alice", "key_manager", "root");
+    let Some(browser) = Browser::open(&server) else {
+        return;
+    };
+    browser.sign_in("alice", PASSWORD);
+    browser.go("/console/account");
+    browser.sees("Your password alone signs you in.");
+    browser.inspect("account-off");
+    browser.press("Set up");
+    browser.sees("Scan this code with the app");
+    browser.inspect("two-step");
+    let secret = browser.find("#secret").text().replace(' ', "");
+    browser.fill("code", "000000");
+    browser.press("Switch on");
+    browser.sees("This is not the code");
+    browser.driver.complaints();
+    browser.inspect("two-step-refused");
+    assert_eq!(browser.find("#secret").text().replace(' ', ""), secret);
+    browser.fill("code", &code(&secret, 0));
+    browser.press("Switch on");
+    browser.sees("Your recovery codes");
+    browser.inspect("recovery-codes");
+    let codes = browser.find("#codes").text();
+    let codes: Vec<&str> = codes.split_whitespace().collect();
+    assert_eq!(codes.len(), 10, "{codes:?}");
+    browser.press("I have stored the codes");
+    browser.sees("10 left");
+    browser.inspect("account");
+    browser.press("Switch off");
+    browser.sees("Switch off two-step sign-in?");
+    browser.inspect("two-step-off");
+    browser
+        .driver
+        .click_path("//button[normalize-space()='Sign out']");
+    browser.sees("Sign in");
+    browser.fill("user_name", "alice");
+    browser.fill("password", PASSWORD);
+    browser.press("Sign in");
+    browser.sees("enter one of your recovery codes");
+    browser.inspect("sign-in-code");
+    browser.fill("code", codes[0]);
+    browser.press("Sign in");
+    browser.find("nav");
+    browser.go("/console/account");
+    browser.sees("9 left");
+    browser
+        .driver
+        .click_path("//button[normalize-space()='Sign out']");
+
+    browser.sign_in(&server.owner_user_name, &server.owner_password);
+    browser.go("/console/users");
+    browser.sees("Last sign-in");
+    browser.inspect("users-two-step");
+    browser.press("alice");
+    browser.sees("9 left");
+    browser.inspect("user-two-step");
+    browser.press("Reset");
+    browser.sees("Two-step sign-in has been reset.");
+}
+
+#[test]
+fn a_role_that_needs_two_step_sign_in_leads_to_it() {
+    let server = Server::start_with(&["--second-factor-roles", "auditor"], &[]);
+    server.admin().person("alice", "auditor", "root");
+    let Some(browser) = Browser::open(&server) else {
+        return;
+    };
+    browser.go("/console/keys");
+    browser.fill("user_name", "alice");
+    browser.fill("password", PASSWORD);
+    browser.press("Sign in");
+    browser.sees("Your role needs two-step sign-in.");
+    browser.inspect("two-step-must");
+    let secret = browser.find("#secret").text().replace(' ', "");
+    browser.fill("code", &code(&secret, 0));
+    browser.press("Switch on");
+    browser.sees("Two-step sign-in is on.");
+    browser.inspect("recovery-codes-must");
+    browser.press("I have stored the codes");
+    browser.find("nav");
 }
 
 #[test]

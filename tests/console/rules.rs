@@ -21,19 +21,20 @@ fn a_policy_is_made_and_keys_follow_it() {
     browser.driver.complaints();
     browser.inspect("policy-create-refused");
     browser.fill("life_max", "30");
+    browser.press("All other rules");
     browser.choose("Keys can be rotated");
     browser.press("Create policy");
     browser.sees("The policy has been created.");
-    browser.sees("They are valid for at most 30 days.");
-    browser.sees("They cannot be rotated.");
-    browser.inspect("policies-more");
+    browser.sees("30 days");
+    browser.sees_not("Keys can be rotated");
+    browser.inspect("policy-of-devices");
 
     browser.go("/console/policies/device/edit");
     browser.inspect("policy-edit");
     browser.fill("life_max", "7");
     browser.press("Save");
     browser.sees("The policy has been changed.");
-    browser.sees("They are valid for at most 7 days.");
+    browser.sees("7 days");
     server
         .admin()
         .issue(json!({ "name": "k", "policy": "device", "expires_in_s": 60 }));

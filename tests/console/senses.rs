@@ -340,10 +340,19 @@ fn the_audit_log_is_downloaded() {
         .driver
         .devtools("Browser.setDownloadBehavior", behaviour);
     for (button, name, begins) in [
-        ("Export as CSV", "audit-log.csv", "seq,at,actor,action,"),
-        ("Export as JSON lines", "audit-log.jsonl", "{\"seq\":"),
+        (
+            "As CSV, for spreadsheets",
+            "audit-log.csv",
+            "seq,at,actor,action,",
+        ),
+        (
+            "As JSON lines, for programs",
+            "audit-log.jsonl",
+            "{\"seq\":",
+        ),
     ] {
         browser.go("/console/audit");
+        browser.press("Export the audit log");
         browser.press(button);
         let file = folder.join(name);
         let text = wait::some(&format!("{name} was downloaded"), || {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod ansible;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -176,6 +178,12 @@ fn the_package_installs_serves_upgrades_and_goes() {
         ("usr/lib/sysusers.d/latchkey.conf", 0o644),
         ("usr/lib/systemd/system/latchkey.socket", 0o644),
         ("usr/share/man/man1/latchkey.1.gz", 0o644),
+        ("usr/share/doc/latchkey/release.pub", 0o644),
+        (
+            "usr/share/doc/latchkey/examples/monitoring/latchkey.rules.yml",
+            0o644,
+        ),
+        ("usr/share/doc/latchkey/THIRD-PARTY.txt", 0o644),
         ("usr/share/man/man1/latchkey-key-issue.1.gz", 0o644),
         ("usr/share/bash-completion/completions/latchkey", 0o644),
         ("usr/share/zsh/vendor-completions/_latchkey", 0o644),
@@ -185,6 +193,11 @@ fn the_package_installs_serves_upgrades_and_goes() {
         ("usr/share/doc/latchkey/SECURITY.md", 0o644),
         ("usr/share/doc/latchkey/copyright", 0o644),
         ("usr/share/doc/latchkey/docs/operations.md", 0o644),
+        ("usr/share/doc/latchkey/examples/nginx/nginx.conf", 0o644),
+        (
+            "usr/share/doc/latchkey/examples/systemd/latchkey-backup.timer",
+            0o644,
+        ),
         ("usr/share/doc/latchkey/THIRD-PARTY.txt", 0o644),
     ] {
         machine.expect_file(path, mode);
@@ -224,7 +237,7 @@ fn the_package_installs_serves_upgrades_and_goes() {
         "settings were lost"
     );
     let serving = Serving::start(&machine);
-    assert!(serving.get("/v1/keys").unwrap().contains("\"sample\""));
+    assert!(serving.get("/v1/keys").unwrap().contains("\"management\""));
     drop(serving);
 
     machine.dpkg(&["--remove", "latchkey"]);
@@ -256,8 +269,18 @@ fn systemd_finds_the_units_whole_and_well_closed() {
     let folder =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("units-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    for name in ["latchkey.service", "latchkey.socket"] {
-        let text = fs::read_to_string(Path::new("systemd").join(name)).unwrap();
+    let timers = [
+        "latchkey-backup.service",
+        "latchkey-backup.timer",
+        "latchkey-expiring.service",
+        "latchkey-expiring.timer",
+    ];
+    let own = ["latchkey.service", "latchkey.socket"].map(|name| ("systemd", name));
+    for (place, name) in own
+        .into_iter()
+        .chain(timers.map(|name| ("examples/systemd", name)))
+    {
+        let text = fs::read_to_string(Path::new(place).join(name)).unwrap();
         // `verify` requires that the program exists.
         let text = text.replace("/usr/bin/latchkey", env!("CARGO_BIN_EXE_latchkey"));
         fs::write(folder.join(name), text).unwrap();
@@ -279,6 +302,10 @@ fn systemd_finds_the_units_whole_and_well_closed() {
         "./latchkey.socket",
     ]);
     assert!(is_whole && said.trim().is_empty(), "{said}");
+    for name in timers {
+        let (is_whole, said) = analyze(&["verify", "--man=no", &format!("./{name}")]);
+        assert!(is_whole && said.trim().is_empty(), "{name}: {said}");
+    }
     let (_, said) = analyze(&[
         "security",
         "--offline=true",
@@ -303,34 +330,4 @@ fn systemd_finds_the_units_whole_and_well_closed() {
         assert!(told.starts_with(&format!("{score} ")), "{score}\n{said}");
     }
     let _ = fs::remove_dir_all(folder);
-}
-
-#[test]
-fn the_bill_of_materials_names_what_is_linked_and_its_licence() {
-    if is_left_out("python3") {
-        return;
-    }
-    let made = Command::new("dev/sbom").output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let text = fs::read_to_string("target/dist/latchkey.cdx.json").unwrap();
-    let bill: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(bill["bomFormat"], "CycloneDX");
-    let components = bill["components"].as_array().unwrap();
-    let named = |name: &str| {
-        components
-            .iter()
-            .find(|component| component["name"] == name)
-    };
-    for name in ["tokio", "rusqlite", "rustls", "ring", "sqlite", "rust-std"] {
-        let found = named(name).unwrap_or_else(|| panic!("{name} is not listed"));
-        assert!(found["licenses"][0]["expression"].is_string(), "{found}");
-    }
-    assert!(named("clap_derive").is_none(), "a macro is listed");
-    let hashes = &named("bytes").unwrap()["hashes"][0];
-    assert_eq!(hashes["content"].as_str().unwrap().len(), 64, "{hashes}");
-    let licences = fs::read_to_string("target/dist/THIRD-PARTY.txt").unwrap();
-    assert!(
-        licences.contains("Carl Lerche"),
-        "the licence of bytes is missing"
-    );
 }

@@ -61,12 +61,16 @@ fn basic(stage: &mut Stage) {
 }
 
 fn no_key(stage: &mut Stage) {
-    for target in ["/", "/billing/invoices", "/?api_key=lk_0"] {
+    let plain = r#"Bearer realm="latchkey""#;
+    let with_scope = r#"Bearer realm="latchkey", scope="invoices:read""#;
+    for (target, challenge) in [
+        ("/", plain),
+        ("/billing/invoices", with_scope),
+        ("/billing/other", plain),
+        ("/?api_key=lk_0", plain),
+    ] {
         let reply = stage.refuses(&get(target), 401, None);
-        assert_eq!(
-            reply.header("WWW-Authenticate"),
-            Some(r#"Bearer realm="latchkey""#)
-        );
+        assert_eq!(reply.header("WWW-Authenticate"), Some(challenge));
         assert_eq!(reply.count("WWW-Authenticate"), 1, "{}", reply.text());
     }
 }

@@ -1,5 +1,6 @@
 //! The unchanged files of `examples/`, with the real nginx, Caddy, HAProxy, Envoy and Traefik and the real server:
-//! which requests pass, which do not, and what the application learns. Each behaviour is tested with each proxy.
+//! which requests pass, which do not, and what the application learns. Each behaviour is tested with each proxy. Keys of
+//! other systems are moved here in front of nginx (`moving`).
 //!
 //! The examples listen on fixed ports, so one proxy is tested at a time. Numbers in comments are those of the list of
 //! attacks in the project's notes.
@@ -8,12 +9,19 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod bodies;
+mod connect;
 mod decisions;
 mod faults;
 mod forgery;
+mod gateway;
 mod harness;
 mod identity;
+#[path = "../server/imports/made.rs"]
+#[allow(dead_code)]
+mod made;
+mod moving;
 mod paths;
+mod probe;
 mod questions;
 mod revocation;
 mod silent;

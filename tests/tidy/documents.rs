@@ -245,3 +245,39 @@ fn threats_are_listed_with_their_tests() {
         }
     }
 }
+
+/// The lines of Annex I of Regulation (EU) 2024/2847.
+#[rustfmt::skip]
+const ANNEX_I: &[&str] = &[
+    "I (1)", "I (2)(a)", "I (2)(b)", "I (2)(c)", "I (2)(d)", "I (2)(e)", "I (2)(f)", "I (2)(g)", "I (2)(h)", "I (2)(i)", "I (2)(j)",
+    "I (2)(k)", "I (2)(l)", "I (2)(m)", "II (1)", "II (2)", "II (3)", "II (4)", "II (5)", "II (6)", "II (7)", "II (8)",
+];
+
+/// `docs/cra.md` has every line of the annex, in its order, and the tests that a line names exist.
+#[test]
+fn the_lines_of_the_cyber_resilience_act_have_their_tests() {
+    let page = fs::read_to_string("docs/cra.md").unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| I"));
+    let rows: Vec<Vec<&str>> = rows
+        .map(|line| line.trim_matches(['|', ' ']).split(" | ").collect())
+        .collect();
+    let lines: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+    assert_eq!(lines, ANNEX_I);
+    let files: Vec<Source> = sources("src").into_iter().chain(sources("tests")).collect();
+    let tests: HashSet<&str> = files.iter().flat_map(|file| tests_of(&file.text)).collect();
+    for row in rows {
+        let [line, _, _, shown_by] = row.as_slice() else {
+            panic!("docs/cra.md: {row:?} has not four columns");
+        };
+        let named: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        let is_explained = shown_by.starts_with("– ");
+        assert!(is_explained || !named.is_empty(), "{line} has no test");
+        for test in named {
+            assert!(
+                tests.contains(test),
+                "docs/cra.md, {line}: {test} is no test"
+            );
+        }
+    }
+    assert!(page.contains("This page is no legal advice"));
+}

@@ -121,6 +121,13 @@ impl Browser {
         self.driver.click_path(&path);
     }
 
+    /// Follows the link to another system in the navigation, which has the product's name above the path of its menu.
+    #[track_caller]
+    pub fn navigate_to_system(&self, product: &str) {
+        let path = format!("//nav//a[span/span[normalize-space()={}]]", quoted(product));
+        self.driver.click_path(&path);
+    }
+
     /// Waits until the page contains the text.
     #[track_caller]
     pub fn sees(&self, text: &str) {

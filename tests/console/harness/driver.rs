@@ -228,6 +228,8 @@ impl Driver {
         entries
             .iter()
             .map(|entry| entry["message"].as_str().unwrap_or("").to_owned())
+            // What signing out is meant to do.
+            .filter(|message| !message.contains("Clear-Site-Data header"))
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The real server, on the port that the examples use, and its native API.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -40,6 +41,21 @@ impl Latchkey {
         };
         latchkey.call("PUT", "/v1/catalogs/billing", &catalog());
         latchkey
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Runs a command of the command line on the data folder.
+    pub fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_latchkey"))
+            .args(args)
+            .env("LATCHKEY_DATA", &self.data)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     }
 
     /// The Unix socket on which the server listens.

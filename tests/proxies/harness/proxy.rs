@@ -130,6 +130,11 @@ impl Proxy {
         program
     }
 
+    /// The name of its program, of its folder in `examples/`, and for `latchkey connect`.
+    pub fn folder(&self) -> &'static str {
+        self.folder
+    }
+
     /// Where its example is.
     pub fn example(&self) -> PathBuf {
         tree().join("examples").join(self.folder)

@@ -19,7 +19,11 @@ static STAGE: Mutex<()> = Mutex::new(());
 
 /// Fields are dropped in this order: the programs first, then the lock.
 pub struct Stage {
-    _proxy: Process,
+    /// `None` only while another configuration is started.
+    process: Option<Process>,
+    proxy: &'static Proxy,
+    program: PathBuf,
+    folder: PathBuf,
     /// The proxy's.
     pub name: &'static str,
     pub latchkey: Latchkey,
@@ -68,26 +72,40 @@ fn changed_copy(example: &Path, copy: &Path, changes: &[(&str, &str)]) -> PathBu
 
 impl Stage {
     /// `None` if the proxy is not installed.
-    pub fn set(proxy: &Proxy) -> Option<Stage> {
+    pub fn set(proxy: &'static Proxy) -> Option<Stage> {
         Stage::set_changed(proxy, &[])
     }
 
     /// As [`Stage::set`], with a copy of the example in which these texts are replaced.
-    pub fn set_changed(proxy: &Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
+    pub fn set_changed(proxy: &'static Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
+        let make = |proxy: &'static Proxy, _: &Latchkey, folder: &Path| match changes {
+            [] => proxy.example(),
+            changes => changed_copy(&proxy.example(), &folder.join("example"), changes),
+        };
+        Stage::set_made(proxy, &get("/"), &make)
+    }
+
+    /// As [`Stage::set`], with the folder that `make` writes. `probe` is a request that the proxy knows once it has
+    /// read its rules.
+    pub fn set_made(
+        proxy: &'static Proxy,
+        probe: &Request,
+        make: &dyn Fn(&'static Proxy, &Latchkey, &Path) -> PathBuf,
+    ) -> Option<Stage> {
         let program = proxy.find()?;
         let lock = alone();
         let folder = fresh_folder(proxy.name);
 
         application::start();
         let latchkey = Latchkey::start(&folder);
-        let example = match changes {
-            [] => proxy.example(),
-            changes => changed_copy(&proxy.example(), &folder.join("example"), changes),
-        };
+        let example = make(proxy, &latchkey, &folder);
         let process = proxy.start(&program, &folder, &example);
-        await_rules(proxy.port);
+        await_rules(proxy.port, probe);
         Some(Stage {
-            _proxy: process,
+            process: Some(process),
+            proxy,
+            program,
+            folder,
             name: proxy.name,
             port: proxy.port,
             patience: proxy.patience,
@@ -97,6 +115,21 @@ impl Stage {
             latchkey,
             _lock: lock,
         })
+    }
+
+    /// The name of the proxy for commands of Latchkey.
+    pub fn folder_name(&self) -> &'static str {
+        self.proxy.folder()
+    }
+
+    /// Starts the proxy again, with a copy of the example in which these texts are replaced.
+    pub fn change(&mut self, changes: &[(&str, &str)]) {
+        self.process = None;
+        let copy = self.folder.join("changed");
+        let _ = fs::remove_dir_all(&copy);
+        let example = changed_copy(&self.proxy.example(), &copy, changes);
+        self.process = Some(self.proxy.start(&self.program, &self.folder, &example));
+        await_rules(self.port, &get("/"));
     }
 
     pub fn send(&self, request: &Request) -> Reply {
@@ -137,8 +170,8 @@ impl Stage {
 }
 
 /// Traefik listens before it has read its rules, and refuses every path until then.
-fn await_rules(port: u16) {
+fn await_rules(port: u16, probe: &Request) {
     wait::until("the proxy has read its rules", || {
-        get("/").send(port).status != 404
+        probe.send(port).status != 404
     });
 }

@@ -155,7 +155,7 @@ fn every_change_leaves_one_event_with_who_what_where_and_how() {
     assert_eq!(event["action"], "key.rotate");
     assert_eq!(
         event["changes"],
-        json!({ "hint": [key.key["hint"], hint], "grace_s": ["0", "60"] })
+        json!({ "hint": [key.key["hint"], hint], "grace_s": [null, "60"] })
     );
     let event = event_of(&admin, || {
         drop(

@@ -245,3 +245,30 @@ fn what_was_begun_at_a_date_far_ahead_ends_when_the_date_is_corrected() {
     let doctor = Line::of(&server).ok(&["doctor"]);
     assert!(!doctor.contains("latchkey clock"), "{doctor}");
 }
+
+/// The backup has events of a date that was ahead. What was withdrawn after the date was corrected has earlier times, and is
+/// nevertheless newer than the backup.
+#[test]
+fn what_was_withdrawn_after_a_wrong_date_stays_so_after_a_restore() {
+    let Some(date) = Date::build() else {
+        return left_out_date();
+    };
+    let mut server = date.server(0);
+    let local = server.local();
+    let narrowed = local.issue(json!({ "name": "narrowed" }));
+    date.set(40 * DAY_S);
+    let rotated = local.issue(json!({ "name": "rotated" }));
+    let made = local.post("/v1/backups", json!({})).expect(201).json();
+    date.set(0);
+    let key = format!("/v1/keys/{}", narrowed.id);
+    local
+        .patch(&key, json!({ "allowed_ips": ["192.0.2.1"] }))
+        .expect(200);
+    local.rotate(&rotated.id, json!({}));
+
+    server.stop();
+    Line::of(&server).ok(&["restore", made["file"].as_str().unwrap(), "--yes"]);
+    server.restart();
+    assert_eq!(server.anonymous().verdict(&narrowed.secret), "DISABLED");
+    assert_eq!(server.anonymous().verdict(&rotated.secret), "NOT_FOUND");
+}

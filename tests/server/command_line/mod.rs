@@ -5,6 +5,7 @@ mod catalogs;
 mod encodings;
 mod keys;
 mod people;
+mod probing;
 mod scanning;
 mod scanning_git;
 mod typing;

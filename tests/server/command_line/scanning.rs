@@ -341,7 +341,7 @@ fn many_files_in_one_folder_and_names_that_are_no_text_are_met() {
         fs::write(top.join(OsStr::from_bytes(name)), &server.secret).unwrap();
     }
     let ran = line.run(&["scan", top.to_str().unwrap()]);
-    assert!(ran.stderr.contains("1 secrets in 3002 files"), "{ran:?}");
+    assert!(ran.stderr.contains("1 secret in 3002 files"), "{ran:?}");
     fs::remove_dir_all(top).unwrap();
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Words on the pages of these tests that belong to no language: names, and what the tests typed.
 const NAMES: &str = "billing Latchkey Bearer Token owner root Root latchkey standard aware awaretrain adverity vspc \
-                     sample management shop GET POST PUT PATCH DELETE HEAD OPTIONS UTC system api key token ui";
+                     sample management shop conf nginx Caddy Traefik Envoy Gateway API Kubernetes GET POST PUT PATCH DELETE HEAD OPTIONS UTC system api key token ui";
 
 /// A language file whose texts have no ASCII letters.
 fn foreign() -> PathBuf {
@@ -67,8 +67,10 @@ fn read(page: &str) -> String {
                 text.push_str(&format!(" \n{}\n ", said.split('"').next().unwrap()));
             }
         }
-        // These elements contain identifiers, commands and user input.
-        if matches!(name, "code" | "pre" | "textarea" | "script") {
+        // These elements contain identifiers, commands and user input; the names of places, and of languages in
+        // themselves.
+        let is_name = name == "optgroup" || name == "option" && tag.contains(" lang=");
+        if is_name || matches!(name, "code" | "pre" | "textarea" | "script") {
             let end = format!("</{name}>");
             rest = rest.split_once(&end).map_or("", |(_, rest)| rest);
         }
@@ -108,14 +110,15 @@ impl Found {
 }
 
 /// Pages below `/console`.
-const PAGES: &str = "/account /keys /keys?state=active&sort=name /keys?state=wrong /keys?page=x /keys?7=1 /keys/new \
+const PAGES: &str = "/account /account/preferences /keys /keys?state=active&sort=name /keys?state=wrong /keys?page=x /keys?7=1 /keys/new \
                      /keys/new?policy=standard /keys/new?policy=aware /keys/new?policy=awaretrain /keys/new?policy=adverity-ui \
                      /keys/new?policy=vspc /keys/new?policy=standard&catalog=latchkey /keys?policy=aware /keys?policy=awaretrain \
-                     /keys?policy=adverity-ui /keys?policy=vspc /policies /policies/standard/edit /policies/aware/edit \
+                     /keys?policy=adverity-ui /keys?policy=vspc /doctor /policies /policies/standard /policies/aware /new-policy?template=partner /policies/standard/edit /policies/aware/edit \
                      /policies/aware/delete /new-policy /catalogs /catalogs/latchkey /catalogs/aware /catalogs/awaretrain \
-                     /catalogs/awaretrain?method=GET&path=/public/v1/users /catalogs/aware/edit /catalogs/aware/delete /new-catalog /import-catalog \
-                     /users /users/new /users/owner /users/owner/delete /workspaces /workspaces/new /workspaces/root /audit \
-                     /audit?since=nonsense /backups /keys/0000000000";
+                     /catalogs/awaretrain?method=GET&path=/public/v1/users /catalogs/aware/edit /catalogs/aware/delete /new-catalog /import-catalog /import-keys \
+                     /users /users?q=7 /users/new /users/owner /users/owner/delete /account/two-step/off /account/recovery-codes \
+                     /workspaces /workspaces/new /workspaces/root /audit /audit?since=nonsense /backups /connect \
+                     /connect?host=7&upstream=7:1 /keys/0000000000";
 
 #[test]
 fn every_page_speaks_the_language_of_the_file() {
@@ -152,6 +155,11 @@ fn every_page_speaks_the_language_of_the_file() {
         owner.get(&format!("/console{path}"));
         found.look(path, &owner.page);
     }
+    let page = owner.get("/console/account/two-step").expect(200).text();
+    let (start, rest) = page.split_once("id=\"secret\"").unwrap();
+    let (_, end) = rest.split_once("</code>").unwrap();
+    found.look("/account/two-step", &format!("{start}>{end}"));
+    owner.get("/console/account").expect(200);
     owner.post("/console/audit/chain", &[]).expect(200);
     found.look("the chain", &owner.page);
     owner.post("/console/backups", &[]).expect(303);
@@ -162,6 +170,19 @@ fn every_page_speaks_the_language_of_the_file() {
     let fields = [("name", "billing"), ("document", document.as_str())];
     owner.post("/console/import-catalog", &fields).expect(200);
     found.look("import", &owner.page);
+    owner.get("/console/import-keys").expect(200);
+    let digest = "7".repeat(64);
+    let line = |policy: &str| {
+        json!({ "name": "7", "digest": format!("sha256:{digest}"), "policy": policy }).to_string()
+    };
+    let fields = [("source", "jsonl")];
+    for file in [line("standard"), line("7")] {
+        owner
+            .upload("/console/import-keys", &fields, &file)
+            .expect(200);
+        found.look("import of keys", &owner.page);
+        owner.get("/console/import-keys").expect(200);
+    }
     found.nothing();
 }
 
@@ -191,6 +212,7 @@ fn every_refusal_speaks_the_language_of_the_file() {
             json!({ "user_name": "2", "workspace": "shop" }),
         )
         .expect(201);
+    let mut elsewhere = Vec::new();
     let long = "9".repeat(600);
     let many = "10.0.0.1\n".repeat(101);
     let new = "/keys/new?policy=standard";
@@ -380,8 +402,16 @@ fn every_refusal_speaks_the_language_of_the_file() {
             || owner.page.contains("role=\"alert\"")
             || owner.page.contains("error");
         assert!(told, "{what}: {}", owner.page);
+        // A value that is refused is a field of the form.
+        let at_field = ["aria-invalid=\"true\"", "data-refused"]
+            .iter()
+            .any(|mark| owner.page.contains(mark));
+        if answer.status == 422 && !at_field {
+            elsewhere.push(what.clone());
+        }
         found.look(&what, &owner.page);
     }
+    assert_eq!(elsewhere, [""; 0], "refused, and at no field of the form");
     // Requests whose error cannot be shown in a form.
     let id = &key.id;
     for (path, fields) in [
@@ -409,7 +439,10 @@ fn every_refusal_speaks_the_language_of_the_file() {
             "/users/owner/password".to_owned(),
             vec![("password", "short")],
         ),
-        ("/users/owner/roles".to_owned(), vec![("remove", "root")]),
+        (
+            "/users/owner/roles".to_owned(),
+            vec![("places[]", "root"), ("former[]", "owner"), ("roles[]", "")],
+        ),
         ("/workspaces/root/delete".to_owned(), vec![]),
         (
             "/workspaces/shop/delete".to_owned(),

@@ -121,7 +121,7 @@ fn links(page: &str) -> Vec<String> {
 }
 
 /// The sections of the console, apart from the overview and the account.
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "/console/keys",
     "/console/policies",
     "/console/catalogs",
@@ -129,15 +129,17 @@ const SECTIONS: [&str; 7] = [
     "/console/workspaces",
     "/console/audit",
     "/console/backups",
+    "/console/doctor",
 ];
 /// Pages that users can also reach by typing the address; they may then be refused.
-const TYPED: [&str; 6] = [
+const TYPED: [&str; 7] = [
     "/console/users",
     "/console/users/new",
     "/console/workspaces",
     "/console/workspaces/new",
     "/console/audit",
     "/console/backups",
+    "/console/doctor",
 ];
 
 fn is_walked(path: &str) -> bool {
@@ -200,8 +202,9 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
             let link = link.split('#').next().unwrap().to_owned();
             assert!(!refused.contains(&link), "{who} is led to {link} by {path}");
             linked.insert(link.clone());
-            // Other orders and pages of the same list contain no new links.
-            let is_new = is_walked(&link) && !link.contains("sort=") && known.insert(link.clone());
+            // Other orders, pages and filters of the same list contain no new links.
+            let is_same_list = link.contains("sort=") || link.starts_with("/console/audit?");
+            let is_new = is_walked(&link) && !is_same_list && known.insert(link.clone());
             if is_new && known.len() < 300 {
                 waiting.push(link);
             }
@@ -288,6 +291,171 @@ fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
         assert_eq!(offers("/console/backups"), role == "owner", "{who}");
         assert_eq!(offers(&own), manages, "{who} and the own user");
         assert!(!offers(&format!("{own}/password")), "{who}");
+    }
+}
+
+// Users may disable a key that they own and another user has issued. They may not enable it again.
+#[test]
+fn who_may_not_enable_a_key_is_not_offered_it_after_disabling() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("a-member", "member", "root");
+    let keys = ["one", "two"].map(|name| admin.issue(json!({ "name": name, "owner": "a-member" })));
+    let mut member = Visitor::new(&server);
+    member.sign_in("a-member", PASSWORD).expect(303);
+    let mut owner = Visitor::owner(&server);
+    for (visitor, offered) in [(&mut member, false), (&mut owner, true)] {
+        let page = format!("/console/keys/{}", keys[0].id);
+        visitor.get(&page).expect(200);
+        visitor.post(&format!("{page}/disable"), &[]).expect(303);
+        let text = visitor.get(&page).expect(200).text();
+        assert!(text.contains("The key is disabled."), "{text}");
+        assert_eq!(text.contains("Enable again"), offered, "{text}");
+        let fields = [("do", "disable"), ("ids[]", &*keys[1].id)];
+        visitor.get("/console/keys").expect(200);
+        let asked = visitor
+            .post("/console/keys/bulk", &fields)
+            .expect(200)
+            .text();
+        assert!(asked.contains("Disable 1 key"), "{asked}");
+        let sent = [("do", "disable"), ("ids", &*keys[1].id)];
+        let done = visitor
+            .post("/console/keys/bulk/confirmed", &sent)
+            .expect(200)
+            .text();
+        assert!(done.contains("1 key is disabled."), "{done}");
+        assert_eq!(done.contains("Enable again"), offered, "{done}");
+        for key in &keys {
+            admin
+                .post(&format!("/v1/keys/{}/enable", key.id), json!({}))
+                .expect(200);
+        }
+    }
+}
+
+// The other direction: what a page does not offer to a role is refused when the role sends it all the same.
+#[test]
+fn what_a_role_is_not_offered_is_refused_and_changes_nothing() {
+    let server = peopled();
+    let mut owner = Visitor::new(&server);
+    owner.sign_in("a-owner", PASSWORD).expect(303);
+    let pages = walk(&mut owner, "a-owner");
+    let with_page = |(path, page): &(String, String)| {
+        let all = offers(page).into_iter();
+        all.map(|offer| (path.clone(), offer)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<(String, Offer)> = pages.iter().flat_map(with_page).collect();
+    all.retain(|(_, offer)| is_walked(&offer.action) && offer.method == "post");
+    all.sort_by(|(_, a), (_, b)| (weight(a), &a.action).cmp(&(weight(b), &b.action)));
+    all.dedup_by(|(_, a), (_, b)| a.action == b.action);
+    assert!(all.len() > 20, "{}", all.len());
+    for role in [
+        "administrator",
+        "key_manager",
+        "auditor",
+        "member",
+        "nobody",
+    ] {
+        let who = format!("a-{role}");
+        let mut visitor = Visitor::new(&server);
+        visitor.sign_in(&who, PASSWORD).expect(303);
+        let newest = server.admin().newest_event()["seq"].as_u64().unwrap();
+        for (path, offer) in &all {
+            let page = visitor.get(path);
+            let own = offers(&page.text());
+            if page.status == 200 && own.iter().any(|own| own.action == offer.action) {
+                continue;
+            }
+            let fields: Vec<(&str, &str)> = offer
+                .fields
+                .iter()
+                .filter(|(name, _)| name != "form_token")
+                .map(|(name, value)| match value.is_empty() {
+                    true => (name.as_str(), typed(&offer.action, name)),
+                    false => (name.as_str(), value.as_str()),
+                })
+                .collect();
+            let status = visitor.post(&offer.action, &fields).status;
+            // This form is about the keys that are ticked, and none is.
+            let is_about_none = offer.action == "/console/keys/bulk";
+            assert!(
+                is_about_none || matches!(status, 403 | 404 | 409 | 422),
+                "{who}: {} {status}",
+                offer.action
+            );
+        }
+        let events = server
+            .admin()
+            .get(&format!(
+                "/v1/audit-events?actor=user:{who}&outcome=allowed"
+            ))
+            .expect(200)
+            .json();
+        for event in events["items"].as_array().unwrap() {
+            let is_old = event["seq"].as_u64().unwrap() <= newest;
+            assert!(is_old, "{who} was refused and did {event}");
+        }
+    }
+}
+
+#[test]
+fn a_page_says_what_a_role_can_do_and_whom_to_ask_for_more() {
+    let server = peopled();
+    for (role, path, status, said) in [
+        (
+            "auditor",
+            "/console/users",
+            200,
+            "You can look at everything here and change nothing. Your role: Auditor. To change something, ask an administrator of",
+        ),
+        ("auditor", "/console/keys", 200, "Your role: Auditor."),
+        ("administrator", "/console/policies", 200, "ask an owner of"),
+        (
+            "member",
+            "/console/keys",
+            200,
+            "You see and manage only your own keys here.",
+        ),
+        (
+            "shop_administrator",
+            "/console/users",
+            200,
+            "You can make changes in shop and below.",
+        ),
+        (
+            "auditor",
+            "/console/users/new",
+            403,
+            "You may not change users here. Ask an administrator of",
+        ),
+        (
+            "key_manager",
+            "/console/new-policy",
+            403,
+            "You may not change policies. Ask an owner of",
+        ),
+        (
+            "member",
+            "/console/audit",
+            403,
+            "You may not read the audit log here. Ask an administrator of",
+        ),
+    ] {
+        let mut visitor = Visitor::new(&server);
+        visitor.sign_in(&format!("a-{role}"), PASSWORD).expect(303);
+        let page = visitor.get(path).expect(status).text();
+        assert!(page.contains(said), "{role} {path}: {page}");
+    }
+    let mut owner = Visitor::new(&server);
+    owner.sign_in("a-owner", PASSWORD).expect(303);
+    for path in [
+        "/console",
+        "/console/keys",
+        "/console/policies",
+        "/console/users",
+    ] {
+        let page = owner.get(path).expect(200).text();
+        assert!(!page.contains("class=\"may\""), "{path}");
     }
 }
 

@@ -408,7 +408,7 @@ fn what_a_system_says_of_its_keys_is_said_while_it_is_so() {
     server.admin().patch(path, edit).expect(200);
     let shown = page(&mut owner, form);
     assert!(!shown.contains("not supported"), "{shown}");
-    assert!(shown.contains("one address or range per line"), "{shown}");
+    assert!(shown.contains("One address or range per line"), "{shown}");
     let edit = json!({ "addresses": "exact", "description": "for people" });
     server.admin().patch(path, edit).expect(200);
     assert!(page(&mut owner, form).contains("ranges are not supported"));

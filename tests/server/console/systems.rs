@@ -16,6 +16,8 @@ const MENUS: [(&str, &str, &str); 4] = [
         "Access Management",
     ),
 ];
+/// Their names in the navigation.
+const SHORT: [&str; 4] = ["Aware", "Awaretrain", "Adverity", "Veeam"];
 const POLICIES: [&str; 4] = ["aware", "awaretrain", "adverity-ui", "vspc"];
 
 /// The same systems, as the flag `--systems` and the boxes of the set-up name them.
@@ -28,22 +30,26 @@ fn navigation(visitor: &mut Visitor) -> String {
     nav.split("</nav>").next().unwrap().to_owned()
 }
 
-/// The policies of the systems whose menus a navigation contains. The name of a menu links to the list of keys, and so
-/// does its first page.
+/// The policies of the systems that a navigation contains: each is one entry with the system's name and the place in
+/// its own menus.
 fn offered(navigation: &str) -> Vec<&'static str> {
-    let all = POLICIES.iter().zip(MENUS);
-    let shown = all.filter(|(policy, (product, menu, page))| {
-        let list = format!("<a href=\"/console/keys?policy={policy}\"");
-        let heading = navigation.contains(&format!("<li class=\"group\">{product}</li>"));
-        let parts: Vec<&str> = navigation.split(&list).skip(1).collect();
-        assert_eq!(heading, parts.len() == 2, "{policy}: {navigation}");
-        if heading {
-            assert!(parts[0].contains(&format!(">{menu}</a>")), "{policy}");
-            assert!(parts[1].contains(&format!("{page}</a>")), "{policy}");
-        }
-        heading
+    let all = POLICIES.iter().zip(MENUS).zip(SHORT);
+    let shown = all.filter(|((policy, (_, menu, page)), short)| {
+        let entry = format!("<a href=\"/console/keys?policy={policy}\"");
+        let parts: Vec<&str> = navigation.split(&entry).skip(1).collect();
+        assert!(parts.len() <= 1, "{policy}: {navigation}");
+        let Some(part) = parts.first() else {
+            return false;
+        };
+        let part = part.split("</a>").next().unwrap();
+        assert!(part.contains(&format!("<span>{short}</span>")), "{part}");
+        assert!(part.contains(&format!("{menu} › {page}")), "{part}");
+        true
     });
-    shown.map(|(policy, _)| *policy).collect()
+    let found: Vec<&str> = shown.map(|((policy, _), _)| *policy).collect();
+    let heading = navigation.contains(">Other systems</li>");
+    assert_eq!(heading, !found.is_empty(), "{navigation}");
+    found
 }
 
 // finding D8; 1A-5, 1B-4, 1C-12
@@ -64,8 +70,10 @@ fn a_fresh_server_offers_no_system_until_an_owner_does() {
     let mut mia = Visitor::new(&server);
     mia.sign_in("mia", PASSWORD).expect(303);
     assert_eq!(offered(&navigation(&mut mia)), POLICIES);
-    let page = mia.get("/console/policies").expect(200).text();
+    let page = mia.get("/console/policies/aware").expect(200).text();
     assert!(!page.contains("/page\""));
+    let page = owner.get("/console/policies/aware").expect(200).text();
+    assert!(page.contains("/console/policies/aware/page\""));
     mia.post("/console/policies/aware/page", &[("on", "no")])
         .expect(403);
     owner.post("/console/policies/aware/page", &[("on", "no")]);
@@ -247,7 +255,7 @@ fn a_setting_decides_and_then_nobody_else_does() {
     let mut server = Server::start_with(&["--systems", "awaretrain"], &[]);
     let mut owner = Visitor::owner(&server);
     assert_eq!(offered(&navigation(&mut owner)), ["awaretrain"]);
-    let page = owner.get("/console/policies").expect(200).text();
+    let page = owner.get("/console/policies/aware").expect(200).text();
     assert!(!page.contains("/page\""), "there is nothing to press");
     let refused = owner.post("/console/policies/aware/page", &[("on", "yes")]);
     assert!(refused.expect(409).text().contains("setting systems"));

@@ -105,6 +105,27 @@ impl Visitor {
         response
     }
 
+    /// Sends a form with fields and, unless it is empty, a file.
+    #[track_caller]
+    pub fn upload(&mut self, path: &str, fields: &[(&str, &str)], file: &str) -> Response {
+        let token = self.token();
+        let mut body = String::new();
+        let mut part = |head: &str, value: &str| {
+            body.push_str(&format!(
+                "--x7\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n"
+            ));
+        };
+        part("name=\"form_token\"", &token);
+        for (name, value) in fields {
+            part(&format!("name=\"{name}\""), value);
+        }
+        if !file.is_empty() {
+            part("name=\"file\"; filename=\"api; v1.yaml\"", file);
+        }
+        body.push_str("--x7--\r\n");
+        self.send_body(path, "multipart/form-data; boundary=x7", body.as_bytes())
+    }
+
     /// The token of the last page. It requests a page first if there is none.
     #[track_caller]
     pub fn token(&mut self) -> String {

@@ -128,11 +128,19 @@ fn on_a_full_disk_the_first_change_that_takes_away_succeeds_and_others_wait_for_
     let keys: Vec<_> = (0..60)
         .map(|number| admin.issue(json!({ "name": format!("k{number}") })))
         .collect();
+    // Of each third one the old secret of a rotation still works.
+    for key in keys.iter().skip(2).step_by(3) {
+        admin.rotate(&key.id, json!({ "grace_s": 3_600 }));
+    }
     admin.person("mem", "member", "root");
     let end = |part: &[Issued]| {
-        for (number, key) in part.iter().enumerate() {
-            match number % 2 {
+        for key in part {
+            let number = keys.iter().position(|known| known.id == key.id).unwrap();
+            match number % 3 {
                 0 => admin.delete(&format!("/v1/keys/{}", key.id)).expect(204),
+                2 => admin
+                    .delete(&format!("/v1/keys/{}/previous", key.id))
+                    .expect(204),
                 _ => admin
                     .post(&format!("/v1/keys/{}/disable", key.id), json!({}))
                     .expect(200),
@@ -211,7 +219,7 @@ fn a_limit_on_the_size_of_files_is_like_a_full_disk() {
     let limit = size("latchkey.db").max(size("latchkey.db-wal")) + 50_000;
     limit_files(&server, Some(limit));
     issue_until_refused(&server, &mut journal, || ());
-    // Refused writes may have left space for the small write of `/readyz`; now there is none.
+    // Refused writes may have left space for the small write of `/readyz?write`; now there is none.
     limit_files(&server, Some(1));
     wait_for_readiness(&server, 503);
     journal.check(&server);

@@ -69,7 +69,7 @@ fn who_asks_at_once_whether_the_server_is_ready_waits_for_one_try() {
     // The server caches the previous result for a second, and one attempt takes five seconds.
     let answers = wait::quick_run(Duration::from_secs(25), || {
         wait::pause(Duration::from_millis(1100));
-        together(12, |_| server.anonymous().get("/readyz").status)
+        together(12, |_| server.anonymous().get("/readyz?write").status)
     });
     assert_eq!(answers, [503; 12]);
     drop(holder);

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Issued, Server, wait};
 
-/// Waits until `/readyz` returns this status. It may take a while, because the server caches its result for a second.
+/// Waits until `/readyz?write` returns this status. It may take a while, because the server caches its result for a second.
 #[track_caller]
 pub fn wait_for_readiness(server: &Server, wanted: u16) {
     wait::until(&format!("the status of /readyz is {wanted}"), || {
-        server.anonymous().get("/readyz").status == wanted
+        server.anonymous().get("/readyz?write").status == wanted
     });
 }
 

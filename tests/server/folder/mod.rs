@@ -65,12 +65,20 @@ fn set_mode(path: &Path, mode: u32) {
 
 // attacks 232
 #[test]
-fn a_folder_or_pepper_that_others_can_read_is_refused() {
+fn a_folder_that_others_can_enter_is_closed_and_a_pepper_that_they_can_read_is_refused() {
     let mut server = stopped();
-    for mode in [0o755, 0o750, 0o701] {
+    let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for mode in [0o755, 0o750, 0o701, 0o2750] {
         set_mode(&server.data, mode);
-        check_refused(&server.data, &["can be read by other users", "chmod 700"]);
+        server.restart();
+        server.assert_alive();
+        assert_eq!(mode_of(&server.data), 0o700, "{mode:o}");
+        server.stop();
     }
+    assert!(server.log().contains("these rights were taken away"));
+    // Others could have put another database there.
+    set_mode(&server.data, 0o757);
+    check_refused(&server.data, &["can be read by other users", "chmod 700"]);
     set_mode(&server.data, 0o700);
     let pepper = server.data.join("pepper");
     set_mode(&pepper, 0o644);
@@ -100,6 +108,90 @@ fn a_folder_whose_path_is_too_long_for_its_socket_is_refused_at_once() {
         assert!(ended.stderr.contains("at most 93 bytes"), "{ended:?}");
     }
     let _ = std::fs::remove_dir_all(folder);
+}
+
+/// A volume of a container begins with mode 755 or 2770, and a file system of its own has `lost+found`.
+#[test]
+fn an_empty_folder_that_others_can_enter_is_closed_by_the_first_start() {
+    for mode in [0o755, 0o2770] {
+        let folder = fresh_folder();
+        fs::create_dir(folder.join("lost+found")).unwrap();
+        set_mode(&folder, mode);
+        let made = init(&folder);
+        assert_eq!(made.code, Some(0), "{made:?}");
+        assert!(
+            made.stderr.contains("these rights were taken away"),
+            "{made:?}"
+        );
+        let now = fs::metadata(&folder).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(now, 0o700, "{mode:o}");
+        let _ = fs::remove_dir_all(folder);
+    }
+    // One that every user may write to, or that is sticky, belongs to all of them.
+    for mode in [0o777, 0o1777, 0o1755] {
+        let folder = fresh_folder();
+        set_mode(&folder, mode);
+        init(&folder).expect_refused(&["can be read by other users"]);
+        let now = fs::metadata(&folder).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(now, mode);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        let _ = fs::remove_dir_all(folder);
+    }
+    // A folder with files of others stays as it is.
+    let folder = fresh_folder();
+    fs::write(folder.join("letter"), "x").unwrap();
+    set_mode(&folder, 0o755);
+    init(&folder).expect_refused(&["can be read by other users"]);
+    assert!(!folder.join("latchkey.lock").exists());
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn data_that_others_could_have_changed_is_refused_and_not_closed() {
+    let mut server = stopped();
+    let data = server.data.clone();
+    let hmac = data.join("hmac-keys");
+    fs::create_dir(&hmac).unwrap();
+    set_mode(&hmac, 0o700);
+    fs::write(hmac.join("old"), "0123456789abcdef0123456789abcdef").unwrap();
+    set_mode(&hmac.join("old"), 0o600);
+    let names = ["latchkey.db", "pepper", "tombstones", "hmac-keys/old"];
+    let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let refused = |name: &str| {
+        check_refused(&data, &["they may have made or changed", name]);
+        assert!(mode_of(&data) & 0o077 != 0, "{name}: the folder stays open");
+    };
+    for folder_mode in [0o755, 0o2770] {
+        set_mode(&data, folder_mode);
+        for name in names {
+            let path = data.join(name);
+            set_mode(&path, 0o646);
+            refused(name);
+            assert_eq!(mode_of(&path), 0o646);
+            set_mode(&path, 0o600);
+            // A second name outside of the folder.
+            let second = data.with_extension("second");
+            fs::hard_link(&path, &second).unwrap();
+            refused(name);
+            fs::remove_file(&second).unwrap();
+            // A link instead of a file.
+            fs::rename(&path, &second).unwrap();
+            std::os::unix::fs::symlink(&second, &path).unwrap();
+            refused(name);
+            fs::rename(&second, &path).unwrap();
+            // A file of another user, which only root can make.
+            if chown(&path, Some(12345), None).is_ok() {
+                refused(name);
+                chown(&path, Some(rustix::process::geteuid().as_raw()), None).unwrap();
+            }
+        }
+    }
+    // Other users have no access in a closed folder, so there the rights of others are only taken away.
+    set_mode(&data, 0o700);
+    set_mode(&data.join("latchkey.db"), 0o646);
+    server.restart();
+    server.assert_alive();
+    assert_eq!(mode_of(&data.join("latchkey.db")), 0o600);
 }
 
 /// Sets the modes that a volume driver sets at each start of a pod with `fsGroup`: group read and write for all files,
@@ -143,7 +235,7 @@ fn what_a_volume_driver_has_opened_to_a_group_is_closed_again_and_told() {
         );
         assert_eq!(list.code, Some(0), "{of_folder:o}: {list:?}");
         assert!(
-            list.stderr.contains("a group could read or write"),
+            list.stderr.contains("these rights were taken away"),
             "{list:?}"
         );
         let modes = modes(&server.data);
@@ -154,7 +246,7 @@ fn what_a_volume_driver_has_opened_to_a_group_is_closed_again_and_told() {
     }
     set_mode(&server.data, 0o2770);
     server.restart();
-    assert!(server.log().contains("a group could read or write"));
+    assert!(server.log().contains("these rights were taken away"));
     server.assert_alive();
     // Files that do not belong to Latchkey keep their modes, even if --data names their folder.
     let other = fresh_folder();

@@ -6,7 +6,9 @@
 mod addresses;
 mod answers;
 mod caddy;
+mod challenges;
 mod credentials;
+mod gateway;
 mod paths;
 mod questions;
 

@@ -418,6 +418,90 @@ fn a_preflight_opens_no_closed_operation() {
     }
 }
 
+/// The catalog lets preflights pass for the operations that say so, even if the question does not.
+#[test]
+fn a_preflight_passes_for_operations_that_say_so() {
+    let server = Server::start();
+    let operation = |path: &str, method: &str, more: Value| {
+        let mut operation = json!({ "id": format!("{method}{path}"), "method": method, "path": path, "access": "write" });
+        let more = more.as_object().unwrap().clone();
+        operation.as_object_mut().unwrap().extend(more);
+        operation
+    };
+    let catalog = json!({
+        "scopes": [{ "name": "r" }],
+        "operations": [
+            operation("/open", "GET", json!({ "any_of": ["r"], "preflight": true })),
+            operation("/open", "POST", json!({ "any_of": ["r"], "preflight": false })),
+            operation("/open", "PUT", json!({ "any_of": ["r"] })),
+            operation("/closed", "GET", json!({ "any_of": [], "preflight": true })),
+        ],
+    });
+    let admin = server.admin();
+    admin.put("/v1/catalogs/some", catalog).expect(201);
+    let shown = admin.get("/v1/catalogs/some").json();
+    let marked: Vec<bool> = shown["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["preflight"] == true)
+        .collect();
+    assert_eq!(marked, [true, false, false, true]);
+    let asks = |method: &str| {
+        let browser = server.anonymous().with("Origin", "https://web.example");
+        browser.with("Access-Control-Request-Method", method)
+    };
+    for (method, uri, status) in [
+        ("GET", "/open", 200),
+        ("GET", "/open?page=2", 200),
+        ("HEAD", "/open", 200),
+        ("POST", "/open", 401),
+        ("PUT", "/open", 401),
+        ("DELETE", "/open", 401),
+        ("GET", "/closed", 401),
+        ("GET", "/other", 401),
+        ("GET", "/open/../open", 401),
+    ] {
+        for proxy in WITH_QUERY {
+            for query in ["catalog=some", "catalog=some&preflight=false"] {
+                let answer = preflight(&asks(method), proxy, query, "OPTIONS", uri);
+                assert_eq!(answer.status, status, "{proxy} {query} {method} {uri}");
+            }
+        }
+        let named = asks(method).with("X-Latchkey-Catalog", "some");
+        let answer = named.call("OPTIONS", &format!("/auth/envoy{uri}"), None);
+        assert_eq!(answer.status, status, "envoy {method} {uri}");
+        let path = format!("/auth/gateway/some/-{uri}");
+        let answer = asks(method).call("OPTIONS", &path, None);
+        assert_eq!(answer.status, status, "gateway {method} {uri}");
+        let user = asks(method).with("Path", uri).with("Method", "OPTIONS");
+        assert_eq!(
+            user.get("/auth/gateway/some/-").status,
+            status,
+            "{method} {uri}"
+        );
+    }
+    for proxy in WITH_QUERY {
+        // Without the catalog nothing passes, and a request that is no preflight needs a key.
+        preflight(&asks("GET"), proxy, "", "OPTIONS", "/open").expect(401);
+        preflight(&asks("GET"), proxy, "catalog=some", "GET", "/open").expect(401);
+        let without = server
+            .anonymous()
+            .with("Access-Control-Request-Method", "GET");
+        preflight(&without, proxy, "catalog=some", "OPTIONS", "/open").expect(401);
+        let keyed = asks("GET").with("X-API-Key", "lk_bad");
+        preflight(&keyed, proxy, "catalog=some", "OPTIONS", "/open").expect(401);
+        let overridden = asks("GET").with("X-HTTP-Method-Override", "DELETE");
+        preflight(&overridden, proxy, "catalog=some", "OPTIONS", "/open").expect(401);
+    }
+    // A client of Caddy that names a catalog in its own query gets nothing by it.
+    let client = asks("GET").with("X-Forwarded-Method", "OPTIONS");
+    let client = client.with("X-Forwarded-Uri", "/open?catalog=some");
+    client
+        .call("OPTIONS", "/auth/caddy?catalog=some", None)
+        .expect(401);
+}
+
 /// A challenge names the scopes that are needed together as well, and none to a key that cannot have them.
 #[test]
 fn a_challenge_names_all_that_is_missing_to_keys_of_the_catalog() {

@@ -103,6 +103,9 @@ fn routes() -> (Server, Vec<Route>) {
             ("can_rotate", Flag),
             ("self_rotation", Word),
             ("confirm_name", Flag),
+            ("decoy", Flag),
+            ("on_reuse", Word),
+            ("on_leak", Word),
             ("tied_to", Word),
             ("acts_for_owner", Flag),
             ("rate_limit", Rate),
@@ -135,7 +138,7 @@ fn routes() -> (Server, Vec<Route>) {
         ("POST",   "/v1/sessions".to_owned(),          json!({ "user_name": "x", "password": "x" }), vec![("user_name", Text), ("password", Text)]),
         ("POST",   "/v1/policies".to_owned(),          json!({ "name": "x" }),              [rules(), named].concat()),
         ("PATCH",  "/v1/policies/ours".to_owned(),     json!({}),                           rules()),
-        ("PUT",    "/v1/catalogs/shop".to_owned(),     catalog,                             vec![("name", Text), ("case_sensitive", Flag), ("scopes", CatalogScopes), ("operations", Operations)]),
+        ("PUT",    "/v1/catalogs/shop".to_owned(),     catalog,                             vec![("name", Text), ("case_sensitive", Flag), ("resource_metadata", Url), ("scopes", CatalogScopes), ("operations", Operations)]),
     ];
     let routes = table
         .into_iter()

@@ -33,6 +33,7 @@ pub enum Kind {
     Slug,
     Text,
     Time,
+    Url,
     UserName,
     /// One of a few words.
     Word,
@@ -92,6 +93,7 @@ pub fn refused(kind: Kind) -> Vec<(Value, &'static str)> {
                 (operation("host", json!([])), "[0].host"),
                 (operation("host", json!("a b")), "[0].host"),
                 (operation("any_of", json!("r")), "[0].any_of"),
+                (operation("preflight", json!("true")), "[0].preflight"),
                 (operation("x", json!(1)), "[0].x"),
             ]].concat()
         }
@@ -134,6 +136,7 @@ pub fn refused(kind: Kind) -> Vec<(Value, &'static str)> {
             "2030-01-01T00:61:00Z", "10000-01-01T00:00:00Z", "+010000-01-01T00:00:00Z", "-000001-01-01T00:00:00Z",
             "1969-12-31T23:59:59Z", "2030-W01-1T00:00:00Z", "2030-01-01T00:00:00Z\n", "1893456000",
         ])].concat(),
+        Url => [texts(), plain(&["", "https://", "http://a/", "a.example", "https://a b/", "https://a/\"", "https://a/#b", "https://é/", "https://a/\n"]), vec![(json!(format!("https://a/{}", "x".repeat(491))), "")]].concat(),
         UserName => [texts(), plain(&["", "a b", "é", "a\n", "a/b", "\u{ff41}"]), vec![(json!("a".repeat(101)), "")]].concat(),
         Word => [texts(), plain(&["", "x", "MANAGER", "optional ", "once,sealed", "cidr\0"])].concat(),
         Words => [lists(), vec![(json!(vec!["s"; 201]), "")]].concat(),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::restore::{back_up, restore};
 use crate::command_line::Line;
+use crate::people::second_factor::enrol;
 use crate::support::{Issued, PASSWORD, Server, User, code};
 use crate::vspc::second_factor::register;
 
@@ -32,6 +33,14 @@ const UNSEALED: &[(&str, &str)] = &[
         "which policies have a page of their own in the console's navigation",
     ),
     (
+        "declared_files",
+        "which files were applied last; drift and doctor compare the keys themselves, and the keys are sealed",
+    ),
+    (
+        "ended_digests",
+        "digests that no file brings back; without a row, a key has the digest that its file declares",
+    ),
+    (
         "idempotency_keys",
         "its request is sealed; what it names is shown to whoever may see that anyway",
     ),
@@ -39,15 +48,43 @@ const UNSEALED: &[(&str, &str)] = &[
         "key_metadata",
         "an index of keys.metadata, which is sealed; a list shows what the row of the key has",
     ),
+    (
+        "imported_digests",
+        "which digests an import or a file does not take again; it opens nothing by itself",
+    ),
+    (
+        "key_alarms",
+        "what tripwires have found; a key that they have disabled is sealed in that state",
+    ),
     ("key_usage", "counters that nothing is decided by"),
+    (
+        "notice_cursors",
+        "how far the readers of notices are; a notice comes twice, or not at all",
+    ),
+    (
+        "notice_reads",
+        "which notices a user has seen in the console",
+    ),
+    (
+        "notices",
+        "what was found; the audit log has what it was found in",
+    ),
     ("numbers", "the file of tombstones says the same"),
     (
         "peppers",
         "fingerprints; the server does not start unless they fit the pepper",
     ),
     (
+        "retired_secrets",
+        "the starts of digests that have ended; they open nothing, and are compared to raise an alarm",
+    ),
+    (
         "retired_names",
         "names that most callers cannot take; a row opens nothing by itself",
+    ),
+    (
+        "seal_keys",
+        "fingerprints; the server does not start unless they fit the seal key",
     ),
     (
         "sealing_keys",
@@ -60,6 +97,14 @@ const UNSEALED: &[(&str, &str)] = &[
     (
         "sign_in_networks",
         "where a locked user still signs in with the password, which it takes all the same",
+    ),
+    (
+        "user_preferences",
+        "how users want their pages to look; nothing is decided by it",
+    ),
+    (
+        "user_sign_ins",
+        "when users last signed in; it is shown, and nothing is decided by it",
     ),
     ("usage_hours", "counters that nothing is decided by"),
     ("usage_totals", "counters that nothing is decided by"),
@@ -203,6 +248,14 @@ impl World {
                 let user = sign_in(&self.server, &name, None).unwrap();
                 let (_, secret) = register(&user, &uid);
                 (("user_uid", uid), Hangs::User(name, Some(secret)))
+            }
+            "recovery_codes" => {
+                let uid = admin.person(&name, "member", "root");
+                let secret = enrol(&self.server.local(), &name).0;
+                let database = Connection::open(self.server.data.join("latchkey.db")).unwrap();
+                let sql = "SELECT hex(digest) FROM recovery_codes WHERE user_uid = ?1 LIMIT 1";
+                let digest = database.query_row(sql, [uid], |row| row.get(0)).unwrap();
+                (("hex(digest)", digest), Hangs::User(name, Some(secret)))
             }
             "workspaces" => {
                 let uid = admin.workspace(&name, "root");

@@ -200,8 +200,8 @@ fn what_is_changed_past_a_running_server_lets_nobody_in() {
     change(
         &server.data,
         &format!(
-            "UPDATE users SET (password_digest, password_pepper) =
-                 (SELECT password_digest, password_pepper FROM users WHERE user_name = 'alice') WHERE user_name = 'bob';
+            "UPDATE users SET (password_digest, password_seal_key) =
+                 (SELECT password_digest, password_seal_key FROM users WHERE user_name = 'alice') WHERE user_name = 'bob';
              UPDATE key_uses SET uses_left = 1000 WHERE key_id = '{}';
              UPDATE keys SET scopes = 'a:write' WHERE id = '{}';",
             counted.id, moved.id

@@ -69,7 +69,7 @@ fn a_fault_that_lasts_is_told_a_few_times_and_then_counted() {
     }
     let refused = |line: &&Value| {
         let message = line["message"].as_str().unwrap_or_default();
-        message.contains("changes were refused")
+        message.contains("refused: ")
     };
     wait::until("all refusals are in the log", || {
         let told = lines(&server);

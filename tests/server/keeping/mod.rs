@@ -7,11 +7,13 @@ mod doctor;
 mod edited;
 mod foreign;
 mod full;
-mod kill;
+pub mod kill;
 mod logs;
 mod metrics;
+mod monitoring;
 mod numbers;
 pub mod restore;
+mod series;
 mod upgrade;
 mod vanished;
 

@@ -32,6 +32,47 @@ pub fn restore(server: &mut Server, backup: &Path, more: &[&str]) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
+/// The old secret of a rotation that was ended since the backup stays ended. What happened before the backup is in it: the
+/// newest secret is not taken for the one that was replaced.
+#[test]
+fn a_restore_ends_the_old_secret_that_was_ended_since_and_keeps_the_newest() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    let [before, since, twice] =
+        ["before", "since", "twice"].map(|name| admin.issue(json!({ "name": name })));
+    let rotate = |id: &str| admin.rotate(id, json!({ "grace_s": 3_600 }));
+    let [newer_before, newer_since, newer_twice] =
+        [&before, &since, &twice].map(|key| rotate(&key.id));
+    let end = |id: &str| admin.delete(&format!("/v1/keys/{id}/previous")).expect(204);
+    end(&before.id);
+    end(&twice.id);
+    let backup = back_up(&server);
+    end(&since.id);
+    let newest_twice = rotate(&twice.id);
+
+    restore(&mut server, &backup, &[]);
+    server.restart();
+    let verdict = |secret: &str| server.anonymous().verdict(secret);
+    assert_eq!(verdict(&before.secret), "NOT_FOUND");
+    assert_eq!(
+        verdict(&newer_before.secret),
+        "VALID",
+        "it was the newest one already"
+    );
+    assert_eq!(verdict(&since.secret), "NOT_FOUND", "it was ended since");
+    assert_eq!(verdict(&newer_since.secret), "VALID");
+    assert_eq!(
+        verdict(&newer_twice.secret),
+        "NOT_FOUND",
+        "it was replaced since"
+    );
+    assert_eq!(
+        verdict(&newest_twice.secret),
+        "NOT_FOUND",
+        "the backup is older"
+    );
+}
+
 #[test]
 fn nobody_gets_in_again_who_was_shut_out_since_the_backup() {
     let mut server = Server::start();
@@ -467,7 +508,7 @@ fn a_restore_that_is_killed_at_any_step_leaves_the_old_or_the_new() {
     let _ = fs::remove_dir_all(folder);
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::create_dir(to).unwrap();
     fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();

@@ -8,11 +8,11 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command_line::Line;
 use crate::durability::file;
-use crate::support::fresh_folder;
+use crate::support::{Server, fresh_folder};
 
 const HELP: &str = "If schema.sql has changed: before the first release of this schema, run dev/fixture and commit what it \
                     makes; after it, add a step to src/store/migrations, and run dev/fixture.";
@@ -28,12 +28,10 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
         let line = Line::at(&data);
         let doctor = line.run(&["doctor", "--json"]);
         let told: Value = serde_json::from_str(&doctor.stdout).unwrap();
-        assert_eq!(
-            told["healthy"],
-            true,
-            "{}: {told}\n{HELP}",
-            fixture.display()
-        );
+        // The date is later than what the folder has recorded, and not believed for a while.
+        let checks = told["checks"].as_array().unwrap().iter();
+        let mut failed = checks.filter(|it| it["finding"] == "failed" && it["name"] != "clock");
+        assert_eq!(failed.next(), None, "{}: {told}\n{HELP}", fixture.display());
         let verdicts = fs::read_to_string(fixture.join("verdicts.txt")).unwrap();
         for expected in verdicts.lines() {
             let (code, secret) = expected.split_once(' ').unwrap();
@@ -55,11 +53,68 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
 fn data_of(fixture: &Path, folder: &Path) -> PathBuf {
     let data = folder.join("data");
     fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
-    for name in ["latchkey.db", "pepper", "sealing-key", "tombstones"] {
+    for name in [
+        "latchkey.db",
+        "pepper",
+        "sealing-key",
+        "seal-key",
+        "tombstones",
+    ] {
+        if !fixture.join(name).exists() {
+            // Schema 5 brought the seal key.
+            continue;
+        }
         fs::copy(fixture.join(name), data.join(name)).unwrap();
         fs::set_permissions(data.join(name), Permissions::from_mode(0o600)).unwrap();
     }
     data
+}
+
+/// Under schema 4 the pepper bound passwords to their users, and now the seal key does.
+#[test]
+fn a_password_of_schema_4_is_bound_anew_at_the_next_sign_in() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/4");
+    let mut server = Server::start();
+    server.stop();
+    fs::remove_dir_all(&server.data).unwrap();
+    let data = data_of(&fixture, server.data.parent().unwrap());
+    server.restart();
+    let bound_by = || -> (Option<i64>, Option<i64>) {
+        let sql = "SELECT password_pepper, password_seal_key FROM users WHERE user_name = 'alice'";
+        let database = Connection::open(data.join("latchkey.db")).unwrap();
+        let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        database.query_row(sql, [], columns).unwrap()
+    };
+    let mode = fs::metadata(data.join("seal-key"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let session = |password: &str| {
+        let body = json!({ "user_name": "alice", "password": password });
+        server.anonymous().post("/v1/sessions", body).status
+    };
+    assert_eq!(session("seven lanterns over the harbou"), 401);
+    assert_eq!(bound_by(), (Some(1), None));
+    for _ in 0..2 {
+        assert_eq!(session("seven lanterns over the harbour"), 201);
+        assert_eq!(bound_by(), (None, Some(1)));
+    }
+    assert_eq!(session("seven lanterns over the harbou"), 401);
+    server.stop();
+    Line::at(&data).ok(&["doctor"]);
+    // Without the seal key, the folder is of no use, and no new one is made.
+    let kept = fs::read(data.join("seal-key")).unwrap();
+    fs::remove_file(data.join("seal-key")).unwrap();
+    let refused = Line::at(&data).run(&["key", "list"]);
+    assert!(
+        refused.stderr.contains("seal-key is missing"),
+        "{refused:?}"
+    );
+    assert!(!data.join("seal-key").exists());
+    fs::write(data.join("seal-key"), kept).unwrap();
+    fs::set_permissions(data.join("seal-key"), Permissions::from_mode(0o600)).unwrap();
+    Line::at(&data).ok(&["key", "list"]);
 }
 
 /// Until schema 3 an operation without scopes was for every key of its catalog, and so it stays.

@@ -14,9 +14,19 @@ fn check_noticed(server: &Server, name: &str) {
     wait_for_readiness(server, 503);
     server.wait_for_log("was deleted or replaced", 1);
     assert_eq!(metric(server, "latchkey_ready"), 0.0);
-    let detail = server.local().get("/readyz").json();
+    let detail = server.local().get("/readyz?write").json();
     let fault = detail["fault"].as_str().unwrap_or_default().to_owned();
     assert!(fault.contains(name), "{fault}");
+    // Verification goes on, so a load balancer goes on sending.
+    assert_eq!(
+        server.anonymous().get("/readyz").expect(200).text(),
+        "ready\n"
+    );
+    let detail = server.local().get("/readyz").expect(200).json();
+    assert_eq!(
+        (&detail["ready"], &detail["writable"]),
+        (&json!(true), &json!(false))
+    );
     server.assert_alive();
 }
 

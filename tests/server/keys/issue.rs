@@ -62,7 +62,7 @@ fn every_member_given_comes_back_in_the_key_object() {
             "read_only": true, "enabled": false, "state": "disabled", "not_before": "2030-01-01T00:00:00Z",
             "expires_at": "2031-01-01T00:00:00Z", "allowed_ips": ["203.0.113.9", "10.0.0.0/8", "10.0.0.1"],
             "rate_limit": { "limit": 60, "window_s": 30 }, "uses_left": 7,
-            "metadata": { "team": ["a", 1, null] }, "created_by": created_by, "rotated_at": null,
+            "metadata": { "team": ["a", 1, null] }, "created_by": created_by, "rotated_at": null, "previous": null,
             "last_used_at": null, "last_used_ip": null, "use_count": 0,
         })
     );
@@ -86,7 +86,7 @@ fn absent_and_null_members_take_the_defaults() {
         "name": "plain", "description": "", "contact": "", "workspace": "root", "owner": null, "policy": "standard", "catalog": null,
         "scopes": [], "read_only": false, "enabled": true, "state": "active", "not_before": null, "expires_at": null,
         "allowed_ips": null, "rate_limit": null, "uses_left": null, "metadata": {},
-        "created_by": plain.key["created_by"], "rotated_at": null, "last_used_at": null, "last_used_ip": null,
+        "created_by": plain.key["created_by"], "rotated_at": null, "previous": null, "last_used_at": null, "last_used_ip": null,
         "use_count": 0,
     });
     assert_eq!(without_volatile(plain.key), expected);

@@ -59,8 +59,8 @@ fn a_list_can_be_narrowed_by_every_filter() {
         ["brief", "in paris"]
     );
     assert_eq!(
-        names(&admin, "expiring_within_s=8000&q=in"),
-        ["in apac", "in paris"]
+        names(&admin, "expiring_within_s=8000&q=%22in+paris%22"),
+        ["in paris"]
     );
     admin.edit(&brief.id, json!({ "expires_in_s": 1 }));
     wait::until("the key has expired", || {
@@ -294,7 +294,8 @@ fn a_search_text_is_text_and_no_pattern() {
         ("Gr%C3%B6%C3%9Fe", "Größe"),
         ("SNAKE", "snake_case"),
         ("k*", ""),
-        ("%22plain%22", ""),
+        ("%22plain%22", "plain"),
+        ("%22plain%20sure%22", ""),
         ("plain%20NEAR%20sure", ""),
         ("name:plain", ""),
         ("plain*", ""),

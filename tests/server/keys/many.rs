@@ -1,4 +1,4 @@
-//! Deleting, disabling and enabling several keys at once.
+//! Deleting, disabling, enabling and extending several keys at once.
 
 use crate::support::Server;
 use serde_json::{Value, json};
@@ -117,6 +117,87 @@ fn each_key_is_authorised_by_itself_and_a_refusal_is_recorded_for_it() {
             .expect(403);
     }
     assert_eq!(admin.verdict(&one.secret), "VALID");
+}
+
+#[test]
+fn several_keys_get_a_new_end_in_one_operation() {
+    let server = Server::start();
+    let admin = server.admin();
+    let policy = json!({ "name": "short", "expiry": "required", "expiry_s_max": 86_400 });
+    admin.post("/v1/policies", policy).expect(201);
+    let long = admin.issue(json!({ "name": "long", "expires_in_s": 60 }));
+    let short = admin.issue(json!({ "name": "short", "policy": "short", "expires_in_s": 60 }));
+    let before = admin.key(&short.id)["expires_at"].clone();
+    let end = "2100-01-01T00:00:00Z";
+    let extend = |ids: &[&str], more: Value| {
+        let mut wanted = body("extend", ids);
+        let members = more.as_object().unwrap().clone();
+        wanted.as_object_mut().unwrap().extend(members);
+        admin.post("/v1/keys/batch", wanted)
+    };
+    let both = [long.id.as_str(), &short.id];
+
+    // The policy of the second key permits one day, so neither key changes.
+    let answer = extend(&both, json!({ "expires_at": end }));
+    assert_eq!(answer.expect(422).json()["key"], short.id);
+    assert_eq!(admin.key(&short.id)["expires_at"], before);
+    assert_ne!(admin.key(&long.id)["expires_at"], end);
+
+    let within = json!({ "expires_at": end, "within_policy": true });
+    let answer = extend(&both, within).expect(200).json();
+    assert_eq!(answer["items"][0]["expires_at"], end);
+    let permitted = answer["items"][1]["expires_at"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        *before.as_str().unwrap() < *permitted && *permitted < *end,
+        "{answer}"
+    );
+    let events = admin
+        .get("/v1/audit-events?action=key.edit")
+        .expect(200)
+        .json();
+    assert_eq!(events["items"].as_array().unwrap().len(), 2, "{events}");
+
+    let never = extend(&[&long.id], json!({ "expires_at": null })).expect(200);
+    assert_eq!(never.json()["items"][0]["expires_at"], Value::Null);
+    extend(&[&long.id], json!({ "expires_in_s": 3_600 })).expect(200);
+    assert!(admin.key(&long.id)["expires_at"].is_string());
+
+    for (bad, field) in [
+        (json!({}), "expires_at"),
+        (json!({ "within_policy": true }), "expires_at"),
+        (
+            json!({ "expires_at": null, "within_policy": true }),
+            "within_policy",
+        ),
+        (
+            json!({ "expires_at": end, "expires_in_s": 60 }),
+            "expires_in_s",
+        ),
+        (json!({ "expires_in_s": 0 }), "expires_in_s"),
+        (
+            json!({ "expires_at": "2001-01-01T00:00:00Z" }),
+            "expires_at",
+        ),
+        (
+            json!({ "action": "disable", "expires_at": end }),
+            "expires_at",
+        ),
+        (
+            json!({ "action": "delete", "expires_in_s": 60 }),
+            "expires_in_s",
+        ),
+        (
+            json!({ "action": "enable", "within_policy": false }),
+            "within_policy",
+        ),
+    ] {
+        let answer = extend(&[&long.id], bad.clone()).expect(422).json();
+        assert_eq!(answer["field"], field, "{bad}: {answer}");
+    }
+    assert_eq!(admin.key(&long.id)["state"], "active");
 }
 
 #[test]

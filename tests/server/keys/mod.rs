@@ -10,5 +10,8 @@ mod list;
 mod many;
 mod metadata;
 mod own;
+mod previous;
+mod refusals;
 mod rotation;
 mod together;
+mod trial;

@@ -87,7 +87,8 @@ fn bodies_are_read_exactly_where_they_are_described() {
     let server = Server::start();
     let description = Description::of(&server);
     for operation in description.operations() {
-        if !operation.path.starts_with("/v1/") {
+        // Without the setting `leak_report_keys` there is no route for GitHub.
+        if !operation.path.starts_with("/v1/") || operation.path == "/v1/leaks/github" {
             continue;
         }
         // A separate credential for each operation, because some operations end it.

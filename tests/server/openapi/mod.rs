@@ -32,6 +32,7 @@ fn manager(server: &Server) -> User {
         "catalogs:write",
         "audit:read",
         "server:admin",
+        "leaks:report",
     ];
     let key = json!({ "name": "m", "catalog": "latchkey", "scopes": scopes });
     server.bearer(&server.admin().issue(key).secret)

@@ -102,7 +102,9 @@ fn a_line_that_is_wrong_stops_the_start_and_says_what_to_write() {
         ),
         (
             "listen = \"localhost\"\n",
-            &["settings.toml:1: listen: invalid socket address"],
+            &[
+                "settings.toml:1: listen: \"localhost\" is no address with a port; write 127.0.0.1:8420",
+            ],
         ),
         (
             "allowed_hosts = \"a.example\"\n",
@@ -137,7 +139,9 @@ fn a_line_that_is_wrong_stops_the_start_and_says_what_to_write() {
         ),
         (
             "listen = [\"127.0.0.1:1\", \"localhost:1\"]\n",
-            &["settings.toml:1: listen: invalid socket address"],
+            &[
+                "settings.toml:1: listen: \"localhost:1\" is no address with a port; write 127.0.0.1:1",
+            ],
         ),
         (
             "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n",
@@ -154,6 +158,29 @@ fn a_line_that_is_wrong_stops_the_start_and_says_what_to_write() {
         (
             "listen = [\"127.0.0.1:1\", \"127.0.0.1:9\"]\nmetrics_listen = \"10.0.0.1:9\"\n",
             &["must have another port than listen"],
+        ),
+        (
+            "listen = 127.0.0.1:8420\n",
+            &["settings.toml:1: a text needs quotation marks: write listen = \"…\""],
+        ),
+        (
+            "listen = \"8421\"\n",
+            &["write 127.0.0.1:8421 for this machine alone, or :8421 for all of its addresses"],
+        ),
+        (
+            "threads = 2\nmounts = [\"nothing=/x\"]\n",
+            &["settings.toml:2: ", "nothing"],
+        ),
+        (
+            "\ntls_certificate = \"c.pem\"\n",
+            &["settings.toml:2: ", "it is of no use without --tls-key"],
+        ),
+        (
+            "tls_client_ca = \"c.pem\"\n",
+            &[
+                "settings.toml:1: ",
+                "it is of no use without --tls-certificate",
+            ],
         ),
         ("listen = []\n", &["settings.toml:1: listen is a text"]),
         ("listen = \n", &["settings.toml:1: "]),
@@ -337,6 +364,9 @@ fn an_unknown_variable_stops_the_start_only_where_a_setting_is_near() {
         "LATCHKEY_URL",
         "LATCHKEY_BACKUP_BUCKET",
         "LATCHKEY_X",
+        "LATCHKEY_KEY",
+        "LATCHKEY_LOG",
+        "LATCHKEY_CONSOLE_URL",
     ] {
         let mut command = executable(None);
         command.args(["check-config", "--json"]).env(name, "1.2");

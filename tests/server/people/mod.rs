@@ -5,6 +5,8 @@ mod bounds;
 mod names;
 mod ownerless;
 mod roles;
+pub mod second_factor;
+mod sessions;
 mod signing_in;
 mod tree;
 mod users;

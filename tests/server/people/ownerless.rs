@@ -268,7 +268,7 @@ fn keys_are_listed_by_who_made_them() {
     let boss = signed_in(&server, "boss", "owner", "root");
     let kim = signed_in(&server, "kim", "key_manager", "emea");
     let made: Vec<Issued> = (0..3)
-        .map(|n| boss.issue(json!({ "name": format!("k{n}"), "workspace": "emea" })))
+        .map(|n| boss.issue(json!({ "name": format!("made {n}"), "workspace": "emea" })))
         .collect();
     boss.issue(json!({ "name": "in root" }));
     kim.issue(json!({ "name": "of kim", "workspace": "emea" }));
@@ -281,7 +281,7 @@ fn keys_are_listed_by_who_made_them() {
     assert_eq!(count(&admin, "created_by=user:boss"), 4);
     assert_eq!(count(&admin, "created_by=user:BOSS"), 4);
     assert_eq!(count(&admin, "created_by=user%3Aboss&workspace=emea"), 3);
-    assert_eq!(count(&admin, "created_by=user:boss&q=k1"), 1);
+    assert_eq!(count(&admin, "created_by=user:boss&q=%22made+1%22"), 1);
     assert_eq!(
         count(&kim, "created_by=user:boss"),
         3,

@@ -20,6 +20,7 @@ fn a_user_is_made_read_edited_and_deleted() {
     let expected = json!({
         "uid": uid, "user_name": "alice.b", "email": "alice@example.org", "workspace": "emea", "enabled": true,
         "roles": [{ "workspace": "emea", "role": "auditor" }], "created_at": created_at,
+        "last_signed_in_at": null, "second_factor": false,
     });
     assert_eq!(made, expected);
     for id in [uid.as_str().unwrap(), "alice.b", "ALICE.B"] {

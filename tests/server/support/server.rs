@@ -97,6 +97,7 @@ impl Server {
 
         let mut command = executable(descriptors);
         command
+            .env("LATCHKEY_TEST_ENDLESS_SAMPLE", "1")
             .args(["quickstart", "--json", "--data"])
             .arg(&data)
             .args(["--listen", listen]);
@@ -246,12 +247,20 @@ impl Server {
         });
     }
 
-    /// Waits until `/readyz` reports that the server is ready.
+    /// Waits until `/readyz?write` reports that the server is ready.
     #[track_caller]
     pub fn wait_until_ready(&self) {
-        wait::until("the server is ready", || {
-            self.local().get("/readyz").status == 200
-        });
+        self.ready();
+    }
+
+    /// The answer of `/readyz?write` to the administrator of the machine as soon as the server is ready. A server answers requests
+    /// before it has loaded all keys, so a test never asks only once.
+    #[track_caller]
+    pub fn ready(&self) -> Value {
+        wait::some("the server is ready", || {
+            let answer = self.local().get("/readyz?write");
+            (answer.status == 200).then(|| answer.json())
+        })
     }
 
     /// Resident memory of the process in bytes.
@@ -288,6 +297,14 @@ impl Server {
             before == last && last > 0
         });
         Duration::from_nanos(last)
+    }
+
+    /// How often tripwires have found something of a kind about a key, as far as it is recorded.
+    pub fn alarm(&self, id: &str, kind: &str) -> Option<u64> {
+        let connection = rusqlite::Connection::open(self.data.join("latchkey.db")).ok()?;
+        let sql = "SELECT count FROM key_alarms WHERE key_id = ?1 AND kind = ?2";
+        let count = connection.query_row(sql, [id, kind], |row| row.get::<_, i64>(0));
+        count.ok().and_then(|count| u64::try_from(count).ok())
     }
 
     /// Waits until the log contains so many lines with these words.

@@ -4,6 +4,7 @@
 
 mod faults;
 mod mounts;
+mod security_txt;
 mod words;
 
 use crate::support::refusal::ended;

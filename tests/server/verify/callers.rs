@@ -13,6 +13,7 @@ fn holder(server: &Server, workspace: &str, scopes: &[&str]) -> User {
 #[test]
 fn without_a_credential_only_this_machine_may_ask() {
     let server = Server::start();
+    server.wait_until_ready();
     let question = json!({ "key": server.secret });
     let anonymous = server.anonymous();
     assert_eq!(anonymous.verdict(&server.secret), "VALID", "loopback");

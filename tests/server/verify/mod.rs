@@ -3,6 +3,7 @@
 mod at_once;
 mod callers;
 mod clients;
+mod foreign;
 mod garbage;
 mod limits;
 mod oauth;

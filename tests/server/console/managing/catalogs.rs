@@ -1,31 +1,12 @@
 //! Large catalogs, and catalogs from OpenAPI documents.
 
 use crate::console::Visitor;
-use crate::support::{PASSWORD, Response, Server};
+use crate::support::{PASSWORD, Server};
 use serde_json::{Value, json};
 
 const YAML: &str = include_str!("../../../fixtures/openapi/billing-3.0.yaml");
 
 /// Sends a form with a file, as browsers do.
-fn upload(visitor: &mut Visitor, path: &str, fields: &[(&str, &str)], file: &str) -> Response {
-    let token = visitor.token();
-    let mut body = String::new();
-    let mut part = |head: &str, value: &str| {
-        body.push_str(&format!(
-            "--x7\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n"
-        ));
-    };
-    part("name=\"form_token\"", &token);
-    for (name, value) in fields {
-        part(&format!("name=\"{name}\""), value);
-    }
-    if !file.is_empty() {
-        part("name=\"file\"; filename=\"api; v1.yaml\"", file);
-    }
-    body.push_str("--x7--\r\n");
-    visitor.send_body(path, "multipart/form-data; boundary=x7", body.as_bytes())
-}
-
 fn definition(operations: usize) -> Value {
     let operation = |n: usize| {
         json!({
@@ -66,7 +47,9 @@ fn a_catalog_as_large_as_the_api_takes_is_edited() {
     assert!(text.len() > 2_000_000, "{}", text.len());
     let edited = text.replace("operation-19999", "the-last");
     let fields = [("definition", edited.as_str())];
-    upload(&mut owner, "/console/catalogs/large/edit", &fields, "").expect(303);
+    owner
+        .upload("/console/catalogs/large/edit", &fields, "")
+        .expect(303);
     let catalog = admin.get("/v1/catalogs/large").json();
     assert_eq!(catalog["operations"][19_999]["id"], "the-last");
     assert_eq!(catalog["operations"][0]["id"], "operation-0");
@@ -84,21 +67,19 @@ fn a_catalog_as_large_as_the_api_takes_is_edited() {
     // The server reads such large bodies only from users who are signed in.
     owner.get("/console/account").expect(200);
     let session = std::mem::take(&mut owner.cookies);
-    let answer = upload(&mut owner, "/console/catalogs/large/edit", &fields, "");
+    let answer = owner.upload("/console/catalogs/large/edit", &fields, "");
     answer.expect(413);
     assert!(owner.page.contains("your session has ended"));
     owner.cookies = session;
     // And it reads them only at the endpoints that need them.
     owner.get("/console/account").expect(200);
-    upload(&mut owner, "/console/account/password", &fields, "").expect(413);
+    owner
+        .upload("/console/account/password", &fields, "")
+        .expect(413);
     owner.get("/console/account").expect(200);
-    upload(
-        &mut owner,
-        "/console/account/password",
-        &[("password", "x")],
-        "",
-    )
-    .expect(415);
+    owner
+        .upload("/console/account/password", &[("password", "x")], "")
+        .expect(415);
     assert_eq!(
         admin.get("/v1/catalogs/large").json()["operations"][19_999]["id"],
         "last-again"
@@ -119,7 +100,9 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
         ("host", ""),
         ("document", "Ignored if a file is chosen"),
     ];
-    upload(&mut owner, "/console/import-catalog", &fields, YAML).expect(200);
+    owner
+        .upload("/console/import-catalog", &fields, YAML)
+        .expect(200);
     for said in [
         "6 operations",
         "1 operation is closed to all keys",
@@ -129,14 +112,20 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
         "GET /health",
         "It is open to everybody",
         "has the base path /v1",
+        "<button class=\"small\" name=\"base_path\" value=\"/v1\">Use /v1</button>",
     ] {
         assert!(owner.page.contains(said), "{said}: {}", owner.page);
     }
+    // The button repeats the import of the same document.
+    let repeated = owner.value("document").unwrap();
+    assert!(repeated.contains("/invoices"));
     assert!(!owner.page.contains("The catalog billing exists already"));
     admin.get("/v1/catalogs/billing").expect(404);
     let made = text_of(&owner.page, "definition");
     let fields = [("name", "billing"), ("definition", made.as_str())];
-    upload(&mut owner, "/console/new-catalog", &fields, "").expect(303);
+    owner
+        .upload("/console/new-catalog", &fields, "")
+        .expect(303);
     let catalog = admin.get("/v1/catalogs/billing").expect(200).json();
     assert_eq!(catalog["operations"].as_array().map(Vec::len), Some(7));
     owner.get("/console/catalogs/billing").expect(200);
@@ -184,13 +173,13 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
     );
     assert!(!owner.page.contains("has the base path"));
     let made = text_of(&owner.page, "definition");
-    upload(
-        &mut owner,
-        "/console/catalogs/billing/edit",
-        &[("definition", &made)],
-        "",
-    )
-    .expect(303);
+    owner
+        .upload(
+            "/console/catalogs/billing/edit",
+            &[("definition", &made)],
+            "",
+        )
+        .expect(303);
     let catalog = admin.get("/v1/catalogs/billing").json();
     assert_eq!(catalog["operations"][0]["host"], "api.example");
     assert!(
@@ -240,7 +229,9 @@ fn what_is_no_openapi_document_is_refused_beside_its_field() {
     ] {
         owner.get("/console/import-catalog").expect(200);
         let fields = [("name", name), ("base_path", base_path), ("host", host)];
-        upload(&mut owner, "/console/import-catalog", &fields, document).expect(422);
+        owner
+            .upload("/console/import-catalog", &fields, document)
+            .expect(422);
         let told = owner.page.split("class=\"refusal\"").nth(1);
         let told = told.unwrap_or_else(|| panic!("{said}: {}", owner.page));
         let told = told.split("</p>").next().unwrap();
@@ -252,13 +243,9 @@ fn what_is_no_openapi_document_is_refused_beside_its_field() {
     // If nothing can be imported, there is nothing to save.
     let none = "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{}}}}";
     owner.get("/console/import-catalog").expect(200);
-    upload(
-        &mut owner,
-        "/console/import-catalog",
-        &[("name", "a")],
-        none,
-    )
-    .expect(200);
+    owner
+        .upload("/console/import-catalog", &[("name", "a")], none)
+        .expect(200);
     assert!(owner.page.contains("None of the operations"));
     assert!(!owner.page.contains(">Save<"));
     assert_eq!(server.admin().get("/v1/catalogs").text(), before);
@@ -268,11 +255,7 @@ fn what_is_no_openapi_document_is_refused_beside_its_field() {
     manager.sign_in("manager", PASSWORD).expect(303);
     manager.get("/console/import-catalog").expect(403);
     manager.get("/console/account").expect(200);
-    upload(
-        &mut manager,
-        "/console/import-catalog",
-        &[("name", "a")],
-        YAML,
-    )
-    .expect(403);
+    manager
+        .upload("/console/import-catalog", &[("name", "a")], YAML)
+        .expect(403);
 }

@@ -52,6 +52,10 @@ fn what_is_grave_asks_for_the_password_once_more() {
         ),
         ("/console/users/leaver/delete", &[][..]),
         (
+            "/console/users/leaver/password",
+            &[("password", "nine anchors in the meadow")][..],
+        ),
+        (
             "/console/workspaces/europe/delete",
             &[("confirm_name", "europe")][..],
         ),
@@ -85,6 +89,16 @@ fn what_is_grave_asks_for_the_password_once_more() {
     assert_eq!(owner.value("confirm_name").as_deref(), Some("europe"));
     owner.post(&to, &[("confirm_name", "europe")]).expect(303);
     admin.get("/v1/workspaces/europe").expect(404);
+    // A password is not kept while the user confirms: it is typed again on the page of the other user.
+    let path = "/console/users/leaver/password";
+    let page = owner.post(path, &[]).expect(303);
+    let place = "/console/users/leaver#set-password";
+    assert_eq!(page.header("location"), Some(place));
+    owner.get("/console/users/leaver").expect(200);
+    let fields = [("password", "nine anchors in the meadow")];
+    owner.post(path, &fields).expect(303);
+    let leaver = server.anonymous();
+    leaver.signed_in("leaver", "nine anchors in the meadow");
 }
 
 #[test]

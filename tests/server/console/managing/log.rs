@@ -24,8 +24,8 @@ fn add_events(server: &mut Server, count: u32) {
              SELECT printf('%010d', n), 1000 + n, {columns} FROM keys, n WHERE name = 'pattern'"
         ),
         format!(
-            "{numbers} INSERT INTO secrets (key_id, digest, pepper, created_at, until_first_use)
-             SELECT printf('%010d', n), digest, pepper, secrets.created_at, until_first_use
+            "{numbers} INSERT INTO secrets (key_id, digest, pepper, created_at, until_first_use, scheme, is_foreign)
+             SELECT printf('%010d', n), digest, pepper, secrets.created_at, until_first_use, scheme, is_foreign
              FROM secrets JOIN keys ON keys.id = key_id, n WHERE keys.name = 'pattern'"
         ),
     ] {
@@ -153,4 +153,105 @@ fn pages_that_were_refused_are_recorded() {
     let event = server.admin().newest_event();
     assert_eq!(event["outcome"], "denied", "{event}");
     assert_eq!(event["target_id"], "/console/audit/chain");
+}
+
+/// What the rows of a page say was done.
+fn done(page: &str) -> Vec<String> {
+    let rows = page.split("<td class=\"what\"").skip(1);
+    let action = |row: &str| {
+        let rest = row.split("<strong>").nth(1).unwrap();
+        rest.split('<').next().unwrap().to_owned()
+    };
+    rows.map(action).collect()
+}
+
+#[test]
+fn events_are_found_by_names_and_ids_and_lead_to_their_things() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "key_manager", "root");
+    let key = admin.issue(json!({ "name": "billing job" }));
+    let mut owner = Visitor::owner(&server);
+    let id = &key.id;
+    for (query, actions) in [
+        ("target=billing%20job".to_owned(), &["Key created"][..]),
+        (format!("target={id}"), &["Key created"]),
+        (format!("target=key:{id}"), &["Key created"]),
+        (format!("target=user:{id}"), &[]),
+        (
+            "target=alice&action=user.create".to_owned(),
+            &["User created"],
+        ),
+        (
+            "target=user:alice&action=user.create".to_owned(),
+            &["User created"],
+        ),
+        ("actor=owner&action=session".to_owned(), &["Signed in"]),
+        (
+            "actor=user:owner&action=session.create".to_owned(),
+            &["Signed in"],
+        ),
+        ("outcome=denied".to_owned(), &[]),
+        ("since=2000-01-01&until=2000-01-02".to_owned(), &[]),
+        (
+            "workspace=root&action=key.issue&target=billing%20job".to_owned(),
+            &["Key created"],
+        ),
+    ] {
+        let page = owner
+            .get(&format!("/console/audit?{query}"))
+            .expect(200)
+            .text();
+        assert_eq!(done(&page), actions, "{query}");
+    }
+    let page = owner.get(&format!("/console/audit?target={id}")).text();
+    assert!(page.contains(&format!(
+        "<a href=\"/console/keys/{id}\"><bdi>billing job</bdi></a>"
+    )));
+    assert!(page.contains("action=key.issue"), "a cell sets its filter");
+    for (query, said) in [
+        ("action=key.create", "is not an action of the audit log"),
+        ("workspace=nowhere", "is not a workspace"),
+        ("outcome=maybe", "one of the offered values"),
+    ] {
+        let page = owner
+            .get(&format!("/console/audit?{query}"))
+            .expect(422)
+            .text();
+        assert!(page.to_lowercase().contains(said), "{query}");
+        assert!(done(&page).is_empty(), "{query}");
+    }
+    // A deleted user keeps the name.
+    admin.delete("/v1/users/alice").expect(204);
+    let page = owner.get("/console/audit?action=user.delete").text();
+    assert_eq!(done(&page), ["User deleted"]);
+    assert!(page.contains("<bdi>alice</bdi>"), "{page}");
+}
+
+#[test]
+fn the_api_takes_names_and_says_which_actions_there_are() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "auditor", "root");
+    let key = admin.issue(json!({ "name": "billing job" }));
+    let actions = |query: &str| {
+        let found = admin.get(&format!("/v1/audit-events?{query}")).expect(200);
+        let found = found.json()["items"].as_array().unwrap().clone();
+        let action = |event: &Value| event["action"].as_str().unwrap().to_owned();
+        found.iter().map(action).collect::<Vec<_>>()
+    };
+    assert!(
+        actions("action=policy")
+            .iter()
+            .all(|it| it == "policy.install")
+    );
+    assert_eq!(actions("target=alice&action=user.create"), ["user.create"]);
+    assert_eq!(actions(&format!("target=key:{}", key.id)), ["key.issue"]);
+    assert_eq!(actions("target=billing%20job"), ["key.issue"]);
+    assert!(actions("outcome=denied").is_empty());
+    for query in ["action=key.create", "outcome=maybe", "workspace=nowhere"] {
+        let refused = admin.get(&format!("/v1/audit-events?{query}")).expect(422);
+        let is_named = refused.text().contains("key.rotate");
+        assert_eq!(is_named, query.starts_with("action"), "{query}");
+    }
 }

@@ -74,6 +74,9 @@ fn a_policy_is_made_edited_and_deleted() {
             "expiry_s_max" => json!(90 * 86_400),
             "rate_limit" => json!({ "limit": 100, "window_s": 60 }),
             "headers" => json!(["bearer", "x-device-key"]),
+            // The form begins with the rules of a service key.
+            "owner" => json!("forbidden"),
+            "tied_to" => json!("workspace"),
             _ => value.clone(),
         };
         assert_eq!(made[member], expected, "{member}");

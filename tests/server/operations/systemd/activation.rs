@@ -61,7 +61,7 @@ fn no_connection_is_refused_while_the_server_is_started_anew() {
     let folder = fresh_folder();
     let (data, log) = (folder.join("data"), folder.join("log"));
     let made = init(&data);
-    let secret = made["secret"].as_str().expect("a secret");
+    let secret = made["management_key"].as_str().expect("a secret");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("an address");
 

@@ -1,4 +1,4 @@
-//! Pepper and sealing key as credentials of the service manager, outside the data folder.
+//! Pepper, sealing key and seal key as credentials of the service manager, outside the data folder.
 
 use std::fs;
 
@@ -14,12 +14,15 @@ fn with_credentials(folder: &std::path::Path, args: &[&str]) -> refusal::Ended {
 }
 
 #[test]
-fn pepper_and_sealing_key_may_be_credentials() {
+fn the_key_files_may_be_credentials() {
     let folder = fresh_folder();
     let (data, credentials) = (folder.join("data"), folder.join("credentials"));
-    let secret = init(&data)["secret"].as_str().expect("a secret").to_owned();
+    let secret = init(&data)["management_key"]
+        .as_str()
+        .expect("a secret")
+        .to_owned();
     fs::create_dir(&credentials).expect("it can be made");
-    for name in ["pepper", "sealing-key"] {
+    for name in ["pepper", "sealing-key", "seal-key"] {
         fs::rename(data.join(name), credentials.join(name)).expect("it can be moved");
     }
     let file = folder.join("secret");
@@ -52,7 +55,7 @@ fn a_first_start_takes_the_keys_that_it_is_given() {
     init(&other.join("data"));
     let credentials = folder.join("credentials");
     fs::create_dir(&credentials).expect("it can be made");
-    for name in ["pepper", "sealing-key"] {
+    for name in ["pepper", "sealing-key", "seal-key"] {
         fs::copy(other.join("data").join(name), credentials.join(name)).expect("it can be copied");
     }
     let made = with_credentials(&folder, &["init", "--json"]);
@@ -60,7 +63,7 @@ fn a_first_start_takes_the_keys_that_it_is_given() {
     assert!(!folder.join("data/pepper").exists());
     let listed = with_credentials(&folder, &["key", "list"]);
     assert!(
-        listed.code == Some(0) && listed.stdout.contains("sample"),
+        listed.code == Some(0) && listed.stdout.contains("management"),
         "{listed:?}"
     );
     for folder in [folder, other] {

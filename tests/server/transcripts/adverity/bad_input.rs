@@ -93,7 +93,10 @@ fn a_key_is_needed_and_must_be_good() {
         workspace_key(&server.admin(), "ci", "root", "all:write"),
         token(&server),
     );
-    let changed = |secret: &str| format!("{}x", &secret[..secret.len() - 1]);
+    let changed = |secret: &str| {
+        let (start, last) = secret.split_at(secret.len() - 1);
+        format!("{start}{}", if last == "x" { "y" } else { "x" })
+    };
     let before = state(&server);
     let bad = [
         None,
