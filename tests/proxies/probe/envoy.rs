@@ -125,6 +125,11 @@ pub const SEEDS: Seeds = Seeds {
         Seed {
             fault: "the client's X-Forwarded-For is believed",
             changes: &[
+                // Otherwise Envoy adds an address of this machine for a client on loopback, if the machine has one.
+                (
+                    MANAGER,
+                    "                skip_xff_append: true\n                upgrade_configs: [{ upgrade_type: websocket }]\n",
+                ),
                 (
                     "                          - remove_on_match: { key_matcher: { prefix: x-forwarded-, ignore_case: true } }\n",
                     "",

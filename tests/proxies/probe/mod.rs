@@ -155,9 +155,14 @@ fn look_for(seed: &Seed, told: &Value, missed: &mut Vec<String>) {
         .any(|it| it["check"] == seed.check && names_line(it));
     println!("  {}: {found}, {} wrong", seed.fault, wrong.len());
     if !found {
+        let expected = checks(told).filter(|it| it["check"] == seed.check && it["state"] != "wrong");
         let seen: Vec<String> = wrong
-            .iter()
-            .map(|it| format!("{} {}: {}", it["check"], it["tried"], it["came"]))
+            .into_iter()
+            .chain(expected)
+            .map(|it| {
+                let facts = [&it["check"], &it["state"], &it["tried"], &it["came"]];
+                facts.map(Value::to_string).join(" ")
+            })
             .collect();
         missed.push(format!("{}: {seen:?}", seed.fault));
     }
