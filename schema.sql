@@ -121,6 +121,7 @@ CREATE TABLE policies (
     decoy                  INTEGER NOT NULL DEFAULT 0 CHECK (decoy IN (0, 1)),          -- 1: its keys open nothing, and their use is an alarm
     on_reuse               TEXT    NOT NULL DEFAULT 'note' CHECK (on_reuse IN ('disable', 'note')),         -- an old secret is tried after the new one was used
     on_leak                TEXT    NOT NULL DEFAULT 'note' CHECK (on_leak IN ('disable', 'note', 'rotate')),    -- a secret is reported as leaked
+    expiry_notice_days     TEXT    NOT NULL DEFAULT '30 7 1',       -- days before the end of a key, descending, separated by blanks
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 

@@ -176,6 +176,19 @@ impl Fields {
         self.take(member, refusals::values::texts, read)
     }
 
+    /// Whole numbers. One that does not fit in 32 bits becomes the greatest, which no member accepts.
+    pub fn numbers_or_null(&mut self, member: &str) -> Result<Option<Option<Vec<u32>>>> {
+        let small = |value: Value| {
+            let number = value.as_u64()?;
+            Some(u32::try_from(number).unwrap_or(u32::MAX))
+        };
+        let read = |value: Value| match value {
+            Value::Array(items) => items.into_iter().map(small).collect(),
+            _ => None,
+        };
+        self.take(member, refusals::values::numbers, read)
+    }
+
     pub fn object(&mut self, member: &str) -> Result<Option<Fields>> {
         Ok(self.object_or_null(member)?.flatten())
     }

@@ -275,6 +275,7 @@ impl App {
         if !self.store.is_closed() {
             maintenance::flush(self);
             tripwires::record_all(self);
+            notices::flush(self);
             if let Err(err) = self.record_clock(Durability::Full) {
                 log::warn!("clock: the time of this stop was not stored: {err}");
             }

@@ -20,6 +20,7 @@ sentences! { "policies":
     life_months(months, policy) = "must be at most {months} months from now: policy {policy} allows no longer life";
     life_seconds(seconds, policy) = "must be at most {seconds} seconds from now: policy {policy} allows no longer life";
     looser(policy, member) = "live keys follow policy {policy}, so its {member} can only be made stricter; make a new policy for keys that need more";
+    notice_days_order() = "must be less than the number before it";
     owner_needed(policy) = "is needed: keys of policy {policy} belong to a user";
     owner_off(policy) = "must be left out: keys of policy {policy} belong to their workspace";
     pages_by_setting() = "the server's setting systems determines which pages there are; change it there";

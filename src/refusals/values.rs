@@ -18,6 +18,7 @@ sentences! { "values":
     not_utf8() = "is not UTF-8 text; save it as UTF-8";
     null() = "must not be null";
     number() = "must be a whole number from 0 to 2^53";
+    numbers() = "must be a list of whole numbers";
     number_ambiguous() = "is a number that not every program reads alike; write whole numbers beyond 2^53, decimals of more than 15 digits and a negative zero as strings";
     object() = "must be an object";
     objects() = "must be a list of objects";

@@ -14,9 +14,10 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
                                expiry_s_max, expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max,
                                name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
                                rate_window_s, prefix, acts_for_owner, self_rotation, at_owner_max, rate_limit_max,
-                               rate_limit_max_window_s, source, second_factor, decoy, on_reuse, on_leak)
+                               rate_limit_max_window_s, source, second_factor, decoy, on_reuse, on_leak,
+                               expiry_notice_days)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                 $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)",
+                 $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)",
         policy,
     )?;
     insert_roles(tx, policy)
@@ -31,9 +32,9 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
               expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable,
               can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix, acts_for_owner,
               self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s, source, second_factor,
-              decoy, on_reuse, on_leak)
+              decoy, on_reuse, on_leak, expiry_notice_days)
            = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-              $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
+              $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)
          WHERE name = $1",
         policy,
     )?;
@@ -102,6 +103,7 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
             &policy.decoy,
             &word(policy.on_reuse),
             &word(policy.on_leak),
+            &days_text(&policy.expiry_notice_days),
         ],
     )
 }
@@ -112,7 +114,7 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
                 expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
                 editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
                 acts_for_owner, self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s, source, second_factor,
-                decoy, on_reuse, on_leak
+                decoy, on_reuse, on_leak, expiry_notice_days
          FROM policies
          WHERE name = $1",
         &[&name],
@@ -165,6 +167,16 @@ fn headers_text(policy: &Policy) -> String {
     headers.join(" ")
 }
 
+fn days_text(days: &[u32]) -> String {
+    let days: Vec<String> = days.iter().map(u32::to_string).collect();
+    days.join(" ")
+}
+
+fn days(text: &str) -> Option<Vec<u32>> {
+    let numbers = text.split_whitespace().map(|number| number.parse().ok());
+    numbers.collect()
+}
+
 fn from_row(row: &Row<'_>) -> Result<Policy> {
     let text = |name| row.get::<String>(name);
     let unknown = || Error::internal("a policy has an unknown word");
@@ -204,6 +216,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         decoy: row.get("decoy")?,
         on_reuse: from_word(&text("on_reuse")?).ok_or_else(unknown)?,
         on_leak: from_word(&text("on_leak")?).ok_or_else(unknown)?,
+        expiry_notice_days: days(&text("expiry_notice_days")?).ok_or_else(unknown)?,
         tied_to: from_word(&text("tied_to")?).ok_or_else(unknown)?,
         rate_limit: rate("rate_limit", "rate_window_s")?,
         rate_limit_max: rate("rate_limit_max", "rate_limit_max_window_s")?,
@@ -278,6 +291,7 @@ mod tests {
             decoy: true,
             on_reuse: OnReuse::Disable,
             on_leak: OnLeak::Rotate,
+            expiry_notice_days: vec![90, 2],
             tied_to: TiedTo::Workspace,
             rate_limit: Some(RateLimit {
                 limit: 5,

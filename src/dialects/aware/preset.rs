@@ -84,6 +84,7 @@ fn policy() -> Policy {
         decoy: false,
         on_reuse: OnReuse::Note,
         on_leak: OnLeak::Note,
+        expiry_notice_days: Policy::EXPIRY_NOTICE_DAYS.to_vec(),
         tied_to: TiedTo::OwnerAndWorkspace,
         rate_limit: None,
         rate_limit_max: None,

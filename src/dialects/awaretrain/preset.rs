@@ -97,6 +97,7 @@ fn policy() -> Policy {
         decoy: false,
         on_reuse: OnReuse::Note,
         on_leak: OnLeak::Note,
+        expiry_notice_days: Policy::EXPIRY_NOTICE_DAYS.to_vec(),
         tied_to: TiedTo::Workspace,
         // 1B-30
         rate_limit: Some(A_MINUTE),

@@ -5,7 +5,8 @@ use super::keys::retry;
 use crate::domain::keys::Member;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::definition::{
-    HEADER_PATTERN, HEADERS_MAX, KEYS_MAX, LIFE_MONTHS_MAX, LIFE_S_MAX, OPTIONAL_PREFIX_PATTERN,
+    EXPIRY_NOTICE_DAYS_MAX, EXPIRY_NOTICES_MAX, HEADER_PATTERN, HEADERS_MAX, KEYS_MAX,
+    LIFE_MONTHS_MAX, LIFE_S_MAX, OPTIONAL_PREFIX_PATTERN,
 };
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{
@@ -55,6 +56,7 @@ answer! {
         decoy: bool,
         on_reuse: Word<OnReuse> = "note",
         on_leak: Word<OnLeak> = "note",
+        expiry_notice_days: &'a [u32] = [30, 7, 1],
         tied_to: Word<TiedTo> = "owner_and_workspace",
         acts_for_owner: bool,
         roles: RolesBody<'a>,
@@ -136,6 +138,10 @@ request! {
         /// key is disabled, or it gets a new secret and the leaked one ends at once. `rotate` needs `secret_shown`
         /// `sealed`, because the new secret could not be seen otherwise.
         on_leak: Option<Word<OnLeak>>,
+        /// How many days before its end a key is reported as the notice `key.expiring`, in descending order; empty for no
+        /// notice. A key is not reported earlier than a whole life of so many days.
+        expiry_notice_days: Option<Vec<u32>>
+            [maxItems = EXPIRY_NOTICES_MAX, items = json!({ "minimum": 1, "maximum": EXPIRY_NOTICE_DAYS_MAX })] = [30, 7, 1],
         /// Whose disabling also stops a key.
         tied_to: Option<Word<TiedTo>>,
         /// Whether a key may do at most what its owner may, in verdicts and on this server's own routes.
@@ -330,6 +336,7 @@ impl<'a> PolicyBody<'a> {
             decoy: policy.decoy,
             on_reuse: Word(policy.on_reuse),
             on_leak: Word(policy.on_leak),
+            expiry_notice_days: &policy.expiry_notice_days,
             tied_to: Word(policy.tied_to),
             acts_for_owner: policy.acts_for_owner,
             roles: RolesBody(policy.roles.iter().map(role_body).collect()),
@@ -416,6 +423,7 @@ fn edit_of(body: PolicyEditBody) -> Result<PolicyEdit> {
         decoy: body.decoy,
         on_reuse: body.on_reuse.map(|it| it.0),
         on_leak: body.on_leak.map(|it| it.0),
+        expiry_notice_days: body.expiry_notice_days,
         tied_to: body.tied_to.map(|it| it.0),
         acts_for_owner: body.acts_for_owner,
         roles: body.roles.map(|it| it.0),

@@ -15,6 +15,10 @@ pub const LIFE_S_MAX: u64 = 100 * 366 * 86_400;
 pub const LIFE_MONTHS_MAX: u32 = 1200;
 /// The greatest number of keys that a policy can permit.
 pub const KEYS_MAX: u32 = 1_000_000;
+/// The greatest number of notices before the end of a key.
+pub const EXPIRY_NOTICES_MAX: usize = 5;
+/// The most days before its end at which a key can be reported.
+pub const EXPIRY_NOTICE_DAYS_MAX: u32 = 366;
 const HEADER_BYTES_MAX: usize = 64;
 /// The form of a header's name in a policy, as a regular expression for descriptions.
 pub const HEADER_PATTERN: &str = "^[a-z][a-z0-9-]{0,63}$";
@@ -128,6 +132,7 @@ impl Policy {
             ));
         }
         self.check_tripwires()?;
+        self.check_expiry_notices()?;
         self.check_roles()?;
         if self.prefix.is_empty() {
             return Ok(());
@@ -153,6 +158,28 @@ impl Policy {
                 "on_leak",
                 refusals::policies::cannot_rotate_leaked(),
             ));
+        }
+        Ok(())
+    }
+
+    fn check_expiry_notices(&self) -> Result<()> {
+        const MEMBER: &str = "expiry_notice_days";
+        let days = &self.expiry_notice_days;
+        if days.len() > EXPIRY_NOTICES_MAX {
+            return Err(Error::invalid(
+                MEMBER,
+                refusals::values::entries_at_most(EXPIRY_NOTICES_MAX),
+            ));
+        }
+        for (position, number) in days.iter().enumerate() {
+            let refused =
+                |reason: Refusal| Err(Error::invalid(format!("{MEMBER}[{position}]"), reason));
+            if !(1..=EXPIRY_NOTICE_DAYS_MAX).contains(number) {
+                return refused(refusals::values::between(u64::from(EXPIRY_NOTICE_DAYS_MAX)));
+            }
+            if position > 0 && *number >= days[position - 1] {
+                return refused(refusals::policies::notice_days_order());
+            }
         }
         Ok(())
     }
@@ -323,6 +350,19 @@ mod tests {
             p.on_leak = OnLeak::Disable;
             p.can_disable = false;
         });
+        check("expiry_notice_days", |p| {
+            p.expiry_notice_days = vec![6, 5, 4, 3, 2, 1]
+        });
+        for (position, days) in [
+            (0, vec![0]),
+            (0, vec![367]),
+            (1, vec![7, 7]),
+            (1, vec![1, 7]),
+        ] {
+            check(&format!("expiry_notice_days[{position}]"), |p| {
+                p.expiry_notice_days = days
+            });
+        }
         check("on_leak", |p| p.on_leak = OnLeak::Rotate);
         check("on_leak", |p| {
             p.on_leak = OnLeak::Rotate;

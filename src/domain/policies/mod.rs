@@ -6,8 +6,8 @@
 //! While live keys follow a policy, an edit can only make it stricter. An edit affects those keys as follows:
 //!
 //! - From the next request on: `headers`, `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`,
-//!   `can_rotate`, `self_rotation`, `confirm_name`, `editable`, `on_reuse`, `on_leak` and `secret_shown`. A policy that no longer shows
-//!   secrets again loses its sealed copies at once.
+//!   `can_rotate`, `self_rotation`, `confirm_name`, `editable`, `on_reuse`, `on_leak`, `expiry_notice_days` and
+//!   `secret_shown`. A policy that no longer shows secrets again loses its sealed copies at once.
 //! - `rate_limit_max` also applies from the next request on: it bounds a key whose own limit is looser.
 //! - Only when a key is issued, and when an edit of a key changes that member: `expiry` with its bounds, `addresses`,
 //!   `scopes`, `name_unique` and `rate_limit`. So a key that lives longer than a new key may keeps its end until then.
@@ -74,6 +74,8 @@ pub struct Policy {
     pub on_reuse: OnReuse,
     /// What follows when a secret that works is reported as leaked.
     pub on_leak: OnLeak,
+    /// How many days before its end a key is reported as a notice, the most first; empty for no notice.
+    pub expiry_notice_days: Vec<u32>,
     pub tied_to: TiedTo,
     /// A key of this policy may do at most what its owner may: `roles` bounds it, in verdicts and on this server's own
     /// routes. A dialect for such keys accepts the key as its owner (`authz::authenticate::as_owner`).
@@ -439,6 +441,9 @@ impl Policy {
         }
     }
 
+    /// When keys are reported whose policy does not say otherwise.
+    pub const EXPIRY_NOTICE_DAYS: [u32; 3] = [30, 7, 1];
+
     /// The policy that exists from the first start: it permits every member and requires none. The number of its keys
     /// that one user may own is bounded, because a user with few rights can issue them.
     pub fn standard() -> Policy {
@@ -473,6 +478,7 @@ impl Policy {
             decoy: false,
             on_reuse: OnReuse::Note,
             on_leak: OnLeak::Note,
+            expiry_notice_days: Policy::EXPIRY_NOTICE_DAYS.to_vec(),
             tied_to: TiedTo::OwnerAndWorkspace,
             acts_for_owner: false,
             roles: Vec::new(),

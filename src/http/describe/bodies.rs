@@ -194,6 +194,12 @@ impl<T: Entry> Readable for Vec<T> {
     }
 }
 
+impl Entry for u32 {
+    fn take_list(fields: &mut Fields, name: &str) -> Result<Option<Option<Vec<u32>>>> {
+        fields.numbers_or_null(name)
+    }
+}
+
 impl Entry for String {
     fn take_list(fields: &mut Fields, name: &str) -> Result<Option<Option<Vec<String>>>> {
         fields.texts_or_null(name)

@@ -11,14 +11,11 @@ use crate::error::Result;
 use crate::ops::App;
 use crate::store::notices;
 use crate::store::notices::keys::{NoticedKey, list_ending, list_unused};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The name under which the positions are stored.
 const READER: &str = "keys";
 const DAY_MS: i64 = 86_400_000;
-/// How long before its end a key is noticed, the longest first. A key whose whole life is not longer than a lead time is
-/// not noticed then.
-const LEADS: [(&str, i64); 3] = [("30d", 30 * DAY_MS), ("7d", 7 * DAY_MS), ("1d", DAY_MS)];
 /// Keys with a shorter life end without a notice: they are renewed by programs.
 const LIFE_MS_MIN: i64 = DAY_MS;
 /// How long a key is not used until it is noticed.
@@ -34,15 +31,17 @@ pub fn look(app: &App) -> Result<()> {
         return Ok(());
     }
     let now = app.now().wall;
-    for (place, (word, lead_ms)) in LEADS.iter().enumerate() {
-        // A key for which a shorter lead time counts already is noticed for that one only.
-        let shorter_ms = LEADS.get(place + 1).map_or(0, |(_, shorter)| *shorter);
+    for (days, shorter) in leads(app).into_iter().rev() {
+        let (word, lead_ms) = (format!("{days}d"), i64::from(days) * DAY_MS);
         let until = Timestamp(now.0 + lead_ms);
-        let from = position(app, word, until)?;
-        let after = Timestamp(from.max(now.0 + shorter_ms));
-        let found = app.read(|read| list_ending(read, after, until, *lead_ms, KEYS_MAX))?;
-        let data = |key: &NoticedKey| about(app).with("expires_at", key.at).with("within", word);
-        finish(app, word, Kind::KeyExpiring, until, found, data)?;
+        let after = Timestamp(position(app, &word, until)?.max(now.0));
+        let found = app.read(|read| list_ending(read, after, until, lead_ms, KEYS_MAX))?;
+        let is_due = |key: &NoticedKey| {
+            let next = shorter.get(&key.policy);
+            next.is_some_and(|shorter| key.at.0 > now.0 + i64::from(*shorter) * DAY_MS)
+        };
+        let data = |key: &NoticedKey| about(app).with("expires_at", key.at).with("within", &word);
+        finish(app, &word, Kind::KeyExpiring, until, found, is_due, data)?;
     }
     let after = Timestamp(match position(app, "ended", now)? {
         // What had ended before the first look is not reported.
@@ -51,7 +50,7 @@ pub fn look(app: &App) -> Result<()> {
     });
     let found = app.read(|read| list_ending(read, after, now, LIFE_MS_MIN, KEYS_MAX))?;
     let data = |key: &NoticedKey| about(app).with("expires_at", key.at);
-    finish(app, "ended", Kind::KeyExpired, now, found, data)?;
+    finish(app, "ended", Kind::KeyExpired, now, found, |_| true, data)?;
     let until = Timestamp(now.0 - UNUSED_MS);
     let after = position(app, "unused", until)?;
     if until.0 - after < DAY_MS {
@@ -59,7 +58,23 @@ pub fn look(app: &App) -> Result<()> {
     }
     let found = app.read(|read| list_unused(read, now, Timestamp(after), until))?;
     let data = |key: &NoticedKey| about(app).with("unused_since", key.at);
-    finish(app, "unused", Kind::KeyUnused, until, found, data)
+    finish(app, "unused", Kind::KeyUnused, until, found, |_| true, data)
+}
+
+/// The lead times of all policies in days, and for each the policies that have it, with the next shorter one of the policy,
+/// or 0. A key for which a shorter lead time counts already is noticed for that one only, and a key whose whole life is not
+/// longer than a lead time is not noticed then.
+fn leads(app: &App) -> BTreeMap<u32, HashMap<String, u32>> {
+    let mut leads: BTreeMap<u32, HashMap<String, u32>> = BTreeMap::new();
+    for policy in app.index.directory().policies() {
+        let shorter = policy.expiry_notice_days.iter().skip(1).copied();
+        let shorter = shorter.chain(std::iter::once(0));
+        for (days, shorter) in policy.expiry_notice_days.iter().zip(shorter) {
+            let policies = leads.entry(*days).or_default();
+            policies.insert(policy.name.clone(), shorter);
+        }
+    }
+    leads
 }
 
 /// The facts that every notice about a time has: whether the clock is in doubt.
@@ -71,7 +86,7 @@ fn about(app: &App) -> Data {
 }
 
 /// How far a series is. A position after `until` was stored while the clock was wrong; it is taken back.
-fn position(app: &App, series: &'static str, until: Timestamp) -> Result<i64> {
+fn position(app: &App, series: &str, until: Timestamp) -> Result<i64> {
     let found = app.read(|read| notices::find_cursor(read, READER, series))?;
     let found = found.unwrap_or(0);
     if found > until.0 {
@@ -80,22 +95,25 @@ fn position(app: &App, series: &'static str, until: Timestamp) -> Result<i64> {
     Ok(found.min(until.0))
 }
 
-/// Stores the notices of the found keys, and how far they reach.
+/// Stores the notices of those found keys that are due, and how far the found ones reach.
 fn finish(
     app: &App,
-    series: &'static str,
+    series: &str,
     kind: Kind,
     until: Timestamp,
-    found: Vec<NoticedKey>,
+    mut found: Vec<NoticedKey>,
+    is_due: impl Fn(&NoticedKey) -> bool,
     data: impl Fn(&NoticedKey) -> Data,
 ) -> Result<()> {
     // If there are more, the next look goes on after the last of these.
+    let is_cut = found.len() == KEYS_MAX as usize && kind != Kind::KeyUnused;
     let reached = match found.last() {
-        Some(last) if found.len() == KEYS_MAX as usize && kind != Kind::KeyUnused => last.at,
+        Some(last) if is_cut => last.at,
         _ => until,
     };
+    found.retain(is_due);
     let known = position(app, series, until)?;
-    if found.is_empty() && reached.0 - known < DAY_MS {
+    if found.is_empty() && !is_cut && reached.0 - known < DAY_MS {
         // An idle server does not write every minute. Nothing ends between the two times, so nothing is missed.
         return Ok(());
     }
@@ -128,17 +146,23 @@ mod tests {
     use crate::ops::keys::issue::{NewKey, issue};
     use crate::ops::keys::members::KeyMembers;
     use crate::ops::notices::tests::stored;
+    use crate::ops::policies::{self, PolicyEdit};
     use crate::ops::setup::fixture::{Fixture, NOW};
     use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
     /// Issues a key that ends after so many days, and has lived for `lived` days.
     fn key(fixture: &Fixture, name: &str, days: i64, lived: i64) {
+        key_of(fixture, name, None, days, lived);
+    }
+
+    fn key_of(fixture: &Fixture, name: &str, policy: Option<&str>, days: i64, lived: i64) {
         let app = &fixture.app;
         let new = NewKey {
             members: KeyMembers {
                 expires_at: Some(Some(Timestamp(NOW.0 + days * DAY_MS))),
                 ..KeyMembers::named(name)
             },
+            policy: policy.map(str::to_owned),
             ..NewKey::default()
         };
         issue(app, &fixture.local(), new, None).unwrap();
@@ -173,6 +197,38 @@ mod tests {
         assert!(found.iter().all(|(kind, _)| *kind == Kind::KeyExpiring));
         assert!(found[0].1.contains(r#""within":"30d""#), "{found:?}");
         assert!(found[1].1.contains(r#""within":"7d""#), "{found:?}");
+    }
+
+    #[test]
+    fn the_policy_of_a_key_decides_when_it_is_noticed() {
+        let fixture = Fixture::new();
+        let (app, local) = (&fixture.app, fixture.local());
+        for (name, days) in [("early", vec![90, 2]), ("quiet", Vec::new())] {
+            let edit = PolicyEdit {
+                expiry_notice_days: Some(days),
+                ..PolicyEdit::default()
+            };
+            policies::create(app, &local, name.to_owned(), edit, None).unwrap();
+        }
+        key_of(&fixture, "standard, in 60 days", None, 60, 80);
+        for name in ["early", "quiet"] {
+            key_of(&fixture, name, Some(name), 60, 80);
+        }
+        key_of(&fixture, "early, in 20 days", Some("early"), 20, 80);
+        key_of(&fixture, "early, in a day", Some("early"), 1, 80);
+        key_of(&fixture, "quiet, in a day", Some("quiet"), 1, 80);
+        look(app).unwrap();
+        look(app).unwrap();
+        let found = kinds(&fixture);
+        let within = |word: &str| {
+            let text = format!(r#""within":"{word}""#);
+            found
+                .iter()
+                .filter(|(_, data)| data.contains(&text))
+                .count()
+        };
+        assert_eq!((within("90d"), within("2d")), (2, 1), "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::store::{Durability, Write, notices};
 use sinks::SinkState;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct Notices {
     turn: Mutex<u64>,
     turned: Condvar,
     machine: Mutex<machine::Reported>,
+    /// Whether [`run`] has begun: a single command finds and stores nothing.
+    running: AtomicBool,
 }
 
 impl Notices {
@@ -82,6 +84,7 @@ impl Notices {
 
 /// Finds and stores notices until the server stops.
 pub fn run(app: &App) {
+    app.notices.running.store(true, Relaxed);
     let mut looked_ms = None;
     while !app.is_closed() {
         let steady_ms = app.now().steady_ms;
@@ -119,6 +122,16 @@ fn round(app: &App) -> Result<()> {
     Ok(())
 }
 
+/// Stores what has been found in the last second before the server stops.
+pub(super) fn flush(app: &App) {
+    if !app.notices.running.load(Relaxed) {
+        return;
+    }
+    if let Err(err) = round(app) {
+        log::warn!("notices: {err}");
+    }
+}
+
 /// Stores the notices that wait in memory.
 fn write_waiting(app: &App) -> Result<()> {
     let drafts = lock(&app.notices.waiting).take(app.now());
@@ -140,7 +153,7 @@ fn write_waiting(app: &App) -> Result<()> {
 fn write_found(
     app: &App,
     reader: &'static str,
-    series: &'static str,
+    series: &str,
     position: i64,
     drafts: Vec<Draft>,
 ) -> Result<()> {
@@ -161,9 +174,10 @@ fn write_found(
         .partition(|draft| waiting.knows(draft.kind, &draft.subject));
     drop(waiting);
     let (copies, sinks) = (fresh.clone(), cursors(app));
+    let of_series = series.to_owned();
     app.store.write(Durability::Relaxed, move |tx| {
         insert_all(tx, &copies, &sinks)?;
-        notices::put_cursor(tx, reader, series, position)
+        notices::put_cursor(tx, reader, &of_series, position)
     })?;
     let mut waiting = lock(&app.notices.waiting);
     fresh.iter().for_each(|draft| waiting.open(now, draft));

@@ -53,6 +53,7 @@ pub struct PolicyEdit {
     pub decoy: Option<bool>,
     pub on_reuse: Option<OnReuse>,
     pub on_leak: Option<OnLeak>,
+    pub expiry_notice_days: Option<Vec<u32>>,
     pub tied_to: Option<TiedTo>,
     pub acts_for_owner: Option<bool>,
     pub roles: Option<Vec<RoleRule>>,
@@ -109,6 +110,7 @@ impl PolicyEdit {
             decoy: self.decoy.unwrap_or(before.decoy),
             on_reuse: self.on_reuse.unwrap_or(before.on_reuse),
             on_leak: self.on_leak.unwrap_or(before.on_leak),
+            expiry_notice_days: self.expiry_notice_days.unwrap_or(before.expiry_notice_days),
             tied_to: self.tied_to.unwrap_or(before.tied_to),
             acts_for_owner,
             roles,
@@ -322,6 +324,14 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
         rules.sort();
         rules.join("; ")
     };
+    let notice_days = |policy: &Policy| {
+        let days: Vec<String> = policy
+            .expiry_notice_days
+            .iter()
+            .map(u32::to_string)
+            .collect();
+        days.join(" ")
+    };
     let rate =
         |rate: Option<RateLimit>| rate.map(|rate| format!("{} in {} s", rate.limit, rate.window_s));
     let (b, a) = (before, after);
@@ -366,6 +376,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     changes.note("decoy", &b.decoy, &a.decoy);
     changes.note("on_reuse", &word(b.on_reuse), &word(a.on_reuse));
     changes.note("on_leak", &word(b.on_leak), &word(a.on_leak));
+    changes.note("expiry_notice_days", &notice_days(b), &notice_days(a));
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
     changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);
     changes.note("roles", &roles(b), &roles(a));

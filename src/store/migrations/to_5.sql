@@ -121,6 +121,7 @@ ALTER TABLE policies ADD COLUMN second_factor INTEGER NOT NULL DEFAULT 0 CHECK (
 ALTER TABLE policies ADD COLUMN decoy INTEGER NOT NULL DEFAULT 0 CHECK (decoy IN (0, 1));
 ALTER TABLE policies ADD COLUMN on_reuse TEXT NOT NULL DEFAULT 'note' CHECK (on_reuse IN ('disable', 'note'));
 ALTER TABLE policies ADD COLUMN on_leak TEXT NOT NULL DEFAULT 'note' CHECK (on_leak IN ('disable', 'note', 'rotate'));
+ALTER TABLE policies ADD COLUMN expiry_notice_days TEXT NOT NULL DEFAULT '30 7 1';
 ALTER TABLE key_usage ADD COLUMN previous_used_at INTEGER;
 CREATE TABLE user_sign_ins (
     user_uid TEXT    NOT NULL PRIMARY KEY REFERENCES users (uid) ON DELETE CASCADE,

@@ -11,6 +11,7 @@ use crate::store::{Read, Row};
 pub struct NoticedKey {
     pub id: KeyId,
     pub workspace: Uid,
+    pub policy: String,
     /// When the key ends, or when it was last used.
     pub at: Timestamp,
 }
@@ -25,7 +26,7 @@ pub fn list_ending(
     limit: u32,
 ) -> Result<Vec<NoticedKey>> {
     read.query(
-        "SELECT id, workspace_uid, expires_at AS at
+        "SELECT id, workspace_uid, policy, expires_at AS at
          FROM keys
          WHERE expires_at > $1 AND expires_at <= $2 AND created_at < expires_at - $3 AND deleted_at IS NULL AND enabled = 1
          ORDER BY expires_at, id
@@ -44,7 +45,7 @@ pub fn list_unused(
     until: Timestamp,
 ) -> Result<Vec<NoticedKey>> {
     read.query(
-        "SELECT id, workspace_uid, coalesce(last_used_at, created_at) AS at
+        "SELECT id, workspace_uid, policy, coalesce(last_used_at, created_at) AS at
          FROM keys
          LEFT JOIN key_usage ON key_usage.key_id = keys.id
          WHERE coalesce(last_used_at, created_at) > $1 AND coalesce(last_used_at, created_at) <= $2
@@ -60,6 +61,7 @@ fn from_row(row: &Row<'_>) -> Result<NoticedKey> {
     Ok(NoticedKey {
         id: row.get("id")?,
         workspace: row.get("workspace_uid")?,
+        policy: row.get("policy")?,
         at: row.get("at")?,
     })
 }

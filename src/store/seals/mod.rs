@@ -419,7 +419,8 @@ fn rows(kind: Kind) -> &'static [&'static str] {
                     expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
                     secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
                     rate_window_s, prefix, acts_for_owner, self_rotation, at_owner_max, rate_limit_max,
-                    rate_limit_max_window_s, source, second_factor, decoy, on_reuse, on_leak
+                    rate_limit_max_window_s, source, second_factor, decoy, on_reuse, on_leak,
+                    expiry_notice_days
              FROM policies
              WHERE name = $1",
             "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",

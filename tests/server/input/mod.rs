@@ -106,6 +106,7 @@ fn routes() -> (Server, Vec<Route>) {
             ("decoy", Flag),
             ("on_reuse", Word),
             ("on_leak", Word),
+            ("expiry_notice_days", Days),
             ("tied_to", Word),
             ("acts_for_owner", Flag),
             ("rate_limit", Rate),

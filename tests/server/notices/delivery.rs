@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// How often the server is killed.
+/// How often the server is killed, unless LATCHKEY_TEST_KILLS says otherwise.
 const KILLS: usize = 20;
 
 #[test]
@@ -18,11 +18,13 @@ fn every_event_and_every_notice_arrives_however_often_the_server_is_killed() {
     let folder = fresh_folder();
     let path = folder.join("notices.jsonl");
     let file = path.display().to_string();
+    let kills = std::env::var("LATCHKEY_TEST_KILLS").ok();
+    let kills = kills.map_or(KILLS, |number| number.parse().unwrap());
     let mut server = Server::start().with_args(&["--notice-file", &file, "--audit-sinks", "file"]);
     server.restart();
     server.wait_until_ready();
     let mut users = Vec::new();
-    for number in 0..KILLS {
+    for number in 0..kills {
         users.push(notable(&server.admin(), &format!("user{number}")));
         // The server is killed before, while, or after the notice is found, stored, sent, and its position stored.
         if number % 3 > 0 {

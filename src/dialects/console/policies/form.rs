@@ -101,6 +101,7 @@ pub(super) const GROUPS: &[(&str, &[Line])] = &[
         line  ("life_max",          Control::Number,   |policy| some(life(policy).0),          |typed, edit| set(&mut edit.expiry_s_max, typed.life())).of("expiry_s_max"),
         line  ("life_unit",         Control::Unit,     |policy| life(policy).1.to_owned(),     |_, _| Ok(())),
         line  ("months_max",        Control::Number,   |policy| some(policy.expiry_months_max), |typed, edit| set(&mut edit.expiry_months_max, typed.small())).of("expiry_months_max"),
+        line  ("expiry_notice_days", Control::Text,    notice_days,                            |typed, edit| set(&mut edit.expiry_notice_days, typed.notice_days())),
     ]),
     ("policy_form.secret", &[
         line  ("headers",           Control::Text,     headers,                                |typed, edit| set(&mut edit.headers, typed.headers())),
@@ -367,6 +368,11 @@ fn headers(policy: &Policy) -> String {
     headers.collect::<Vec<_>>().join(" ")
 }
 
+fn notice_days(policy: &Policy) -> String {
+    let days = policy.expiry_notice_days.iter().map(u32::to_string);
+    days.collect::<Vec<_>>().join(" ")
+}
+
 fn roles(policy: &Policy) -> String {
     let lines = policy.roles.iter().map(RoleRule::line);
     lines.collect::<Vec<_>>().join("\n")
@@ -408,6 +414,14 @@ impl Typed<'_> {
     fn headers(&self) -> Result<Vec<CredentialHeader>> {
         let words = self.form.text(self.name).split_whitespace();
         Ok(words.map(CredentialHeader::parse).collect())
+    }
+
+    /// Numbers of days, separated by blanks or commas.
+    fn notice_days(&self) -> Result<Vec<u32>> {
+        let text = self.form.text(self.name);
+        let words = text.split([' ', ',', '\t']).filter(|word| !word.is_empty());
+        let days: Option<Vec<u32>> = words.map(|word| word.parse().ok()).collect();
+        days.ok_or_else(|| self.refused(self.name, "days"))
     }
 
     /// A rate limit from this field and the one of its window.
@@ -479,6 +493,7 @@ mod tests {
             expiry: edit.expiry.unwrap(),
             expiry_s_max: edit.expiry_s_max.unwrap(),
             expiry_months_max: edit.expiry_months_max.unwrap(),
+            expiry_notice_days: edit.expiry_notice_days.unwrap(),
             headers: edit.headers.unwrap(),
             editable: edit.editable.unwrap(),
             rate_limit: edit.rate_limit.unwrap(),
@@ -501,6 +516,7 @@ mod tests {
             check(&Policy {
                 expiry_s_max: Some(seconds),
                 expiry_months_max: Some(12),
+                expiry_notice_days: Vec::new(),
                 expiry: Expiry::Required,
                 headers: vec![CredentialHeader::Named("x-token".to_owned())],
                 editable: Editable::Only(vec![Member::Name]),
@@ -543,6 +559,7 @@ mod tests {
             ("life_max", "x"),
             ("life_max", "99999999999999"),
             ("months_max", "-1"),
+            ("expiry_notice_days", "30 x"),
             ("life_unit", "fortnights"),
         ] {
             let kept = before.fields().iter();
