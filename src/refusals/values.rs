@@ -5,8 +5,8 @@ sentences! { "values":
     at_most(most) = "must be at most {most}";
     between(most) = "must be 1 to {most}";
     blank_ends() = "must not begin or end with a blank";
-    bytes_at_least(least) = "must be at least {least} bytes long";
     bytes_at_most(most) = "must be at most {most} bytes long";
+    characters_at_least(least) = "must have at least {least} characters";
     characters_at_most(most) = "must have at most {most} characters";
     combining(character) = "must not contain the combining character U+{character}; write the composed letter";
     empty() = "must not be empty";

@@ -9,8 +9,8 @@ use crate::refusals;
 use argon2::{Algorithm, Argon2, Params, Version};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-/// The smallest length of a passphrase in bytes. An attacker who has the file can try passphrases for years.
-pub const PASSPHRASE_BYTES_MIN: usize = 12;
+/// The smallest length of a passphrase in characters. An attacker who has the file can try passphrases for years.
+pub const PASSPHRASE_CHARS_MIN: usize = 12;
 
 /// The first line. A change of the parameters needs a new number.
 const FIRST: &str = "latchkey-secrets 1: argon2id m=65536 t=3 p=1, chacha20-poly1305";
@@ -22,10 +22,10 @@ const LINE_CHARS: usize = 64;
 
 /// Encrypts a text; returns the content of the file.
 pub fn lock(passphrase: &str, text: &str) -> Result<String> {
-    if passphrase.len() < PASSPHRASE_BYTES_MIN {
+    if passphrase.chars().count() < PASSPHRASE_CHARS_MIN {
         return Err(Error::invalid(
             "passphrase",
-            refusals::values::bytes_at_least(PASSPHRASE_BYTES_MIN),
+            refusals::values::characters_at_least(PASSPHRASE_CHARS_MIN),
         ));
     }
     let mut drawn = [0; SALT_BYTES + NONCE_LEN];

@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::refusals;
 use argon2::{Algorithm, Argon2, Params, Version};
 
-/// The limits for the length of a password in bytes of UTF-8. A password is used exactly as it was entered: it is
-/// neither trimmed nor cut nor normalised.
-pub const BYTES_MIN: usize = 12;
-/// See [`BYTES_MIN`].
+/// The smallest length of a password in characters. A password is used exactly as it was entered: it is neither trimmed
+/// nor cut nor normalised.
+pub const CHARS_MIN: usize = 12;
+/// The greatest length of a password in bytes of UTF-8.
 pub const BYTES_MAX: usize = 1024;
 
 /// What Argon2id costs, with a parallelism of 1.
@@ -76,10 +76,10 @@ pub struct SlowDigest(Vec<u8>);
 
 /// Refuses passwords that are too short, too long, common, or derived from the user name.
 pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
-    if password.len() < BYTES_MIN {
+    if password.chars().count() < CHARS_MIN {
         return Err(Error::invalid(
             field,
-            refusals::values::bytes_at_least(BYTES_MIN),
+            refusals::values::characters_at_least(CHARS_MIN),
         ));
     }
     if password.len() > BYTES_MAX {
@@ -314,6 +314,7 @@ mod tests {
         for refused in [
             "",
             "elevenbytes",
+            "ééééééééééé",
             "aaaaaaaaaaaaaaaa",
             "Password1234",
             "123456789012",

@@ -56,7 +56,7 @@ const MEANT: &[&str] = &[
     // When files are compared with the store: a row for each rotation of a key of theirs.
     "SELECT digest, key_id, ended_at FROM ended_digests",
     // At most once a day.
-    "SELECT id, workspace_uid, coalesce(last_used_at, created_at) AS at FROM keys LEFT JOIN key_usage ON key_usage.key_id = keys.id WHERE coalesce(last_used_at, created_at) > $1 AND coalesce(last_used_at, created_at) <= $2 AND deleted_at IS NULL AND enabled = 1 AND (expires_at IS NULL OR expires_at > $3) AND policy NOT IN (SELECT name FROM policies WHERE decoy = 1) ORDER BY at, id",
+    "SELECT id, workspace_uid, policy, coalesce(last_used_at, created_at) AS at FROM keys LEFT JOIN key_usage ON key_usage.key_id = keys.id WHERE coalesce(last_used_at, created_at) > $1 AND coalesce(last_used_at, created_at) <= $2 AND deleted_at IS NULL AND enabled = 1 AND (expires_at IS NULL OR expires_at > $3) AND policy NOT IN (SELECT name FROM policies WHERE decoy = 1) ORDER BY at, id",
     // Once at each start, as many as fit into memory.
     "SELECT key_id, digest, pepper, after_use FROM retired_secrets ORDER BY retired_at DESC LIMIT $1",
     // Once at each start, in the index of these secrets alone.
