@@ -500,6 +500,44 @@ CREATE TABLE clock (
     CHECK ((boot IS NULL) = (uptime_ms IS NULL))
 ) STRICT;
 
+-- What makes a database that of a site: a server that verifies from the packs of another one, and issues nothing. One row,
+-- or none at a server.
+CREATE TABLE site_state (
+    one         INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    sealed      BLOB    NOT NULL CHECK (length(sealed) > 28),   -- whom the site trusts and what it has applied: nonce, ciphertext, tag
+    sealing_key INTEGER NOT NULL                    -- version of the sealing key
+) STRICT;
+
+-- Keys that open nothing here, whatever a pack holds.
+CREATE TABLE site_ended (
+    key_id   TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    reason   TEXT    NOT NULL CHECK (reason IN ('fork', 'revoked', 'site')),    -- known to be ended before a fork; by a list of the server; here
+    ended_at INTEGER NOT NULL,
+    events   INTEGER NOT NULL                       -- 'revoked': a pack with this event of the server has it itself
+) STRICT, WITHOUT ROWID;
+
+-- Digests that an applied pack has ended. After a restore of the server they stay ended.
+CREATE TABLE site_ended_digests (
+    digest  BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
+    stays   INTEGER NOT NULL CHECK (stays IN (0, 1))    -- 1: since a fork or since a first use here, whatever a pack holds
+) STRICT, WITHOUT ROWID;
+
+-- Uses of counted keys that were taken from what the server has lent.
+CREATE TABLE site_spent (
+    key_id TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    spent  INTEGER NOT NULL CHECK (spent >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- How often keys were used here, for reports; they grow.
+CREATE TABLE site_uses (
+    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
+    code    TEXT    NOT NULL,                       -- as in usage_hours
+    count   INTEGER NOT NULL CHECK (count > 0),
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (key_id, code)
+) STRICT, WITHOUT ROWID;
+
 -- Failed sign-ins in a row of an account as a whole, since its last success. Written in batches.
 CREATE TABLE sign_in_failures (
     account  TEXT    NOT NULL PRIMARY KEY,          -- the uid of a user, or unknown:<keyed digest> for a name that no user has

@@ -4,7 +4,7 @@ use super::audit::retention::{Retention, RetentionTimer};
 use super::idempotency::REMEMBERED_MS;
 use super::keys::upgrade;
 use super::usage::is_management;
-use super::{App, attempts, index_updates, tripwires};
+use super::{App, attempts, index_updates, site, tripwires};
 use crate::domain::keys::KeyId;
 use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
@@ -50,6 +50,9 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
             log::warn!("upkeep: {err}");
         }
     }
+    if let Some(site) = &app.site {
+        site.fresh.tell(app.now().wall);
+    }
     if let Err(err) = app.store.compact_tombstones() {
         log::warn!("upkeep: {err}");
     }
@@ -83,6 +86,10 @@ fn write_usage(app: &App) -> bool {
     // written once.
     let (taken, now) = (app.index.usage.take(), app.now().wall);
     for batch in taken.chunks(KEYS_A_BATCH) {
+        if app.site.is_some() {
+            site::uses::write(app, batch);
+            continue;
+        }
         let deltas: Vec<UsageDelta> = batch.iter().map(|one| delta(app, one)).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
             usage::add_totals(tx, &deltas)?;
@@ -130,6 +137,9 @@ fn delta(app: &App, (key, pending): &(KeyId, Pending)) -> UsageDelta {
 }
 
 fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
+    if app.site.is_some() {
+        return site::lent::give_back(app, batch);
+    }
     let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
         for (id, reserved) in &batch {

@@ -31,6 +31,7 @@ pub mod secrets;
 pub mod self_test;
 pub mod sessions;
 pub mod setup;
+pub mod site;
 pub mod tripwires;
 pub mod usage;
 pub mod users;
@@ -88,6 +89,8 @@ pub struct App {
     pub budgets: budgets::Budgets,
     declared: declared::Files,
     pub notices: notices::Notices,
+    /// Of a site only: a server that verifies from the packs of another one.
+    site: Option<site::Site>,
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.

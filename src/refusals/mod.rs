@@ -44,6 +44,7 @@ pub mod requests;
 pub mod secrets;
 pub mod server;
 pub mod sessions;
+pub mod site;
 pub mod trial;
 pub mod users;
 pub mod values;
@@ -95,6 +96,7 @@ pub fn all() -> impl Iterator<Item = &'static Sentence> {
         secrets::ALL,
         server::ALL,
         sessions::ALL,
+        site::ALL,
         trial::ALL,
         users::ALL,
         values::ALL,

@@ -40,6 +40,7 @@ pub mod retired;
 pub mod retired_names;
 pub mod seals;
 pub mod sessions;
+pub mod site;
 pub mod sign_ins;
 mod sqlite;
 pub mod tombstones;

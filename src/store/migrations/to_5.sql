@@ -195,3 +195,32 @@ CREATE TABLE notice_reads (
     user_uid TEXT    NOT NULL PRIMARY KEY REFERENCES users (uid) ON DELETE CASCADE,
     seq      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The state of a site.
+CREATE TABLE site_state (
+    one         INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    sealed      BLOB    NOT NULL CHECK (length(sealed) > 28),
+    sealing_key INTEGER NOT NULL
+) STRICT;
+CREATE TABLE site_ended (
+    key_id   TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    reason   TEXT    NOT NULL CHECK (reason IN ('fork', 'revoked', 'site')),
+    ended_at INTEGER NOT NULL,
+    events   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_ended_digests (
+    digest  BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
+    stays   INTEGER NOT NULL CHECK (stays IN (0, 1))
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_spent (
+    key_id TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    spent  INTEGER NOT NULL CHECK (spent >= 0)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_uses (
+    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
+    code    TEXT    NOT NULL,
+    count   INTEGER NOT NULL CHECK (count > 0),
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (key_id, code)
+) STRICT, WITHOUT ROWID;
