@@ -143,11 +143,11 @@ pub fn keep_digests_ended(tx: &Write<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The digests that stay ended, with their keys.
-pub fn list_ended_digests(read: &Read) -> Result<Vec<([u8; 32], KeyId)>> {
+/// The digests that have ended and stay ended, or those that a pack may hold again, with their keys.
+pub fn list_ended_digests(read: &Read, stays: bool) -> Result<Vec<([u8; 32], KeyId)>> {
     read.query(
-        "SELECT digest, key_id FROM site_ended_digests WHERE stays = 1 ORDER BY digest",
-        &[],
+        "SELECT digest, key_id FROM site_ended_digests WHERE stays = $1 ORDER BY digest",
+        &[&stays],
         |row: &Row<'_>| Ok((row.get("digest")?, row.get("key_id")?)),
     )
 }
@@ -251,10 +251,10 @@ mod tests {
         forget_digest(&tx, &[1; 32]).unwrap();
         forget_digest(&tx, &[3; 32]).unwrap();
         end_digest(&tx, &[3; 32], KeyId(3), false).unwrap();
-        assert_eq!(list_ended_digests(&read).unwrap(), [([3; 32], KeyId(3))]);
+        assert_eq!(list_ended_digests(&read, true).unwrap(), [([3; 32], KeyId(3))]);
         keep_digests_ended(&tx).unwrap();
         let both = [([2; 32], KeyId(2)), ([3; 32], KeyId(3))];
-        assert_eq!(list_ended_digests(&read).unwrap(), both);
+        assert_eq!(list_ended_digests(&read, true).unwrap(), both);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Live {
 }
 
 /// The properties that keys of one purpose share.
-#[derive(Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct SharedPart {
     pub workspace: Uid,
     pub owner: Option<Uid>,
