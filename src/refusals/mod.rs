@@ -39,6 +39,7 @@ pub mod keys;
 pub mod notices;
 pub mod nouns;
 pub mod openapi;
+pub mod packs;
 pub mod policies;
 pub mod requests;
 pub mod secrets;
@@ -91,6 +92,7 @@ pub fn all() -> impl Iterator<Item = &'static Sentence> {
         notices::ALL,
         nouns::ALL,
         openapi::ALL,
+        packs::ALL,
         policies::ALL,
         requests::ALL,
         secrets::ALL,
