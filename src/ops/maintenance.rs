@@ -81,7 +81,7 @@ pub fn flush(app: &App) {
 }
 
 /// Writes the waiting usage. Returns whether there was any.
-fn write_usage(app: &App) -> bool {
+pub fn write_usage(app: &App) -> bool {
     // Sorted by the order of the tables, so that keys which are written together share pages, and each page is
     // written once.
     let (taken, now) = (app.index.usage.take(), app.now().wall);

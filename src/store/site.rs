@@ -40,7 +40,8 @@ pub struct UseRow {
 impl Reason {
     const ALL: [Reason; 3] = [Reason::Fork, Reason::Revoked, Reason::Site];
 
-    fn as_str(self) -> &'static str {
+    /// The word in the database and in answers.
+    pub fn as_str(self) -> &'static str {
         match self {
             Reason::Fork => "fork",
             Reason::Revoked => "revoked",

@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod policies;
 pub mod problem;
 pub mod secrets;
+pub mod site;
 mod users;
 mod verify;
 mod workspaces;

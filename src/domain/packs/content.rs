@@ -3,9 +3,10 @@
 use super::body::Body;
 use super::keys::{self, PackedKey};
 use super::site_key::SealedPepper;
-use super::table::Table;
+use super::table::{Entry, Table};
 use super::{Checked, directory};
 use crate::domain::catalogs::{BUILT_IN, Definition};
+use crate::domain::keys::KeyId;
 use crate::domain::keys::live::SharedPart;
 use crate::domain::policies::Policy;
 use crate::domain::uid::Uid;
@@ -47,6 +48,24 @@ impl Content {
     /// Every key, in the order of ids.
     pub fn keys(&self) -> impl Iterator<Item = PackedKey<'_>> {
         each_key(&self.body).flatten()
+    }
+
+    /// The keys with these ids, which are in ascending order; `None` for one that is not there.
+    pub fn find(&self, ids: &[KeyId]) -> Vec<Option<PackedKey<'_>>> {
+        let bytes: Vec<[u8; 8]> = ids.iter().map(|id| id.0.to_be_bytes()).collect();
+        let bytes: Vec<&[u8]> = bytes.iter().map(|id| &id[..]).collect();
+        let rows = self.body.find(Table::Keys, &bytes);
+        let extras = self.body.find(Table::Extras, &bytes);
+        let pairs = rows.into_iter().zip(extras);
+        pairs.map(|(row, extras)| self.key_of(row?, extras)).collect()
+    }
+
+    fn key_of<'a>(&self, row: Entry<'a>, extras: Option<Entry<'a>>) -> Option<PackedKey<'a>> {
+        let own = match extras {
+            Some((_, record)) => keys::extras(record)?,
+            None => Default::default(),
+        };
+        PackedKey::of(keys::row(row.0, row.1)?, own, self.body.pepper())
     }
 
     /// The number of keys.

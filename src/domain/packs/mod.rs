@@ -13,7 +13,10 @@ pub mod head;
 pub mod keys;
 pub mod note;
 mod record;
+pub mod report;
+pub mod rules;
 pub mod site_key;
+pub mod state;
 pub mod table;
 #[cfg(test)]
 pub mod tests;

@@ -3,7 +3,7 @@
 //! The commit of the state is what decides: before it, the folder has a file more than the state names, which the next start
 //! looks at again; after it, a file that is no longer named, which the next start removes.
 
-use super::content::{self, Changes, Overlay, Whole};
+use super::content::{self, Applied, Overlay, Whole};
 use super::held::{self, Held};
 use super::{Site, change, put_state, require_local, set};
 use crate::authz::caller::Caller;
@@ -77,7 +77,7 @@ fn take_one(bytes: &[u8]) -> Checked<(&[u8], Head, &[u8])> {
 ///
 /// # Errors
 /// `Conflict` with the reason for which the pack is not taken; then nothing has changed.
-pub fn apply(app: &App, caller: &Caller, bytes: &[u8]) -> Result<Changes> {
+pub fn apply(app: &App, caller: &Caller, bytes: &[u8]) -> Result<Applied> {
     require_local(caller)?;
     let site = app.own_site()?;
     let files = Files::split(bytes).map_err(Error::Conflict)?;
@@ -86,7 +86,7 @@ pub fn apply(app: &App, caller: &Caller, bytes: &[u8]) -> Result<Changes> {
 }
 
 /// Does the same for a caller who has the turn.
-pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) -> Result<Changes> {
+pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) -> Result<Applied> {
     let state = site.state();
     let held = site.held();
     let pack = Pack::open(&state, files).map_err(Error::Conflict)?;
@@ -202,7 +202,7 @@ impl<'a> New<'a> {
         caller: &Caller,
         before: &State,
         held: Option<&Held>,
-    ) -> Result<Changes> {
+    ) -> Result<Applied> {
         let known = self.base.as_ref().or(held.map(Held::base));
         let content = self.current.as_ref().or(known);
         let content = content.ok_or_else(|| Error::internal("a pack without a content"))?;
@@ -219,13 +219,13 @@ impl<'a> New<'a> {
         let compared = content::compare(app, content, touched.as_deref());
         let back = come_back(app, content)?;
         self.write(site)?;
-        let counts = Changes {
+        let applied = Applied {
             pack: self.head.pack,
             base: self.head.base,
             made: self.head.made,
             until: self.head.until,
             keys: self.head.keys,
-            ..compared.counts
+            counts: compared.counts,
         };
         let (stored, digests) = (self.state.clone(), compared.digests);
         let had = before.pack;
@@ -236,8 +236,8 @@ impl<'a> New<'a> {
             Target::server(),
             move |tx, sealing, changes| {
                 changes.note("pack", &had, &stored.pack);
-                changes.note_always("keys", Some(&counts.keys.to_string()));
-                changes.note_always("ended", Some(&counts.ended.to_string()));
+                changes.note_always("keys", Some(&applied.keys.to_string()));
+                changes.note_always("ended", Some(&applied.counts.ended.to_string()));
                 store::site::forget_revoked(tx, stored.events)?;
                 for digest in &back {
                     store::site::forget_digest(tx, digest)?;
@@ -274,20 +274,20 @@ impl<'a> New<'a> {
         };
         site.sweep(&self.state);
         // The time at which the pack was made has passed, whatever the clock of this machine shows.
-        app.clock.raise(counts.made);
+        app.clock.raise(applied.made);
         if let Err(err) = app.record_clock(Durability::Full) {
             log::warn!("site: the time at which the pack was made is not recorded: {err}");
         }
         log::info!(
             "site: pack {} is in force: {} keys, {} new, {} changed, {} ended; it counts until {}",
-            counts.pack,
-            counts.keys,
-            counts.added,
-            counts.changed,
-            counts.ended,
-            counts.until
+            applied.pack,
+            applied.keys,
+            applied.counts.added,
+            applied.counts.changed,
+            applied.counts.ended,
+            applied.until
         );
-        Ok(counts)
+        Ok(applied)
     }
 
     fn write(&self, site: &Site) -> Result<()> {
@@ -357,7 +357,7 @@ fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Resul
     *lock(&site.state) = state;
     log::error!(
         "site: what the server signs now does not follow what this site knows: it was restored from a backup. The site keeps \
-         what it has; see: latchkey site show"
+         what it has; see: latchkey site status"
     );
     Ok(())
 }

@@ -31,16 +31,22 @@ pub struct Overlay {
 }
 
 /// What a pack has changed, for the answer and the log.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Changes {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Applied {
     pub pack: u64,
     pub base: u64,
     pub made: Timestamp,
     pub until: Timestamp,
     pub keys: u64,
+    pub counts: Counts,
+}
+
+/// How many keys a pack has changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
     pub added: u64,
     pub changed: u64,
-    /// Keys that are gone, or disabled now.
+    /// They are gone, or disabled now.
     pub ended: u64,
 }
 
@@ -211,14 +217,14 @@ pub fn touched(held: &Held, delta: &Body) -> Option<BTreeSet<KeyId>> {
 /// What a content ends of what the index has: the digests of secrets, with their keys.
 pub struct Ended {
     pub digests: Vec<([u8; 32], KeyId)>,
-    pub counts: Changes,
+    pub counts: Counts,
 }
 
 /// Compares the index with a content; with these keys of it only, if they are named.
 pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended {
     let mut ended = Ended {
         digests: Vec::new(),
-        counts: Changes::default(),
+        counts: Counts::default(),
     };
     match touched {
         Some(ids) => {

@@ -135,6 +135,18 @@ impl App {
         }
     }
 
+    /// Whether a site goes on giving verdicts after the end of its pack.
+    pub fn warn_if_stale_only(&self, warns: bool) {
+        if let Some(site) = &self.site {
+            site.fresh.warn_only(warns);
+        }
+    }
+
+    /// The age of the pack in seconds; `None` for a server, and for a site without a pack.
+    pub fn pack_age_s(&self) -> Option<u64> {
+        self.site.as_ref()?.fresh.age_s(self.now().wall)
+    }
+
     /// The age of the pack in seconds, if clients are to be told: from half of its time on.
     pub fn told_age_s(&self) -> Option<u64> {
         let site = self.site.as_ref()?;

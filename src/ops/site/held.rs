@@ -11,11 +11,11 @@ use crate::domain::packs::file;
 use crate::domain::packs::head::Head;
 use crate::domain::packs::state::{HeldFile, State};
 use crate::error::{Error, Result};
-use crate::files::{private, read_regular};
+use crate::files::{private, read_regular_up_to};
 use crate::ops::App;
 use crate::refusals;
 use crate::store::{self, Durability};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A whole pack, and the newest one that follows it.
@@ -57,6 +57,10 @@ impl Held {
     }
 }
 
+fn read_pack(path: &Path) -> std::io::Result<Vec<u8>> {
+    read_regular_up_to(path, file::FILE_BYTES_MAX as u64)
+}
+
 /// The content that a delta makes of a whole pack.
 pub fn after(base: &Content, delta: &Body) -> Checked<Content> {
     Content::of(base.body().apply(delta)?)
@@ -93,7 +97,7 @@ fn load(site: &Site, state: &State) -> Result<Option<Held>> {
     };
     let read = |held: &HeldFile, base: Option<&HeldFile>| {
         let path = site.path_of(held, base);
-        let bytes = read_regular(&path)
+        let bytes = read_pack(&path)
             .map_err(|err| Error::Unavailable(refusals::server::file_unreadable(path.display(), err)))?;
         match sha256(&bytes) == held.sha256 {
             true => Ok(bytes),
@@ -167,7 +171,7 @@ fn take_newer(app: &App, site: &Site) {
     let entries = std::fs::read_dir(&site.folder).into_iter().flatten();
     let mut found = Vec::new();
     for entry in entries.flatten() {
-        let bytes = read_regular(&entry.path()).ok();
+        let bytes = read_pack(&entry.path()).ok();
         let head = bytes.as_deref().and_then(|bytes| {
             let parts = file::split(bytes).ok()?;
             Some(Head::peek(parts.head).ok()?.1)

@@ -14,7 +14,7 @@ pub mod lent;
 pub mod report;
 pub mod uses;
 
-pub use content::Changes as Applied;
+pub use content::Applied;
 
 use super::{App, Record};
 use crate::authz::caller::{Caller, Identity};
@@ -109,6 +109,21 @@ impl App {
 
     fn own_site(&self) -> Result<&Site> {
         self.site.as_ref().ok_or(Error::NotFound("path"))
+    }
+}
+
+/// Refuses to serve a site as a server, and the reverse.
+pub fn require_kind(app: &App, as_site: bool) -> Result<()> {
+    match &app.site {
+        Some(site) if !as_site => {
+            let state = site.state();
+            Err(Error::Unavailable(refusals::site::serve_as_site(
+                state.site,
+                state.origin,
+            )))
+        }
+        None if as_site => Err(Error::Unavailable(refusals::site::not_site())),
+        _ => Ok(()),
     }
 }
 
