@@ -13,6 +13,8 @@ pub mod head;
 pub mod keys;
 pub mod note;
 mod record;
+pub mod report;
+pub mod revocations;
 pub mod site_key;
 pub mod table;
 #[cfg(test)]
