@@ -529,13 +529,18 @@ CREATE TABLE site_spent (
     spent  INTEGER NOT NULL CHECK (spent >= 0)
 ) STRICT, WITHOUT ROWID;
 
--- How often keys were used here, for reports; they grow.
+-- How often keys were used here, for reports; the numbers grow.
 CREATE TABLE site_uses (
-    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
-    code    TEXT    NOT NULL,                       -- as in usage_hours
-    count   INTEGER NOT NULL CHECK (count > 0),
-    last_at INTEGER NOT NULL,
-    PRIMARY KEY (key_id, code)
+    key_id       TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    uses         INTEGER NOT NULL CHECK (uses >= 0),
+    refusals     INTEGER NOT NULL CHECK (refusals >= 0),
+    last_used_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- The verdicts given here on all keys and on unknown secrets, for reports; the numbers grow.
+CREATE TABLE site_verdicts (
+    code  TEXT    NOT NULL PRIMARY KEY,
+    count INTEGER NOT NULL CHECK (count >= 0)
 ) STRICT, WITHOUT ROWID;
 
 -- Failed sign-ins in a row of an account as a whole, since its last success. Written in batches.

@@ -51,6 +51,7 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
         }
     }
     if let Some(site) = &app.site {
+        site::uses::write_verdicts(app);
         site.fresh.tell(app.now().wall);
     }
     if let Err(err) = app.store.compact_tombstones() {
@@ -70,6 +71,7 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
 /// The last round: writes the waiting usage, and returns the reserved uses to the store.
 pub fn flush(app: &App) {
     write_usage(app);
+    site::uses::write_verdicts(app);
     upgrade::write_all(app);
     attempts::save_all(app);
     let reserved = app.index.take_reserved();

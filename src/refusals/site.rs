@@ -13,7 +13,6 @@ sentences! { "site":
     made_before(pack, made, least) = "pack {pack} was made at {made}, before {least}, which this site knows has passed; make a new one";
     no_fork() = "there is nothing to decide: what the server signs follows what this site knows";
     no_key(id) = "this site has no key {id}";
-    no_report() = "the file is not the report of a site, or it is damaged";
     older(pack, held) = "pack {pack} is not newer than pack {held}, which was applied already";
     other_reign(pack) = "pack {pack} is of a time before the server was restored";
     other_server(server) = "it is signed for another server, {server}";
@@ -21,7 +20,7 @@ sentences! { "site":
     pack_count() = "one pack, or a whole pack and a pack that follows it";
     not_site() = "this data folder is not that of a site; start it without --site, or enrol it: latchkey site init FILE --data DIR";
     page_is_local() = "the page of a site is only for its own machine: open it there, or read it with: latchkey site status";
-    report_tag() = "the report was not made with the key of this site";
+    revocations_of_reign() = "the revocations are of a time before or after the server was restored";
     serve_as_site(site, server) = "this data folder is that of the site {site} of {server}; start it with: latchkey serve --site";
     stale(until) = "PACK_STALE: the newest pack of this site counted until {until}; bring a newer one: latchkey pack apply FILE";
     stale_none() = "PACK_STALE: this site has no pack yet; bring one: latchkey pack apply FILE";

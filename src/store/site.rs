@@ -28,13 +28,13 @@ pub struct EndedKey {
     pub events: u64,
 }
 
-/// How often a key was used at a site with one outcome.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// How often a key was used at a site.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct UseRow {
     pub key: KeyId,
-    pub code: String,
-    pub count: u64,
-    pub last_at: Timestamp,
+    pub uses: u64,
+    pub refusals: u64,
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl Reason {
@@ -185,11 +185,11 @@ pub fn set_spent(tx: &Write<'_>, key: KeyId, spent: u64) -> Result<()> {
 /// Adds to the counts of a key.
 pub fn add_use(tx: &Write<'_>, more: &UseRow) -> Result<()> {
     tx.execute(
-        "INSERT INTO site_uses (key_id, code, count, last_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (key_id, code) DO UPDATE
-         SET count = count + excluded.count,
-             last_at = CASE WHEN excluded.last_at > last_at THEN excluded.last_at ELSE last_at END",
-        &[&more.key, &more.code, &more.count, &more.last_at],
+        "INSERT INTO site_uses (key_id, uses, refusals, last_used_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (key_id) DO UPDATE
+         SET uses = uses + excluded.uses, refusals = refusals + excluded.refusals,
+             last_used_at = coalesce(excluded.last_used_at, last_used_at)",
+        &[&more.key, &more.uses, &more.refusals, &more.last_used_at],
     )?;
     Ok(())
 }
@@ -197,16 +197,35 @@ pub fn add_use(tx: &Write<'_>, more: &UseRow) -> Result<()> {
 /// The counts of all keys, in the order of their ids.
 pub fn list_uses(read: &Read) -> Result<Vec<UseRow>> {
     read.query(
-        "SELECT key_id, code, count, last_at FROM site_uses ORDER BY key_id, code",
+        "SELECT key_id, uses, refusals, last_used_at FROM site_uses ORDER BY key_id",
         &[],
         |row: &Row<'_>| {
             Ok(UseRow {
                 key: row.get("key_id")?,
-                code: row.get("code")?,
-                count: row.get("count")?,
-                last_at: row.get("last_at")?,
+                uses: row.get("uses")?,
+                refusals: row.get("refusals")?,
+                last_used_at: row.get("last_used_at")?,
             })
         },
+    )
+}
+
+/// Adds to the number of verdicts with a code.
+pub fn add_verdicts(tx: &Write<'_>, code: &str, more: u64) -> Result<()> {
+    tx.execute(
+        "INSERT INTO site_verdicts (code, count) VALUES ($1, $2)
+         ON CONFLICT (code) DO UPDATE SET count = count + excluded.count",
+        &[&code, &more],
+    )?;
+    Ok(())
+}
+
+/// The verdicts by code.
+pub fn list_verdicts(read: &Read) -> Result<Vec<(String, u64)>> {
+    read.query(
+        "SELECT code, count FROM site_verdicts ORDER BY code",
+        &[],
+        |row: &Row<'_>| Ok((row.get("code")?, row.get("count")?)),
     )
 }
 
@@ -262,15 +281,22 @@ mod tests {
     fn counts_and_spent_uses_add_up() {
         let read = sqlite::in_memory().unwrap();
         let tx = read.write();
-        let row = |count, at| UseRow {
+        let row = |uses, at: Option<i64>| UseRow {
             key: KeyId(1),
-            code: "VALID".to_owned(),
-            count,
-            last_at: Timestamp(at),
+            uses,
+            refusals: 1,
+            last_used_at: at.map(Timestamp),
         };
-        add_use(&tx, &row(1, 9)).unwrap();
-        add_use(&tx, &row(2, 5)).unwrap();
-        assert_eq!(list_uses(&read).unwrap(), [row(3, 9)]);
+        add_use(&tx, &row(1, Some(9))).unwrap();
+        add_use(&tx, &row(0, None)).unwrap();
+        let sum = UseRow {
+            refusals: 2,
+            ..row(1, Some(9))
+        };
+        assert_eq!(list_uses(&read).unwrap(), [sum]);
+        add_verdicts(&tx, "VALID", 2).unwrap();
+        add_verdicts(&tx, "VALID", 3).unwrap();
+        assert_eq!(list_verdicts(&read).unwrap(), [("VALID".to_owned(), 5)]);
         assert_eq!(find_spent(&read, KeyId(1)).unwrap(), 0);
         set_spent(&tx, KeyId(1), 7).unwrap();
         assert_eq!(list_spent(&read).unwrap(), [(KeyId(1), 7)]);

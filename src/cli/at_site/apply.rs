@@ -7,6 +7,7 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print;
 use crate::cli::print::Common;
 use crate::cli::print::table::harmless;
+use crate::cli::prompt;
 use crate::config::owner::as_caller;
 use crate::domain::time::span_s;
 use serde::Deserialize;
@@ -17,8 +18,11 @@ use std::time::{Duration, SystemTime};
 #[derive(clap::Args, Clone, Debug)]
 pub struct ApplyArgs {
     /// Packs, or folders with packs; the newest good one counts
-    #[arg(required = true, value_name = "FILE|DIR")]
+    #[arg(required_unless_present = "qr_text", value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
+    /// A file with the texts of QR codes that revoke keys, one a line, in any order; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    qr_text: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -44,6 +48,14 @@ struct Applied {
     until: String,
 }
 
+#[derive(Deserialize)]
+struct Revoked {
+    listed: usize,
+    ended: usize,
+    part: u64,
+    parts: u64,
+}
+
 fn span(text: &str) -> std::result::Result<u64, String> {
     let refused = || "must be a whole number with s, m or h, at least 1s, such as 5s".to_owned();
     span_s(text).filter(|span| *span > 0).ok_or_else(refused)
@@ -52,6 +64,9 @@ fn span(text: &str) -> std::result::Result<u64, String> {
 /// Applies the newest good pack of files and folders.
 pub fn apply(args: &ApplyArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
+    if let Some(file) = &args.qr_text {
+        return revoke(&server, &args.common, file);
+    }
     let state = state(&server)?;
     let stick = stick::look(&args.paths, &state.site)?;
     let mut bad = stick.bad.clone();
@@ -76,6 +91,32 @@ pub fn apply(args: &ApplyArgs) -> Result<End> {
         }
         (_, false) => Ok(End::Found),
     }
+}
+
+/// Applies the revocations of QR codes. Each text counts alone; one that is refused does not stop the others.
+fn revoke(server: &Server, common: &Common, file: &Path) -> Result<End> {
+    let text = prompt::whole(file)?;
+    let target = Target::of(&["site", "revocations"]);
+    let mut end = End::Done;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let answer = server.send("POST", &target, line.as_bytes().to_vec())?;
+        match answer.accepted("POST", &target) {
+            Ok(answer) if common.json => print::print(&answer.text())?,
+            Ok(answer) => {
+                let revoked: Revoked = answer.json()?;
+                print::print(&format!(
+                    "code {} of {}: {} keys, of which {} could still be used here; they open nothing any more",
+                    revoked.part, revoked.parts, revoked.listed, revoked.ended
+                ))?;
+            }
+            Err(Failure::Refused(why)) => {
+                end = End::Found;
+                eprintln!("latchkey: {why}");
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(end)
 }
 
 fn shown(path: &Path) -> String {

@@ -11,7 +11,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{BODY_BYTES_MAX, Call, Route, Surface, get, inline, post, strict};
 use crate::http1::BodyRule::UpTo;
-use crate::ops::site::{self, Applied, View, apply, ended, fresh::Age, report};
+use crate::ops::site::{self, Applied, View, apply, ended, fresh::Age, report, revoke};
 use crate::refusals;
 use serde::Serialize;
 
@@ -34,6 +34,7 @@ const ROUTES: &[Route] = &strict([
     // The site
     get   (        "/site",              Caller,   show),
     post  (        "/site/packs",        Caller,   apply_packs).up_to(PACKS_BYTES_MAX, ServerAdmin),
+    post  (        "/site/revocations",  Caller,   apply_revocations).takes_away(),
     post  (        "/site/keys/{id}/disable", Caller, disable).takes_away(),
     post  (        "/site/reports",      Caller,   make_report),
     post  (        "/site/reset",        Caller,   reset),
@@ -90,6 +91,15 @@ struct AppliedBody {
 }
 
 #[derive(Serialize)]
+struct RevokedBody {
+    listed: usize,
+    /// Keys that could still be used here.
+    ended: usize,
+    part: u64,
+    parts: u64,
+}
+
+#[derive(Serialize)]
 struct ReportBody {
     name: String,
     content: String,
@@ -117,6 +127,19 @@ fn show(call: &Call<'_>) -> Result<Reply> {
 fn apply_packs(call: &Call<'_>) -> Result<Reply> {
     let applied = apply::apply(call.app, call.caller()?, &call.request.body)?;
     Ok(Reply::json(200, &AppliedBody::of(&applied)))
+}
+
+/// `POST /v1/site/revocations`: the body is the text of a QR code.
+fn apply_revocations(call: &Call<'_>) -> Result<Reply> {
+    let text = std::str::from_utf8(&call.request.body).unwrap_or_default();
+    let revoked = revoke::apply(call.app, call.caller()?, text)?;
+    let body = RevokedBody {
+        listed: revoked.listed,
+        ended: revoked.ended,
+        part: revoked.part,
+        parts: revoked.parts,
+    };
+    Ok(Reply::json(200, &body))
 }
 
 /// `POST /v1/site/keys/{id}/disable`

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod note;
 mod record;
 pub mod report;
+pub mod revocations;
 pub mod rules;
 pub mod site_key;
 pub mod state;

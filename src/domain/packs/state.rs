@@ -21,6 +21,8 @@ pub struct State {
     /// The name of the server.
     pub origin: String,
     pub server: Uid,
+    /// Drawn when this state began. The counts of reports grow from then on.
+    pub life: Uid,
     /// The keys whose signatures count.
     pub trusted: Vec<PublicKey>,
     /// The secret that the site shares with the server: it opens peppers that travel in packs.
@@ -120,6 +122,7 @@ impl State {
         writer.text(&self.site);
         writer.text(&self.origin);
         writer.raw(&self.server.0.to_be_bytes());
+        writer.raw(&self.life.0.to_be_bytes());
         writer.list(self.trusted.iter(), |writer, key| {
             writer.text(&key.to_text());
         });
@@ -146,6 +149,7 @@ impl State {
             site: reader.text(NAME_BYTES_MAX)?.to_owned(),
             origin: reader.text(NAME_BYTES_MAX)?.to_owned(),
             server: Uid(reader.u128()?),
+            life: Uid(reader.u128()?),
             trusted: reader.list(KEYS_MAX, |reader| {
                 PublicKey::parse(reader.text(NAME_BYTES_MAX)?)
             })?,
@@ -184,6 +188,7 @@ pub mod tests {
             site: head.site,
             origin: head.origin,
             server: head.server,
+            life: Uid(9),
             trusted: vec![key.public().clone()],
             key: [6; 32],
             reign: 1,

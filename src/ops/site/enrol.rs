@@ -21,11 +21,12 @@ use crate::store::{
 use std::path::Path;
 
 /// The state of a site that has applied nothing yet.
-fn state_of(enrolment: &Enrolment, made: Timestamp) -> State {
-    State {
+fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
+    Ok(State {
         site: enrolment.site.clone(),
         origin: enrolment.origin.clone(),
         server: enrolment.server,
+        life: Uid::generate()?,
         trusted: enrolment.keys.clone(),
         key: *enrolment.site_key.expose(),
         reign: enrolment.reign,
@@ -37,7 +38,7 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> State {
         delta: None,
         fork: Fork::None,
         reports: 0,
-    }
+    })
 }
 
 /// Creates the database of a site at `path`: the state, a root workspace for its own log, and neither a user nor a key.
@@ -52,7 +53,7 @@ pub fn create(
     let now = wall.max(recorded.mark);
     Store::create(path)?;
     let store = Store::open(path, files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
-    let (files, state) = (files.clone(), state_of(enrolment, Timestamp(0)));
+    let (files, state) = (files.clone(), state_of(enrolment, Timestamp(0))?);
     store.write(Durability::Full, move |tx| {
         clock::record(tx, &recorded)?;
         seed(tx, &files, now)?;
@@ -127,7 +128,7 @@ pub fn create_again(
     may?;
     let clock = store.read(|read| Ok(Clock::new(sources, clock::find(read)?.as_ref(), None)))?;
     let passed = clock.reading().mark;
-    let (files, state) = (files.clone(), state_of(enrolment, passed));
+    let (files, state) = (files.clone(), state_of(enrolment, passed)?);
     store.write(Durability::Full, move |tx| {
         put_state(tx, &files.sealing, &state)?;
         let event = Event::of_system("site.init", Target::server(), passed);

@@ -12,6 +12,7 @@ pub mod fresh;
 mod held;
 pub mod lent;
 pub mod report;
+pub mod revoke;
 pub mod uses;
 
 pub use content::Applied;
@@ -54,6 +55,7 @@ pub struct Site {
     held: RwLock<Option<Arc<Held>>>,
     /// The uses that the server has lent in all, by key.
     lent: RwLock<HashMap<KeyId, u64>>,
+    verdicts: uses::Stored,
     /// Before the first pack, and if a pack has no root workspace: what the administrator of the machine works in.
     own: Directory,
 }
@@ -180,6 +182,7 @@ pub(super) fn begin(state: State, database: &Path, own: Directory) -> Site {
         turn: Mutex::default(),
         held: RwLock::default(),
         lent: RwLock::default(),
+        verdicts: uses::Stored::default(),
         own,
     }
 }

@@ -1,21 +1,24 @@
 //! Reports: what a site tells its server, in a file that travels back.
 
-use super::{change, put_state, require_local};
+use super::{change, put_state, require_local, uses};
 use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
+use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
-use crate::domain::packs::report::{Report, ReportedUse};
+use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::site_key::SiteKey;
 use crate::error::Result;
 use crate::ops::{App, maintenance};
 use crate::store;
-use crate::store::site::Reason;
+use crate::store::site::{EndedKey, Reason, UseRow};
+use std::collections::BTreeMap;
 
 /// Makes the next report: the name of its file, and its content. Only for the administrator of the machine.
 pub fn make(app: &App, caller: &Caller) -> Result<(String, String)> {
     require_local(caller)?;
     let site = app.own_site()?;
     maintenance::write_usage(app);
+    uses::write_verdicts(app);
     let _turn = lock(&site.turn);
     let mut state = site.state();
     state.reports += 1;
@@ -31,43 +34,54 @@ pub fn make(app: &App, caller: &Caller) -> Result<(String, String)> {
         },
     )?;
     *lock(&site.state) = state.clone();
-    let (ended, spent, uses) = app.read(|read| {
+    let (ended, spent, uses, codes) = app.read(|read| {
         Ok((
             store::site::list_ended(read)?,
             store::site::list_spent(read)?,
             store::site::list_uses(read)?,
+            store::site::list_verdicts(read)?,
         ))
     })?;
     let held = site.held();
-    let proposed = ended.iter().filter(|one| one.reason == Reason::Site);
-    let mut report = Report {
+    let report = Report {
         origin: state.origin,
+        site: state.site.clone(),
         server: state.server,
-        site: state.site,
+        life: state.life,
         number: state.reports,
-        made: app.now().wall,
-        reign: state.reign,
+        at: app.now().wall,
         pack: held.map_or(0, |held| held.head().pack),
+        reign: state.reign,
         events: state.events,
-        ended: proposed.map(|one| (one.key, one.at)).collect(),
-        spent,
-        uses: uses.into_iter().map(reported).collect(),
+        codes,
+        keys: keys(&ended, &spent, &uses),
     };
-    // The order of ids is that of their numbers.
-    report.ended.sort_unstable_by_key(|one| one.0);
-    report.spent.sort_unstable_by_key(|one| one.0);
-    report
-        .uses
-        .sort_unstable_by(|a, b| (a.key, &a.code).cmp(&(b.key, &b.code)));
-    let file = report.to_file(&SiteKey::of(state.key));
-    Ok((report.file_name(), file))
+    let name = format!("{}-{:06}.lkreport", state.site, state.reports);
+    Ok((name, report.write(&SiteKey::of(state.key))))
 }
 
-fn reported(row: store::site::UseRow) -> ReportedUse {
-    ReportedUse {
-        key: row.key,
-        code: row.code,
-        count: row.count,
-        last_at: row.last_at,
+/// One line for each key that there is something to report about.
+fn keys(ended: &[EndedKey], spent: &[(KeyId, u64)], uses: &[UseRow]) -> Vec<KeyReport> {
+    let mut keys: BTreeMap<KeyId, KeyReport> = BTreeMap::new();
+    let blank = |id| KeyReport {
+        id,
+        uses: 0,
+        refusals: 0,
+        spent: 0,
+        last_used_at: None,
+        ended_at: None,
+    };
+    for row in uses {
+        let key = keys.entry(row.key).or_insert_with(|| blank(row.key));
+        (key.uses, key.refusals) = (row.uses, row.refusals);
+        key.last_used_at = row.last_used_at;
     }
+    for (id, count) in spent {
+        keys.entry(*id).or_insert_with(|| blank(*id)).spent = *count;
+    }
+    for one in ended.iter().filter(|one| one.reason == Reason::Site) {
+        let key = keys.entry(one.key).or_insert_with(|| blank(one.key));
+        key.ended_at = Some(one.at);
+    }
+    keys.into_values().collect()
 }

@@ -218,9 +218,12 @@ CREATE TABLE site_spent (
     spent  INTEGER NOT NULL CHECK (spent >= 0)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE site_uses (
-    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
-    code    TEXT    NOT NULL,
-    count   INTEGER NOT NULL CHECK (count > 0),
-    last_at INTEGER NOT NULL,
-    PRIMARY KEY (key_id, code)
+    key_id       TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    uses         INTEGER NOT NULL CHECK (uses >= 0),
+    refusals     INTEGER NOT NULL CHECK (refusals >= 0),
+    last_used_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_verdicts (
+    code  TEXT    NOT NULL PRIMARY KEY,
+    count INTEGER NOT NULL CHECK (count >= 0)
 ) STRICT, WITHOUT ROWID;
