@@ -14,6 +14,8 @@ pub mod lent;
 pub mod report;
 pub mod revoke;
 pub mod uses;
+#[cfg(test)]
+mod tests;
 
 pub use content::Applied;
 
