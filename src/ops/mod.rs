@@ -23,6 +23,7 @@ pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
 pub mod notices;
+pub mod packs;
 pub mod policies;
 pub mod process;
 pub mod restore;
@@ -88,6 +89,7 @@ pub struct App {
     pub budgets: budgets::Budgets,
     declared: declared::Files,
     pub notices: notices::Notices,
+    packing: packs::Packing,
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.

@@ -15,6 +15,7 @@ pub mod note;
 mod record;
 pub mod report;
 pub mod revocations;
+pub mod site;
 pub mod site_key;
 pub mod table;
 #[cfg(test)]

@@ -226,6 +226,7 @@ fn opened(
         budgets: Default::default(),
         declared: Default::default(),
         notices: Default::default(),
+        packing: Default::default(),
     };
     Ok(Arc::new(app))
 }
