@@ -29,6 +29,7 @@ pub mod log_line;
 pub mod man;
 pub mod notices;
 mod output_file;
+pub mod packs;
 pub mod policies;
 mod print;
 mod probe;
@@ -38,6 +39,7 @@ pub mod restore;
 mod scan;
 pub mod secrets;
 mod serve;
+pub mod sites;
 pub mod support_bundle;
 pub mod usage;
 pub mod users;
@@ -177,12 +179,12 @@ enum Command {
     /// Save, restore and rotate the key files: pepper, sealing key and seal key
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
-    /// Make a data folder a site, which verifies keys without a link to their server; see what it has, and report from it
+    /// Enrol, list, edit and remove sites, which verify without this server
     #[command(subcommand)]
-    Site(SiteCommand),
-    /// Bring packs into force at a site
+    Site(sites::SiteCommand),
+    /// Make packs for sites, and show them
     #[command(subcommand)]
-    Pack(PackCommand),
+    Pack(packs::PackCommand),
     /// Print the configuration with which nginx, Caddy, HAProxy, Traefik or Envoy protects an application
     #[command(
         after_help = "Examples:\n  latchkey connect nginx --host orders.example --upstream 127.0.0.1:9000 > /etc/nginx/conf.d/orders.conf\n  \
@@ -242,51 +244,6 @@ enum Command {
         after_help = "Examples:\n  latchkey man | man -l -\n  latchkey man --out /usr/local/share/man/man1"
     )]
     Man(man::ManArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum SiteCommand {
-    /// At a site: make its data folder from the enrolment file of the server
-    #[command(
-        after_help = "Examples:\n  latchkey site init plant-7.enrol --data /var/lib/latchkey-site\n  \
-                      latchkey site init plant-7.enrol --data ./site --passphrase-file /run/passphrase"
-    )]
-    Init(at_site::InitArgs),
-    /// At a site: show its pack, the age of the pack, and what has ended here
-    #[command(
-        after_help = "Examples:\n  latchkey site status --data /var/lib/latchkey-site\n  latchkey site status --json | jq .age_s"
-    )]
-    Status(at_site::StatusArgs),
-    /// At a site: end a key there at once; the server hears of it with the next report
-    #[command(
-        after_help = "Examples:\n  latchkey site disable k3J9aQ0xZb --data /var/lib/latchkey-site\n  latchkey site disable k3J9aQ0xZb --yes"
-    )]
-    Disable(at_site::DisableArgs),
-    /// At a site: write a report for the server: last uses, counts, refusals, the applied pack, keys that it proposes to end
-    #[command(
-        after_help = "Examples:\n  latchkey site report --out /media/stick\n  latchkey site report --out /media/stick --data ./site --json"
-    )]
-    Report(at_site::ReportArgs),
-    /// At a site: accept that the server was restored from a backup, so that its next pack is taken
-    #[command(
-        after_help = "Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes"
-    )]
-    Reset(at_site::ResetArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum PackCommand {
-    /// At a site: take the newest good pack of files and folders; exits 1 if one is refused, which changes nothing
-    #[command(
-        after_help = "Works while the site runs and while it does not.\n\n\
-                      Examples:\n  latchkey pack apply /media/stick\n  latchkey pack apply 000043-of-40.lkpack --data /var/lib/latchkey-site"
-    )]
-    Apply(at_site::ApplyArgs),
-    /// At a site: apply the packs that arrive in a folder, until the command is ended
-    #[command(
-        after_help = "Examples:\n  latchkey pack watch /var/spool/diode\n  latchkey pack watch /var/spool/diode --every 30s --data /var/lib/latchkey-site"
-    )]
-    Watch(at_site::WatchArgs),
 }
 
 /// The help after the options of `latchkey import`.
@@ -509,13 +466,8 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Health(args) => return health::run(&args),
         Command::SupportBundle(args) => return support_bundle::run(&args),
         Command::Secrets(command) => return secrets::run(&command),
-        Command::Site(command) => return at_site(&command),
-        Command::Pack(command) => {
-            return match command {
-                PackCommand::Apply(args) => at_site::apply(&args),
-                PackCommand::Watch(args) => at_site::watch(&args),
-            };
-        }
+        Command::Site(command) => return sites::run(&command),
+        Command::Pack(command) => return packs::run(&command),
         Command::Connect(args) => return connect::run(&args),
         Command::Probe(args) => return probe::run(&args),
         Command::Scan(args) => return scan::run(&args),
@@ -528,16 +480,6 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Man(args) => return man::run(&args, Cli::command()),
     }
     Ok(End::Done)
-}
-
-fn at_site(command: &SiteCommand) -> Result<End> {
-    match command {
-        SiteCommand::Disable(args) => at_site::disable(args),
-        SiteCommand::Init(args) => at_site::init(args),
-        SiteCommand::Report(args) => at_site::report(args),
-        SiteCommand::Reset(args) => at_site::reset(args),
-        SiteCommand::Status(args) => at_site::status(args),
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
 pub mod notices;
+pub mod packs;
 pub mod policies;
 pub mod process;
 pub mod restore;
@@ -91,6 +92,7 @@ pub struct App {
     pub notices: notices::Notices,
     /// Of a site only: a server that verifies from the packs of another one.
     site: Option<site::Site>,
+    packing: packs::Packing,
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.

@@ -23,8 +23,8 @@ pub struct Builder {
     keys: TableWriter,
     extras: TableWriter,
     last: Option<u64>,
-    /// The numbers that the base has given to shared parts, by record.
-    known: HashMap<Vec<u8>, u32>,
+    /// The numbers of shared parts by record, and whether they are in the table yet.
+    known: HashMap<Vec<u8>, (u32, bool)>,
     next: u32,
 }
 
@@ -48,7 +48,7 @@ impl Builder {
         {
             if let Ok(id) = id.try_into() {
                 let number = u32::from_be_bytes(id);
-                builder.known.insert(record.to_vec(), number);
+                builder.known.insert(record.to_vec(), (number, false));
                 builder.next = builder.next.max(number.saturating_add(1));
             }
         }
@@ -88,16 +88,15 @@ impl Builder {
     /// Puts in what keys share, and returns its number.
     pub fn shared(&mut self, part: &SharedPart) -> u32 {
         let record = keys::write_shared(part);
-        let number = match self.known.get(&record) {
-            Some(number) => *number,
-            None => {
-                let number = self.next;
-                self.next += 1;
-                self.known.insert(record.clone(), number);
-                number
-            }
+        let (number, is_there) = match self.known.get(&record) {
+            Some(known) => *known,
+            None => (self.next, false),
         };
-        self.put(Table::Shared, &number.to_be_bytes(), record);
+        if !is_there {
+            self.next = self.next.max(number.saturating_add(1));
+            self.known.insert(record.clone(), (number, true));
+            self.put(Table::Shared, &number.to_be_bytes(), record);
+        }
         number
     }
 

@@ -16,6 +16,7 @@ mod record;
 pub mod report;
 pub mod revocations;
 pub mod rules;
+pub mod site;
 pub mod site_key;
 pub mod state;
 pub mod table;

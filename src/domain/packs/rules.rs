@@ -208,7 +208,9 @@ mod tests {
         base.reign = 2;
         check(accepted, follows, Some(base), "take");
         let restored_again = |head: &mut Head| head.events = 17_999;
-        check(accepted, restored_again, Some(whole(40)), "take");
+        let mut base = whole(40);
+        base.events = 17_000;
+        check(accepted, restored_again, Some(base), "take");
         let first = |state: &mut State| (state.pack, state.base, state.delta) = (0, None, None);
         check(first, restored, None, "take");
     }

@@ -17,7 +17,7 @@ use crate::refusals::verbatim;
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
-use crate::store::{Durability, Foreign, Read, Store, audit, clock, tombstones};
+use crate::store::{Durability, Foreign, Read, Store, audit, clock, packs, tombstones};
 use closing::{ClosedThings, Closing};
 use std::path::Path;
 
@@ -108,6 +108,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
         let mut altered = changed_outside::close_altered(tx, &seal_keys, now)?;
         altered.extend(changed_outside::close_keys(tx, &seal_keys, &keys, now)?);
         let closed = closing.run(tx)?;
+        packs::begin_reign(tx, now)?;
         let mut changes = closed.changes();
         changes.note("backup", &String::new(), &wanted.backup);
         let event = Event {

@@ -244,6 +244,7 @@ fn opened(
         declared: Default::default(),
         notices: Default::default(),
         site,
+        packing: Default::default(),
     };
     site::open(&app, was_older_copy)?;
     Ok(Arc::new(app))
