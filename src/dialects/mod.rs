@@ -85,3 +85,70 @@ pub const PRESETS: &[Preset] = &[
     awaretrain::PRESET,
     vspc::PRESET,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::client::Trust;
+    use crate::http::request::{Request, RequestId};
+    use crate::http::route::{Mounts, Router};
+    use crate::http1::Execution;
+    use crate::ops::site::fixture::{Packer, Plant};
+
+    /// What a site has of a server: verification, its own log and clock, probes and metrics.
+    const SERVED: &[&str] = &[
+        "/v1/verify",
+        "/v1/verify/batch",
+        "/v1/introspect",
+        "/v1/audit-events",
+        "/v1/audit-events/chain",
+        "/v1/clock",
+        "/v1/clock/accept",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/.well-known/security.txt",
+        "/console",
+        "/console/assets/{name}",
+        "",
+    ];
+
+    /// The surfaces whose requests all ask for a verdict.
+    const VERDICTS: &[&str] = &["forward-auth", "aware", "awaretrain"];
+
+    /// The routes are those of the tables, so a new one is refused at a site until it is listed here.
+    #[test]
+    fn every_route_of_a_server_is_refused_at_a_site_unless_it_only_verifies() {
+        let plant = Plant::new(&Packer::new());
+        let trust = Trust::default();
+        let mounts = Mounts::default();
+        let service = Router::new(plant.app.clone(), trust, SITE_SURFACES, &mounts).service();
+        let mut refused = 0;
+        for surface in SURFACES {
+            for route in surface.routes {
+                let path = format!("{}{}", surface.mount, route.path);
+                let asked: String = path.replace("...", "").replace(['{', '}'], "");
+                let method = match route.method {
+                    "*" => "GET",
+                    method => method,
+                };
+                let target = if asked.is_empty() { "/" } else { &asked };
+                let id = RequestId::new(0, 0);
+                let request = Request::in_process(method, target, Vec::new(), 0, id).unwrap();
+                let reply = (service.answer)(&request, Execution::Blocking).unwrap();
+                let is_served = VERDICTS.contains(&surface.name) || SERVED.contains(&&*path);
+                if is_served {
+                    assert_ne!(reply.status, 403, "{method} {path}");
+                    continue;
+                }
+                assert_eq!(reply.status, 403, "{method} {path}");
+                refused += 1;
+                if ["native", "console"].contains(&surface.name) {
+                    let text = String::from_utf8_lossy(&reply.body);
+                    assert!(text.contains("site of server.example"), "{path}: {text}");
+                }
+            }
+        }
+        assert!(refused > 150, "{refused}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Sites: what a site does not do, and why it takes a pack or not.
 
 sentences! { "site":
-    base_missing(pack, base, held: Refusal) = "pack {pack} says what has changed since pack {base}, but {held}; apply pack {base} together with it";
+    base_missing(pack, base, held: Refusal) = "pack {pack} has what was changed since pack {base}, but {held}; apply pack {base} together with it";
     base_of_other(base) = "pack {base} does not belong to it";
     change_keys_there(server) = "this is a site of {server}; change keys there";
     enrolled(site, server) = "this is the site {site} of {server} already; packs are applied with: latchkey pack apply FILE";
@@ -25,4 +25,9 @@ sentences! { "site":
     stale(until) = "PACK_STALE: the newest pack of this site counted until {until}; bring a newer one: latchkey pack apply FILE";
     stale_none() = "PACK_STALE: this site has no pack yet; bring one: latchkey pack apply FILE";
     state_damaged() = "the state of this site cannot be read with its sealing key; put the data folder back from a copy of this site, or enrol the site again: latchkey site init FILE --data DIR";
+}
+
+/// Whether a pack is the reason: it no longer counts, or there is none.
+pub fn is_stale(why: &super::Refusal) -> bool {
+    matches!(why.code(), "site.stale" | "site.stale_none")
 }

@@ -1,4 +1,4 @@
-//! What a site stores: its state, sealed as a whole; what has ended here, whatever a pack holds; the uses that it has taken
+//! What a site stores: its state, sealed as a whole; what has ended here, also if a pack has it; the uses that it has taken
 //! from those that the server has lent; and counts for reports. A server has none of these rows.
 
 use super::{Read, Row, Write};
@@ -116,7 +116,7 @@ pub fn forget_revoked(tx: &Write<'_>, events: u64) -> Result<()> {
     Ok(())
 }
 
-/// Remembers a digest that has ended. `stays`: whatever a pack holds.
+/// Remembers a digest that has ended. `stays`: also if a pack has it.
 pub fn end_digest(tx: &Write<'_>, digest: &[u8; 32], key: KeyId, stays: bool) -> Result<()> {
     tx.execute(
         "INSERT INTO site_ended_digests (digest, key_id, stays) VALUES ($1, $2, $3)
@@ -271,7 +271,10 @@ mod tests {
         forget_digest(&tx, &[1; 32]).unwrap();
         forget_digest(&tx, &[3; 32]).unwrap();
         end_digest(&tx, &[3; 32], KeyId(3), false).unwrap();
-        assert_eq!(list_ended_digests(&read, true).unwrap(), [([3; 32], KeyId(3))]);
+        assert_eq!(
+            list_ended_digests(&read, true).unwrap(),
+            [([3; 32], KeyId(3))]
+        );
         keep_digests_ended(&tx).unwrap();
         let both = [([2; 32], KeyId(2)), ([3; 32], KeyId(3))];
         assert_eq!(list_ended_digests(&read, true).unwrap(), both);

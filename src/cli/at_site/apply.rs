@@ -81,7 +81,7 @@ pub fn apply(args: &ApplyArgs) -> Result<End> {
                 0 => "there is no pack for this site; nothing was changed".to_owned(),
                 pack => format!("nothing is newer than pack {pack}, which was applied already"),
             };
-            // Only packs for others: this is a mistake of whoever has named them, or there are none.
+            // Only packs for others: the wrong folder was named, or there are none.
             let is_own = |found: &Found| found.head.site == state.site;
             if !stick.packs.iter().any(is_own) {
                 return Err(Failure::refused(nothing));
@@ -136,7 +136,7 @@ fn try_all(
     for found in &stick.packs {
         let is_own = found.head.site == state.site && found.head.origin == state.server;
         let is_tried = !is_applied && is_own && Stick::is_newer(found, state);
-        // A file that was named is sent in any case, so that the site says why it does not take it; unless it is the whole
+        // A file that was named is sent in any case, so that the site answers why it does not take it; unless it is the whole
         // pack that a newer one follows.
         let is_base = is_applied && found.head.is_whole();
         if !is_tried && (!found.is_named || is_base) {
@@ -222,7 +222,9 @@ fn round(args: &WatchArgs, new: &[PathBuf]) -> Result<()> {
 fn stamps(folder: &Path, site: &str) -> HashMap<PathBuf, Stamp> {
     let mut found = HashMap::new();
     for folder in [folder.to_owned(), folder.join(site)] {
-        let entries = as_caller(|| std::fs::read_dir(&folder)).into_iter().flatten();
+        let entries = as_caller(|| std::fs::read_dir(&folder))
+            .into_iter()
+            .flatten();
         for path in entries.flatten().map(|entry| entry.path()) {
             if let Ok(metadata) = as_caller(|| std::fs::metadata(&path)) {
                 found.insert(path, (metadata.modified().ok(), metadata.len()));

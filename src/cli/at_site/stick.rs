@@ -49,7 +49,8 @@ fn files_of(path: &Path, site: &str) -> Result<Vec<(PathBuf, bool)>> {
         if !as_caller(|| folder.is_dir()) {
             continue;
         }
-        let entries = as_caller(|| fs::read_dir(&folder)).map_err(|err| unreadable(&folder, err))?;
+        let entries =
+            as_caller(|| fs::read_dir(&folder)).map_err(|err| unreadable(&folder, err))?;
         for entry in entries.take(FILES_MAX) {
             let path = entry.map_err(|err| unreadable(&folder, err))?.path();
             if path.extension().is_some_and(|end| end == SUFFIX) {

@@ -34,11 +34,9 @@ pub enum PackCommand {
     #[command(after_help = "Example:\n  latchkey pack rotate-key")]
     RotateKey(Common),
     /// At a site: take the newest good pack of files and folders; exits 1 if one is refused, which changes nothing
-    #[command(
-        after_help = "Works while the site runs and while it does not.\n\n\
+    #[command(after_help = "Works while the site runs and while it does not.\n\n\
                       Examples:\n  latchkey pack apply /media/stick\n  latchkey pack apply 000043-of-40.lkpack --data /var/lib/latchkey-site\n  \
-                      zbarcam --raw | latchkey pack apply --qr-text -"
-    )]
+                      zbarcam --raw | latchkey pack apply --qr-text -")]
     Apply(at_site::ApplyArgs),
     /// At a site: apply the packs that arrive in a folder, until the command is ended
     #[command(

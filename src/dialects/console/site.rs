@@ -1,4 +1,4 @@
-//! The console at a site: one page that shows the pack and its age. A site has no users, so nobody can sign in; the page is
+//! The console at a site: one page that shows the pack and its age. A site has no users, so there is no sign-in; the page is
 //! only for this machine, has no form, and names no key.
 
 use super::layout::moment::DisplayTime;

@@ -1,5 +1,5 @@
-//! `/v1` at a site: verification, the site itself, and its own log and clock. Every other path is refused, whatever it is at
-//! a server: a site issues and manages nothing.
+//! `/v1` at a site: verification, the site itself, and its own log and clock. Every other path is refused, also if a server has
+//! it: a site issues and manages nothing.
 
 use super::{audit, clock, oauth, verify};
 use crate::domain::keys::KeyId;

@@ -57,7 +57,9 @@ impl Content {
         let rows = self.body.find(Table::Keys, &bytes);
         let extras = self.body.find(Table::Extras, &bytes);
         let pairs = rows.into_iter().zip(extras);
-        pairs.map(|(row, extras)| self.key_of(row?, extras)).collect()
+        pairs
+            .map(|(row, extras)| self.key_of(row?, extras))
+            .collect()
     }
 
     fn key_of<'a>(&self, row: Entry<'a>, extras: Option<Entry<'a>>) -> Option<PackedKey<'a>> {

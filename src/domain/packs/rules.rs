@@ -23,12 +23,7 @@ pub enum Verdict {
 
 /// Whether a site takes a pack. `base` is the whole pack that comes with it, if one does; `is_loaded`: whether what the site
 /// has applied is in its folder and sound. If it is not, the same pack counts as a new one.
-pub fn judge(
-    state: &State,
-    head: &Head,
-    base: Option<&Head>,
-    is_loaded: bool,
-) -> Checked<Verdict> {
+pub fn judge(state: &State, head: &Head, base: Option<&Head>, is_loaded: bool) -> Checked<Verdict> {
     require_own(state, head)?;
     if let Some(base) = base {
         require_own(state, base)?;
@@ -155,17 +150,33 @@ mod tests {
         check(same, |_| {}, None, "take");
         check(same, |head| head.base = 0, None, "take");
         check(same, |head| head.pack = 42, None, "take");
-        let late = |head: &mut Head| (head.pack, head.events, head.events_hash) = (42, 18_000, [8; 32]);
+        let late =
+            |head: &mut Head| (head.pack, head.events, head.events_hash) = (42, 18_000, [8; 32]);
         check(same, late, None, "take");
     }
 
     #[test]
     fn packs_of_others_and_older_ones_are_refused() {
-        check(same, |head| head.site = "plant-8".to_owned(), None, "site.other_site");
+        check(
+            same,
+            |head| head.site = "plant-8".to_owned(),
+            None,
+            "site.other_site",
+        );
         check(same, |head| head.server = Uid(1), None, "site.other_server");
-        check(same, |head| head.origin = "x".to_owned(), None, "site.other_server");
+        check(
+            same,
+            |head| head.origin = "x".to_owned(),
+            None,
+            "site.other_server",
+        );
         check(same, |head| head.pack = 41, None, "site.older");
-        check(same, |head| (head.pack, head.base) = (39, 0), None, "site.older");
+        check(
+            same,
+            |head| (head.pack, head.base) = (39, 0),
+            None,
+            "site.older",
+        );
         check(same, |head| head.reign = 0, None, "site.other_reign");
         let early = |head: &mut Head| head.made = Timestamp(head.made.0 - 61_000);
         check(same, early, None, "site.made_before");
@@ -179,7 +190,12 @@ mod tests {
         check(same, |head| head.base = 42, Some(whole(42)), "take");
         check(same, |_| {}, Some(whole(40)), "take");
         check(same, |_| {}, Some(whole(39)), "site.base_of_other");
-        check(same, |head| head.base = 0, Some(whole(40)), "site.base_of_other");
+        check(
+            same,
+            |head| head.base = 0,
+            Some(whole(40)),
+            "site.base_of_other",
+        );
         let mut foreign = whole(40);
         foreign.site = "plant-8".to_owned();
         check(same, |_| {}, Some(foreign), "site.other_site");

@@ -1,5 +1,5 @@
-//! What a site knows: whom it trusts, and what it has applied. The store seals it as a whole, so that nobody who can write
-//! to the database alone makes the site trust another key or take an older pack.
+//! What a site knows: whom it trusts, and what it has applied. The store seals it as a whole, so that write access to the
+//! database alone does not make the site trust another key or take an older pack.
 
 use super::head::Head;
 use super::note::PublicKey;

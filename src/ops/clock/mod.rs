@@ -247,7 +247,8 @@ impl Clock {
     pub fn raise(&self, at: Timestamp) {
         let _rules = lock(&self.rules);
         let steady_ms = self.steady_ms(Instant::now()) as i64;
-        self.base.fetch_max(at.0.saturating_sub(steady_ms), Ordering::Relaxed);
+        self.base
+            .fetch_max(at.0.saturating_sub(steady_ms), Ordering::Relaxed);
     }
 
     /// Replaces the mark, after the transaction that recorded the correction.

@@ -213,7 +213,10 @@ impl<'a> New<'a> {
             _ => None,
         };
         let touched: Option<Vec<KeyId>> = touched.map(|ids| {
-            let all: BTreeSet<KeyId> = ids.into_iter().chain(ended.iter().map(|it| it.key)).collect();
+            let all: BTreeSet<KeyId> = ids
+                .into_iter()
+                .chain(ended.iter().map(|it| it.key))
+                .collect();
             all.into_iter().collect()
         });
         let compared = content::compare(app, content, touched.as_deref());
@@ -273,7 +276,7 @@ impl<'a> New<'a> {
             (None, None) => None,
         };
         site.sweep(&self.state);
-        // The time at which the pack was made has passed, whatever the clock of this machine shows.
+        // The time at which the pack was made has passed, also if the clock of this machine is behind.
         app.clock.raise(applied.made);
         if let Err(err) = app.record_clock(Durability::Full) {
             log::warn!("site: the time at which the pack was made is not recorded: {err}");
@@ -303,7 +306,9 @@ impl<'a> New<'a> {
         };
         if let Err(err) = private::make_folder(&site.folder) {
             let path = site.folder.display();
-            return Err(Error::Unavailable(refusals::server::file_unwritable(path, err)));
+            return Err(Error::Unavailable(refusals::server::file_unwritable(
+                path, err,
+            )));
         }
         put(base, None, self.base_file)?;
         put(self.state.delta.as_ref(), base, self.delta_file)

@@ -168,8 +168,7 @@ pub fn install_nothing(app: &App, site: &Site) {
     let mut directory = Directory::default();
     let own = site.own.places().map(|place| place.workspace.clone());
     directory.put_workspaces(own.collect());
-    app.index
-        .replace_all(directory, NewKeys::default(), || ());
+    app.index.replace_all(directory, NewKeys::default(), || ());
 }
 
 /// Puts into the index what differs between two contents of the same base.
@@ -237,7 +236,9 @@ pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended
             let (mut known, mut there) = (0, HashSet::new());
             for new in content.keys() {
                 there.insert(new.id);
-                let old = app.index.with_key(new.id, |old| ended.note(old, Some(&new)));
+                let old = app
+                    .index
+                    .with_key(new.id, |old| ended.note(old, Some(&new)));
                 known += u64::from(old.is_some());
             }
             ended.counts.added = content.key_count() as u64 - known;
@@ -262,7 +263,10 @@ impl Ended {
                 new.digest == *digest || new.older.is_some_and(|older| older.digest == *digest)
             })
         };
-        for digest in [Some(old.secret.digest.0), older(old)].into_iter().flatten() {
+        for digest in [Some(old.secret.digest.0), older(old)]
+            .into_iter()
+            .flatten()
+        {
             if !lives(&digest) {
                 self.digests.push((digest, old.id));
             }

@@ -42,7 +42,7 @@ pub fn disable(app: &App, caller: &Caller, id: KeyId) -> Result<bool> {
     Ok(is_new)
 }
 
-/// Ends the older secret of a rotation. It stays ended, whatever a later pack holds.
+/// Ends the older secret of a rotation. It stays ended, also if a later pack has it.
 pub fn retire_older(app: &App, id: KeyId) -> Result<()> {
     let older = app.index.with_key(id, |key| {
         let older = key.optional.as_ref()?.older.as_ref()?;

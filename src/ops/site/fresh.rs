@@ -20,7 +20,7 @@ pub struct Freshness {
     told: AtomicI64,
 }
 
-/// What is to be told of the age of a pack.
+/// What clients and the log learn of the age of a pack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Age {
     Fresh,
@@ -57,7 +57,7 @@ impl Freshness {
         self.only_warns.store(warns, Relaxed);
     }
 
-    /// "Now" for the age of the pack: it was made in the past, whatever the clock of the site shows.
+    /// "Now" for the age of the pack: it was made in the past, also if the clock of the site is behind.
     fn now(&self, now: Timestamp) -> i64 {
         now.0.max(self.made_at.load(Relaxed))
     }
@@ -96,14 +96,14 @@ impl Freshness {
         })
     }
 
-    /// Logs the age when it has come to be told, and once a day while it lasts.
+    /// Logs the age once it matters, and once a day while it lasts.
     pub fn tell(&self, now: Timestamp) {
         const DAY_MS: i64 = 86_400_000;
         let age = self.age(now);
         if age == Age::Fresh {
             return self.told.store(0, Relaxed);
         }
-        // The number tells both the day and the age, so that a change of the age is logged at once.
+        // The number has both the day and the age, so that a change of the age is logged at once.
         let mark = self.now(now).div_euclid(DAY_MS) * 4 + age as i64 + 1;
         if self.told.swap(mark, Relaxed) == mark {
             return;
@@ -147,7 +147,7 @@ impl App {
         self.site.as_ref()?.fresh.age_s(self.now().wall)
     }
 
-    /// The age of the pack in seconds, if clients are to be told: from half of its time on.
+    /// The age of the pack in seconds, if clients are to learn it: from half of its time on.
     pub fn told_age_s(&self) -> Option<u64> {
         let site = self.site.as_ref()?;
         let now = self.now().wall;

@@ -77,7 +77,11 @@ impl Site {
         let base = state.base.map(|base| base.name(None));
         let delta = state.delta.map(|delta| delta.name(state.base.as_ref()));
         private::sweep(&self.folder);
-        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_kept = [&base, &delta].contains(&&Some(name.clone()));
             if is_kept || !name.ends_with(".lkpack") {
@@ -90,15 +94,16 @@ impl Site {
     }
 }
 
-/// Reads what the state says is in force. The state is sealed and has the hashes of the files, so no signature is checked.
+/// Reads what is in force according to the state. The state is sealed and has the hashes of the files, so no signature is checked.
 fn load(site: &Site, state: &State) -> Result<Option<Held>> {
     let Some(base) = state.base else {
         return Ok(None);
     };
     let read = |held: &HeldFile, base: Option<&HeldFile>| {
         let path = site.path_of(held, base);
-        let bytes = read_pack(&path)
-            .map_err(|err| Error::Unavailable(refusals::server::file_unreadable(path.display(), err)))?;
+        let bytes = read_pack(&path).map_err(|err| {
+            Error::Unavailable(refusals::server::file_unreadable(path.display(), err))
+        })?;
         match sha256(&bytes) == held.sha256 {
             true => Ok(bytes),
             false => Err(Error::Unavailable(refusals::packs::changed())),
@@ -120,7 +125,7 @@ fn load(site: &Site, state: &State) -> Result<Option<Held>> {
     Ok(Some(Held::new(head, content, Some(body))))
 }
 
-/// Puts into the index what the state says is in force, and then what is newer in the folder: a process that ended between
+/// Puts into the index what is in force according to the state, and then what is newer in the folder: a process that ended between
 /// writing a pack and storing its state has left it, or an older copy has replaced the database.
 pub fn recover(app: &App, site: &Site, was_older_copy: bool) -> Result<()> {
     restore(app, site)?;
@@ -132,14 +137,17 @@ pub fn recover(app: &App, site: &Site, was_older_copy: bool) -> Result<()> {
     Ok(())
 }
 
-/// Puts into the index what the stored state says is in force.
+/// Puts into the index what is in force according to the stored state.
 pub fn restore(app: &App, site: &Site) -> Result<()> {
     let stored = app.read(|read| super::find_state(read, &app.sealing))?;
     let state = stored.ok_or_else(|| Error::Unavailable(refusals::site::state_damaged()))?;
     match load(site, &state).and_then(|held| put(app, site, state.clone(), held)) {
         Ok(()) => {}
         Err(err) => {
-            log::error!("site: pack {} cannot be used: {err}; apply it again", state.pack);
+            log::error!(
+                "site: pack {} cannot be used: {err}; apply it again",
+                state.pack
+            );
             super::set(site, state, None, Default::default());
             content::install_nothing(app, site);
         }
@@ -187,7 +195,10 @@ fn take_newer(app: &App, site: &Site) {
         let is_base = |other: &&(Head, Vec<u8>)| {
             (other.0.reign, other.0.pack) == (head.reign, head.base) && !head.is_whole()
         };
-        let base = found.iter().find(is_base).map(|(_, bytes)| bytes.as_slice());
+        let base = found
+            .iter()
+            .find(is_base)
+            .map(|(_, bytes)| bytes.as_slice());
         let held = state.base.is_some_and(|base| base.pack == head.base);
         let files = Files {
             newest: bytes,
@@ -214,7 +225,9 @@ fn take_newer(app: &App, site: &Site) {
 /// takes no pack that was made before now.
 fn distrust(app: &App, site: &Site) -> Result<()> {
     let mut state = site.state();
-    state.made = state.made.max(crate::domain::time::Timestamp(app.now().wall.0));
+    state.made = state
+        .made
+        .max(crate::domain::time::Timestamp(app.now().wall.0));
     let lent: Vec<_> = crate::domain::locks::read(&site.lent)
         .iter()
         .map(|(key, lent)| (*key, *lent))

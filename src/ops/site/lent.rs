@@ -1,5 +1,5 @@
 //! Uses of counted keys: a site spends only what the server has lent it. The number that it has taken grows, is stored before
-//! a use is spent, and is subtracted from what a pack says was lent in all; so neither a crash nor an older pack restores a
+//! a use is spent, and is subtracted from what was lent in all according to a pack; so neither a crash nor an older pack restores a
 //! use.
 
 use crate::domain::keys::KeyId;

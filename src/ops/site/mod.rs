@@ -8,14 +8,16 @@ pub mod apply;
 mod content;
 pub mod ended;
 pub mod enrol;
+#[cfg(test)]
+pub mod fixture;
 pub mod fresh;
 mod held;
 pub mod lent;
 pub mod report;
 pub mod revoke;
-pub mod uses;
 #[cfg(test)]
 mod tests;
+pub mod uses;
 
 pub use content::Applied;
 
@@ -40,7 +42,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-/// The folder of packs, beside the database.
+/// The folder of packs, next to the database.
 const PACKS: &str = "packs";
 /// What the sealed state is bound to.
 const PURPOSE: &str = "latchkey: state of this site";
@@ -80,7 +82,7 @@ pub struct View {
     pub age_s: Option<u64>,
     pub age: Age,
     pub keys: u64,
-    /// Keys that have ended here, whatever the pack holds.
+    /// Keys that have ended here, also if the pack has them.
     pub ended: Vec<store::site::EndedKey>,
     pub fork: Fork,
     pub reports: u64,
@@ -251,7 +253,7 @@ pub fn view(app: &App) -> Result<View> {
     })
 }
 
-/// Accepts that the server was restored: its next pack is taken, whatever its numbers are. What this site knows to have ended
+/// Accepts that the server was restored: its next pack is taken with any numbers. What this site knows to have ended
 /// stays ended.
 pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
     require_local(caller)?;

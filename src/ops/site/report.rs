@@ -1,4 +1,4 @@
-//! Reports: what a site tells its server, in a file that travels back.
+//! Reports: what a site sends to its server, in a file that travels back.
 
 use super::{change, put_state, require_local, uses};
 use crate::authz::caller::Caller;

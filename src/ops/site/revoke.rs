@@ -1,4 +1,4 @@
-//! Revocations that reach a site as a text, such as that of a QR code: keys that open nothing any more, before a pack says so.
+//! Revocations that reach a site as a text, such as that of a QR code: keys that open nothing any more, before a pack has it.
 
 use super::{change, content, require_local};
 use crate::authz::caller::Caller;

@@ -1,278 +1,14 @@
-//! A site with a real database and packs that are made here: what it takes, what it refuses, and what it answers then.
+//! What a site takes, what it refuses, and what it answers then.
 
+use super::fixture::{Issued, NOW, Packer, Plant, signing_key, sources};
 use super::*;
-use crate::authz::caller::Origin;
-use crate::domain::clock::Uptime;
-use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::live::SharedPart;
-use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::secret::Secret;
 use crate::domain::keys::verdict::Question;
-use crate::domain::packs::body::{Body, sha256};
-use crate::domain::packs::builder::Builder;
-use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::file;
-use crate::domain::packs::keys::{PackedKey, PackedOlder};
-use crate::domain::packs::note::SigningKey;
 use crate::domain::packs::revocations::Revocations;
 use crate::domain::packs::site_key::SiteKey;
-use crate::domain::policies::Policy;
 use crate::domain::uid::Uid;
-use crate::domain::workspaces::Workspace;
-use crate::ops::clock::Sources;
 use crate::ops::{setup, verify};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// The fixed time: 2026-11-21T10:00:00Z.
-const NOW: Timestamp = Timestamp(1_795_255_200_000);
-const DAY_MS: i64 = 86_400_000;
-
-/// A server as far as a site sees it: what it signs.
-struct Packer {
-    signer: SigningKey,
-    peppers: Peppers,
-    pepper: [u8; 32],
-    keys: BTreeMap<u64, Issued>,
-    head: Head,
-    base: Option<(u64, Vec<u8>)>,
-}
-
-/// A key at the server.
-struct Issued {
-    secret: Secret,
-    older: Option<(Secret, bool)>,
-    enabled: bool,
-    lent: Option<u64>,
-}
-
-fn signing_key() -> SigningKey {
-    SigningKey::of_seed("server.example/packs", &[7; 32]).unwrap()
-}
-
-impl Packer {
-    fn new() -> Packer {
-        let pepper = [9; 32];
-        let text = format!("1 {}\n", "09".repeat(32));
-        Packer {
-            signer: signing_key(),
-            peppers: Peppers::parse(&text).unwrap(),
-            pepper,
-            keys: BTreeMap::new(),
-            head: Head {
-                origin: "server.example".to_owned(),
-                pack: 0,
-                base: 0,
-                site: "plant-7".to_owned(),
-                server: Uid(7),
-                reign: 1,
-                events: 100,
-                events_hash: [1; 32],
-                made: Timestamp(NOW.0 - 60_000),
-                until: Timestamp(NOW.0 + 7 * DAY_MS),
-                keys: 0,
-                bytes: 0,
-                sha256: [0; 32],
-                signers: Vec::new(),
-            },
-            base: None,
-        }
-    }
-
-    fn enrolment(&self) -> Enrolment {
-        Enrolment {
-            site: "plant-7".to_owned(),
-            origin: "server.example".to_owned(),
-            server: Uid(7),
-            reign: 1,
-            keys: vec![self.signer.public().clone()],
-            site_key: SiteKey::of([3; 32]),
-            peppers: vec![(1, self.pepper)],
-        }
-    }
-
-    fn issue(&mut self, id: u64) -> String {
-        let secret = Secret::generate("lk", KeyId(id)).unwrap();
-        let text = secret.expose().to_owned();
-        let issued = Issued {
-            secret,
-            older: None,
-            enabled: true,
-            lent: None,
-        };
-        self.keys.insert(id, issued);
-        text
-    }
-
-    /// Gives a key a new secret; the old one works until the first use of the new one.
-    fn rotate(&mut self, id: u64) -> String {
-        let new = Secret::generate("lk", KeyId(id)).unwrap();
-        let text = new.expose().to_owned();
-        let key = self.keys.get_mut(&id).unwrap();
-        key.older = Some((std::mem::replace(&mut key.secret, new), true));
-        text
-    }
-
-    fn body(&self, base: Option<&Body>) -> Vec<u8> {
-        let mut builder = Builder::new(false, 1, base);
-        let key = SiteKey::of([3; 32]);
-        let sealed = key.seal_pepper(Uid(7), "plant-7", 1, &self.pepper).unwrap();
-        builder.pepper(1, sealed);
-        builder.workspace(
-            &Workspace {
-                uid: Uid(1),
-                number: 1,
-                slug: "root".to_owned(),
-                name: "Root".to_owned(),
-                parent: None,
-                enabled: true,
-                created_at: NOW,
-                updated_at: NOW,
-            },
-            true,
-        );
-        builder.policy(&Policy::standard());
-        for (id, issued) in &self.keys {
-            // Keys of some ids have a part that no other has, so that its number changes from delta to delta.
-            let shared = builder.shared(&SharedPart {
-                workspace: Uid(1),
-                owner: None,
-                policy: "standard".into(),
-                catalog: None,
-                scopes: Box::new([format!("s{}", id % 3).into()]),
-                read_only: false,
-                created_by: "".into(),
-                source: "".into(),
-                prefix: "lk".into(),
-            });
-            let digest = |secret: &Secret| self.peppers.digest(secret.expose()).1.0;
-            let older = issued.older.as_ref().map(|(secret, until)| PackedOlder {
-                digest: digest(secret),
-                pepper: 1,
-                expires_at: Timestamp(NOW.0 + DAY_MS),
-                until_first_use: *until,
-            });
-            builder
-                .key(&PackedKey {
-                    id: KeyId(*id),
-                    digest: digest(&issued.secret),
-                    pepper: 1,
-                    shared,
-                    enabled: issued.enabled,
-                    expires_at: None,
-                    not_before: None,
-                    addresses: None,
-                    rate_limit: None,
-                    lent: issued.lent,
-                    older,
-                    name: "k",
-                    metadata: "",
-                    tail: [0; 4],
-                })
-                .unwrap();
-        }
-        builder.finish()
-    }
-
-    /// The next pack, whole or as what has changed since the last whole one.
-    fn make(&mut self, whole: bool) -> Vec<u8> {
-        let base = self.base.as_ref().filter(|_| !whole);
-        let base = base.map(|(number, bytes)| (*number, Body::read(bytes.clone()).unwrap()));
-        let new = self.body(base.as_ref().map(|(_, body)| body));
-        let content = match &base {
-            None => new.clone(),
-            Some((_, base)) => base.difference(&Body::read(new.clone()).unwrap()),
-        };
-        self.head.pack += 1;
-        self.head.events += 1;
-        self.head.made = self.head.made.plus_s(1);
-        self.head.base = base.map_or(0, |(number, _)| number);
-        if self.head.base == 0 {
-            self.base = Some((self.head.pack, new));
-        }
-        self.signed(&content)
-    }
-
-    fn signed(&self, content: &[u8]) -> Vec<u8> {
-        let head = Head {
-            keys: self.keys.len() as u64,
-            bytes: content.len() as u64,
-            sha256: sha256(content),
-            ..self.head.clone()
-        };
-        file::write(&head.sign(&[signing_key()]), content)
-    }
-}
-
-/// A site in a folder of its own.
-struct Plant {
-    app: Arc<App>,
-    folder: PathBuf,
-    files: KeyFiles,
-}
-
-fn sources() -> Sources {
-    Sources {
-        wall: || NOW,
-        uptime: || Uptime { boot: None, ms: 0 },
-    }
-}
-
-impl Plant {
-    fn new(packer: &Packer) -> Plant {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("latchkey-site-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let files = KeyFiles::generate();
-        files.peppers.replace(Peppers::parse(&format!("1 {}\n", "09".repeat(32))).unwrap());
-        let path = folder.join("db");
-        enrol::create(&path, &files, &packer.enrolment(), sources()).unwrap();
-        let app = setup::open(&path, files.clone(), &[], sources()).unwrap();
-        Plant { app, folder, files }
-    }
-
-    fn restart(&mut self) {
-        self.app.close();
-        self.app = setup::open(&self.folder.join("db"), self.files.clone(), &[], sources()).unwrap();
-    }
-
-    fn local(&self) -> Caller {
-        Caller::local(&self.app.index.directory(), 0, Origin::default()).unwrap()
-    }
-
-    fn apply(&self, bytes: &[u8]) -> Result<Applied> {
-        apply::apply(&self.app, &self.local(), bytes)
-    }
-
-    /// The code of the refusal.
-    #[track_caller]
-    fn refused(&self, bytes: &[u8]) -> &'static str {
-        match self.apply(bytes) {
-            Err(Error::Conflict(why)) => why.code(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn verdict(&self, secret: &str) -> String {
-        let question = Question {
-            cost: 1,
-            ..Question::default()
-        };
-        let told = |verdict: &verify::Verdict<'_>| verdict.code.as_str().to_owned();
-        match verify::verify_blocking(&self.app, secret, &question, None, told) {
-            Ok(code) => code,
-            Err(err) => err.refusal().code().to_owned(),
-        }
-    }
-}
-
-impl Drop for Plant {
-    fn drop(&mut self) {
-        self.app.close();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
 
 #[test]
 fn a_site_answers_from_its_pack_and_the_next_one_ends_a_key() {
@@ -282,12 +18,18 @@ fn a_site_answers_from_its_pack_and_the_next_one_ends_a_key() {
     assert_eq!(plant.verdict(&one), "site.stale_none");
     let first = packer.make(true);
     assert_eq!(plant.apply(&first).unwrap().counts.added, 2);
-    assert_eq!((plant.verdict(&one), plant.verdict(&two)), ("VALID".into(), "VALID".into()));
+    assert_eq!(
+        (plant.verdict(&one), plant.verdict(&two)),
+        ("VALID".into(), "VALID".into())
+    );
     packer.keys.remove(&2);
     let three = packer.issue(3);
     let second = packer.make(false);
     let applied = plant.apply(&second).unwrap();
-    assert_eq!((applied.keys, applied.counts.added, applied.counts.ended), (2, 1, 1));
+    assert_eq!(
+        (applied.keys, applied.counts.added, applied.counts.ended),
+        (2, 1, 1)
+    );
     for _ in 0..2 {
         assert_eq!(plant.verdict(&one), "VALID");
         assert_eq!(plant.verdict(&two), "NOT_FOUND");
@@ -296,7 +38,9 @@ fn a_site_answers_from_its_pack_and_the_next_one_ends_a_key() {
         assert_eq!(plant.refused(&first), "site.older");
         plant.restart();
     }
-    let names = std::fs::read_dir(plant.folder.join("packs")).unwrap().count();
+    let names = std::fs::read_dir(plant.folder.join("packs"))
+        .unwrap()
+        .count();
     assert_eq!(names, 2, "the base and the newest");
 }
 
@@ -328,8 +72,14 @@ fn nothing_but_the_next_pack_of_its_server_changes_a_site() {
     let parts = file::split(&second).unwrap();
     let other = file::split(&first).unwrap();
     let head = |parts: &file::Parts<'_>| String::from_utf8(parts.head.to_vec()).unwrap();
-    check(&file::write(&head(&parts), other.body), "the body of another");
-    check(&file::write(&head(&other), parts.body), "the head of another");
+    check(
+        &file::write(&head(&parts), other.body),
+        "the body of another",
+    );
+    check(
+        &file::write(&head(&other), parts.body),
+        "the head of another",
+    );
     check(&[&second[..], &second[..]].concat(), "twice");
     check(&[&second[..], &first[..], &first[..]].concat(), "three");
     check(&[&second[..], b"x"].concat(), "more");
@@ -360,7 +110,10 @@ fn a_new_base_comes_with_the_pack_that_follows_it() {
     packer.keys.remove(&1);
     let next = packer.make(false);
     assert_eq!(plant.refused(&next), "site.base_missing");
-    assert_eq!(plant.refused(&[&first[..], &next[..]].concat()), "site.base_of_other");
+    assert_eq!(
+        plant.refused(&[&first[..], &next[..]].concat()),
+        "site.base_of_other"
+    );
     assert_eq!(plant.verdict(&secret), "VALID");
     plant.apply(&[&base[..], &next[..]].concat()).unwrap();
     assert_eq!(plant.verdict(&secret), "NOT_FOUND");
@@ -478,14 +231,17 @@ fn a_revocation_counts_before_the_pack_that_has_it() {
     let revoke = |plant: &Plant, list: &Revocations| {
         revoke::apply(&plant.app, &plant.local(), &list.sign(&signing_key()))
     };
-    let of_other = Revocations { server: Uid(8), ..list.clone() };
+    let of_other = Revocations {
+        server: Uid(8),
+        ..list.clone()
+    };
     assert!(revoke(&plant, &of_other).is_err());
     assert_eq!(revoke(&plant, &list).unwrap().ended, 1);
     assert_eq!(plant.verdict(&secret), "DISABLED");
     assert_eq!(revoke(&plant, &list).unwrap().ended, 0);
     plant.restart();
     assert_eq!(plant.verdict(&secret), "DISABLED");
-    // The server has enabled the key again since; a pack that knows the revocation says so.
+    // The server has enabled the key again since; a newer pack has that.
     packer.head.events += 5;
     plant.apply(&packer.make(false)).unwrap();
     assert_eq!(plant.verdict(&secret), "VALID");
@@ -519,7 +275,12 @@ fn a_site_spends_what_it_was_lent_and_no_restart_restores_a_use() {
 fn a_restored_server_is_a_fork_and_what_had_ended_stays_ended() {
     let mut packer = Packer::new();
     let mut plant = Plant::new(&packer);
-    let (gone, old, off, stays) = (packer.issue(1), packer.issue(2), packer.issue(3), packer.issue(4));
+    let (gone, old, off, stays) = (
+        packer.issue(1),
+        packer.issue(2),
+        packer.issue(3),
+        packer.issue(4),
+    );
     let first = packer.make(true);
     plant.apply(&first).unwrap();
     // The backup is from here.
@@ -527,7 +288,15 @@ fn a_restored_server_is_a_fork_and_what_had_ended_stays_ended() {
     (restored.head, restored.base) = (packer.head.clone(), packer.base.clone());
     for (id, text) in [(1, &gone), (2, &old), (3, &off), (4, &stays)] {
         let secret = Secret::read_back(text).unwrap();
-        restored.keys.insert(id, Issued { secret, older: None, enabled: true, lent: None });
+        restored.keys.insert(
+            id,
+            Issued {
+                secret,
+                older: None,
+                enabled: true,
+                lent: None,
+            },
+        );
     }
     packer.keys.remove(&1);
     packer.rotate(2);

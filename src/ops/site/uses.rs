@@ -24,7 +24,9 @@ pub type Stored = Mutex<[u64; CODES.len()]>;
 /// Writes the usage of one interval.
 pub fn write(app: &App, batch: &[(KeyId, Pending)]) {
     let row = |(key, pending): &(KeyId, Pending)| {
-        let refused = pending.verdicts().filter(|(_, code, _)| *code != Code::Valid);
+        let refused = pending
+            .verdicts()
+            .filter(|(_, code, _)| *code != Code::Valid);
         UseRow {
             key: *key,
             uses: pending.uses,
