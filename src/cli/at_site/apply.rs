@@ -15,14 +15,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+/// What the text of a QR code with revocations begins with.
+const REVOCATIONS: &str = "LKREV1:";
+
 #[derive(clap::Args, Clone, Debug)]
 pub struct ApplyArgs {
     /// Packs, or folders with packs; the newest good one counts
     #[arg(required_unless_present = "qr_text", value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// A file with the texts of QR codes that revoke keys, one a line, in any order; `-` reads standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
-    qr_text: Option<PathBuf>,
+    /// The text of a QR code that revokes keys, or a file with such texts, one on each line, in any order; `-` reads standard input
+    #[arg(long, value_name = "TEXT|FILE", conflicts_with = "paths")]
+    qr_text: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -64,8 +67,8 @@ fn span(text: &str) -> std::result::Result<u64, String> {
 /// Applies the newest good pack of files and folders.
 pub fn apply(args: &ApplyArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
-    if let Some(file) = &args.qr_text {
-        return revoke(&server, &args.common, file);
+    if let Some(text) = &args.qr_text {
+        return revoke(&server, &args.common, text);
     }
     let state = state(&server)?;
     let stick = stick::look(&args.paths, &state.site)?;
@@ -94,8 +97,11 @@ pub fn apply(args: &ApplyArgs) -> Result<End> {
 }
 
 /// Applies the revocations of QR codes. Each text counts alone; one that is refused does not stop the others.
-fn revoke(server: &Server, common: &Common, file: &Path) -> Result<End> {
-    let text = prompt::whole(file)?;
+fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
+    let text = match text_or_file.starts_with(REVOCATIONS) {
+        true => text_or_file.to_owned(),
+        false => prompt::whole(Path::new(text_or_file))?,
+    };
     let target = Target::of(&["site", "revocations"]);
     let mut end = End::Done;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {

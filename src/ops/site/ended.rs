@@ -3,7 +3,7 @@
 
 use super::{change, content, require_local};
 use crate::authz::caller::Caller;
-use crate::domain::audit::{Event, Target};
+use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
@@ -54,8 +54,10 @@ pub fn retire_older(app: &App, id: KeyId) -> Result<()> {
     let (seal_keys, now) = (app.seal_keys.clone(), app.now().wall);
     app.store.write(Durability::Full, move |tx| {
         store::site::end_digest(tx, &digest, id, true)?;
+        let mut changes = Changes::default();
+        changes.note_always("key", Some(&id.to_string()));
         let event = Event {
-            changes: format!("{{\"key\":[null,\"{id}\"]}}"),
+            changes: changes.into_json(),
             ..Event::of_system("site.rotation_complete", Target::server(), now)
         };
         audit::append(tx, &seal_keys, event)

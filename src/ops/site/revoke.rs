@@ -51,7 +51,10 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
     };
     // A pack that is as new as the list has all of it.
     if list.events <= state.events && state.pack > 0 {
-        return Ok(revoked);
+        return Ok(Revoked {
+            ended: 0,
+            ..revoked
+        });
     }
     let (ids, events, now) = (list.ids.clone(), list.events, app.now().wall);
     change(

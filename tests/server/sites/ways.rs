@@ -101,7 +101,7 @@ fn a_list_of_revocations_ends_keys_before_a_pack_does() {
         .local()
         .post("/v1/packs/revocations", json!({ "site": "plant-7" }));
     let answer = answer.expect(200).json();
-    let text = answer["items"][0]["text"]
+    let text = answer["codes"][0]
         .as_str()
         .unwrap_or_else(|| panic!("{answer}"));
     let list = site.path("codes.txt");
@@ -119,7 +119,7 @@ fn a_list_of_revocations_ends_keys_before_a_pack_does() {
     assert_eq!(running.local().verdict(&key.secret), "DISABLED");
     pair.bring();
     assert_eq!(running.local().verdict(&key.secret), "NOT_FOUND");
-    site.line.ok(&["pack", "apply", "--qr-text", &list]);
+    site.line.ok(&["pack", "apply", "--qr-text", text]);
 }
 
 #[test]
