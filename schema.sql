@@ -433,6 +433,90 @@ CREATE TABLE idempotency_keys (
 
 CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
 
+-- Who this server is for its sites: one row, made when the first site is added.
+CREATE TABLE pack_server (
+    one   INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    uid   TEXT    NOT NULL CHECK (length(uid) = 36),
+    name  TEXT    NOT NULL,                         -- in the heads of packs, and in the names of the keys that sign them
+    reign INTEGER NOT NULL CHECK (reign > 0)        -- raised by a restore
+) STRICT;
+
+-- The keys that sign packs. The newest signs; each was introduced by the one before it.
+CREATE TABLE pack_signing_keys (
+    version      INTEGER NOT NULL PRIMARY KEY CHECK (version > 0),
+    public       TEXT    NOT NULL,                  -- name+hash+base64, as signed notes write it
+    sealed       BLOB    NOT NULL CHECK (length(sealed) = 60),  -- the seed: nonce, ciphertext, tag
+    sealing_key  INTEGER NOT NULL,                  -- version of the sealing key
+    introduction TEXT    NOT NULL,                  -- the signature of the key before; '' for the first
+    added_at     INTEGER NOT NULL
+) STRICT;
+
+-- Sites, which verify without this server. A removed one stays as a tombstone, so that its name is not used again.
+CREATE TABLE sites (
+    name        TEXT    NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 63),
+    minimal     INTEGER NOT NULL CHECK (minimal IN (0, 1)),     -- 1: its packs have no names and no metadata
+    until_s     INTEGER NOT NULL CHECK (until_s > 0),           -- how long a pack counts
+    lend        INTEGER NOT NULL CHECK (lend >= 0), -- uses of a counted key that it may have at a time
+    created_at  INTEGER NOT NULL,
+    removed_at  INTEGER,                            -- once set, never cleared
+    sealed      BLOB    CHECK (length(sealed) = 60),            -- the key that it has alone with this server
+    sealing_key INTEGER,                            -- version of the sealing key
+    pack        INTEGER NOT NULL CHECK (pack >= 0), -- the latest number that was given; 0: none
+    base        INTEGER NOT NULL CHECK (base >= 0 AND base <= pack),    -- the latest whole pack
+    life        TEXT    CHECK (length(life) = 36),  -- from the newest report: of the site's state
+    report      INTEGER,                            -- the number of that report
+    reported_at INTEGER,                            -- its time, by the clock of the site
+    applied     INTEGER,                            -- the pack in force at the site then; 0: none
+    applied_events INTEGER,                         -- the newest audit event that this pack includes
+    CHECK ((removed_at IS NULL) = (sealed IS NOT NULL) AND (sealed IS NULL) = (sealing_key IS NULL)),
+    CHECK ((report IS NULL) = (life IS NULL) AND (report IS NULL) = (reported_at IS NULL)
+           AND (report IS NULL) = (applied IS NULL) AND (report IS NULL) = (applied_events IS NULL))
+) STRICT;
+
+-- What a site is given: workspaces with everything below them. Without catalogs, the keys of all catalogs and of none.
+CREATE TABLE site_parts (
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('catalog', 'workspace')),
+    id   TEXT NOT NULL,                             -- the name of a catalog, the uid of a workspace
+    PRIMARY KEY (site, kind, id)
+) STRICT, WITHOUT ROWID;
+
+-- The newest packs of each site: the whole one from which differences are made, and those since.
+CREATE TABLE packs (
+    site     TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    number   INTEGER NOT NULL CHECK (number > 0),
+    base     INTEGER NOT NULL CHECK (base >= 0 AND base < number),      -- 0: a whole pack
+    made_at  INTEGER NOT NULL,
+    until    INTEGER NOT NULL,                      -- the first instant at which it no longer counts
+    events   INTEGER NOT NULL,                      -- the newest audit event that it includes
+    keys     INTEGER NOT NULL,                      -- that the site holds after it
+    bytes    INTEGER NOT NULL,                      -- of the file
+    sha256   BLOB    NOT NULL CHECK (length(sha256) = 32),      -- of the body
+    PRIMARY KEY (site, number)
+) STRICT, WITHOUT ROWID;
+
+-- Uses of counted keys that sites were lent. They were taken off the remaining uses first.
+CREATE TABLE site_lent (
+    site   TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    lent   INTEGER NOT NULL CHECK (lent >= 0),      -- in all
+    spent  INTEGER NOT NULL CHECK (spent >= 0),     -- of those, according to reports
+    PRIMARY KEY (site, key_id)
+) STRICT, WITHOUT ROWID;
+
+-- What reports of a site say about keys: sums since the state of the site began.
+CREATE TABLE site_usage (
+    site     TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    key_id   TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    uses     INTEGER NOT NULL,
+    refusals INTEGER NOT NULL,
+    ended_at INTEGER,                               -- the site has ended the key: a proposal to disable it here
+    PRIMARY KEY (site, key_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX site_usage_key ON site_usage (key_id);
+CREATE INDEX site_lent_key ON site_lent (key_id);
+
 -- Local state ------------------------------------------------------------------------------------------
 
 -- Uses that a limited key has left, less what is reserved in memory: taken off before it is spent.
@@ -500,6 +584,49 @@ CREATE TABLE clock (
     corrections  INTEGER NOT NULL DEFAULT 0,        -- how often an administrator has corrected the mark
     CHECK ((boot IS NULL) = (uptime_ms IS NULL))
 ) STRICT;
+
+-- What makes a database that of a site: a server that verifies from the packs of another one, and issues nothing. One row,
+-- or none at a server.
+CREATE TABLE site_state (
+    one         INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    sealed      BLOB    NOT NULL CHECK (length(sealed) > 28),   -- whom the site trusts and what it has applied: nonce, ciphertext, tag
+    sealing_key INTEGER NOT NULL                    -- version of the sealing key
+) STRICT;
+
+-- Keys that open nothing here, whatever a pack holds.
+CREATE TABLE site_ended (
+    key_id   TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    reason   TEXT    NOT NULL CHECK (reason IN ('fork', 'revoked', 'site')),    -- known to be ended before a fork; by a list of the server; here
+    ended_at INTEGER NOT NULL,
+    events   INTEGER NOT NULL                       -- 'revoked': a pack with this event of the server has it itself
+) STRICT, WITHOUT ROWID;
+
+-- Digests that an applied pack has ended. After a restore of the server they stay ended.
+CREATE TABLE site_ended_digests (
+    digest  BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
+    stays   INTEGER NOT NULL CHECK (stays IN (0, 1))    -- 1: since a fork or since a first use here, whatever a pack holds
+) STRICT, WITHOUT ROWID;
+
+-- Uses of counted keys that were taken from what the server has lent.
+CREATE TABLE site_spent (
+    key_id TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    spent  INTEGER NOT NULL CHECK (spent >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- How often keys were used here, for reports; the numbers grow.
+CREATE TABLE site_uses (
+    key_id       TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    uses         INTEGER NOT NULL CHECK (uses >= 0),
+    refusals     INTEGER NOT NULL CHECK (refusals >= 0),
+    last_used_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- The verdicts given here on all keys and on unknown secrets, for reports; the numbers grow.
+CREATE TABLE site_verdicts (
+    code  TEXT    NOT NULL PRIMARY KEY,
+    count INTEGER NOT NULL CHECK (count >= 0)
+) STRICT, WITHOUT ROWID;
 
 -- Failed sign-ins in a row of an account as a whole, since its last success. Written in batches.
 CREATE TABLE sign_in_failures (

@@ -28,7 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("argon2",         &["src/domain/keys/passphrase.rs", "src/domain/keys/scheme.rs", "src/domain/users/password.rs"]),
     ("askama",         &["src/dialects/console/"]),
     ("base32ct",       &["src/domain/authenticators/"]),
-    ("base64ct",       &["src/domain/authenticators/", "src/domain/keys/redaction.rs", "src/domain/keys/scheme.rs", "src/domain/leak_keys.rs", "src/domain/notices/sink.rs", "src/http/bodies/imports/digests.rs", "src/http/credential.rs"]),
+    ("base64ct",       &["src/domain/authenticators/", "src/domain/keys/redaction.rs", "src/domain/keys/scheme.rs", "src/domain/leak_keys.rs", "src/domain/notices/sink.rs", "src/domain/packs/", "src/http/bodies/imports/digests.rs", "src/http/credential.rs"]),
     ("bcrypt",         &["src/domain/keys/scheme.rs"]),
     ("bytes",          &["src/http1/"]),
     ("clap",           &["src/cli/", "src/config/"]),

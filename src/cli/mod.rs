@@ -4,6 +4,7 @@
 //! answers (`show`). No command accesses the store directly.
 
 mod arguments;
+mod at_site;
 pub mod audit;
 pub mod authenticators;
 pub mod backups;
@@ -28,6 +29,7 @@ pub mod log_line;
 pub mod man;
 pub mod notices;
 mod output_file;
+pub mod packs;
 pub mod policies;
 mod print;
 mod probe;
@@ -37,6 +39,7 @@ pub mod restore;
 mod scan;
 pub mod secrets;
 mod serve;
+pub mod sites;
 pub mod support_bundle;
 pub mod usage;
 pub mod users;
@@ -176,6 +179,12 @@ enum Command {
     /// Save, restore and rotate the key files: pepper, sealing key and seal key
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
+    /// Enrol, list, edit and remove sites, which verify without this server
+    #[command(subcommand)]
+    Site(sites::SiteCommand),
+    /// Make packs for sites, and show them
+    #[command(subcommand)]
+    Pack(packs::PackCommand),
     /// Print the configuration with which nginx, Caddy, HAProxy, Traefik or Envoy protects an application
     #[command(
         after_help = "Examples:\n  latchkey connect nginx --host orders.example --upstream 127.0.0.1:9000 > /etc/nginx/conf.d/orders.conf\n  \
@@ -457,6 +466,8 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Health(args) => return health::run(&args),
         Command::SupportBundle(args) => return support_bundle::run(&args),
         Command::Secrets(command) => return secrets::run(&command),
+        Command::Site(command) => return sites::run(&command),
+        Command::Pack(command) => return packs::run(&command),
         Command::Connect(args) => return connect::run(&args),
         Command::Probe(args) => return probe::run(&args),
         Command::Scan(args) => return scan::run(&args),

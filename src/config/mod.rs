@@ -207,6 +207,12 @@ pub struct ServeArgs {
     /// Whether files may declare keys with rights on this server
     #[arg(long, env = "LATCHKEY_KEYS_ALLOW_MANAGEMENT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub keys_allow_management: bool,
+    /// Serve the data folder of a site, which verifies from packs and issues nothing; without it, such a folder is not served
+    #[arg(long, env = "LATCHKEY_SITE", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
+    pub site: bool,
+    /// What a site does when its pack no longer counts: refuse every verdict with 503 PACK_STALE, or go on and warn
+    #[arg(long, env = "LATCHKEY_STALE", value_enum, default_value_t = Stale::Deny, value_name = "deny|warn")]
+    pub stale: Stale,
     #[command(flatten)]
     pub notices: notices::NoticeArgs,
     /// The number of I/O threads; by default one for each processor
@@ -231,6 +237,13 @@ pub struct ServeArgs {
 pub enum LogFormat {
     Json,
     Text,
+}
+
+/// See [`ServeArgs::stale`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Stale {
+    Deny,
+    Warn,
 }
 
 /// A time span of at least a minute, which users write as `15m`, `24h` or `7d`.

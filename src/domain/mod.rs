@@ -20,6 +20,7 @@ pub mod locks;
 pub mod metrics;
 pub mod notices;
 pub mod numbers;
+pub mod packs;
 pub mod paging;
 pub mod policies;
 pub mod random;

@@ -35,15 +35,21 @@ const REGULAR_BYTES_MAX: u64 = 1024 * 1024;
 /// The content of a regular file of at most 1 MiB that a setting names. A link is followed; pipes, devices and folders are
 /// refused, because they could block the start or have no end.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    read_regular_up_to(path, REGULAR_BYTES_MAX)
+}
+
+/// As [`read_regular`], with another limit.
+pub fn read_regular_up_to(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = open_foreign(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(REGULAR_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > REGULAR_BYTES_MAX {
+    file.take(bytes_max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
         return Err(io::Error::other(format!(
-            "it is larger than {REGULAR_BYTES_MAX} bytes"
+            "it is larger than {bytes_max} bytes"
         )));
     }
     Ok(bytes)

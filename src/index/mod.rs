@@ -68,6 +68,29 @@ impl Hash for Entry {
 #[repr(align(128))]
 struct Shard(RwLock<Keys>);
 
+/// All keys of a new state, which replaces another one as a whole ([`Index::replace_all`]).
+pub struct NewKeys(Vec<Keys>);
+
+impl Default for NewKeys {
+    fn default() -> NewKeys {
+        NewKeys((0..SHARDS).map(|_| Keys::default()).collect())
+    }
+}
+
+impl NewKeys {
+    /// Makes room for so many keys.
+    pub fn with_room(count: usize) -> NewKeys {
+        // Ids are random, so the parts have nearly the same size.
+        let each = count / SHARDS + count / SHARDS / 16;
+        let keys = || Keys::with_capacity_and_hasher(each, BuildHasherDefault::default());
+        NewKeys((0..SHARDS).map(|_| keys()).collect())
+    }
+
+    pub fn insert(&mut self, key: Live) {
+        self.0[place_of(key.id)].insert(Entry(Box::new(key)));
+    }
+}
+
 /// All live keys, and the directory that verdicts on them depend on.
 pub struct Index {
     shards: Vec<Shard>,
@@ -173,6 +196,40 @@ impl Index {
         shard.remove(&id);
     }
 
+    /// Replaces the directory and all keys in one step. `also` runs in it, too. A reader that holds the directory while looking at
+    /// a key sees the old state or the new one, and nothing in between.
+    pub fn replace_all(&self, directory: Directory, keys: NewKeys, also: impl FnOnce()) {
+        let mut current = self.directory_mut();
+        also();
+        let old_directory = std::mem::replace(&mut *current, directory);
+        let mut old_keys = keys.0;
+        for (shard, keys) in self.shards.iter().zip(&mut old_keys) {
+            std::mem::swap(&mut *write(&shard.0), keys);
+        }
+        drop(current);
+        // Freeing a million keys takes a while, so it happens without the lock.
+        drop((old_directory, old_keys));
+    }
+
+    /// Does the same for some keys; `None` removes one.
+    pub fn replace_some(
+        &self,
+        directory: Directory,
+        changed: Vec<(KeyId, Option<Live>)>,
+        also: impl FnOnce(),
+    ) {
+        let mut current = self.directory_mut();
+        also();
+        *current = directory;
+        for (id, key) in changed {
+            let mut shard = self.shard_mut(id);
+            match key {
+                Some(key) => drop(shard.replace(Entry(Box::new(key)))),
+                None => drop(shard.take(&id)),
+            }
+        }
+    }
+
     /// Calls `look` with the keys of one part of [`PARTS`]; changes to that part wait meanwhile. A caller that also
     /// needs the directory must lock it first, and release it before the next part.
     pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
@@ -198,14 +255,21 @@ impl Index {
         .flatten()
     }
 
-    /// Gives counters to a key that has none, for the first request under a policy that bounds requests.
-    pub fn give_counters(&self, id: KeyId) {
+    /// Changes a key in its place, if there is one with this id.
+    pub fn change_key(&self, id: KeyId, change: impl FnOnce(&mut Live)) {
         let mut shard = self.shard_mut(id);
         if let Some(Entry(mut key)) = shard.take(&id) {
-            let optional = key.optional.get_or_insert_default();
-            optional.counters.get_or_insert_default();
+            change(&mut key);
             shard.insert(Entry(key));
         }
+    }
+
+    /// Gives counters to a key that has none, for the first request under a policy that bounds requests.
+    pub fn give_counters(&self, id: KeyId) {
+        self.change_key(id, |key| {
+            let optional = key.optional.get_or_insert_default();
+            optional.counters.get_or_insert_default();
+        });
     }
 
     /// Takes back all uses that are reserved and not spent; used at the end of the process.
@@ -298,12 +362,17 @@ impl Index {
     }
 
     fn shard(&self, id: KeyId) -> &RwLock<Keys> {
-        &self.shards[(id.0 % SHARDS as u64) as usize].0
+        &self.shards[place_of(id)].0
     }
 
     fn shard_mut(&self, id: KeyId) -> RwLockWriteGuard<'_, Keys> {
         write(self.shard(id))
     }
+}
+
+/// The part that a key belongs to.
+fn place_of(id: KeyId) -> usize {
+    (id.0 % SHARDS as u64) as usize
 }
 
 /// A multiplication suffices to distribute the ids, because the server draws them at random: no attacker can choose
@@ -367,6 +436,47 @@ mod tests {
             expires_at: Timestamp(i64::MAX),
             optional: None,
         }
+    }
+
+    /// A site replaces what it has by the content of a pack.
+    #[test]
+    fn a_reader_sees_all_of_a_new_state_or_nothing() {
+        let index = Index::new(Directory::default(), Vec::new());
+        let ids = 0..200_u64;
+        let replace = |name: &str, as_whole: bool| {
+            let keys = ids.clone().map(|id| key(id, name));
+            if as_whole {
+                let mut all = NewKeys::with_room(200);
+                keys.for_each(|key| all.insert(key));
+                index.replace_all(Directory::default(), all, || ());
+            } else {
+                let some = keys.map(|key| (key.id, Some(key))).collect();
+                index.replace_some(Directory::default(), some, || ());
+            }
+        };
+        replace("0", true);
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let _directory = index.directory();
+                    let name = |id| index.with_key(KeyId(id), |key| key.name.to_string());
+                    assert_eq!(name(3), name(196));
+                }
+            });
+            for number in 1..500 {
+                replace(&number.to_string(), number % 2 == 0);
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        index.replace_some(Directory::default(), vec![(KeyId(3), None)], || ());
+        assert_eq!(index.with_key(KeyId(3), |_| ()), None);
+        let mut one = NewKeys::default();
+        one.insert(key(7, "alone"));
+        index.replace_all(Directory::default(), one, || ());
+        let mut count = 0;
+        index.each_key(|_, _| count += 1);
+        assert_eq!(count, 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::audit::retention::{Retention, RetentionTimer};
 use super::idempotency::REMEMBERED_MS;
 use super::keys::upgrade;
 use super::usage::is_management;
-use super::{App, attempts, index_updates, tripwires};
+use super::{App, attempts, index_updates, site, tripwires};
 use crate::domain::keys::KeyId;
 use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
@@ -50,6 +50,10 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
             log::warn!("upkeep: {err}");
         }
     }
+    if let Some(site) = &app.site {
+        site::uses::write_verdicts(app);
+        site.fresh.tell(app.now().wall);
+    }
     if let Err(err) = app.store.compact_tombstones() {
         log::warn!("upkeep: {err}");
     }
@@ -67,6 +71,7 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
 /// The last round: writes the waiting usage, and returns the reserved uses to the store.
 pub fn flush(app: &App) {
     write_usage(app);
+    site::uses::write_verdicts(app);
     upgrade::write_all(app);
     attempts::save_all(app);
     let reserved = app.index.take_reserved();
@@ -78,11 +83,15 @@ pub fn flush(app: &App) {
 }
 
 /// Writes the waiting usage. Returns whether there was any.
-fn write_usage(app: &App) -> bool {
+pub fn write_usage(app: &App) -> bool {
     // Sorted by the order of the tables, so that keys which are written together share pages, and each page is
     // written once.
     let (taken, now) = (app.index.usage.take(), app.now().wall);
     for batch in taken.chunks(KEYS_A_BATCH) {
+        if app.site.is_some() {
+            site::uses::write(app, batch);
+            continue;
+        }
         let deltas: Vec<UsageDelta> = batch.iter().map(|one| delta(app, one)).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
             usage::add_totals(tx, &deltas)?;
@@ -130,6 +139,9 @@ fn delta(app: &App, (key, pending): &(KeyId, Pending)) -> UsageDelta {
 }
 
 fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
+    if app.site.is_some() {
+        return site::lent::give_back(app, batch);
+    }
     let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
         for (id, reserved) in &batch {

@@ -23,6 +23,7 @@ pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
 pub mod notices;
+pub mod packs;
 pub mod policies;
 pub mod process;
 pub mod restore;
@@ -31,6 +32,7 @@ pub mod secrets;
 pub mod self_test;
 pub mod sessions;
 pub mod setup;
+pub mod site;
 pub mod tripwires;
 pub mod usage;
 pub mod users;
@@ -88,6 +90,9 @@ pub struct App {
     pub budgets: budgets::Budgets,
     declared: declared::Files,
     pub notices: notices::Notices,
+    /// Of a site only: a server that verifies from the packs of another one.
+    site: Option<site::Site>,
+    packing: packs::Packing,
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.

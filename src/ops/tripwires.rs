@@ -5,7 +5,7 @@
 //! and at most one audit event in ten minutes, so that repeated attempts with such a secret cannot fill the log.
 
 use super::keys::edit::switch_one;
-use super::{App, Record, append_all, keys};
+use super::{App, Record, append_all, keys, site};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::alarms::{Alarm, AlarmKind, is_due};
@@ -66,6 +66,10 @@ pub fn record_all(app: &App) -> bool {
     }
     let taken = app.index.trips.take();
     for batch in taken.chunks(BATCH) {
+        if app.site.is_some() {
+            site::uses::write_trips(app, batch);
+            continue;
+        }
         match record(app, batch.to_vec()) {
             Ok(disabled) => disabled.iter().for_each(|id| {
                 log::warn!(

@@ -39,11 +39,13 @@ pub mod keys;
 pub mod notices;
 pub mod nouns;
 pub mod openapi;
+pub mod packs;
 pub mod policies;
 pub mod requests;
 pub mod secrets;
 pub mod server;
 pub mod sessions;
+pub mod site;
 pub mod trial;
 pub mod users;
 pub mod values;
@@ -90,11 +92,13 @@ pub fn all() -> impl Iterator<Item = &'static Sentence> {
         notices::ALL,
         nouns::ALL,
         openapi::ALL,
+        packs::ALL,
         policies::ALL,
         requests::ALL,
         secrets::ALL,
         server::ALL,
         sessions::ALL,
+        site::ALL,
         trial::ALL,
         users::ALL,
         values::ALL,

@@ -9,10 +9,12 @@ sentences! { "nouns":
     key() = "key";
     not_a_key() = "key: this caller is not one";
     not_a_session() = "session: this caller is not one";
+    pack() = "pack";
     page() = "page";
     path() = "path";
     policy() = "policy";
     session() = "session";
+    site() = "site";
     source() = "source";
     user() = "user";
     version() = "version";
@@ -21,17 +23,19 @@ sentences! { "nouns":
 
 /// The noun with this English text. A text that is no noun stays as it is.
 pub fn of(english: &str) -> Refusal {
-    let nouns: [fn() -> Refusal; 14] = [
+    let nouns: [fn() -> Refusal; 16] = [
         audit,
         authenticator,
         catalog,
         key,
         not_a_key,
         not_a_session,
+        pack,
         page,
         path,
         policy,
         session,
+        site,
         source,
         user,
         version,

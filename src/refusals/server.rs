@@ -19,6 +19,7 @@ sentences! { "server":
     database_unusable() = "the database cannot be read or written just now";
     disk_full() = "the disk is full; free some space, verification goes on";
     disk_reserve() = "the disk is full: what room is left is kept for changes that disable or delete something; free some space and try again";
+    file_unreadable(path, cause) = "{path} cannot be read: {cause}";
     file_unwritable(path, cause) = "{path} cannot be written: {cause}";
     stopping() = "the server is stopping";
     tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";

@@ -157,7 +157,7 @@ pub fn list_recovery_codes(read: &Read, version: u32, limit: u32) -> Result<Vec<
     )
 }
 
-/// Counts copies of secrets of keys, and secrets of one-time codes.
+/// Counts copies of secrets of keys, secrets of one-time codes, keys of sites, and keys that sign packs.
 pub fn count_copies(read: &Read) -> Result<Vec<Count>> {
     let mut counts = read.query(
         "SELECT sealing_key AS version, count(*) AS count, NULL AS last_used_at
@@ -175,6 +175,17 @@ pub fn count_copies(read: &Read) -> Result<Vec<Count>> {
         &[],
         count_from_row,
     )?);
+    for sql in [
+        "SELECT sealing_key AS version, count(*) AS count, NULL AS last_used_at
+         FROM sites
+         WHERE sealing_key IS NOT NULL
+         GROUP BY sealing_key",
+        "SELECT sealing_key AS version, count(*) AS count, NULL AS last_used_at
+         FROM pack_signing_keys
+         GROUP BY sealing_key",
+    ] {
+        counts.extend(read.query(sql, &[], count_from_row)?);
+    }
     Ok(counts)
 }
 
@@ -279,11 +290,13 @@ pub fn delete_refresh_token(tx: &Write<'_>, id: KeyId) -> Result<()> {
     Ok(())
 }
 
-/// Some of the copies of secrets under a version: ids of keys, and names of users with one-time codes.
+/// Some of the copies of secrets under a version: ids of keys, names of users with one-time codes, sites and signing keys.
 pub fn list_copies(read: &Read, version: u32, limit: u32) -> Result<Vec<String>> {
     read.query(
         "SELECT key_id AS holder FROM secrets WHERE sealing_key = $1
          UNION SELECT user_name FROM authenticators JOIN users ON users.uid = user_uid WHERE sealing_key = $1
+         UNION SELECT 'site ' || name FROM sites WHERE sealing_key = $1
+         UNION SELECT 'signing key ' || version FROM pack_signing_keys WHERE sealing_key = $1
          ORDER BY holder
          LIMIT $2",
         &[&version, &limit],

@@ -30,6 +30,7 @@ mod policies;
 mod release;
 mod sealed;
 mod secrets;
+mod sites;
 mod soak;
 mod support;
 mod surfaces;

@@ -4,7 +4,7 @@ use super::Answer;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::serve::TIME;
 use crate::config::folder::{Contents, Folder, not_initialised};
-use crate::dialects::{PRESETS, SURFACES};
+use crate::dialects::{PRESETS, surfaces};
 use crate::http::client::Trust;
 use crate::http::reply::Reply;
 use crate::http::request::{Request, RequestId};
@@ -38,7 +38,8 @@ impl Stopped {
             own_uid: rustix::process::geteuid().as_raw(),
             ..Trust::default()
         };
-        let service = Router::new(app.clone(), trust, SURFACES, &Mounts::default()).service();
+        let surfaces = surfaces(app.site().is_some());
+        let service = Router::new(app.clone(), trust, surfaces, &Mounts::default()).service();
         Ok(Stopped {
             app,
             service,

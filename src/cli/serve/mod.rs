@@ -7,9 +7,10 @@ mod reload;
 mod systemd;
 
 use super::{RunArgs, log_format};
+use crate::config::Stale;
 use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::console::sections::SECTIONS;
-use crate::dialects::{PRESETS, SURFACES, console};
+use crate::dialects::{PRESETS, console, surfaces};
 use crate::domain::clock::Uptime;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ use crate::ops::notices;
 use crate::ops::policies::pages;
 use crate::ops::secrets::settle;
 use crate::ops::setup::first_run;
-use crate::ops::{App, setup, tripwires};
+use crate::ops::{App, setup, site, tripwires};
 use crate::refusals::verbatim;
 use crate::sinks;
 pub use claim::claim;
@@ -181,6 +182,8 @@ impl Doors<'_> {
         );
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, TIME)?;
+        site::require_kind(&app, settings.site)?;
+        app.warn_if_stale_only(settings.stale == Stale::Warn);
         app.budgets.set_rate(settings.changes_rate());
         app.demand_second_factor(settings.second_factor_roles());
         app.pin_leak_keys(settings.leak_keys()?);
@@ -190,12 +193,19 @@ impl Doors<'_> {
                  latchkey user authenticators NAME --add"
             );
         }
-        declared::begin(&app, settings.declared())?;
-        if let Some(on) = settings.systems()? {
+        let is_site = app.site().is_some();
+        if !is_site {
+            declared::begin(&app, settings.declared())?;
+        }
+        if let Some(on) = settings.systems()?.filter(|_| !is_site) {
             let all: Vec<&str> = SECTIONS.iter().map(|section| section.policy).collect();
             pages::settle(&app, &all, &on)?;
         }
-        let hello = hello(first_run::begin(&app)?.as_deref());
+        let setup_code = match is_site {
+            true => None,
+            false => first_run::begin(&app)?,
+        };
+        let hello = hello(setup_code.as_deref());
         if let Some(every) = settings.backup_every {
             app.schedule_backups(Schedule {
                 every_s: every.seconds,
@@ -203,7 +213,10 @@ impl Doors<'_> {
             });
         }
         app.keep_audit_days(settings.audit_keep_min);
-        sinks::start(&app, settings.notices.sinks()?)?;
+        // A site has no notices, and connects to nothing.
+        if !is_site {
+            sinks::start(&app, settings.notices.sinks()?)?;
+        }
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
         if let Some(user) = systemd::unit_user() {
@@ -231,7 +244,7 @@ impl Doors<'_> {
         let mut listeners = self.listeners;
         listeners.push(Listener::Unix(self.unix));
         let mounts = settings.mounts()?;
-        let router = Router::new(app.clone(), trust, SURFACES, &mounts);
+        let router = Router::new(app.clone(), trust, surfaces(is_site), &mounts);
         let service = router.service();
         let limits = Limits {
             head_bytes_max: settings.head_bytes_max as usize,
@@ -269,9 +282,11 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
         settle::settle(&loading);
     };
     let noticing = app.clone();
-    spawn("key loader", load)?;
+    if app.site().is_none() {
+        spawn("key loader", load)?;
+        spawn("notices", move || notices::run(&noticing))?;
+    }
     spawn("tripwires", move || tripwires::run(&tripping))?;
-    spawn("notices", move || notices::run(&noticing))?;
     spawn("upkeep", move || {
         maintenance::run(&keeping, interval, retention)
     })

@@ -18,6 +18,7 @@ pub mod policies;
 mod prefix;
 pub mod sections;
 mod session_rows;
+pub mod site;
 mod text;
 pub mod users;
 mod workspace_choice;

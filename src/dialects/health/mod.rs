@@ -51,7 +51,8 @@ fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
     if !call.may_wait && (must_write || is_detailed) {
         return Ok(None);
     }
-    let loaded = call.app.index.is_complete();
+    let stale = call.app.require_fresh(call.app.now().wall).err();
+    let loaded = call.app.index.is_complete() && stale.is_none();
     let unwritable = match must_write || is_detailed {
         true => call.app.check_writable().err(),
         false => None,
@@ -59,7 +60,10 @@ fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
     let is_ready = loaded && !(must_write && unwritable.is_some());
     let fault = match loaded {
         true => unwritable.as_ref().map(ToString::to_string),
-        false => Some("keys are still being read".to_owned()),
+        false => Some(stale.map_or_else(
+            || "keys are still being read".to_owned(),
+            |stale| stale.to_string(),
+        )),
     };
     if let (false, Some(why)) = (is_ready, &fault) {
         log::warn!("not ready: {why}");

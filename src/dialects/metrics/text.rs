@@ -90,8 +90,9 @@ impl Snapshot {
     fn take(app: &App) -> Snapshot {
         let figures = app.figures();
         let loaded = app.index.is_complete();
-        let ready = loaded && app.check_writable().is_ok();
         let now = app.now().wall;
+        let fresh = app.require_fresh(now).is_ok();
+        let ready = loaded && fresh && app.check_writable().is_ok();
         let clock = app.clock.reading();
         let behind_ms = clock.wall.0.saturating_sub(clock.mark.0);
         let mut snapshot = Snapshot {
@@ -178,6 +179,11 @@ impl Snapshot {
                 "latchkey_backup_age_seconds",
                 "Seconds since the newest complete backup was made, wherever it is",
                 app.backup_age_ms().map(|age| age as f64 / 1000.0),
+            ),
+            (
+                "latchkey_pack_age_seconds",
+                "At a site: seconds since the pack that is in force was made",
+                app.pack_age_s().map(|age| age as f64),
             ),
         ]);
         snapshot.add_process(&Process::now());

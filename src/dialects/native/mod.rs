@@ -11,14 +11,17 @@ mod leaks;
 pub mod notices;
 mod oauth;
 pub mod openapi;
+mod packs;
 pub mod policies;
 pub mod problem;
 pub mod secrets;
+pub mod site;
+mod sites;
 mod users;
 mod verify;
 mod workspaces;
 
-use crate::domain::users::permissions::Permission::{CatalogsWrite, KeysWrite};
+use crate::domain::users::permissions::Permission::{CatalogsWrite, KeysWrite, ServerAdmin};
 use crate::http::describe::Document;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{
@@ -58,6 +61,8 @@ fn describe(document: &mut Document) {
     backups::describe(document);
     clock::describe(document);
     secrets::describe(document);
+    sites::describe(document);
+    packs::describe(document);
     openapi::describe(document);
 }
 
@@ -137,6 +142,18 @@ const ROUTES: &[Route] = &strict([
     get   (        "/notices",            Caller,   notices::list).with_query(),
     get   (        "/notices/sinks",      Caller,   notices::sinks),
     post  (        "/notices/test",       Caller,   notices::test),
+    // Sites
+    get   (        "/sites",              Caller,   sites::list),
+    post  (        "/sites",              Caller,   sites::add),
+    get   (        "/sites/{name}",       Caller,   sites::find),
+    patch (        "/sites/{name}",       Caller,   sites::edit),
+    delete(        "/sites/{name}",       Caller,   sites::remove).with_query(),
+    post  (        "/packs",              Caller,   packs::make),
+    get   (        "/packs/{site}/{number}", Caller, packs::fetch),
+    post  (        "/packs/reports",      Caller,   packs::collect).large(ServerAdmin),
+    post  (        "/packs/revocations",  Caller,   packs::revoke),
+    get   (        "/packs/signing-keys", Caller,   packs::list_keys),
+    post  (        "/packs/signing-keys", Caller,   packs::rotate_key),
     // The server itself
     get   (        "/doctor",             Caller,   doctor::examine),
     post  (        "/doctor/accept",      Caller,   doctor::accept),

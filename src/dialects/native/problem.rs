@@ -6,6 +6,7 @@ use crate::http::describe::schema::{Components, Schema};
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http1::reason;
+use crate::refusals;
 use serde_json::{Map, Value, json};
 
 answer! {
@@ -158,6 +159,14 @@ const UNAVAILABLE: Kind = kind(
     "the database cannot be written just now",
 );
 
+/// Of a site alone, so it is not in the description of a server.
+const PACK_STALE: Kind = kind(
+    ("pack-stale", 503, "pack-stale"),
+    "The pack no longer counts",
+    "The newest pack of this site has ended, or there is none.",
+    "PACK_STALE",
+);
+
 const KINDS: [&Kind; 15] = [
     &MALFORMED,
     &UNAUTHENTICATED,
@@ -236,6 +245,7 @@ fn written(err: &Error, head: &Head, key: Option<&str>) -> Reply {
         Error::TooLarge { .. } => TOO_LARGE,
         Error::TooMany { .. } => TOO_MANY,
         Error::LocalHeaderMissing | Error::Unauthenticated => UNAUTHENTICATED,
+        Error::Unavailable(why) if refusals::site::is_stale(why) => PACK_STALE,
         Error::Unavailable(_) => UNAVAILABLE,
         Error::UnsupportedMediaType(_) => UNSUPPORTED_MEDIA_TYPE,
     };

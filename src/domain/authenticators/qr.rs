@@ -17,6 +17,13 @@ impl Qr {
             .map_err(|_| Error::internal("the text is too long for a QR code"))
     }
 
+    /// As [`Qr::of`], with the least correction of errors, for as much text as a code can hold.
+    pub fn dense(text: &str) -> Result<Qr> {
+        let code = QrCode::encode_text(text, QrCodeEcc::Low);
+        code.map(Qr)
+            .map_err(|_| Error::internal("the text is too long for a QR code"))
+    }
+
     /// The number of modules along each side.
     pub fn side(&self) -> usize {
         usize::try_from(self.0.size()).unwrap_or(0)

@@ -41,7 +41,7 @@ pub struct Live {
 }
 
 /// The properties that keys of one purpose share.
-#[derive(Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct SharedPart {
     pub workspace: Uid,
     pub owner: Option<Uid>,
@@ -272,7 +272,7 @@ impl Live {
 }
 
 /// The end of a key's hint, if [`hint_of`] builds the same hint from it.
-fn tail_of(prefix: &str, key: &Key) -> Option<[u8; TAIL]> {
+pub fn tail_of(prefix: &str, key: &Key) -> Option<[u8; TAIL]> {
     let (_, tail) = key.hint.rsplit_once('…')?;
     let is_built = hint_of(prefix, key.id, tail) == key.hint;
     tail.as_bytes().try_into().ok().filter(|_| is_built)

@@ -17,6 +17,8 @@ pub struct Digest(pub [u8; 32]);
 struct Pepper {
     version: u32,
     key: hmac::Key,
+    /// For sites, to which peppers travel sealed.
+    bytes: [u8; 32],
 }
 
 /// All versions with which stored digests may have been made. A rotation replaces them while threads use them.
@@ -27,6 +29,7 @@ impl Pepper {
         Pepper {
             version,
             key: hmac::Key::new(hmac::HMAC_SHA256, bytes),
+            bytes: *bytes,
         }
     }
 
@@ -105,6 +108,14 @@ impl Peppers {
             (pepper.version, digest.0)
         };
         self.0.load().iter().map(print).collect()
+    }
+
+    /// The number and the bytes of each version, the oldest first, for the sites that verify secrets.
+    pub fn expose(&self) -> Vec<(u32, [u8; 32])> {
+        let all = self.0.load();
+        all.iter()
+            .map(|pepper| (pepper.version, pepper.bytes))
+            .collect()
     }
 
     /// The keys of all versions, for the seals of older schemas.

@@ -259,8 +259,13 @@ pub const fn inline(
 
 impl Route {
     /// The same route, for bodies of up to 64 MiB from callers with the permission on the root workspace.
-    pub const fn large(mut self, permission: Permission) -> Route {
-        self.body = BodyRule::UpTo(IMPORT_BYTES_MAX);
+    pub const fn large(self, permission: Permission) -> Route {
+        self.up_to(IMPORT_BYTES_MAX, permission)
+    }
+
+    /// The same route, for bodies of up to this many bytes from callers with the permission on the root workspace.
+    pub const fn up_to(mut self, bytes: usize, permission: Permission) -> Route {
+        self.body = BodyRule::UpTo(bytes);
         self.large_for = Some(permission);
         self
     }

@@ -23,6 +23,9 @@ const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 /// The only mount that the metrics address serves.
 const FIGURES: &str = "/metrics";
 
+/// At a site, from half of the time of its pack on: the age of the pack in seconds.
+const STALE: &str = "x-auth-stale";
+
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
@@ -198,6 +201,10 @@ impl Router {
             }
         };
         let reply = self.table.with_public_paths(&found, request, reply);
+        let reply = match self.app.told_age_s() {
+            None => reply,
+            Some(age_s) => reply.with(STALE, age_s.to_string()),
+        };
         Some(self.with_cors(request, reply))
     }
 

@@ -242,6 +242,15 @@ impl Clock {
         (wall.max(mark), other.then_some(wall))
     }
 
+    /// Advances the mark to a time that has certainly passed, because a server that this site trusts has signed it. A mark
+    /// that is later stays.
+    pub fn raise(&self, at: Timestamp) {
+        let _rules = lock(&self.rules);
+        let steady_ms = self.steady_ms(Instant::now()) as i64;
+        self.base
+            .fetch_max(at.0.saturating_sub(steady_ms), Ordering::Relaxed);
+    }
+
     /// Replaces the mark, after the transaction that recorded the correction.
     fn correct(&self, mark: Timestamp, read_at: Instant, corrections: i64) {
         let mut rules = lock(&self.rules);

@@ -17,7 +17,7 @@ use crate::refusals::verbatim;
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
-use crate::store::{Durability, Foreign, Read, Store, audit, clock, tombstones};
+use crate::store::{Durability, Foreign, Read, Store, audit, clock, packs, site, tombstones};
 use closing::{ClosedThings, Closing};
 use std::path::Path;
 
@@ -73,6 +73,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
     )?;
     let (events, newest, keys) = store.read(|read| {
         let events = check_content(read, files)?;
+        require_server(read)?;
         Ok((events, events::newest(read)?, altered_keys(read, files)?))
     })?;
     let copied_at = newest.map_or(wanted.now, |mark| mark.at);
@@ -108,6 +109,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
         let mut altered = changed_outside::close_altered(tx, &seal_keys, now)?;
         altered.extend(changed_outside::close_keys(tx, &seal_keys, &keys, now)?);
         let closed = closing.run(tx)?;
+        packs::begin_reign(tx, now)?;
         let mut changes = closed.changes();
         changes.note("backup", &String::new(), &wanted.backup);
         let event = Event {
@@ -135,6 +137,17 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
 pub fn check(copy: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
     Store::check_backup(copy, files, now)?;
     Store::read_copy(copy, |read| check_content(read, files).map(drop))
+}
+
+/// Refuses the database of a site. A restore would give back uses that the site has spent, and no key is in it that a
+/// restore could save.
+fn require_server(read: &Read) -> Result<()> {
+    match site::find_state(read)? {
+        None => Ok(()),
+        Some(_) => Err(Error::Unavailable(verbatim(
+            "this is the database of a site, which is not restored; enrol the site again: latchkey site init FILE --data DIR",
+        ))),
+    }
 }
 
 /// Refuses a database that does not belong to these key files, or whose audit log is incomplete or changed. Returns

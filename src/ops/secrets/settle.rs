@@ -4,12 +4,14 @@
 use crate::domain::audit::{Kind, Target};
 use crate::domain::authenticators::purpose;
 use crate::domain::keys::keyfile::{KeyFiles, KeyKind};
+use crate::domain::packs::site::{key_purpose, signing_key_purpose};
 use crate::error::Result;
 use crate::ops::App;
 use crate::store::key_versions::{self, CopyOfCodes, CopyOfSecret};
+use crate::store::packs::Holder;
 use crate::store::seals::again::{self, Place};
 use crate::store::seals::{self, Standing};
-use crate::store::{Durability, Write, audit, key_files};
+use crate::store::{Durability, Write, audit, key_files, packs};
 
 /// The number of copies that are made again in one transaction.
 const COPIES_MAX: u32 = 200;
@@ -45,6 +47,7 @@ pub(super) fn settle_kind(app: &App, kind: KeyKind) -> Result<bool> {
         KeyKind::SealingKey => {
             copy_again(app)?;
             copy_codes_again(app)?;
+            copy_keys_of_packs_again(app)?;
         }
     }
     let number = newest.number;
@@ -119,6 +122,26 @@ fn copy_codes_again(app: &App) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Encrypts again the keys of sites and the keys that sign packs.
+fn copy_keys_of_packs_again(app: &App) -> Result<()> {
+    let files = app.key_files();
+    app.store.write(Durability::Relaxed, move |tx| {
+        for (holder, sealed) in packs::list_older_copies(tx, files.sealing.newest())? {
+            let purpose = match &holder {
+                Holder::Site(name) => key_purpose(name),
+                Holder::SigningKey(version) => signing_key_purpose(*version),
+            };
+            let Some(bytes) = files.sealing.open_bytes(&purpose, &sealed) else {
+                log::warn!("secrets: {holder:?} cannot be opened and stays as it is");
+                continue;
+            };
+            let sealed = files.sealing.seal_bytes(&purpose, &bytes)?;
+            packs::update_copy(tx, &holder, &sealed)?;
+        }
+        Ok(())
+    })
 }
 
 fn copy_one_codes_again(tx: &Write<'_>, files: &KeyFiles, codes: &CopyOfCodes) -> Result<()> {

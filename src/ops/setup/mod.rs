@@ -36,13 +36,14 @@ use crate::ops::keys::issue;
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::restore::closing::Closing;
 use crate::ops::sessions::password_gate::PasswordGate;
-use crate::ops::{App, verify};
+use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::{
     Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, policies,
     sessions, users, workspaces,
 };
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// The user name of the first owner.
@@ -151,12 +152,15 @@ fn opened(
 ) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let (publishing, seal_keys) = (index.clone(), files.seal.clone());
+    let is_site = Arc::new(AtomicBool::new(false));
+    let is_of_packs = is_site.clone();
     let store = Store::open(
         path,
         &files,
         (sources.wall)(),
-        Box::new(move |read, targets| {
-            index_updates::prepare(&publishing, &seal_keys, read, targets)
+        Box::new(move |read, targets| match is_of_packs.load(Relaxed) {
+            true => Ok(Box::new(|| {})),
+            false => index_updates::prepare(&publishing, &seal_keys, read, targets),
         }),
     )?;
     store.read(|read| key_files::check(read, &files))?;
@@ -165,7 +169,10 @@ fn opened(
         Ok(Clock::new(sources, clock::find(read)?.as_ref(), newest))
     };
     let mut clock = store.read(begin)?;
-    if close_older_copy(&store, path, &files, &clock)? {
+    let site = store.read(|read| site::find_state(read, &files.sealing))?;
+    is_site.store(site.is_some(), Relaxed);
+    let was_older_copy = close_older_copy(&store, path, &files, &clock)?;
+    if was_older_copy {
         clock = store.read(begin)?;
     }
     let clock = Arc::new(clock);
@@ -190,12 +197,22 @@ fn opened(
     })?;
     root(&index.directory())?;
     store.keep_reserve(&path.with_file_name(RESERVE))?;
-    let (known, now) = (files.clone(), clock.now().wall);
+    let (known, now, is_server) = (files.clone(), clock.now().wall, site.is_none());
     store.write(Durability::Full, move |tx| {
         key_files::insert(tx, &known, now)?;
-        presets::install(tx, &known.seal, presets, now)
+        match is_server {
+            true => presets::install(tx, &known.seal, presets, now),
+            false => Ok(()),
+        }
     })?;
     let attempts = store.read(attempts::load)?;
+    let site = match site {
+        None => None,
+        Some(state) => {
+            let own = store.read(|read| index_updates::load_directory_closed(read, &files.seal))?;
+            Some(site::begin(state, path, own))
+        }
+    };
     let app = App {
         store,
         index,
@@ -226,7 +243,10 @@ fn opened(
         budgets: Default::default(),
         declared: Default::default(),
         notices: Default::default(),
+        site,
+        packing: Default::default(),
     };
+    site::open(&app, was_older_copy)?;
     Ok(Arc::new(app))
 }
 
@@ -296,6 +316,9 @@ fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> 
 /// Loads all keys into the index with several threads, and closes those that were changed outside Latchkey. Returns
 /// the first error; until another attempt succeeds, verifications continue to read from the store.
 pub fn load_keys(app: &App) -> Result<()> {
+    if app.site.is_some() {
+        return Ok(());
+    }
     let broken = read_keys(app)?;
     changed_outside::close_keys_of(app, &broken);
     Ok(())
@@ -303,6 +326,9 @@ pub fn load_keys(app: &App) -> Result<()> {
 
 /// Loads all keys into the index. Returns those that were changed outside Latchkey; the index has them as disabled.
 fn read_keys(app: &App) -> Result<Vec<KeyId>> {
+    if app.site.is_some() {
+        return Ok(Vec::new());
+    }
     let failed = OnceLock::new();
     let broken = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

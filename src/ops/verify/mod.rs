@@ -13,7 +13,7 @@ mod stored;
 pub mod trial;
 pub mod tripwires;
 
-pub use stored::Reserving;
+pub use stored::{Reserving, block};
 
 use super::keys::upgrade::Guess;
 use super::{App, index_updates};
@@ -172,6 +172,10 @@ pub fn verify<R>(
 ) -> Outcome<R> {
     let watched = TimedVerification::begin();
     let now = app.now_at(watched.began);
+    if app.require_fresh(now.wall).is_err() {
+        // The reason is an error, which only [`verify_blocking`] can answer with.
+        return Outcome::MustWait;
+    }
     let render = watched.over(&render);
     match step(
         app,
@@ -193,7 +197,8 @@ pub fn verify<R>(
 /// Decides on a presented secret, with the necessary accesses to the store.
 ///
 /// # Errors
-/// `Unavailable` if the store cannot reserve uses. A failure never leads to acceptance.
+/// `Unavailable` if the store cannot reserve uses, or if this is a site whose pack no longer counts. A failure never leads
+/// to acceptance.
 pub fn verify_blocking<R>(
     app: &App,
     secret: &str,
@@ -204,6 +209,7 @@ pub fn verify_blocking<R>(
     let watched = TimedVerification::begin();
     let mut tried = Tried::default();
     for _ in 0..ROUNDS_MAX {
+        app.require_fresh(app.now().wall)?;
         match step(
             app,
             secret,
@@ -321,6 +327,7 @@ pub fn would_authenticate<R>(
     look: impl FnOnce(&Live) -> R,
 ) -> Option<R> {
     let now = app.now();
+    app.require_fresh(now.wall).ok()?;
     let directory = app.index.directory();
     let found = app.index.with_key(presented.id, |key| {
         let works = |matched: Matched| !matched.has_ended;
@@ -408,7 +415,7 @@ fn step<R>(
                 app.index
                     .refused
                     .record(key.id, code, detail, question, text, now.wall);
-            } else {
+            } else if app.site.is_none() {
                 app.upgrades
                     .note_use(&app.peppers, key.id, &matched.secret, text);
             }

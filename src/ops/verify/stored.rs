@@ -5,6 +5,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::error::Result;
 use crate::ops::App;
+use crate::ops::site::{ended, lent};
 use crate::store::seals::keys::RemainingUses;
 use crate::store::{Durability, audit, keys, seals};
 use std::collections::HashSet;
@@ -23,6 +24,9 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     let Some(counters) = app.index.counters(id) else {
         return Ok(());
     };
+    if app.site.is_some() {
+        return lent::reserve(app, id, cost, counters);
+    }
     let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
         let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
@@ -35,10 +39,7 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
                 return Ok(());
             }
         };
-        let wanted = (stored / 16)
-            .clamp(1, RESERVE_MAX)
-            .max(cost.saturating_sub(reserved));
-        let taken = wanted.min(stored);
+        let taken = block(stored, reserved, cost);
         keys::update_uses(tx, &seal_keys, id, Some(stored - taken))?;
         tx.after_commit(move || {
             if let Some(uses) = &mut lock(&counters).uses {
@@ -50,11 +51,21 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     })
 }
 
+/// How many of the remaining uses are taken at once, for a request of this cost.
+pub fn block(stored: u64, reserved: u64, cost: u64) -> u64 {
+    let wanted = (stored / 16).clamp(1, RESERVE_MAX);
+    wanted.max(cost.saturating_sub(reserved)).min(stored)
+}
+
 /// Ends the old secret of a rotation, only in memory if the store cannot be written. The new secret is valid in any
 /// case, and the old one must not stay valid after the new one was used. If the process ends before the store can be
 /// written, the next use of the new secret repeats this.
 pub fn retire_in_any_case(app: &App, id: KeyId) {
-    let Err(err) = retire(app, id) else {
+    let retired = match app.site {
+        None => retire(app, id),
+        Some(_) => ended::retire_older(app, id),
+    };
+    let Err(err) = retired else {
         return;
     };
     app.figures().events_lost.fetch_add(1, Ordering::Relaxed);

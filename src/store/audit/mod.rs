@@ -223,7 +223,8 @@ const HEAD: &str = "audit";
 /// See [`HEAD`].
 const CHECKPOINT: &str = "audit checkpoint";
 
-pub(super) fn head(read: &Read) -> Result<Option<Mark>> {
+/// The newest event as the chain has it: its number and its hash.
+pub fn head(read: &Read) -> Result<Option<Mark>> {
     read.query_one(
         "SELECT seq, hash, seal FROM audit_head WHERE one = 1",
         &[],

@@ -196,3 +196,106 @@ CREATE TABLE notice_reads (
     user_uid TEXT    NOT NULL PRIMARY KEY REFERENCES users (uid) ON DELETE CASCADE,
     seq      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The state of a site.
+CREATE TABLE site_state (
+    one         INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    sealed      BLOB    NOT NULL CHECK (length(sealed) > 28),
+    sealing_key INTEGER NOT NULL
+) STRICT;
+CREATE TABLE site_ended (
+    key_id   TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    reason   TEXT    NOT NULL CHECK (reason IN ('fork', 'revoked', 'site')),
+    ended_at INTEGER NOT NULL,
+    events   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_ended_digests (
+    digest  BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
+    stays   INTEGER NOT NULL CHECK (stays IN (0, 1))
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_spent (
+    key_id TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    spent  INTEGER NOT NULL CHECK (spent >= 0)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_uses (
+    key_id       TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),
+    uses         INTEGER NOT NULL CHECK (uses >= 0),
+    refusals     INTEGER NOT NULL CHECK (refusals >= 0),
+    last_used_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_verdicts (
+    code  TEXT    NOT NULL PRIMARY KEY,
+    count INTEGER NOT NULL CHECK (count >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- Sites and their packs.
+CREATE TABLE pack_server (
+    one   INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    uid   TEXT    NOT NULL CHECK (length(uid) = 36),
+    name  TEXT    NOT NULL,
+    reign INTEGER NOT NULL CHECK (reign > 0)
+) STRICT;
+CREATE TABLE pack_signing_keys (
+    version      INTEGER NOT NULL PRIMARY KEY CHECK (version > 0),
+    public       TEXT    NOT NULL,
+    sealed       BLOB    NOT NULL CHECK (length(sealed) = 60),
+    sealing_key  INTEGER NOT NULL,
+    introduction TEXT    NOT NULL,
+    added_at     INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sites (
+    name        TEXT    NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 63),
+    minimal     INTEGER NOT NULL CHECK (minimal IN (0, 1)),
+    until_s     INTEGER NOT NULL CHECK (until_s > 0),
+    lend        INTEGER NOT NULL CHECK (lend >= 0),
+    created_at  INTEGER NOT NULL,
+    removed_at  INTEGER,
+    sealed      BLOB    CHECK (length(sealed) = 60),
+    sealing_key INTEGER,
+    pack        INTEGER NOT NULL CHECK (pack >= 0),
+    base        INTEGER NOT NULL CHECK (base >= 0 AND base <= pack),
+    life        TEXT    CHECK (length(life) = 36),
+    report      INTEGER,
+    reported_at INTEGER,
+    applied     INTEGER,
+    applied_events INTEGER,
+    CHECK ((removed_at IS NULL) = (sealed IS NOT NULL) AND (sealed IS NULL) = (sealing_key IS NULL)),
+    CHECK ((report IS NULL) = (life IS NULL) AND (report IS NULL) = (reported_at IS NULL)
+           AND (report IS NULL) = (applied IS NULL) AND (report IS NULL) = (applied_events IS NULL))
+) STRICT;
+CREATE TABLE site_parts (
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('catalog', 'workspace')),
+    id   TEXT NOT NULL,
+    PRIMARY KEY (site, kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE packs (
+    site     TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    number   INTEGER NOT NULL CHECK (number > 0),
+    base     INTEGER NOT NULL CHECK (base >= 0 AND base < number),
+    made_at  INTEGER NOT NULL,
+    until    INTEGER NOT NULL,
+    events   INTEGER NOT NULL,
+    keys     INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
+    sha256   BLOB    NOT NULL CHECK (length(sha256) = 32),
+    PRIMARY KEY (site, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_lent (
+    site   TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    lent   INTEGER NOT NULL CHECK (lent >= 0),
+    spent  INTEGER NOT NULL CHECK (spent >= 0),
+    PRIMARY KEY (site, key_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_usage (
+    site     TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    key_id   TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    uses     INTEGER NOT NULL,
+    refusals INTEGER NOT NULL,
+    ended_at INTEGER,
+    PRIMARY KEY (site, key_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX site_usage_key ON site_usage (key_id);
+CREATE INDEX site_lent_key ON site_lent (key_id);

@@ -15,13 +15,14 @@ use crate::support::{Server, fresh_folder};
 
 const YEAR_S: i64 = 365 * DAY_S;
 
-struct Date {
+/// A library that makes the wall clock of a process wrong.
+pub struct Date {
     folder: PathBuf,
 }
 
 impl Date {
     /// `None` if there is no C compiler.
-    fn build() -> Option<Date> {
+    pub fn build() -> Option<Date> {
         let folder = fresh_folder();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/clock/wrong_date.c");
         let built = Command::new("cc")
@@ -35,7 +36,7 @@ impl Date {
     }
 
     /// Makes the wall clock wrong by so many seconds.
-    fn set(&self, seconds: i64) {
+    pub fn set(&self, seconds: i64) {
         let file = self.folder.join("date");
         fs::write(file.with_extension("new"), seconds.to_string()).unwrap();
         fs::rename(file.with_extension("new"), file).unwrap();
@@ -44,12 +45,21 @@ impl Date {
     /// A first start with a wall clock that is wrong by so many seconds.
     fn server(&self, seconds: i64) -> Server {
         self.set(seconds);
-        let library = self.folder.join("wrong_date.so").display().to_string();
-        let date = self.folder.join("date").display().to_string();
-        Server::start_with(
-            &[],
-            &[("LD_PRELOAD", &library), ("LATCHKEY_TEST_DATE", &date)],
-        )
+        let env = self.env();
+        let env: Vec<(&str, &str)> = env
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        Server::start_with(&[], &env)
+    }
+
+    /// The environment of a process whose clock is wrong.
+    pub fn env(&self) -> [(&'static str, String); 2] {
+        let path = |name: &str| self.folder.join(name).display().to_string();
+        [
+            ("LD_PRELOAD", path("wrong_date.so")),
+            ("LATCHKEY_TEST_DATE", path("date")),
+        ]
     }
 }
 
@@ -59,7 +69,7 @@ impl Drop for Date {
     }
 }
 
-fn left_out_date() {
+pub fn left_out_date() {
     left_out("a wrong date: there is no C compiler");
 }
 

@@ -1,7 +1,7 @@
 //! A wrong clock: the server's time never goes back, and the administrator of the machine can see and correct it.
 
 mod accept;
-mod date;
+pub mod date;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};

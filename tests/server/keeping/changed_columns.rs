@@ -99,6 +99,30 @@ const UNSEALED: &[(&str, &str)] = &[
         "where a locked user still signs in with the password, which it takes all the same",
     ),
     (
+        "site_ended",
+        "at a site: what has ended there besides what its packs say, which are signed",
+    ),
+    (
+        "site_ended_digests",
+        "at a site: what packs have ended, for the case that their server is restored",
+    ),
+    (
+        "site_spent",
+        "at a site: uses of counted keys, as those of a server since its last change",
+    ),
+    (
+        "site_state",
+        "encrypted and authenticated as a whole; a site with another one does not start",
+    ),
+    (
+        "site_uses",
+        "at a site: counters that nothing is decided by",
+    ),
+    (
+        "site_verdicts",
+        "at a site: counters that nothing is decided by",
+    ),
+    (
         "user_preferences",
         "how users want their pages to look; nothing is decided by it",
     ),

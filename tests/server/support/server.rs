@@ -70,6 +70,39 @@ impl Server {
         Server::launch(Some(descriptors), &any_port(), args, &[])
     }
 
+    /// Serves the data folder of a site, which the caller has to remove afterwards.
+    pub fn serve_site(data: &Path, args: &[&str], env: &[(&str, &str)]) -> Server {
+        let folder = fresh_folder();
+        let own = |text: &&str| text.to_string();
+        let args: Vec<String> = ["--site"].iter().chain(args).map(own).collect();
+        let env: Vec<(String, String)> = env
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let mut command = executable(None);
+        command
+            .args(["serve", "--json", "--data"])
+            .arg(data)
+            .args(["--listen", &any_port()]);
+        let (child, hello) = spawn(command, &args, &env, &folder);
+        let socket = hello["socket"].as_str().expect("a socket");
+        Server {
+            address: address(&hello),
+            pid: child.id(),
+            socket: PathBuf::from(socket),
+            owner_user_name: String::new(),
+            owner_password: String::new(),
+            management_key: String::new(),
+            key: Value::Null,
+            secret: String::new(),
+            data: data.to_owned(),
+            folder,
+            env,
+            args,
+            child,
+        }
+    }
+
     fn launch(
         descriptors: Option<u32>,
         listen: &str,

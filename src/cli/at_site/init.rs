@@ -1,0 +1,62 @@
+//! `latchkey site init`: makes the data folder of a site from an enrolment file.
+
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::serve::TIME;
+use crate::cli::{print, prompt};
+use crate::config::DataArgs;
+use crate::config::folder::{Contents, Folder};
+use crate::domain::hex::hex;
+use crate::domain::keys::keyfile::KeyKind;
+use crate::domain::packs::enrolment::Enrolment;
+use crate::ops::site::enrol;
+use std::path::PathBuf;
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct InitArgs {
+    /// The enrolment file that `latchkey site add` has written at the server
+    file: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// A file whose first line is the passphrase; otherwise it is typed or piped in
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// Enrols the site.
+pub fn init(args: &InitArgs) -> Result<End> {
+    let file = prompt::whole(&args.file)?;
+    let passphrase = prompt::secret("Passphrase", args.passphrase_file.as_deref())?;
+    let enrolment = Enrolment::unlock(&passphrase, &file)?
+        .map_err(|why| Failure::refused(format!("{}: {why}", args.file.display())))?;
+    let folder = Folder::create(&args.data.data)?;
+    let (shown, name, server) = (
+        folder.path().display().to_string(),
+        &enrolment.site,
+        &enrolment.origin,
+    );
+    if folder.contents()? == Contents::Ready {
+        let files = folder.read_key_files()?;
+        let passed = enrol::create_again(&folder.database(), &files, &enrolment, TIME)?;
+        print::print(&format!(
+            "The state of {shown} was lost; it is the site {name} of {server} again. It takes no pack that was made before \
+             {passed}, so make a new one at the server:\n  latchkey pack make --site {name} --whole --out DIR"
+        ))?;
+        return Ok(End::Done);
+    }
+    let pepper = enrolment
+        .peppers
+        .iter()
+        .map(|(version, pepper)| format!("{version} {}\n", hex(pepper)));
+    let pepper: String = pepper.collect();
+    folder.put_key_file(KeyKind::Pepper.as_str(), pepper.as_bytes())?;
+    let files = folder.make_key_files()?;
+    let path = folder.new_database()?;
+    enrol::create(&path, &files, &enrolment, TIME)?;
+    folder.install_database(&path)?;
+    print::print(&format!(
+        "Made {shown} for the site {name} of {server}. It has no keys yet; then serve it:\n  \
+         latchkey pack apply FILE --data {shown}\n  latchkey serve --site --data {shown}\n\
+         The enrolment file has done its work; destroy it."
+    ))?;
+    Ok(End::Done)
+}

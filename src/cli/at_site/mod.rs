@@ -1,0 +1,163 @@
+//! The commands of a site: enrolling, applying packs, ending keys, reporting.
+
+mod apply;
+mod init;
+mod stick;
+
+use super::client::{Server, Target};
+use super::failure::{End, Failure, Result};
+use super::output_file::Output;
+use super::print::{self, Common};
+use super::prompt;
+use crate::config::DataArgs;
+use crate::files::Readers;
+use serde::Deserialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+pub use apply::{ApplyArgs, WatchArgs, apply, watch};
+pub use init::{InitArgs, init};
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct DisableArgs {
+    /// The id of the key
+    key: String,
+    #[command(flatten)]
+    common: Common,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// The folder for the report, which travels back to the server
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct ResetArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What commands need of the state of a site.
+#[derive(Deserialize)]
+pub struct State {
+    pub site: String,
+    pub server: String,
+    pub pack: u64,
+    pub reign: u64,
+    pub base: Option<u64>,
+    pub loaded: bool,
+    fork: String,
+}
+
+#[derive(Deserialize)]
+struct Disabled {
+    changed: bool,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    name: String,
+    content: String,
+}
+
+fn site() -> Target {
+    Target::of(&["site"])
+}
+
+/// The state of the site of a data folder, running or not.
+pub fn state(server: &Server) -> Result<State> {
+    server.get(&site())?.json()
+}
+
+/// Shows the state of the site.
+pub fn status(args: &StatusArgs) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.get(&site())?;
+    print::one(&args.common, &answer)?;
+    Ok(End::Done)
+}
+
+/// Ends a key at this site.
+pub fn disable(args: &DisableArgs) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    let state = state(&server)?;
+    prompt::confirm(
+        &format!(
+            "Disable key {} at site {}? It cannot be enabled here again; {} hears of it with the next report.",
+            args.key, state.site, state.server
+        ),
+        args.yes,
+    )?;
+    let target = Target::of(&["site", "keys", &args.key, "disable"]);
+    let answer = server.ask("POST", &target, None)?;
+    if args.common.json {
+        print::print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let disabled: Disabled = answer.json()?;
+    print::print(&match disabled.changed {
+        true => format!("key {} opens nothing here any more", args.key),
+        false => format!("key {} had ended here already", args.key),
+    })?;
+    Ok(End::Done)
+}
+
+/// Writes the next report to a folder.
+pub fn report(args: &ReportArgs) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.ask("POST", &Target::of(&["site", "reports"]), Some(&json!({})))?;
+    let report: Report = answer.json()?;
+    // The name is from this site; nevertheless it cannot lead out of the folder.
+    let name = Path::new(&report.name).file_name();
+    let name = name.ok_or_else(|| Failure::refused("the report has no name"))?;
+    let path = args.out.join(name);
+    let mut output = Output::create(&path, Readers::OwnerIfKept)?;
+    output.write_text(&report.content)?;
+    let bytes = output.put_in_place()?;
+    match args.common.json {
+        true => print::print(&json!({ "file": path, "bytes": bytes }).to_string())?,
+        false => print::print(&format!(
+            "{}: {bytes} bytes; at the server: latchkey site collect DIR",
+            path.display()
+        ))?,
+    }
+    Ok(End::Done)
+}
+
+/// Accepts that the server was restored.
+pub fn reset(args: &ResetArgs) -> Result<End> {
+    let server = Server::reach(&args.data.data)?;
+    let state = state(&server)?;
+    if state.fork == "seen" {
+        prompt::confirm(
+            &format!(
+                "{} was restored from a backup. Take its next pack, whatever it is? Keys and secrets that this site knows to \
+                 have ended stay ended.",
+                state.server
+            ),
+            args.yes,
+        )?;
+    }
+    server.ask("POST", &Target::of(&["site", "reset"]), None)?;
+    print::print(&format!(
+        "the next pack of {} is taken; make one there: latchkey pack make --site {} --whole --out DIR",
+        state.server, state.site
+    ))?;
+    Ok(End::Done)
+}

@@ -1,0 +1,219 @@
+//! `/v1` at a site: verification, the site itself, and its own log and clock. Every other path is refused, also if a server has
+//! it: a site issues and manages nothing.
+
+use super::{audit, clock, oauth, verify};
+use crate::domain::keys::KeyId;
+use crate::domain::packs::state::Fork;
+use crate::domain::users::permissions::Permission::ServerAdmin;
+use crate::error::{Error, Result};
+use crate::http::describe::schema::Time;
+use crate::http::reply::Reply;
+use crate::http::route::Access::{Caller, Public, Verifier};
+use crate::http::route::{BODY_BYTES_MAX, Call, Route, Surface, get, inline, post, strict};
+use crate::http1::BodyRule::UpTo;
+use crate::ops::site::{self, Applied, View, apply, ended, fresh::Age, report, revoke};
+use crate::refusals;
+use serde::Serialize;
+
+/// The surface of a site; it has the path and the errors of that of a server.
+pub const SURFACE: Surface = Surface {
+    routes: ROUTES,
+    describes: None,
+    ..super::SURFACE
+};
+
+/// The maximum body of packs: a whole one with a million keys and their names, and one that follows it.
+const PACKS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &strict([
+    // Verification
+    inline("POST", "/verify",            Verifier, UpTo(BODY_BYTES_MAX), verify::verify),
+    post  (        "/verify/batch",      Verifier, verify::batch),
+    post  (        "/introspect",        Verifier, oauth::introspect).for_oauth(oauth::refusal),
+    // The site
+    get   (        "/site",              Caller,   show),
+    post  (        "/site/packs",        Caller,   apply_packs).up_to(PACKS_BYTES_MAX, ServerAdmin),
+    post  (        "/site/revocations",  Caller,   apply_revocations).takes_away(),
+    post  (        "/site/keys/{id}/disable", Caller, disable).takes_away(),
+    post  (        "/site/reports",      Caller,   make_report),
+    post  (        "/site/reset",        Caller,   reset),
+    // Its own log and clock
+    get   (        "/audit-events",      Caller,   audit::audit_events).with_query(),
+    get   (        "/audit-events/chain", Caller,  audit::chain),
+    get   (        "/clock",             Caller,   clock::find),
+    post  (        "/clock/accept",      Caller,   clock::accept),
+    // Everything else
+    inline("*",    "/{path...}",         Public,   UpTo(BODY_BYTES_MAX), refuse).with_query(),
+]);
+
+/// The state of the site.
+#[derive(Serialize)]
+struct SiteBody {
+    site: String,
+    server: String,
+    server_id: String,
+    reign: u64,
+    pack: u64,
+    base: Option<u64>,
+    /// Whether the packs that were applied are in force.
+    loaded: bool,
+    made: Option<Time>,
+    until: Option<Time>,
+    age_s: Option<u64>,
+    /// `fresh`, `aging`, `over`, or `none` without a pack.
+    age: &'static str,
+    keys: u64,
+    ended_here: Vec<EndedBody>,
+    /// `no`, `seen` while an operator has to decide, or `accepted` until the next pack.
+    fork: &'static str,
+    reports: u64,
+}
+
+#[derive(Serialize)]
+struct EndedBody {
+    key: String,
+    ended_at: Time,
+    /// `fork`, `revoked` or `site`.
+    reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct AppliedBody {
+    pack: u64,
+    base: Option<u64>,
+    made: Time,
+    until: Time,
+    keys: u64,
+    added: u64,
+    changed: u64,
+    ended: u64,
+}
+
+#[derive(Serialize)]
+struct RevokedBody {
+    listed: usize,
+    /// Keys that could still be used here.
+    ended: usize,
+    part: u64,
+    parts: u64,
+}
+
+#[derive(Serialize)]
+struct ReportBody {
+    name: String,
+    content: String,
+}
+
+#[derive(Serialize)]
+struct DisabledBody {
+    key: String,
+    /// Whether it had not ended here before.
+    changed: bool,
+}
+
+/// Any path that a site does not have.
+fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
+    Err(site::refusal(call.app))
+}
+
+/// `GET /v1/site`
+fn show(call: &Call<'_>) -> Result<Reply> {
+    let view = site::show(call.app, call.caller()?)?;
+    Ok(Reply::json(200, &SiteBody::of(view)))
+}
+
+/// `POST /v1/site/packs`: the body is a pack, or a whole pack and one that follows it.
+fn apply_packs(call: &Call<'_>) -> Result<Reply> {
+    let applied = apply::apply(call.app, call.caller()?, &call.request.body)?;
+    Ok(Reply::json(200, &AppliedBody::of(&applied)))
+}
+
+/// `POST /v1/site/revocations`: the body is the text of a QR code.
+fn apply_revocations(call: &Call<'_>) -> Result<Reply> {
+    let text = std::str::from_utf8(&call.request.body).unwrap_or_default();
+    let revoked = revoke::apply(call.app, call.caller()?, text)?;
+    let body = RevokedBody {
+        listed: revoked.listed,
+        ended: revoked.ended,
+        part: revoked.part,
+        parts: revoked.parts,
+    };
+    Ok(Reply::json(200, &body))
+}
+
+/// `POST /v1/site/keys/{id}/disable`
+fn disable(call: &Call<'_>) -> Result<Reply> {
+    let text = call.param("id");
+    let unknown = || Error::Conflict(refusals::site::no_key(text));
+    let id = KeyId::parse(text).ok_or_else(unknown)?;
+    let changed = ended::disable(call.app, call.caller()?, id)?;
+    let body = DisabledBody {
+        key: id.to_string(),
+        changed,
+    };
+    Ok(Reply::json(200, &body))
+}
+
+/// `POST /v1/site/reports`
+fn make_report(call: &Call<'_>) -> Result<Reply> {
+    let (name, content) = report::make(call.app, call.caller()?)?;
+    Ok(Reply::json(200, &ReportBody { name, content }))
+}
+
+/// `POST /v1/site/reset`
+fn reset(call: &Call<'_>) -> Result<Reply> {
+    site::accept_fork(call.app, call.caller()?)?;
+    show(call)
+}
+
+impl SiteBody {
+    fn of(view: View) -> SiteBody {
+        let ended = view.ended.iter().map(|one| EndedBody {
+            key: one.key.to_string(),
+            ended_at: Time(one.at),
+            reason: one.reason.as_str(),
+        });
+        SiteBody {
+            ended_here: ended.collect(),
+            site: view.site,
+            server: view.origin,
+            server_id: view.server,
+            reign: view.reign,
+            pack: view.pack,
+            base: view.base,
+            loaded: view.is_loaded,
+            made: view.made.map(Time),
+            until: view.until.map(Time),
+            age_s: view.age_s,
+            age: match view.age {
+                Age::Aging => "aging",
+                Age::Fresh => "fresh",
+                Age::None => "none",
+                Age::Over => "over",
+            },
+            keys: view.keys,
+            fork: match view.fork {
+                Fork::Accepted => "accepted",
+                Fork::None => "no",
+                Fork::Seen => "seen",
+            },
+            reports: view.reports,
+        }
+    }
+}
+
+impl AppliedBody {
+    fn of(applied: &Applied) -> AppliedBody {
+        AppliedBody {
+            pack: applied.pack,
+            base: (applied.base > 0).then_some(applied.base),
+            made: Time(applied.made),
+            until: Time(applied.until),
+            keys: applied.keys,
+            added: applied.counts.added,
+            changed: applied.counts.changed,
+            ended: applied.counts.ended,
+        }
+    }
+}

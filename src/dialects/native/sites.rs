@@ -1,0 +1,294 @@
+//! Sites, which verify without this server: `/v1/sites`.
+
+use super::keys::retry;
+use crate::domain::packs::SITE_PATTERN;
+use crate::domain::packs::site::{LEND, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN};
+use crate::domain::users::permissions::Permission::ServerAdmin;
+use crate::error::{Error, Result};
+use crate::http::describe::Document;
+use crate::http::describe::bodies::{ListBody, Requested, answer, request};
+use crate::http::describe::schema::Time;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::packs::sites::{self, NewSite, SiteDetail, SiteEdit, SiteView};
+use crate::refusals::verbatim;
+use serde_json::json;
+
+answer! {
+    struct SiteBody as "Site" {
+        name: String = "plant-7",
+        /// The slugs of the workspaces whose keys it is given, with everything below.
+        workspaces: Vec<String> = ["emea"],
+        /// The catalogs whose keys it is given; empty for those of all catalogs and of none.
+        catalogs: Vec<String> = ["rooms"],
+        /// Whether its packs have no names and no metadata.
+        minimal: bool,
+        /// How long a pack counts.
+        until_s: u64 = UNTIL_S,
+        /// Uses of a counted key that it may have at a time.
+        lend: u64 = LEND,
+        created_at: Time,
+        /// The newest pack that was made for it; 0 if none was.
+        pack: u64 = 43,
+        /// The whole pack that the newest one has to be applied to, or the newest one itself.
+        base: u64 = 40,
+        made_at: Option<Time>,
+        /// The first instant at which the newest pack no longer counts.
+        until: Option<Time>,
+        /// The keys of the newest pack.
+        keys: Option<u64> = 10_000,
+        /// The pack that the site has applied, according to its newest report; null if it never reported.
+        applied: Option<u64> = 42,
+        /// When that report was made, by the clock of the site.
+        reported_at: Option<Time>,
+        /// Keys that ended here, of which the site is not known to have heard; null if it never reported.
+        unconfirmed_revocations: Option<u64> = 3,
+    }
+}
+
+answer! {
+    struct SiteDetailBody as "SiteDetail" {
+        #[serde(flatten)]
+        site: SiteBody,
+        /// The keys that it is given now.
+        given_keys: u64 = 10_002,
+        /// Keys that stay out of its packs, because another system has made their secrets and their strength is unknown.
+        left_out: u64 = 1,
+        /// The first hundred of them.
+        left_out_ids: Vec<String> = ["k3J9aQ0xZb"],
+        /// Keys that were ended at the site, and that are still enabled here.
+        ended_there: Vec<EndedBody>,
+    }
+}
+
+answer! {
+    struct EndedBody as "EndedAtSite" {
+        id: String = "k3J9aQ0xZb",
+        ended_at: Time,
+    }
+}
+
+answer! {
+    /// A site, and what it begins with.
+    struct EnrolledBody as "EnrolledSite" {
+        site: SiteBody,
+        /// The content of the enrolment file, which the passphrase opens.
+        enrolment: String = "latchkey-secrets 1: …",
+    }
+}
+
+request! {
+    struct NewSiteBody as "NewSite" {
+        /// It is used once, even if the site is removed.
+        name: String [pattern = SITE_PATTERN] = "plant-7",
+        /// Slugs or uids.
+        workspaces: Vec<String> = ["emea"],
+        /// Default: the keys of all catalogs and of none.
+        catalogs: Option<Vec<String>> = ["rooms"],
+        /// Leaves names, names of owners and metadata out of its packs.
+        minimal: Option<bool>,
+        /// How long a pack counts; seven days by default.
+        until_s: Option<u64> [minimum = UNTIL_S_MIN, maximum = UNTIL_S_MAX] = UNTIL_S,
+        /// Uses of a counted key that it may have at a time.
+        lend: Option<u64> = LEND,
+        /// The name of this server in the heads of packs; only for the first site.
+        server: Option<String> = "keys.example.com",
+        /// Protects the enrolment; at least 12 bytes.
+        passphrase: String = "a sentence that nobody guesses",
+    }
+}
+
+request! {
+    struct SiteEditBody as "SiteEdit" {
+        workspaces: Option<Vec<String>> = ["emea", "apac"],
+        /// Empty for the keys of all catalogs and of none.
+        catalogs: Option<Vec<String>>,
+        minimal: Option<bool> = true,
+        until_s: Option<u64> [minimum = UNTIL_S_MIN, maximum = UNTIL_S_MAX],
+        lend: Option<u64>,
+    }
+}
+
+answer! {
+    struct RemovedBody as "RemovedSite" {
+        name: String = "plant-7",
+        /// The version of the pepper in use, if it was rotated.
+        pepper: Option<u32> = 2,
+    }
+}
+
+/// The name of a server that was given none.
+const SERVER: &str = "latchkey";
+
+/// Adds the operations of this file to the description of the server.
+pub fn describe(document: &mut Document) {
+    document.group(
+        "sites",
+        "Sites verify without this server; packs bring them what they need.",
+    );
+    document
+        .add("get /v1/sites", "listSites", "List sites")
+        .needs(&[ServerAdmin])
+        .answers::<ListBody<SiteBody>>(200, "All sites, by name.");
+    document
+        .add("post /v1/sites", "addSite", "Enrol a site")
+        .about(
+            "For `latchkey site add`, through the Unix socket only: the enrolment has the peppers and a key of its own for the \
+             site. Whoever has it and the passphrase can be that site.",
+        )
+        .needs(&[ServerAdmin])
+        .shared("IdempotencyKey")
+        .body::<NewSiteBody>()
+        .answers::<EnrolledBody>(201, "The site, and its enrolment.")
+        .conflicts();
+    document
+        .add("get /v1/sites/{name}", "findSite", "Read a site")
+        .about("Looks at every key.")
+        .needs(&[ServerAdmin])
+        .answers::<SiteDetailBody>(200, "The site.");
+    document
+        .add(
+            "patch /v1/sites/{name}",
+            "editSite",
+            "Change what a site is given",
+        )
+        .about("It counts from the next pack on.")
+        .needs(&[ServerAdmin])
+        .body::<SiteEditBody>()
+        .answers::<SiteBody>(200, "The site as it is now.");
+    document
+        .add("delete /v1/sites/{name}", "removeSite", "Remove a site")
+        .about(
+            "No pack is made for it any more, and its reports are refused. What it has goes on until its pack ends.",
+        )
+        .needs(&[ServerAdmin])
+        .query(
+            "rotate",
+            "Also gives the pepper a new version, which the removed site does not have; through the Unix socket only.",
+            json!({ "type": "string", "enum": ["true", "false"], "default": "false" }),
+            json!("false"),
+        )
+        .answers::<RemovedBody>(200, "It is removed.");
+}
+
+impl SiteBody {
+    fn of(view: SiteView) -> SiteBody {
+        let SiteView {
+            site,
+            workspaces,
+            newest,
+            unconfirmed,
+        } = view;
+        let made = newest.as_ref();
+        let reported = site.reported.as_ref();
+        SiteBody {
+            workspaces,
+            catalogs: site.catalogs,
+            minimal: site.minimal,
+            until_s: site.until_s,
+            lend: site.lend,
+            created_at: Time(site.created_at),
+            pack: site.pack,
+            base: site.base,
+            made_at: made.map(|made| Time(made.made_at)),
+            until: made.map(|made| Time(made.until)),
+            keys: made.map(|made| made.keys),
+            applied: reported.map(|reported| reported.applied),
+            reported_at: reported.map(|reported| Time(reported.at)),
+            unconfirmed_revocations: unconfirmed,
+            name: site.name,
+        }
+    }
+}
+
+impl SiteDetailBody {
+    fn of(detail: SiteDetail) -> SiteDetailBody {
+        let ended = detail.ended_there.into_iter().map(|ended| EndedBody {
+            id: ended.id.to_string(),
+            ended_at: Time(ended.ended_at),
+        });
+        SiteDetailBody {
+            site: SiteBody::of(detail.view),
+            given_keys: detail.keys,
+            left_out: detail.left_out,
+            left_out_ids: detail
+                .left_out_ids
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            ended_there: ended.collect(),
+        }
+    }
+}
+
+/// `GET /v1/sites`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    let found = sites::list(call.app, call.caller()?)?;
+    let items = found.into_iter().map(SiteBody::of).collect();
+    Ok(Reply::json(200, &ListBody::of(items)))
+}
+
+/// `POST /v1/sites`: through the Unix socket only.
+pub fn add(call: &Call<'_>) -> Result<Reply> {
+    let retry = retry(call)?;
+    let body = NewSiteBody::of(call.request)?;
+    let new = NewSite {
+        name: body.name,
+        workspaces: body.workspaces,
+        catalogs: body.catalogs.unwrap_or_default(),
+        minimal: body.minimal.unwrap_or(false),
+        until_s: body.until_s,
+        lend: body.lend,
+        server: body.server.unwrap_or_else(|| SERVER.to_owned()),
+        passphrase: body.passphrase,
+    };
+    let (site, enrolment) = sites::add(call.app, call.caller()?, new, retry)?;
+    let body = EnrolledBody {
+        site: SiteBody::of(site),
+        enrolment,
+    };
+    Ok(Reply::json(201, &body))
+}
+
+/// `GET /v1/sites/{name}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let detail = sites::show(call.app, call.caller()?, call.param("name"))?;
+    Ok(Reply::json(200, &SiteDetailBody::of(detail)))
+}
+
+/// `PATCH /v1/sites/{name}`
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let body = SiteEditBody::of(call.request)?;
+    let edit = SiteEdit {
+        workspaces: body.workspaces,
+        catalogs: body.catalogs,
+        minimal: body.minimal,
+        until_s: body.until_s,
+        lend: body.lend,
+    };
+    let site = sites::edit(call.app, call.caller()?, call.param("name"), edit)?;
+    Ok(Reply::json(200, &SiteBody::of(site)))
+}
+
+/// `DELETE /v1/sites/{name}`
+pub fn remove(call: &Call<'_>) -> Result<Reply> {
+    let mut query = call.query()?;
+    let rotate = query.take("rotate");
+    query.finish()?;
+    let rotate = match rotate.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            return Err(Error::Malformed(verbatim(
+                "the parameter rotate must be true or false",
+            )));
+        }
+    };
+    let name = call.param("name");
+    let rotated = sites::remove(call.app, call.caller()?, name, rotate)?;
+    let body = RemovedBody {
+        name: name.to_owned(),
+        pepper: rotated.map(|rotated| rotated.version),
+    };
+    Ok(Reply::json(200, &body))
+}

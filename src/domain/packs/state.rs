@@ -1,0 +1,225 @@
+//! What a site knows: whom it trusts, and what it has applied. The store seals it as a whole, so that write access to the
+//! database alone does not make the site trust another key or take an older pack.
+
+use super::head::Head;
+use super::note::PublicKey;
+use super::record::{Reader, Writer};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+
+/// The first byte of the encoding.
+const VERSION: u8 = 1;
+/// The number of bytes of a name.
+const NAME_BYTES_MAX: usize = 200;
+/// The number of keys that a site can trust at once.
+const KEYS_MAX: usize = 64;
+
+/// The state of a site.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct State {
+    pub site: String,
+    /// The name of the server.
+    pub origin: String,
+    pub server: Uid,
+    /// Drawn when this state began. The counts of reports grow from then on.
+    pub life: Uid,
+    /// The keys whose signatures count.
+    pub trusted: Vec<PublicKey>,
+    /// The secret that the site shares with the server: it opens peppers that travel in packs.
+    pub key: [u8; 32],
+    pub reign: u64,
+    /// The newest pack that was ever applied; 0 for none.
+    pub pack: u64,
+    /// The newest audit event of the server that a pack included, and its hash.
+    pub events: u64,
+    pub events_hash: [u8; 32],
+    /// No pack that was made before this is taken.
+    pub made: Timestamp,
+    /// The whole pack that is held.
+    pub base: Option<HeldFile>,
+    /// The newest pack that follows it, if one does.
+    pub delta: Option<HeldFile>,
+    pub fork: Fork,
+    /// The number of the last report.
+    pub reports: u64,
+}
+
+/// A pack in the folder of the site.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeldFile {
+    pub reign: u64,
+    pub pack: u64,
+    /// Of the whole file.
+    pub sha256: [u8; 32],
+}
+
+/// Whether the server continues from where the site knows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fork {
+    None,
+    /// The server was restored from a backup, and an operator has to decide.
+    Seen,
+    /// An operator has decided that the state of the server is right: its next pack is taken.
+    Accepted,
+}
+
+impl HeldFile {
+    /// The name of the file. It is another one after a restore of the server, which can repeat numbers.
+    pub fn name(&self, base: Option<&HeldFile>) -> String {
+        let HeldFile { reign, pack, .. } = self;
+        match base {
+            None => format!("{reign}-{pack:06}.lkpack"),
+            Some(base) => format!("{reign}-{pack:06}-of-{}.lkpack", base.pack),
+        }
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.number(self.reign);
+        writer.number(self.pack);
+        writer.raw(&self.sha256);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<HeldFile> {
+        Some(HeldFile {
+            reign: reader.number()?,
+            pack: reader.number()?,
+            sha256: reader.array()?,
+        })
+    }
+}
+
+impl Fork {
+    const ALL: [Fork; 3] = [Fork::None, Fork::Seen, Fork::Accepted];
+}
+
+impl State {
+    /// The state after a pack was applied. `base` is the whole pack that is held then.
+    #[must_use]
+    pub fn after(
+        &self,
+        head: &Head,
+        trusted: Vec<PublicKey>,
+        base: HeldFile,
+        delta: Option<HeldFile>,
+    ) -> State {
+        State {
+            trusted,
+            reign: head.reign,
+            pack: head.pack,
+            events: head.events,
+            events_hash: head.events_hash,
+            made: head.made,
+            base: Some(base),
+            delta,
+            fork: Fork::None,
+            ..self.clone()
+        }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.u8(VERSION);
+        writer.text(&self.site);
+        writer.text(&self.origin);
+        writer.raw(&self.server.0.to_be_bytes());
+        writer.raw(&self.life.0.to_be_bytes());
+        writer.list(self.trusted.iter(), |writer, key| {
+            writer.text(&key.to_text());
+        });
+        writer.raw(&self.key);
+        writer.number(self.reign);
+        writer.number(self.pack);
+        writer.number(self.events);
+        writer.raw(&self.events_hash);
+        writer.raw(&self.made.0.to_be_bytes());
+        writer.option(self.base, |writer, held| held.write(writer));
+        writer.option(self.delta, |writer, held| held.write(writer));
+        writer.u8(self.fork as u8);
+        writer.number(self.reports);
+        writer.0
+    }
+
+    /// The inverse of [`State::to_bytes`].
+    pub fn parse(bytes: &[u8]) -> Option<State> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? != VERSION {
+            return None;
+        }
+        let state = State {
+            site: reader.text(NAME_BYTES_MAX)?.to_owned(),
+            origin: reader.text(NAME_BYTES_MAX)?.to_owned(),
+            server: Uid(reader.u128()?),
+            life: Uid(reader.u128()?),
+            trusted: reader.list(KEYS_MAX, |reader| {
+                PublicKey::parse(reader.text(NAME_BYTES_MAX)?)
+            })?,
+            key: reader.array()?,
+            reign: reader.number()?,
+            pack: reader.number()?,
+            events: reader.number()?,
+            events_hash: reader.array()?,
+            made: Timestamp(reader.i64()?),
+            base: reader.option(HeldFile::read)?,
+            delta: reader.option(HeldFile::read)?,
+            fork: *Fork::ALL.get(usize::from(reader.u8()?))?,
+            reports: reader.number()?,
+        };
+        reader.end()?;
+        Some(state)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::domain::packs::head::tests::sample;
+    use crate::domain::packs::note::SigningKey;
+
+    /// The state of the site of the sample head, which has applied pack 41 to pack 40.
+    pub fn state() -> State {
+        let head = sample();
+        let key = SigningKey::of_seed("server.example/packs", &[3; 32]).unwrap();
+        let held = |pack| HeldFile {
+            reign: 1,
+            pack,
+            sha256: [5; 32],
+        };
+        State {
+            site: head.site,
+            origin: head.origin,
+            server: head.server,
+            life: Uid(9),
+            trusted: vec![key.public().clone()],
+            key: [6; 32],
+            reign: 1,
+            pack: 41,
+            events: 18_000,
+            events_hash: [8; 32],
+            made: Timestamp(head.made.0 - 60_000),
+            base: Some(held(40)),
+            delta: Some(held(41)),
+            fork: Fork::None,
+            reports: 3,
+        }
+    }
+
+    #[test]
+    fn a_state_is_read_back_whole_or_not_at_all() {
+        let mut other = state();
+        (other.base, other.delta, other.fork) = (None, None, Fork::Accepted);
+        for state in [state(), other] {
+            let bytes = state.to_bytes();
+            assert_eq!(State::parse(&bytes).as_ref(), Some(&state));
+            for end in 0..bytes.len() {
+                assert_eq!(State::parse(&bytes[..end]), None, "{end}");
+            }
+            assert_eq!(State::parse(&[&bytes[..], &[0]].concat()), None);
+        }
+        let base = state().base.unwrap();
+        assert_eq!(base.name(None), "1-000040.lkpack");
+        assert_eq!(
+            state().delta.unwrap().name(Some(&base)),
+            "1-000041-of-40.lkpack"
+        );
+    }
+}

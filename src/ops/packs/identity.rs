@@ -1,0 +1,146 @@
+//! This server as its sites know it, and the keys that sign packs.
+
+use super::{require, require_local};
+use crate::authz::caller::Caller;
+use crate::domain::audit::{Changes, Target};
+use crate::domain::keys::sealing::SealingKeys;
+use crate::domain::packs::head::{Introduction, key_name};
+use crate::domain::packs::note::{PublicKey, SIGNATURES_MAX, SigningKey};
+use crate::domain::packs::site::signing_key_purpose;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::ops::{App, Record};
+use crate::refusals;
+use crate::store::packs::{self, Server, SigningKeyRow};
+use crate::store::{Read, Write};
+
+/// Who signs packs.
+pub struct Signer {
+    pub server: Server,
+    /// The newest key.
+    pub key: SigningKey,
+    /// How the keys followed one another, the oldest first.
+    pub introductions: Vec<Introduction>,
+}
+
+/// Reads who signs packs.
+pub fn signer(read: &Read, sealing: &SealingKeys) -> Result<Signer> {
+    let no_site = || Error::Conflict(refusals::packs::no_site());
+    let server = packs::find_server(read)?.ok_or_else(no_site)?;
+    let rows = packs::list_signing_keys(read)?;
+    let newest = rows.last().ok_or_else(no_site)?;
+    let key = open(&server, sealing, newest)?;
+    let introductions = rows.iter().filter(|row| !row.introduction.is_empty());
+    let introductions: Option<Vec<Introduction>> = introductions
+        .map(|row| Introduction::parse(&format!("{} {}", row.public, row.introduction)))
+        .collect();
+    let mut introductions =
+        introductions.ok_or_else(|| Error::internal("the introduction of a key is damaged"))?;
+    let older = introductions.len().saturating_sub(SIGNATURES_MAX);
+    introductions.drain(..older);
+    Ok(Signer {
+        server,
+        key,
+        introductions,
+    })
+}
+
+/// The newest key that signs packs, as the enrolment of a site has it.
+pub fn public_key(read: &Read) -> Result<PublicKey> {
+    let rows = packs::list_signing_keys(read)?;
+    let newest = rows.last().and_then(|row| PublicKey::parse(&row.public));
+    newest.ok_or_else(|| Error::internal("the key that signs packs is damaged"))
+}
+
+fn open(server: &Server, sealing: &SealingKeys, row: &SigningKeyRow) -> Result<SigningKey> {
+    let purpose = signing_key_purpose(row.version);
+    let seed = sealing.open_bytes(&purpose, &row.sealed);
+    let lost = || Error::Unavailable(refusals::packs::key_sealed(row.version));
+    let key = SigningKey::of_seed(&key_name(&server.name), &seed.ok_or_else(lost)?)?;
+    match key.public().to_text() == row.public {
+        true => Ok(key),
+        false => Err(lost()),
+    }
+}
+
+/// Makes the identity of this server and its first signing key, if there is none yet.
+pub(super) fn ensure(
+    tx: &Write<'_>,
+    sealing: &SealingKeys,
+    name: &str,
+    now: Timestamp,
+) -> Result<Server> {
+    if let Some(server) = packs::find_server(tx)? {
+        return Ok(server);
+    }
+    let server = Server {
+        uid: Uid::generate()?,
+        name: name.to_owned(),
+        reign: 1,
+    };
+    packs::insert_server(tx, &server)?;
+    add_key(tx, sealing, &server, None, now)?;
+    Ok(server)
+}
+
+/// Generates a key; the one before introduces it.
+fn add_key(
+    tx: &Write<'_>,
+    sealing: &SealingKeys,
+    server: &Server,
+    before: Option<&SigningKeyRow>,
+    now: Timestamp,
+) -> Result<SigningKeyRow> {
+    let version = before.map_or(1, |before| before.version + 1);
+    let (key, seed) = SigningKey::generate(&key_name(&server.name))?;
+    let introduction = match before {
+        None => String::new(),
+        Some(before) => {
+            let older = open(server, sealing, before)?;
+            let made = Introduction::make(&older, &server.name, server.uid, key.public());
+            made.signature.to_base64()
+        }
+    };
+    let row = SigningKeyRow {
+        version,
+        public: key.public().to_text(),
+        sealed: sealing.seal_bytes(&signing_key_purpose(version), &seed)?,
+        introduction,
+        added_at: now,
+    };
+    packs::insert_signing_key(tx, &row)?;
+    Ok(row)
+}
+
+/// Every key that signs packs, the oldest first.
+pub fn list(app: &App, caller: &Caller) -> Result<Vec<SigningKeyRow>> {
+    require(app, caller)?;
+    app.read(packs::list_signing_keys)
+}
+
+const ROTATE: &str = "site.rotate_key";
+
+/// Adds a key, which signs from now on. Sites accept it, because the one before has signed it.
+///
+/// # Errors
+/// `Forbidden` unless the caller is the administrator of the machine. `Conflict` if there is no site yet.
+pub fn rotate(app: &App, caller: &Caller) -> Result<SigningKeyRow> {
+    require_local(app, caller, ROTATE)?;
+    let sealing = app.sealing.clone();
+    app.change(caller, ROTATE, Target::server(), move |tx, now| {
+        let no_site = || Error::Conflict(refusals::packs::no_site());
+        let server = packs::find_server(tx)?.ok_or_else(no_site)?;
+        let rows = packs::list_signing_keys(tx)?;
+        let row = add_key(tx, &sealing, &server, rows.last(), now)?;
+        let mut changes = Changes::default();
+        changes.note("version", &(row.version - 1), &row.version);
+        changes.note("public_key", &"", &row.public.as_str());
+        let record = Record {
+            target: Target::server(),
+            workspace: None,
+            changes,
+        };
+        Ok((Some(record), row))
+    })
+}

@@ -1,0 +1,83 @@
+//! Lending uses of counted keys: what a site may spend is taken off the stored number before the site learns of it.
+
+use super::given::Given;
+use crate::domain::audit::{Kind, Target};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::seal_key::SealKeys;
+use crate::domain::locks::lock;
+use crate::domain::packs::site::Site;
+use crate::error::Result;
+use crate::index::Index;
+use crate::ops::App;
+use crate::store::seals::keys::RemainingUses;
+use crate::store::sites::{self, Lent};
+use crate::store::{Durability, Write, keys, seals};
+use std::sync::Arc;
+
+/// The number of keys of which one transaction lends uses.
+const BATCH: usize = 200;
+
+/// Gives each site as many uses of its counted keys as it lacks to have [`Site::lend`] of each.
+pub fn lend(app: &App, wanted: &[(Site, Given)]) -> Result<()> {
+    let counted = app.read(sites::list_counted)?;
+    for (site, given) in wanted.iter().filter(|(site, _)| site.lend > 0) {
+        let lent = app.read(|read| sites::list_lent(read, &site.name))?;
+        let lacks = |id: KeyId| {
+            let known = lent.get(&id).copied().unwrap_or_default();
+            known.lent.saturating_sub(known.spent) < site.lend
+        };
+        let own = counted
+            .iter()
+            .filter(|key| given.has(key.workspace, key.catalog.as_deref()) && lacks(key.id));
+        let ids: Vec<KeyId> = own.map(|key| key.id).collect();
+        for batch in ids.chunks(BATCH) {
+            let (batch, name, most) = (batch.to_vec(), site.name.clone(), site.lend);
+            let (index, seal_keys) = (app.index.clone(), app.seal_keys.clone());
+            app.store.write(Durability::Full, move |tx| {
+                batch
+                    .into_iter()
+                    .try_for_each(|id| lend_one(tx, &index, &seal_keys, &name, id, most))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn lend_one(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    seal_keys: &SealKeys,
+    site: &str,
+    id: KeyId,
+    most: u64,
+) -> Result<()> {
+    let stored = match seals::keys::find_uses(tx, seal_keys, id)? {
+        RemainingUses::Counted(stored) => stored,
+        RemainingUses::Unlimited => return Ok(()),
+        RemainingUses::Broken => {
+            // The end of the transaction compares the key with its seal, and closes it.
+            tx.touch(Target::new(Kind::Key, id));
+            return Ok(());
+        }
+    };
+    let known = sites::find_lent(tx, site, id)?;
+    let left = known.lent.saturating_sub(known.spent);
+    let taken = most.saturating_sub(left).min(stored);
+    if taken == 0 {
+        return Ok(());
+    }
+    keys::update_uses(tx, seal_keys, id, Some(stored - taken))?;
+    let lent = Lent {
+        lent: known.lent.saturating_add(taken),
+        ..known
+    };
+    sites::put_lent(tx, site, id, lent)?;
+    if let Some(counters) = index.counters(id) {
+        tx.after_commit(move || {
+            if let Some(uses) = &mut lock(&counters).uses {
+                uses.stored = uses.stored.saturating_sub(taken);
+            }
+        });
+    }
+    Ok(())
+}

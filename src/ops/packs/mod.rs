@@ -1,0 +1,68 @@
+//! Sites, which verify without this server, and the packs that are made for them.
+//!
+//! A pack contains what verification at a site needs. It gives nobody a right here: a site has no users, and cannot issue or
+//! widen a key. Everything in this folder needs `server:admin` for the whole server, and what hands over keys needs the
+//! administrator of the machine.
+
+pub mod collect;
+mod given;
+pub mod identity;
+mod lend;
+pub mod make;
+pub mod revocations;
+pub mod sites;
+
+use super::{App, Record};
+use crate::authz::caller::{Caller, Identity};
+use crate::domain::audit::{Changes, Target};
+use crate::domain::packs::site::Site;
+use crate::domain::users::permissions::Permission;
+use crate::error::{Error, Result};
+use crate::refusals;
+use crate::store::{Read, sites as rows};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// Held while packs are made, so that a number is given once.
+#[derive(Default)]
+pub struct Packing(Mutex<()>);
+
+/// The folder of packs in the data folder.
+const FOLDER: &str = "packs";
+
+impl App {
+    /// The folder with the packs of a site.
+    fn packs_of(&self, site: &str) -> PathBuf {
+        self.store.path().with_file_name(FOLDER).join(site)
+    }
+}
+
+/// Refuses a caller who does not administer the server.
+fn require(app: &App, caller: &Caller) -> Result<()> {
+    caller.require_global(&app.index.directory(), Permission::ServerAdmin)
+}
+
+/// Refuses everybody but the administrator of the machine.
+fn require_local(app: &App, caller: &Caller, action: &'static str) -> Result<()> {
+    let permitted = require(app, caller).and_then(|()| match caller.identity {
+        Identity::Local => Ok(()),
+        _ => Err(Error::Forbidden(refusals::packs::local())),
+    });
+    app.decided(caller, action, Target::server(), permitted)
+}
+
+/// A site that was not removed.
+fn find(read: &Read, name: &str) -> Result<Site> {
+    let found = rows::find(read, name)?.filter(|site| site.removed_at.is_none());
+    found.ok_or(Error::NotFound("site"))
+}
+
+/// The record of a change about a site.
+fn record(site: &str, mut changes: Changes) -> Record {
+    changes.note("site", &"", &site);
+    Record {
+        target: Target::server(),
+        workspace: None,
+        changes,
+    }
+}

@@ -1,0 +1,397 @@
+//! The life of a site: adding, listing, editing and removing it.
+
+use super::given::{Given, is_strong};
+use super::{find, identity, record, require, require_local};
+use crate::authz::caller::Caller;
+use crate::domain::audit::{Changes, Target};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::keyfile::KeyKind;
+use crate::domain::keys::passphrase;
+use crate::domain::packs::enrolment::Enrolment;
+use crate::domain::packs::site::{
+    LEND, MadePack, PARTS_MAX, SITES_MAX, Site, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
+};
+use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::{is_server_name, is_site_name};
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::files::private;
+use crate::index::PARTS;
+use crate::index::directory::Directory;
+use crate::ops::idempotency::Retry;
+use crate::ops::secrets::rotate::{self, Rotated};
+use crate::ops::{App, idempotency};
+use crate::refusals;
+use crate::store::sites::EndedAtSite;
+use crate::store::{Read, packs, sites as rows};
+use std::fs;
+
+const ADD: &str = "site.add";
+const EDIT: &str = "site.edit";
+const REMOVE: &str = "site.remove";
+/// The number of keys that a view names.
+const NAMED_MAX: usize = 100;
+
+/// The members of a new site.
+#[derive(Clone, Debug)]
+pub struct NewSite {
+    pub name: String,
+    /// Slugs or uids; at least one.
+    pub workspaces: Vec<String>,
+    /// Empty for the keys of all catalogs and of none.
+    pub catalogs: Vec<String>,
+    pub minimal: bool,
+    pub until_s: Option<u64>,
+    pub lend: Option<u64>,
+    /// The name of this server, for the first site.
+    pub server: String,
+    /// Protects the enrolment.
+    pub passphrase: String,
+}
+
+/// What an edit changes.
+#[derive(Clone, Debug, Default)]
+pub struct SiteEdit {
+    pub workspaces: Option<Vec<String>>,
+    pub catalogs: Option<Vec<String>>,
+    pub minimal: Option<bool>,
+    pub until_s: Option<u64>,
+    pub lend: Option<u64>,
+}
+
+/// A site with what is known about it.
+#[derive(Clone, Debug)]
+pub struct SiteView {
+    pub site: Site,
+    /// The slugs of its workspaces; a deleted one has its uid.
+    pub workspaces: Vec<String>,
+    /// The newest pack.
+    pub newest: Option<MadePack>,
+    /// Keys that ended here and that the site is not known to have ended; `None` if it never reported.
+    pub unconfirmed: Option<u64>,
+}
+
+/// What a view of one site has in addition.
+#[derive(Clone, Debug)]
+pub struct SiteDetail {
+    pub view: SiteView,
+    /// The keys that it is given.
+    pub keys: u64,
+    /// Keys that stay out of packs because another system has made their secrets, and the first of them.
+    pub left_out: u64,
+    pub left_out_ids: Vec<KeyId>,
+    /// Keys that the site has ended and that are still enabled here.
+    pub ended_there: Vec<EndedAtSite>,
+}
+
+/// Enrols a site. Returns it, and the content of the enrolment file.
+///
+/// # Errors
+/// `Forbidden` unless the caller is the administrator of the machine: the file has the peppers.
+pub fn add(
+    app: &App,
+    caller: &Caller,
+    new: NewSite,
+    retry: Option<Retry>,
+) -> Result<(SiteView, String)> {
+    require_local(app, caller, ADD)?;
+    if !is_site_name(&new.name) {
+        return Err(Error::invalid("name", refusals::packs::site_name()));
+    }
+    if !is_server_name(&new.server) {
+        return Err(Error::invalid("server", refusals::packs::server_name()));
+    }
+    if new.passphrase.len() < passphrase::PASSPHRASE_BYTES_MIN {
+        let least = refusals::values::bytes_at_least(passphrase::PASSPHRASE_BYTES_MIN);
+        return Err(Error::invalid("passphrase", least));
+    }
+    let (until_s, lend) = (new.until_s.unwrap_or(UNTIL_S), new.lend.unwrap_or(LEND));
+    check_times(until_s, lend)?;
+    let files = app.key_files();
+    let (index, who) = (app.index.clone(), caller.clone());
+    let (name, passphrase) = (new.name.clone(), new.passphrase.clone());
+    let added = app.change(caller, ADD, Target::server(), move |tx, now| {
+        if let Some(earlier) = idempotency::find(tx, &files, &who, retry.as_ref(), now)? {
+            return Ok((None, earlier));
+        }
+        let directory = index.directory();
+        if rows::find(tx, &new.name)?.is_some() {
+            return Err(Error::Conflict(refusals::packs::site_exists(&new.name)));
+        }
+        if rows::count(tx)? >= SITES_MAX as u64 {
+            return Err(Error::Conflict(refusals::packs::sites_most(SITES_MAX)));
+        }
+        identity::ensure(tx, &files.sealing, &new.server, now)?;
+        let key = SiteKey::generate()?;
+        let sealed = files
+            .sealing
+            .seal_bytes(&key_purpose(&new.name), key.expose())?;
+        let site = Site {
+            minimal: new.minimal,
+            until_s,
+            lend,
+            created_at: now,
+            removed_at: None,
+            sealed: Some(sealed),
+            pack: 0,
+            base: 0,
+            reported: None,
+            workspaces: workspaces(&directory, &new.workspaces)?,
+            catalogs: catalogs(&directory, new.catalogs)?,
+            name: new.name,
+        };
+        rows::insert(tx, &site)?;
+        idempotency::remember(tx, &files, &who, retry.as_ref(), &site.name, now)?;
+        let changes = changes(&directory, None, &site);
+        Ok((Some(record(&site.name, changes)), site.name))
+    })?;
+    debug_assert_eq!(added, name);
+    let (site, enrolment) = app.read(|read| {
+        let site = find(read, &added)?;
+        let enrolment = enrolment(app, read, &site)?;
+        Ok((view(app, read, site)?, enrolment))
+    })?;
+    Ok((site, enrolment.lock(&passphrase)?))
+}
+
+fn enrolment(app: &App, read: &Read, site: &Site) -> Result<Enrolment> {
+    let server = packs::find_server(read)?;
+    let server = server.ok_or_else(|| Error::internal("the server has no identity"))?;
+    let version = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    let peppers = app.peppers.expose().into_iter();
+    Ok(Enrolment {
+        site: site.name.clone(),
+        origin: server.name,
+        server: server.uid,
+        reign: server.reign,
+        keys: vec![identity::public_key(read)?],
+        site_key: site_key(app, site)?,
+        peppers: peppers
+            .map(|(number, bytes)| (version(number), bytes))
+            .collect(),
+    })
+}
+
+/// The key that a site has alone with this server.
+pub(super) fn site_key(app: &App, site: &Site) -> Result<SiteKey> {
+    let sealed = site.sealed.as_ref();
+    let bytes = sealed.and_then(|sealed| app.sealing.open_bytes(&key_purpose(&site.name), sealed));
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    let lost = || Error::Unavailable(refusals::packs::site_sealed(&site.name));
+    bytes.map(SiteKey::of).ok_or_else(lost)
+}
+
+/// Every site, by name.
+pub fn list(app: &App, caller: &Caller) -> Result<Vec<SiteView>> {
+    require(app, caller)?;
+    all(app)
+}
+
+/// The same for the server's own use.
+pub fn all(app: &App) -> Result<Vec<SiteView>> {
+    app.read(|read| {
+        let sites = rows::list(read)?.into_iter();
+        sites.map(|site| view(app, read, site)).collect()
+    })
+}
+
+/// One site. This looks at every key.
+pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
+    require(app, caller)?;
+    let (view, ended_there) = app.read(|read| {
+        let site = find(read, name)?;
+        Ok((view(app, read, site)?, rows::list_ended(read, name)?))
+    })?;
+    let given = Given::of(&view.site, &app.index.directory());
+    let (mut keys, mut left_out, mut left_out_ids) = (0, 0, Vec::new());
+    for part in 0..PARTS {
+        app.index.each_of_part(part, |key| {
+            if !given.has_key(key) {
+                return;
+            }
+            if is_strong(&key.secret) {
+                keys += 1;
+                return;
+            }
+            left_out += 1;
+            if left_out_ids.len() < NAMED_MAX {
+                left_out_ids.push(key.id);
+            }
+        });
+    }
+    left_out_ids.sort_unstable();
+    Ok(SiteDetail {
+        view,
+        keys,
+        left_out,
+        left_out_ids,
+        ended_there,
+    })
+}
+
+fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
+    let directory = app.index.directory();
+    let given = Given::of(&site, &directory);
+    let slug = |uid: &Uid| match directory.place(*uid) {
+        Some(place) => place.workspace.slug.clone(),
+        None => uid.to_string(),
+    };
+    let unconfirmed = match &site.reported {
+        None => None,
+        Some(reported) => {
+            let ended = rows::list_ended_since(read, reported.events)?;
+            let own = ended
+                .iter()
+                .filter(|(_, uid)| given.workspaces.contains(uid));
+            Some(own.count() as u64)
+        }
+    };
+    Ok(SiteView {
+        workspaces: site.workspaces.iter().map(slug).collect(),
+        newest: packs::find(read, &site.name, site.pack)?,
+        unconfirmed,
+        site,
+    })
+}
+
+/// Changes what a site is given from the next pack on.
+pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<SiteView> {
+    let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
+    let edited = app.change(caller, EDIT, Target::server(), move |tx, _| {
+        let directory = index.directory();
+        who.require_global(
+            &directory,
+            crate::domain::users::permissions::Permission::ServerAdmin,
+        )?;
+        let before = find(tx, &asked)?;
+        let mut after = before.clone();
+        if let Some(asked) = &edit.workspaces {
+            after.workspaces = workspaces(&directory, asked)?;
+        }
+        if let Some(asked) = edit.catalogs {
+            after.catalogs = catalogs(&directory, asked)?;
+        }
+        after.minimal = edit.minimal.unwrap_or(after.minimal);
+        after.until_s = edit.until_s.unwrap_or(after.until_s);
+        after.lend = edit.lend.unwrap_or(after.lend);
+        check_times(after.until_s, after.lend)?;
+        let changes = changes(&directory, Some(&before), &after);
+        if changes.is_empty() {
+            return Ok((None, after));
+        }
+        rows::update(tx, &after)?;
+        Ok((Some(record(&after.name, changes)), after))
+    })?;
+    app.read(|read| view(app, read, edited))
+}
+
+/// Removes a site: no pack is made for it any more, and its reports are refused. With `rotate` the pepper gets a new version,
+/// so that the removed site cannot verify secrets that are made from now on.
+pub fn remove(app: &App, caller: &Caller, name: &str, rotate: bool) -> Result<Option<Rotated>> {
+    if rotate {
+        require_local(app, caller, REMOVE)?;
+    }
+    let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
+    let removed = app.change(caller, REMOVE, Target::server(), move |tx, now| {
+        who.require_global(
+            &index.directory(),
+            crate::domain::users::permissions::Permission::ServerAdmin,
+        )?;
+        let site = find(tx, &asked)?;
+        rows::remove(tx, &site.name, now)?;
+        Ok((Some(record(&site.name, Changes::default())), site.name))
+    })?;
+    remove_files(app, &removed);
+    match rotate {
+        true => rotate::rotate(app, caller, KeyKind::Pepper).map(Some),
+        false => Ok(None),
+    }
+}
+
+fn remove_files(app: &App, site: &str) {
+    let Ok(entries) = fs::read_dir(app.packs_of(site)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if let Err(err) = private::remove(&entry.path()) {
+            log::warn!("packs: {} was not removed: {err}", entry.path().display());
+        }
+    }
+}
+
+fn check_times(until_s: u64, lend: u64) -> Result<()> {
+    if !(UNTIL_S_MIN..=UNTIL_S_MAX).contains(&until_s) {
+        let between = refusals::packs::until(UNTIL_S_MIN, UNTIL_S_MAX);
+        return Err(Error::invalid("until_s", between));
+    }
+    let most = crate::domain::keys::quota::USES_MAX;
+    match lend > most {
+        true => Err(Error::invalid("lend", refusals::values::at_most(most))),
+        false => Ok(()),
+    }
+}
+
+fn workspaces(directory: &Directory, asked: &[String]) -> Result<Vec<Uid>> {
+    if asked.is_empty() || asked.len() > PARTS_MAX {
+        let entries = refusals::values::entries(PARTS_MAX);
+        return Err(Error::invalid("workspaces", entries));
+    }
+    let mut found = Vec::new();
+    for (position, text) in asked.iter().enumerate() {
+        let place = directory.find_place(text).ok_or_else(|| {
+            let field = format!("workspaces[{position}]");
+            Error::invalid(field, refusals::workspaces::unknown())
+        })?;
+        if !found.contains(&place.workspace.uid) {
+            found.push(place.workspace.uid);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn catalogs(directory: &Directory, mut asked: Vec<String>) -> Result<Vec<String>> {
+    if asked.len() > PARTS_MAX {
+        let most = refusals::values::entries_at_most(PARTS_MAX);
+        return Err(Error::invalid("catalogs", most));
+    }
+    for (position, name) in asked.iter().enumerate() {
+        if directory.catalog(name).is_none() {
+            let field = format!("catalogs[{position}]");
+            return Err(Error::invalid(field, refusals::packs::unknown_catalog()));
+        }
+    }
+    asked.sort_unstable();
+    asked.dedup();
+    Ok(asked)
+}
+
+/// What the audit log says about a site that was added or edited.
+fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Changes {
+    let slugs = |site: &Site| {
+        let slug = |uid: &Uid| match directory.place(*uid) {
+            Some(place) => place.workspace.slug.clone(),
+            None => uid.to_string(),
+        };
+        site.workspaces
+            .iter()
+            .map(slug)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let mut changes = Changes::default();
+    let of = |part: fn(&Site) -> String| (before.map(part), Some(part(after)));
+    let given = (before.map(slugs), Some(slugs(after)));
+    changes.note_option("workspaces", &given.0, &given.1);
+    let members: [(&'static str, fn(&Site) -> String); 4] = [
+        ("catalogs", |site| site.catalogs.join(" ")),
+        ("minimal", |site| site.minimal.to_string()),
+        ("until_s", |site| site.until_s.to_string()),
+        ("lend", |site| site.lend.to_string()),
+    ];
+    for (name, part) in members {
+        let (before, after) = of(part);
+        changes.note_option(name, &before, &after);
+    }
+    changes
+}

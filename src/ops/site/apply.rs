@@ -1,0 +1,368 @@
+//! Applying packs: checked, written to the folder, recorded with one commit, and only then in force.
+//!
+//! The commit of the state is what decides: before it, the folder has a file more than the state names, which the next start
+//! looks at again; after it, a file that is no longer named, which the next start removes.
+
+use super::content::{self, Applied, Overlay, Whole};
+use super::held::{self, Held};
+use super::{Site, change, put_state, require_local, set};
+use crate::authz::caller::Caller;
+use crate::domain::audit::Target;
+use crate::domain::hex::hex;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::locks::lock;
+use crate::domain::packs::Checked;
+use crate::domain::packs::body::{Body, sha256};
+use crate::domain::packs::content::Content;
+use crate::domain::packs::file::{self, MAGIC, Parts};
+use crate::domain::packs::head::{Head, SignedHead};
+use crate::domain::packs::rules::{Verdict, judge};
+use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::state::{Fork, HeldFile, State};
+use crate::error::{Error, Result};
+use crate::files::private;
+use crate::ops::App;
+use crate::refusals;
+use crate::store::{self, Durability};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A pack, and the whole one that it follows if that comes with it.
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    pub newest: &'a [u8],
+    pub base: Option<&'a [u8]>,
+}
+
+impl<'a> Files<'a> {
+    /// Divides bytes into one pack, or into two that follow one another in either order.
+    pub fn split(bytes: &'a [u8]) -> Checked<Files<'a>> {
+        let (first, first_head, rest) = take_one(bytes)?;
+        if rest.is_empty() {
+            return Ok(Files {
+                newest: first,
+                base: None,
+            });
+        }
+        let (second, second_head, rest) = take_one(rest)?;
+        if !rest.is_empty() {
+            return Err(refusals::site::pack_count());
+        }
+        let (newest, base) = match first_head.is_whole() && !second_head.is_whole() {
+            true => (second, first),
+            false => (first, second),
+        };
+        Ok(Files {
+            newest,
+            base: Some(base),
+        })
+    }
+}
+
+/// The pack at the start of bytes, its head, and what follows it. Nothing is checked but the lengths.
+fn take_one(bytes: &[u8]) -> Checked<(&[u8], Head, &[u8])> {
+    let parts = file::split(bytes)?;
+    let (_, head) = Head::peek(parts.head)?;
+    let body = usize::try_from(head.bytes).map_err(|_| refusals::packs::cut())?;
+    let length = MAGIC.len() + 4 + parts.head.len();
+    let length = length.checked_add(body).ok_or_else(refusals::packs::cut)?;
+    match bytes.split_at_checked(length) {
+        Some((one, rest)) => Ok((one, head, rest)),
+        None => Err(refusals::packs::cut()),
+    }
+}
+
+/// Applies a pack, or a whole one and one that follows it, as one step. Only for the administrator of the machine.
+///
+/// # Errors
+/// `Conflict` with the reason for which the pack is not taken; then nothing has changed.
+pub fn apply(app: &App, caller: &Caller, bytes: &[u8]) -> Result<Applied> {
+    require_local(caller)?;
+    let site = app.own_site()?;
+    let files = Files::split(bytes).map_err(Error::Conflict)?;
+    let _turn = lock(&site.turn);
+    take(app, site, caller, files)
+}
+
+/// Does the same for a caller who has the turn.
+pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) -> Result<Applied> {
+    let state = site.state();
+    let held = site.held();
+    let pack = Pack::open(&state, files).map_err(Error::Conflict)?;
+    let base = pack.base.as_ref().map(|(head, _)| &head.head);
+    match judge(&state, &pack.signed.head, base, held.is_some()).map_err(Error::Conflict)? {
+        Verdict::Take => {}
+        Verdict::Fork => {
+            note_fork(app, site, caller, state)?;
+            let why = refusals::site::fork(&pack.signed.head.origin);
+            return Err(Error::Conflict(why));
+        }
+    }
+    let new = New::of(&state, pack, held.as_deref(), files).map_err(Error::Conflict)?;
+    new.put(app, site, caller, &state, held.as_deref())
+}
+
+/// Packs whose signatures are checked; their bodies are not read yet.
+struct Pack<'a> {
+    signed: SignedHead,
+    parts: Parts<'a>,
+    base: Option<(SignedHead, Parts<'a>)>,
+}
+
+impl<'a> Pack<'a> {
+    fn open(state: &State, files: Files<'a>) -> Checked<Pack<'a>> {
+        let parts = file::split(files.newest)?;
+        let signed = Head::open(parts.head, &state.trusted)?;
+        let base = match files.base {
+            None => None,
+            Some(bytes) => {
+                let parts = file::split(bytes)?;
+                Some((Head::open(parts.head, &state.trusted)?, parts))
+            }
+        };
+        Ok(Pack {
+            signed,
+            parts,
+            base,
+        })
+    }
+}
+
+/// A pack that was read and checked as a whole, and what the site has of it then.
+struct New<'a> {
+    state: State,
+    head: Head,
+    /// The whole pack, unless it is the one that is held.
+    base: Option<Content>,
+    delta: Option<Body>,
+    /// With the delta applied; without one, the base is the content.
+    current: Option<Content>,
+    peppers: Peppers,
+    base_file: Option<&'a [u8]>,
+    delta_file: Option<&'a [u8]>,
+}
+
+impl<'a> New<'a> {
+    fn of(
+        state: &State,
+        pack: Pack<'_>,
+        held: Option<&Held>,
+        files: Files<'a>,
+    ) -> Checked<New<'a>> {
+        let head = pack.signed.head;
+        let body = file::body_of(&head, pack.parts.body)?;
+        let hash = |head: &Head, file: &[u8]| HeldFile {
+            reign: head.reign,
+            pack: head.pack,
+            sha256: sha256(file),
+        };
+        let of_newest = hash(&head, files.newest);
+        let (base, delta, base_file, of_base) = if head.is_whole() {
+            let content = Content::of(body)?;
+            (Some(content), None, Some(files.newest), of_newest)
+        } else if let Some((signed, parts)) = pack.base {
+            let content = Content::of(file::body_of(&signed.head, parts.body)?)?;
+            let bytes = files.base.unwrap_or_default();
+            let of_base = hash(&signed.head, bytes);
+            (Some(content), Some(body), Some(bytes), of_base)
+        } else {
+            let of_base = state.base.ok_or_else(refusals::packs::other_base)?;
+            (None, Some(body), None, of_base)
+        };
+        let known = base.as_ref().or(held.map(Held::base));
+        let known = known.ok_or_else(refusals::packs::other_base)?;
+        let current = match &delta {
+            Some(delta) => Some(held::after(known, delta)?),
+            None => None,
+        };
+        let content = current.as_ref().unwrap_or(known);
+        if content.key_count() as u64 != head.keys {
+            return Err(refusals::packs::body("count"));
+        }
+        let peppers = peppers(state, content)?;
+        let of_delta = delta.is_some().then_some(of_newest);
+        Ok(New {
+            state: state.after(&head, pack.signed.signed_by, of_base, of_delta),
+            delta_file: delta.is_some().then_some(files.newest),
+            head,
+            base,
+            delta,
+            current,
+            peppers,
+            base_file,
+        })
+    }
+
+    /// Writes the files, commits the state, and puts the content into force.
+    fn put(
+        self,
+        app: &App,
+        site: &Site,
+        caller: &Caller,
+        before: &State,
+        held: Option<&Held>,
+    ) -> Result<Applied> {
+        let known = self.base.as_ref().or(held.map(Held::base));
+        let content = self.current.as_ref().or(known);
+        let content = content.ok_or_else(|| Error::internal("a pack without a content"))?;
+        // What has ended here may no longer be above the new pack.
+        let ended = app.read(store::site::list_ended)?;
+        let touched = match (&self.base, held, &self.delta) {
+            (None, Some(held), Some(delta)) => content::touched(held, delta),
+            _ => None,
+        };
+        let touched: Option<Vec<KeyId>> = touched.map(|ids| {
+            let all: BTreeSet<KeyId> = ids
+                .into_iter()
+                .chain(ended.iter().map(|it| it.key))
+                .collect();
+            all.into_iter().collect()
+        });
+        let compared = content::compare(app, content, touched.as_deref());
+        let back = come_back(app, content)?;
+        self.write(site)?;
+        let applied = Applied {
+            pack: self.head.pack,
+            base: self.head.base,
+            made: self.head.made,
+            until: self.head.until,
+            keys: self.head.keys,
+            counts: compared.counts,
+        };
+        let (stored, digests) = (self.state.clone(), compared.digests);
+        let had = before.pack;
+        let committed = change(
+            app,
+            caller,
+            "site.apply",
+            Target::server(),
+            move |tx, sealing, changes| {
+                changes.note("pack", &had, &stored.pack);
+                changes.note_always("keys", Some(&applied.keys.to_string()));
+                changes.note_always("ended", Some(&applied.counts.ended.to_string()));
+                store::site::forget_revoked(tx, stored.events)?;
+                for digest in &back {
+                    store::site::forget_digest(tx, digest)?;
+                }
+                for (digest, key) in &digests {
+                    store::site::end_digest(tx, digest, *key, false)?;
+                }
+                put_state(tx, sealing, &stored)
+            },
+        );
+        if let Err(err) = committed {
+            // It may be on the disk nevertheless: what the file has counts.
+            held::restore(app, site)?;
+            return Err(err);
+        }
+        let overlay = app.read(|read| Overlay::read(read))?;
+        let lent = content::lent(content);
+        match touched {
+            Some(ids) => {
+                set(site, self.state.clone(), site.held(), lent);
+                content::install_some(app, site, content, &ids, &overlay, self.peppers);
+            }
+            None => {
+                let whole = Whole::build(app, site, content, &overlay);
+                set(site, self.state.clone(), site.held(), lent);
+                whole.install(app, self.peppers);
+            }
+        }
+        site.fresh.set(self.head.made, self.head.until);
+        *crate::domain::locks::write(&site.held) = match (self.base, site.held()) {
+            (Some(base), _) => Some(Arc::new(Held::new(self.head, base, self.delta))),
+            (None, Some(held)) => Some(Arc::new(held.with(self.head, self.delta))),
+            (None, None) => None,
+        };
+        site.sweep(&self.state);
+        // The time at which the pack was made has passed, also if the clock of this machine is behind.
+        app.clock.raise(applied.made);
+        if let Err(err) = app.record_clock(Durability::Full) {
+            log::warn!("site: the time at which the pack was made is not recorded: {err}");
+        }
+        log::info!(
+            "site: pack {} is in force: {} keys, {} new, {} changed, {} ended; it counts until {}",
+            applied.pack,
+            applied.keys,
+            applied.counts.added,
+            applied.counts.changed,
+            applied.counts.ended,
+            applied.until
+        );
+        Ok(applied)
+    }
+
+    fn write(&self, site: &Site) -> Result<()> {
+        let base = self.state.base.as_ref();
+        let put = |file: Option<&HeldFile>, of: Option<&HeldFile>, bytes: Option<&[u8]>| {
+            let Some((file, bytes)) = file.zip(bytes) else {
+                return Ok(());
+            };
+            let path = site.path_of(file, of);
+            private::replace(&path, bytes).map_err(|err| {
+                Error::Unavailable(refusals::server::file_unwritable(path.display(), err))
+            })
+        };
+        if let Err(err) = private::make_folder(&site.folder) {
+            let path = site.folder.display();
+            return Err(Error::Unavailable(refusals::server::file_unwritable(
+                path, err,
+            )));
+        }
+        put(base, None, self.base_file)?;
+        put(self.state.delta.as_ref(), base, self.delta_file)
+    }
+}
+
+/// Those digests that had ended and that a content has again: the key has come back to this site.
+fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
+    let ended = app.read(|read| store::site::list_ended_digests(read, false))?;
+    let mut keys: Vec<KeyId> = ended.iter().map(|(_, key)| *key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let found = content.find(&keys).into_iter().flatten();
+    let live: BTreeSet<[u8; 32]> = found
+        .flat_map(|key| [Some(key.digest), key.older.map(|older| older.digest)])
+        .flatten()
+        .collect();
+    let digests = ended.into_iter().map(|(digest, _)| digest);
+    Ok(digests.filter(|digest| live.contains(digest)).collect())
+}
+
+/// The versions of the pepper that a content needs.
+pub fn peppers(state: &State, content: &Content) -> Checked<Peppers> {
+    let key = SiteKey::of(state.key);
+    let mut text = String::new();
+    for (version, sealed) in &content.peppers {
+        let opened = key.open_pepper(state.server, &state.site, *version, sealed);
+        let pepper = opened.ok_or_else(|| refusals::packs::body("peppers"))?;
+        text += &format!("{version} {}\n", hex(&pepper));
+    }
+    Peppers::parse(&text).ok_or_else(|| refusals::packs::body("peppers"))
+}
+
+/// Records that the server was restored, once.
+fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
+    if state.fork == Fork::Seen {
+        return Ok(());
+    }
+    state.fork = Fork::Seen;
+    let stored = state.clone();
+    change(
+        app,
+        caller,
+        "site.fork",
+        Target::server(),
+        move |tx, sealing, changes| {
+            changes.note_always("pack", Some(&stored.pack.to_string()));
+            put_state(tx, sealing, &stored)
+        },
+    )?;
+    *lock(&site.state) = state;
+    log::error!(
+        "site: what the server signs now does not follow what this site knows: it was restored from a backup. The site keeps \
+         what it has; see: latchkey site status"
+    );
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! What is in a pack becomes what the index has: as a whole, or only what has changed.
+
+use super::Site;
+use super::held::Held;
+use crate::domain::catalogs::{BUILT_IN, Catalog};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::live::{Live, SharedPart};
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::quota::Uses;
+use crate::domain::locks::lock;
+use crate::domain::packs::body::Body;
+use crate::domain::packs::content::Content;
+use crate::domain::packs::keys::PackedKey;
+use crate::domain::packs::table::Table;
+use crate::domain::time::Timestamp;
+use crate::domain::users::permissions;
+use crate::error::Result;
+use crate::index::NewKeys;
+use crate::index::directory::Directory;
+use crate::ops::App;
+use crate::store::{self, Read};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What lies above every pack: what has ended here, and what was spent here.
+#[derive(Default)]
+pub struct Overlay {
+    ended: HashSet<KeyId>,
+    digests: HashSet<[u8; 32]>,
+    spent: HashMap<KeyId, u64>,
+}
+
+/// What a pack has changed, for the answer and the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Applied {
+    pub pack: u64,
+    pub base: u64,
+    pub made: Timestamp,
+    pub until: Timestamp,
+    pub keys: u64,
+    pub counts: Counts,
+}
+
+/// How many keys a pack has changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    pub added: u64,
+    pub changed: u64,
+    /// They are gone, or disabled now.
+    pub ended: u64,
+}
+
+impl Overlay {
+    pub fn read(read: &Read) -> Result<Overlay> {
+        let ended = store::site::list_ended(read)?;
+        let digests = store::site::list_ended_digests(read, true)?;
+        Ok(Overlay {
+            ended: ended.into_iter().map(|ended| ended.key).collect(),
+            digests: digests.into_iter().map(|(digest, _)| digest).collect(),
+            spent: store::site::list_spent(read)?.into_iter().collect(),
+        })
+    }
+}
+
+type Parts = HashMap<u32, Arc<SharedPart>>;
+
+/// The key as verification needs it. What was counted so far goes on counting.
+fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
+    let part = parts.get(&key.shared)?.clone();
+    let spent = overlay.spent.get(&key.id).copied().unwrap_or(0);
+    let mut live = key.live(part, spent);
+    if overlay.ended.contains(&key.id) || overlay.digests.contains(&key.digest) {
+        live.enabled = false;
+    }
+    if let Some(optional) = &mut live.optional
+        && let Some(older) = &optional.older
+        && overlay.digests.contains(&older.secret.digest.0)
+    {
+        optional.older = None;
+    }
+    if let Some(known) = app.index.counters(key.id) {
+        let stored = key.lent.map(|lent| lent.saturating_sub(spent));
+        let mut counters = lock(&known);
+        let reserved = counters.uses.map_or(0, |uses| uses.reserved);
+        counters.uses = stored.map(|stored| Uses { reserved, stored });
+        drop(counters);
+        live.optional.get_or_insert_default().counters = Some(known);
+    }
+    Some(live)
+}
+
+/// What keys share. A part that a key of the index has already is the same one.
+fn parts_of(app: &App, content: &Content) -> Parts {
+    let part = |(number, part): (&u32, &SharedPart)| (*number, app.index.shared(part.clone()));
+    content.shared.iter().map(part).collect()
+}
+
+/// The directory of a pack. Catalogs that have not changed are not compiled again.
+fn directory_of(app: &App, site: &Site, content: &Content) -> Directory {
+    let mut directory = Directory::default();
+    let has_root = content.workspaces.iter().any(|one| one.parent.is_none());
+    let mut workspaces = content.workspaces.clone();
+    if !has_root {
+        workspaces.extend(site.own.places().map(|place| place.workspace.clone()));
+    }
+    directory.put_workspaces(workspaces);
+    directory.put_policies(content.policies.clone());
+    for user in &content.users {
+        directory.put_user(user.uid, Some(user.clone()));
+    }
+    let before = app.index.directory();
+    for definition in &content.catalogs {
+        let known = before.catalog(&definition.name);
+        let same = known.filter(|known| known.definition() == definition);
+        let catalog = match same {
+            Some(same) => Some(same.clone()),
+            None => match Catalog::load(definition.clone()) {
+                Ok(catalog) => Some(Arc::new(catalog)),
+                // The keys of the catalog then open nothing.
+                Err(err) => {
+                    log::error!("site: catalog {} cannot be used: {err}", definition.name);
+                    None
+                }
+            },
+        };
+        directory.put_catalog(&definition.name, catalog);
+    }
+    let built_in = Catalog::compile(permissions::built_in_catalog());
+    directory.put_catalog(BUILT_IN, built_in.ok().map(Arc::new));
+    directory
+}
+
+/// The uses that the server has lent in all, by key.
+pub fn lent(content: &Content) -> HashMap<KeyId, u64> {
+    let keys = content.keys();
+    keys.filter_map(|key| Some((key.id, key.lent?))).collect()
+}
+
+/// A whole content, ready to replace what the index has.
+pub struct Whole {
+    directory: Directory,
+    keys: NewKeys,
+}
+
+impl Whole {
+    pub fn build(app: &App, site: &Site, content: &Content, overlay: &Overlay) -> Whole {
+        let parts = parts_of(app, content);
+        let mut keys = NewKeys::with_room(content.key_count());
+        for key in content.keys() {
+            if let Some(live) = live_of(app, &key, &parts, overlay) {
+                keys.insert(live);
+            }
+        }
+        Whole {
+            directory: directory_of(app, site, content),
+            keys,
+        }
+    }
+
+    pub fn install(self, app: &App, peppers: Peppers) {
+        let replace = || app.peppers.replace(peppers);
+        app.index.replace_all(self.directory, self.keys, replace);
+    }
+}
+
+/// The state without a pack: no key, and the directory of the site itself.
+pub fn install_nothing(app: &App, site: &Site) {
+    let mut directory = Directory::default();
+    let own = site.own.places().map(|place| place.workspace.clone());
+    directory.put_workspaces(own.collect());
+    app.index.replace_all(directory, NewKeys::default(), || ());
+}
+
+/// Puts into the index what differs between two contents of the same base.
+pub fn install_some(
+    app: &App,
+    site: &Site,
+    content: &Content,
+    touched: &[KeyId],
+    overlay: &Overlay,
+    peppers: Peppers,
+) {
+    let parts = parts_of(app, content);
+    let found = content.find(touched);
+    let changed = touched.iter().zip(found).map(|(id, key)| {
+        let live = key.and_then(|key| live_of(app, &key, &parts, overlay));
+        (*id, live)
+    });
+    let changed = changed.collect();
+    let directory = directory_of(app, site, content);
+    let replace = || app.peppers.replace(peppers);
+    app.index.replace_some(directory, changed, replace);
+}
+
+/// The keys that can differ between what is held and a new delta to the same base: those that either of them puts or takes
+/// away. `None` if a number of a shared part of the base means something else: then every key can differ.
+pub fn touched(held: &Held, delta: &Body) -> Option<BTreeSet<KeyId>> {
+    let mut ids = BTreeSet::new();
+    for body in held.delta().into_iter().chain([delta]) {
+        // The numbers beyond those of the base belong to keys that are in the delta themselves.
+        let parts: Vec<&[u8]> = body.entries(Table::Shared).map(|(id, _)| id).collect();
+        let known = held.base().body().find(Table::Shared, &parts);
+        if known.iter().any(Option::is_some) {
+            return None;
+        }
+        for table in [Table::Keys, Table::Extras] {
+            let put = body.entries(table).map(|(id, _)| id);
+            for id in put.chain(body.gone(table)) {
+                ids.insert(KeyId(u64::from_be_bytes(id.try_into().ok()?)));
+            }
+        }
+    }
+    Some(ids)
+}
+
+/// What a content ends of what the index has: the digests of secrets, with their keys.
+pub struct Ended {
+    pub digests: Vec<([u8; 32], KeyId)>,
+    pub counts: Counts,
+}
+
+/// Compares the index with a content; with these keys of it only, if they are named.
+pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended {
+    let mut ended = Ended {
+        digests: Vec::new(),
+        counts: Counts::default(),
+    };
+    match touched {
+        Some(ids) => {
+            for (id, new) in ids.iter().zip(content.find(ids)) {
+                let known = app.index.with_key(*id, |old| ended.note(old, new.as_ref()));
+                ended.counts.added += u64::from(known.is_none() && new.is_some());
+            }
+        }
+        None => {
+            let (mut known, mut there) = (0, HashSet::new());
+            for new in content.keys() {
+                there.insert(new.id);
+                let old = app
+                    .index
+                    .with_key(new.id, |old| ended.note(old, Some(&new)));
+                known += u64::from(old.is_some());
+            }
+            ended.counts.added = content.key_count() as u64 - known;
+            app.index.each_key(|_, old| {
+                if !there.contains(&old.id) {
+                    ended.note(old, None);
+                }
+            });
+        }
+    }
+    ended
+}
+
+impl Ended {
+    fn note(&mut self, old: &Live, new: Option<&PackedKey<'_>>) {
+        let older = |old: &Live| {
+            let older = old.optional.as_ref()?.older.as_ref()?;
+            Some(older.secret.digest.0)
+        };
+        let lives = |digest: &[u8; 32]| {
+            new.is_some_and(|new| {
+                new.digest == *digest || new.older.is_some_and(|older| older.digest == *digest)
+            })
+        };
+        for digest in [Some(old.secret.digest.0), older(old)]
+            .into_iter()
+            .flatten()
+        {
+            if !lives(&digest) {
+                self.digests.push((digest, old.id));
+            }
+        }
+        match new {
+            None => self.counts.ended += 1,
+            Some(new) if old.enabled && !new.enabled => self.counts.ended += 1,
+            Some(new) => {
+                let end = new.expires_at.unwrap_or(Timestamp(i64::MAX));
+                let is_same = old.secret.digest.0 == new.digest
+                    && old.enabled == new.enabled
+                    && old.expires_at == end
+                    && old.name == new.name;
+                self.counts.changed += u64::from(!is_same);
+            }
+        }
+    }
+}
+
+/// The keys that are disabled by the pack.
+pub fn disabled(app: &App) -> Vec<KeyId> {
+    let mut found = Vec::new();
+    app.index.each_key(|_, key| {
+        if !key.enabled {
+            found.push(key.id);
+        }
+    });
+    found
+}
+
+/// The older secrets that end with the first use of the newer one, with their keys.
+pub fn until_first_use(app: &App) -> Vec<(KeyId, [u8; 32])> {
+    let mut found = Vec::new();
+    app.index.each_key(|_, key| {
+        let optional = key.optional.as_ref();
+        if let Some(older) = optional.and_then(|optional| optional.older.as_ref())
+            && older.until_first_use
+        {
+            found.push((key.id, older.secret.digest.0));
+        }
+    });
+    found
+}
+
+/// Ends keys in the index, after the store has recorded that they have ended here.
+pub fn end_in_index(app: &App, ids: &[KeyId]) {
+    for id in ids {
+        app.index.change_key(*id, |key| key.enabled = false);
+    }
+}

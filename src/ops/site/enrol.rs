@@ -1,0 +1,139 @@
+//! The enrolment: an empty database becomes that of a site.
+
+use super::{find_state, put_state};
+use crate::domain::audit::{Event, Kind, Target};
+use crate::domain::catalogs::{BUILT_IN, Definition};
+use crate::domain::clock::first;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::packs::enrolment::Enrolment;
+use crate::domain::packs::state::{Fork, State};
+use crate::domain::policies::{Policy, STANDARD};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::domain::workspaces::{ROOT_SLUG, Workspace};
+use crate::error::{Error, Result};
+use crate::ops::clock::{Clock, Sources};
+use crate::refusals;
+use crate::store::{
+    Durability, Store, Write, audit, catalogs, clock, key_files, numbers, policies, users,
+    workspaces,
+};
+use std::path::Path;
+
+/// The state of a site that has applied nothing yet.
+fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
+    Ok(State {
+        site: enrolment.site.clone(),
+        origin: enrolment.origin.clone(),
+        server: enrolment.server,
+        life: Uid::generate()?,
+        trusted: enrolment.keys.clone(),
+        key: *enrolment.site_key.expose(),
+        reign: enrolment.reign,
+        pack: 0,
+        events: 0,
+        events_hash: [0; 32],
+        made,
+        base: None,
+        delta: None,
+        fork: Fork::None,
+        reports: 0,
+    })
+}
+
+/// Creates the database of a site at `path`: the state, a root workspace for its own log, and neither a user nor a key.
+pub fn create(
+    path: &Path,
+    files: &KeyFiles,
+    enrolment: &Enrolment,
+    sources: Sources,
+) -> Result<()> {
+    let (wall, uptime) = ((sources.wall)(), (sources.uptime)());
+    let recorded = first(wall, Some(uptime));
+    let now = wall.max(recorded.mark);
+    Store::create(path)?;
+    let store = Store::open(path, files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
+    let (files, state) = (files.clone(), state_of(enrolment, Timestamp(0))?);
+    store.write(Durability::Full, move |tx| {
+        clock::record(tx, &recorded)?;
+        seed(tx, &files, now)?;
+        put_state(tx, &files.sealing, &state)
+    })?;
+    store.close();
+    Ok(())
+}
+
+fn seed(tx: &Write<'_>, files: &KeyFiles, now: Timestamp) -> Result<()> {
+    let workspace = Workspace {
+        uid: Uid::generate()?,
+        number: numbers::next_of_workspaces(tx)?,
+        slug: ROOT_SLUG.to_owned(),
+        name: "Root".to_owned(),
+        parent: None,
+        enabled: true,
+        created_at: now,
+        updated_at: now,
+    };
+    key_files::insert(tx, files, now)?;
+    workspaces::insert(tx, &workspace)?;
+    policies::insert(tx, &Policy::standard())?;
+    catalogs::replace(
+        tx,
+        &Definition {
+            name: BUILT_IN.to_owned(),
+            case_sensitive: false,
+            ..Definition::default()
+        },
+    )?;
+    audit::append(
+        tx,
+        &files.seal,
+        Event::of_system("site.init", Target::server(), now),
+    )?;
+    for made in [
+        Target::new(Kind::Workspace, workspace.uid),
+        Target::new(Kind::Policy, STANDARD),
+        Target::new(Kind::Catalog, BUILT_IN),
+    ] {
+        tx.touch(made);
+    }
+    Ok(())
+}
+
+/// Gives a database whose state is lost a new one. No pack is taken that was made before the time that the database knows to
+/// have passed, which is returned: an older one may have been applied already.
+///
+/// # Errors
+/// `Conflict` if the database is that of a server, or if its state is sound.
+pub fn create_again(
+    path: &Path,
+    files: &KeyFiles,
+    enrolment: &Enrolment,
+    sources: Sources,
+) -> Result<Timestamp> {
+    let wall = (sources.wall)();
+    let store = Store::open(path, files, wall, Box::new(|_, _| Ok(Box::new(|| {}))))?;
+    let may = store.read(|read| {
+        if !users::list(read)?.is_empty() {
+            return Err(Error::Conflict(refusals::site::is_server()));
+        }
+        match find_state(read, &files.sealing) {
+            Ok(Some(state)) => Err(Error::Conflict(refusals::site::enrolled(
+                state.site,
+                state.origin,
+            ))),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    });
+    may?;
+    let clock = store.read(|read| Ok(Clock::new(sources, clock::find(read)?.as_ref(), None)))?;
+    let passed = clock.reading().mark;
+    let (files, state) = (files.clone(), state_of(enrolment, passed)?);
+    store.write(Durability::Full, move |tx| {
+        put_state(tx, &files.sealing, &state)?;
+        let event = Event::of_system("site.init", Target::server(), passed);
+        audit::append(tx, &files.seal, event)
+    })?;
+    store.close();
+    Ok(passed)
+}

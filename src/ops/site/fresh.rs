@@ -1,0 +1,194 @@
+//! How old the pack of a site is. Every verification asks this, so it is a few numbers without a lock.
+
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::refusals;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+
+/// The time of a site without a pack.
+const NONE: i64 = i64::MIN;
+
+/// The times of the pack that is in force.
+pub struct Freshness {
+    made_at: AtomicI64,
+    half_at: AtomicI64,
+    until: AtomicI64,
+    /// Whether verdicts are given after the end of the pack.
+    only_warns: AtomicBool,
+    /// What was logged last.
+    told: AtomicI64,
+}
+
+/// What clients and the log learn of the age of a pack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Age {
+    Fresh,
+    /// More than half of its time is over.
+    Aging,
+    Over,
+    /// There is no pack.
+    None,
+}
+
+impl Default for Freshness {
+    fn default() -> Freshness {
+        Freshness {
+            made_at: AtomicI64::new(NONE),
+            half_at: AtomicI64::new(NONE),
+            until: AtomicI64::new(NONE),
+            only_warns: AtomicBool::new(false),
+            told: AtomicI64::new(0),
+        }
+    }
+}
+
+impl Freshness {
+    /// Sets the times of the pack that is in force now.
+    pub fn set(&self, made: Timestamp, until: Timestamp) {
+        let half = made.0 + until.0.saturating_sub(made.0) / 2;
+        self.made_at.store(made.0, Relaxed);
+        self.half_at.store(half, Relaxed);
+        self.until.store(until.0, Relaxed);
+    }
+
+    /// Whether verdicts are given after the end of the pack.
+    pub fn warn_only(&self, warns: bool) {
+        self.only_warns.store(warns, Relaxed);
+    }
+
+    /// "Now" for the age of the pack: it was made in the past, also if the clock of the site is behind.
+    fn now(&self, now: Timestamp) -> i64 {
+        now.0.max(self.made_at.load(Relaxed))
+    }
+
+    pub fn age(&self, now: Timestamp) -> Age {
+        let now = self.now(now);
+        match self.until.load(Relaxed) {
+            NONE => Age::None,
+            until if now >= until => Age::Over,
+            _ if now >= self.half_at.load(Relaxed) => Age::Aging,
+            _ => Age::Fresh,
+        }
+    }
+
+    /// The seconds since the pack was made; `None` without a pack.
+    pub fn age_s(&self, now: Timestamp) -> Option<u64> {
+        match self.made_at.load(Relaxed) {
+            NONE => None,
+            made => u64::try_from((self.now(now) - made) / 1000).ok(),
+        }
+    }
+
+    /// Whether no verdict may be given.
+    pub fn must_refuse(&self, now: Timestamp) -> bool {
+        match self.age(now) {
+            Age::None => true,
+            Age::Over => !self.only_warns.load(Relaxed),
+            Age::Aging | Age::Fresh => false,
+        }
+    }
+
+    fn refusal(&self) -> Error {
+        Error::Unavailable(match self.until.load(Relaxed) {
+            NONE => refusals::site::stale_none(),
+            until => refusals::site::stale(Timestamp(until)),
+        })
+    }
+
+    /// Logs the age once it matters, and once a day while it lasts.
+    pub fn tell(&self, now: Timestamp) {
+        const DAY_MS: i64 = 86_400_000;
+        let age = self.age(now);
+        if age == Age::Fresh {
+            return self.told.store(0, Relaxed);
+        }
+        // The number has both the day and the age, so that a change of the age is logged at once.
+        let mark = self.now(now).div_euclid(DAY_MS) * 4 + age as i64 + 1;
+        if self.told.swap(mark, Relaxed) == mark {
+            return;
+        }
+        let until = Timestamp(self.until.load(Relaxed));
+        match age {
+            Age::Fresh => {}
+            Age::None => log::warn!("site: there is no pack yet; every verdict is refused"),
+            Age::Aging => log::warn!(
+                "site: more than half of the time of the pack is over; it counts until {until}"
+            ),
+            Age::Over if self.only_warns.load(Relaxed) => log::error!(
+                "site: the pack counted until {until}; verdicts go on (stale = warn), and nothing that the server has ended \
+                 since is known here"
+            ),
+            Age::Over => log::error!(
+                "site: the pack counted until {until}; every verdict is refused until a newer one is applied"
+            ),
+        }
+    }
+}
+
+impl App {
+    /// Refuses verdicts at a site whose pack no longer counts, or that has none.
+    pub fn require_fresh(&self, now: Timestamp) -> Result<()> {
+        match &self.site {
+            Some(site) if site.fresh.must_refuse(now) => Err(site.fresh.refusal()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a site goes on giving verdicts after the end of its pack.
+    pub fn warn_if_stale_only(&self, warns: bool) {
+        if let Some(site) = &self.site {
+            site.fresh.warn_only(warns);
+        }
+    }
+
+    /// The age of the pack in seconds; `None` for a server, and for a site without a pack.
+    pub fn pack_age_s(&self) -> Option<u64> {
+        self.site.as_ref()?.fresh.age_s(self.now().wall)
+    }
+
+    /// The age of the pack in seconds, if clients are to learn it: from half of its time on.
+    pub fn told_age_s(&self) -> Option<u64> {
+        let site = self.site.as_ref()?;
+        let now = self.now().wall;
+        match site.fresh.age(now) {
+            Age::Aging | Age::Over => site.fresh.age_s(now),
+            Age::Fresh | Age::None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(now: i64, age: Age, age_s: u64, refuses: bool) {
+        let fresh = Freshness::default();
+        fresh.set(Timestamp(10_000), Timestamp(30_000));
+        let now = Timestamp(now);
+        assert_eq!((fresh.age(now), fresh.age_s(now)), (age, Some(age_s)));
+        assert_eq!(fresh.must_refuse(now), refuses);
+        fresh.warn_only(true);
+        assert!(!fresh.must_refuse(now));
+    }
+
+    #[test]
+    fn a_pack_ages_and_ends_even_by_a_clock_that_is_behind() {
+        check(0, Age::Fresh, 0, false);
+        check(19_999, Age::Fresh, 9, false);
+        check(20_000, Age::Aging, 10, false);
+        check(29_999, Age::Aging, 19, false);
+        check(30_000, Age::Over, 20, true);
+    }
+
+    #[test]
+    fn a_site_without_a_pack_gives_no_verdict_in_any_case() {
+        let fresh = Freshness::default();
+        fresh.warn_only(true);
+        let now = Timestamp(5);
+        assert_eq!((fresh.age(now), fresh.age_s(now)), (Age::None, None));
+        assert!(fresh.must_refuse(now));
+        assert!(fresh.refusal().to_string().starts_with("PACK_STALE"));
+    }
+}

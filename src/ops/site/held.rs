@@ -1,0 +1,252 @@
+//! The packs that are in force, in memory and in the folder of the site, and finding them again at the start.
+
+use super::apply::{self, Files};
+use super::content::{self, Overlay};
+use super::{Site, put_state};
+use crate::authz::caller::Caller;
+use crate::domain::packs::Checked;
+use crate::domain::packs::body::{Body, sha256};
+use crate::domain::packs::content::Content;
+use crate::domain::packs::file;
+use crate::domain::packs::head::Head;
+use crate::domain::packs::state::{HeldFile, State};
+use crate::error::{Error, Result};
+use crate::files::{private, read_regular_up_to};
+use crate::ops::App;
+use crate::refusals;
+use crate::store::{self, Durability};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A whole pack, and the newest one that follows it.
+pub struct Held {
+    /// Of the newest.
+    head: Head,
+    base: Arc<Content>,
+    delta: Option<Body>,
+}
+
+impl Held {
+    pub fn new(head: Head, base: Content, delta: Option<Body>) -> Held {
+        let base = Arc::new(base);
+        Held { head, base, delta }
+    }
+
+    /// The same whole pack with a newer one that follows it.
+    pub fn with(&self, head: Head, delta: Option<Body>) -> Held {
+        let base = self.base.clone();
+        Held { head, base, delta }
+    }
+
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub fn base(&self) -> &Content {
+        &self.base
+    }
+
+    pub fn delta(&self) -> Option<&Body> {
+        self.delta.as_ref()
+    }
+
+    /// The content after the delta, if there is one; otherwise the base is the content.
+    pub fn current(&self) -> Checked<Option<Content>> {
+        let delta = self.delta.as_ref();
+        delta.map(|delta| after(&self.base, delta)).transpose()
+    }
+}
+
+fn read_pack(path: &Path) -> std::io::Result<Vec<u8>> {
+    read_regular_up_to(path, file::FILE_BYTES_MAX as u64)
+}
+
+/// The content that a delta makes of a whole pack.
+pub fn after(base: &Content, delta: &Body) -> Checked<Content> {
+    Content::of(base.body().apply(delta)?)
+}
+
+impl Site {
+    /// Where a pack of this state is.
+    pub(super) fn path_of(&self, file: &HeldFile, base: Option<&HeldFile>) -> PathBuf {
+        self.folder.join(file.name(base))
+    }
+
+    /// Removes every file from the folder that is none of the state's.
+    pub(super) fn sweep(&self, state: &State) {
+        let base = state.base.map(|base| base.name(None));
+        let delta = state.delta.map(|delta| delta.name(state.base.as_ref()));
+        private::sweep(&self.folder);
+        for entry in std::fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_kept = [&base, &delta].contains(&&Some(name.clone()));
+            if is_kept || !name.ends_with(".lkpack") {
+                continue;
+            }
+            if let Err(err) = private::remove(&entry.path()) {
+                log::warn!("site: {} was not removed: {err}", entry.path().display());
+            }
+        }
+    }
+}
+
+/// Reads what is in force according to the state. The state is sealed and has the hashes of the files, so no signature is checked.
+fn load(site: &Site, state: &State) -> Result<Option<Held>> {
+    let Some(base) = state.base else {
+        return Ok(None);
+    };
+    let read = |held: &HeldFile, base: Option<&HeldFile>| {
+        let path = site.path_of(held, base);
+        let bytes = read_pack(&path).map_err(|err| {
+            Error::Unavailable(refusals::server::file_unreadable(path.display(), err))
+        })?;
+        match sha256(&bytes) == held.sha256 {
+            true => Ok(bytes),
+            false => Err(Error::Unavailable(refusals::packs::changed())),
+        }
+    };
+    let checked = |why| Error::Unavailable(why);
+    let open = |bytes: &[u8]| -> Checked<(Head, Body)> {
+        let parts = file::split(bytes)?;
+        let (_, head) = Head::peek(parts.head)?;
+        let body = file::body_of(&head, parts.body)?;
+        Ok((head, body))
+    };
+    let (head, body) = open(&read(&base, None)?).map_err(checked)?;
+    let content = Content::of(body).map_err(checked)?;
+    let Some(delta) = &state.delta else {
+        return Ok(Some(Held::new(head, content, None)));
+    };
+    let (head, body) = open(&read(delta, Some(&base))?).map_err(checked)?;
+    Ok(Some(Held::new(head, content, Some(body))))
+}
+
+/// Puts into the index what is in force according to the state, and then what is newer in the folder: a process that ended between
+/// writing a pack and storing its state has left it, or an older copy has replaced the database.
+pub fn recover(app: &App, site: &Site, was_older_copy: bool) -> Result<()> {
+    restore(app, site)?;
+    take_newer(app, site);
+    if was_older_copy {
+        distrust(app, site)?;
+    }
+    site.sweep(&site.state());
+    Ok(())
+}
+
+/// Puts into the index what is in force according to the stored state.
+pub fn restore(app: &App, site: &Site) -> Result<()> {
+    let stored = app.read(|read| super::find_state(read, &app.sealing))?;
+    let state = stored.ok_or_else(|| Error::Unavailable(refusals::site::state_damaged()))?;
+    match load(site, &state).and_then(|held| put(app, site, state.clone(), held)) {
+        Ok(()) => {}
+        Err(err) => {
+            log::error!(
+                "site: pack {} cannot be used: {err}; apply it again",
+                state.pack
+            );
+            super::set(site, state, None, Default::default());
+            content::install_nothing(app, site);
+        }
+    }
+    Ok(())
+}
+
+fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
+    let Some(held) = held else {
+        super::set(site, state, None, Default::default());
+        content::install_nothing(app, site);
+        return Ok(());
+    };
+    let current = held.current().map_err(Error::Unavailable)?;
+    let current = current.as_ref().unwrap_or(&held.base);
+    let peppers = apply::peppers(&state, current).map_err(Error::Unavailable)?;
+    let overlay = app.read(|read| Overlay::read(read))?;
+    let lent = content::lent(current);
+    let installed = content::Whole::build(app, site, current, &overlay);
+    super::set(site, state, None, lent);
+    installed.install(app, peppers);
+    site.fresh.set(held.head.made, held.head.until);
+    *crate::domain::locks::write(&site.held) = Some(Arc::new(held));
+    Ok(())
+}
+
+/// Applies what is newer in the folder of the site than its state.
+fn take_newer(app: &App, site: &Site) {
+    let entries = std::fs::read_dir(&site.folder).into_iter().flatten();
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let bytes = read_pack(&entry.path()).ok();
+        let head = bytes.as_deref().and_then(|bytes| {
+            let parts = file::split(bytes).ok()?;
+            Some(Head::peek(parts.head).ok()?.1)
+        });
+        found.extend(head.zip(bytes));
+    }
+    found.sort_by_key(|(head, _)| std::cmp::Reverse((head.reign, head.pack)));
+    let state = site.state();
+    for (head, bytes) in &found {
+        if (head.reign, head.pack) <= (state.reign, state.pack) && site.held().is_some() {
+            return;
+        }
+        let is_base = |other: &&(Head, Vec<u8>)| {
+            (other.0.reign, other.0.pack) == (head.reign, head.base) && !head.is_whole()
+        };
+        let base = found
+            .iter()
+            .find(is_base)
+            .map(|(_, bytes)| bytes.as_slice());
+        let held = state.base.is_some_and(|base| base.pack == head.base);
+        let files = Files {
+            newest: bytes,
+            base: base.filter(|_| !held || site.held().is_none()),
+        };
+        let directory = app.index.directory();
+        let caller = Caller::system(&directory);
+        drop(directory);
+        match caller.and_then(|caller| apply::take(app, site, &caller, files)) {
+            Ok(_) => {
+                log::warn!(
+                    "site: pack {} was found in the folder and is newer than the state; it was applied",
+                    head.pack
+                );
+                return;
+            }
+            Err(err) => log::warn!("site: pack {} in the folder is not taken: {err}", head.pack),
+        }
+    }
+}
+
+/// An older copy has replaced the database, so it is not known which uses were spent since, and which secrets have ended by
+/// the first use of a newer one. The site keeps its pack, counts all that was lent as spent, ends all those secrets, and
+/// takes no pack that was made before now.
+fn distrust(app: &App, site: &Site) -> Result<()> {
+    let mut state = site.state();
+    state.made = state
+        .made
+        .max(crate::domain::time::Timestamp(app.now().wall.0));
+    let lent: Vec<_> = crate::domain::locks::read(&site.lent)
+        .iter()
+        .map(|(key, lent)| (*key, *lent))
+        .collect();
+    let older = content::until_first_use(app);
+    let (sealing, stored) = (app.sealing.clone(), state.clone());
+    app.store.write(Durability::Full, move |tx| {
+        for (key, lent) in &lent {
+            store::site::set_spent(tx, *key, *lent)?;
+        }
+        for (key, digest) in &older {
+            store::site::end_digest(tx, digest, *key, true)?;
+        }
+        put_state(tx, &sealing, &stored)
+    })?;
+    log::warn!(
+        "site: an older copy has replaced the database; uses that the server has lent count as spent, and no pack is taken that \
+         was made before {}",
+        state.made
+    );
+    restore(app, site)
+}

@@ -1,0 +1,305 @@
+//! A site: a server that verifies keys from the packs of another one. It has no users, issues nothing, and can only end.
+//!
+//! What it answers from is in the index as at every server, but it comes from packs ([`apply`], [`content`]) and never from
+//! the tables of the database, which has only the state of the site, its own audit log and its counts. Who may change
+//! something here is the administrator of the machine alone.
+
+pub mod apply;
+mod content;
+pub mod ended;
+pub mod enrol;
+#[cfg(test)]
+pub mod fixture;
+pub mod fresh;
+mod held;
+pub mod lent;
+pub mod report;
+pub mod revoke;
+#[cfg(test)]
+mod tests;
+pub mod uses;
+
+pub use content::Applied;
+
+use super::{App, Record};
+use crate::authz::caller::{Caller, Identity};
+use crate::domain::audit::{Changes, Target};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::seal_key::SealKeys;
+use crate::domain::keys::sealing::SealingKeys;
+use crate::domain::locks::{lock, read, write};
+use crate::domain::packs::head::Head;
+use crate::domain::packs::state::{Fork, State};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::ops::append_all;
+use crate::refusals;
+use crate::store::{self, Durability, Read, Write};
+use fresh::{Age, Freshness};
+use held::Held;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// The folder of packs, next to the database.
+const PACKS: &str = "packs";
+/// What the sealed state is bound to.
+const PURPOSE: &str = "latchkey: state of this site";
+
+/// What a site has in memory besides the index.
+pub struct Site {
+    pub fresh: Freshness,
+    folder: PathBuf,
+    /// As it is stored.
+    state: Mutex<State>,
+    /// Held while a pack is applied, or while something changes that outlives packs.
+    turn: Mutex<()>,
+    /// The packs that are in force; `None` if there are none, or if the folder has lost them.
+    held: RwLock<Option<Arc<Held>>>,
+    /// The uses that the server has lent in all, by key.
+    lent: RwLock<HashMap<KeyId, u64>>,
+    verdicts: uses::Stored,
+    /// Before the first pack, and if a pack has no root workspace: what the administrator of the machine works in.
+    own: Directory,
+}
+
+/// A site as its administrator sees it.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub site: String,
+    pub origin: String,
+    pub server: String,
+    pub reign: u64,
+    /// The newest pack that was ever applied; 0 for none.
+    pub pack: u64,
+    /// The whole pack that is held, if one is.
+    pub base: Option<u64>,
+    /// Whether what was applied is in force.
+    pub is_loaded: bool,
+    pub made: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub age_s: Option<u64>,
+    pub age: Age,
+    pub keys: u64,
+    /// Keys that have ended here, also if the pack has them.
+    pub ended: Vec<store::site::EndedKey>,
+    pub fork: Fork,
+    pub reports: u64,
+}
+
+impl Site {
+    fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// The name of the server, for sentences.
+    pub fn server_name(&self) -> String {
+        lock(&self.state).origin.clone()
+    }
+
+    fn held(&self) -> Option<Arc<Held>> {
+        read(&self.held).clone()
+    }
+
+    fn lent_of(&self, id: KeyId) -> u64 {
+        read(&self.lent).get(&id).copied().unwrap_or(0)
+    }
+}
+
+impl App {
+    /// The site, if this is one.
+    pub fn site(&self) -> Option<&Site> {
+        self.site.as_ref()
+    }
+
+    fn own_site(&self) -> Result<&Site> {
+        self.site.as_ref().ok_or(Error::NotFound("path"))
+    }
+}
+
+/// Refuses to serve a site as a server, and the reverse.
+pub fn require_kind(app: &App, as_site: bool) -> Result<()> {
+    match &app.site {
+        Some(site) if !as_site => {
+            let state = site.state();
+            Err(Error::Unavailable(refusals::site::serve_as_site(
+                state.site,
+                state.origin,
+            )))
+        }
+        None if as_site => Err(Error::Unavailable(refusals::site::not_site())),
+        _ => Ok(()),
+    }
+}
+
+/// What `GET` of any management route is answered with at a site.
+pub fn refusal(app: &App) -> Error {
+    let server = app.site.as_ref().map(Site::server_name);
+    Error::Forbidden(refusals::site::change_keys_there(
+        server.unwrap_or_default(),
+    ))
+}
+
+/// The folder of packs of a database.
+pub fn folder_of(database: &Path) -> PathBuf {
+    database.with_file_name(PACKS)
+}
+
+/// The state in a database; `None` in that of a server.
+///
+/// # Errors
+/// It was changed, or sealed under another key.
+pub fn find_state(read: &Read, sealing: &SealingKeys) -> Result<Option<State>> {
+    let Some(sealed) = store::site::find_state(read)? else {
+        return Ok(None);
+    };
+    let bytes = sealing.open_bytes(PURPOSE, &sealed);
+    let state = bytes.as_deref().and_then(State::parse);
+    let damaged = || Error::Unavailable(refusals::site::state_damaged());
+    state.map(Some).ok_or_else(damaged)
+}
+
+/// Stores a state.
+fn put_state(tx: &Write<'_>, sealing: &SealingKeys, state: &State) -> Result<()> {
+    let sealed = sealing.seal_bytes(PURPOSE, &state.to_bytes())?;
+    store::site::put_state(tx, &sealed)
+}
+
+/// Opens the site of a database, and puts what it has applied into the index. Whether this succeeds is not the condition of
+/// the start: without a pack the site runs, refuses every verdict, and takes a newer one.
+pub(super) fn open(app: &App, was_older_copy: bool) -> Result<()> {
+    let Some(site) = &app.site else {
+        return Ok(());
+    };
+    app.index.set_complete();
+    let _turn = lock(&site.turn);
+    held::recover(app, site, was_older_copy)
+}
+
+/// A site without anything in memory yet.
+pub(super) fn begin(state: State, database: &Path, own: Directory) -> Site {
+    Site {
+        fresh: Freshness::default(),
+        folder: folder_of(database),
+        state: Mutex::new(state),
+        turn: Mutex::default(),
+        held: RwLock::default(),
+        lent: RwLock::default(),
+        verdicts: uses::Stored::default(),
+        own,
+    }
+}
+
+/// Refuses everybody but the administrator of the machine.
+pub fn require_local(caller: &Caller) -> Result<()> {
+    match caller.identity {
+        Identity::Local => Ok(()),
+        _ => Err(Error::Forbidden(refusals::site::is_local())),
+    }
+}
+
+/// Runs a change of the site and writes its event. The site is another one only when it is committed.
+fn change<T: Send + 'static>(
+    app: &App,
+    caller: &Caller,
+    action: &'static str,
+    target: Target,
+    work: impl FnOnce(&Write<'_>, &SealingKeys, &mut Changes) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (seal_keys, sealing): (Arc<SealKeys>, Arc<SealingKeys>) =
+        (app.seal_keys.clone(), app.sealing.clone());
+    let draft = super::draft(caller, action, app.now().wall);
+    app.store.write(Durability::Full, move |tx| {
+        let mut changes = Changes::default();
+        let value = work(tx, &sealing, &mut changes)?;
+        let record = Record {
+            target,
+            workspace: None,
+            changes,
+        };
+        append_all(tx, &seal_keys, &draft, vec![(action, record)])?;
+        Ok(value)
+    })
+}
+
+/// The state of the site. Only for the administrator of the machine.
+pub fn show(app: &App, caller: &Caller) -> Result<View> {
+    require_local(caller)?;
+    view(app)
+}
+
+/// The state of the site, for a page that only this machine reads.
+pub fn view(app: &App) -> Result<View> {
+    let site = app.own_site()?;
+    let (state, held, now) = (site.state(), site.held(), app.now().wall);
+    let head = held.as_ref().map(|held| held.head());
+    Ok(View {
+        site: state.site,
+        origin: state.origin,
+        server: state.server.to_string(),
+        reign: state.reign,
+        pack: state.pack,
+        base: state.base.map(|base| base.pack),
+        is_loaded: held.is_some(),
+        made: head.map(|head: &Head| head.made),
+        until: head.map(|head: &Head| head.until),
+        age_s: site.fresh.age_s(now),
+        age: site.fresh.age(now),
+        keys: head.map_or(0, |head: &Head| head.keys),
+        ended: app.read(store::site::list_ended)?,
+        fork: state.fork,
+        reports: state.reports,
+    })
+}
+
+/// Accepts that the server was restored: its next pack is taken with any numbers. What this site knows to have ended
+/// stays ended.
+pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
+    require_local(caller)?;
+    let site = app.own_site()?;
+    let _turn = lock(&site.turn);
+    let mut state = site.state();
+    if state.fork == Fork::None {
+        return Err(Error::Conflict(refusals::site::no_fork()));
+    }
+    state.fork = Fork::Accepted;
+    let disabled = content::disabled(app);
+    let now = app.now().wall;
+    let stored = state.clone();
+    change(
+        app,
+        caller,
+        "site.reset",
+        Target::server(),
+        move |tx, sealing, changes| {
+            changes.note_always("pack", Some(&stored.pack.to_string()));
+            store::site::keep_digests_ended(tx)?;
+            for key in &disabled {
+                store::site::end_key(
+                    tx,
+                    &store::site::EndedKey {
+                        key: *key,
+                        reason: store::site::Reason::Fork,
+                        at: now,
+                        events: 0,
+                    },
+                )?;
+            }
+            put_state(tx, sealing, &stored)
+        },
+    )?;
+    *lock(&site.state) = state;
+    Ok(())
+}
+
+/// Puts a state in place that was stored.
+fn set(site: &Site, state: State, held: Option<Arc<Held>>, lent: HashMap<KeyId, u64>) {
+    *lock(&site.state) = state;
+    *write(&site.lent) = lent;
+    match &held {
+        Some(held) => site.fresh.set(held.head().made, held.head().until),
+        None => {}
+    }
+    *write(&site.held) = held;
+}

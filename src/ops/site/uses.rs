@@ -1,0 +1,103 @@
+//! How often keys are used at a site, for its reports: written in batches, as usage is at a server.
+
+use crate::domain::keys::KeyId;
+use crate::domain::keys::verdict::Code;
+use crate::domain::locks::lock;
+use crate::domain::metrics::CODES;
+use crate::domain::text::counted;
+use crate::error::{Error, Result};
+use crate::index::trips::{Trip, Wire};
+use crate::index::usage::Pending;
+use crate::ops::App;
+use crate::store::site::UseRow;
+use crate::store::{self, Durability};
+use std::sync::Mutex;
+
+/// The code of a use of a decoy.
+const TRIPPED: &str = "TRIPPED";
+/// The code of a use of a secret that has ended.
+const OLD_SECRET: &str = "OLD_SECRET";
+
+/// The verdicts of this process that are stored already, in the order of [`CODES`].
+pub type Stored = Mutex<[u64; CODES.len()]>;
+
+/// Writes the usage of one interval.
+pub fn write(app: &App, batch: &[(KeyId, Pending)]) {
+    let row = |(key, pending): &(KeyId, Pending)| {
+        let refused = pending
+            .verdicts()
+            .filter(|(_, code, _)| *code != Code::Valid);
+        UseRow {
+            key: *key,
+            uses: pending.uses,
+            refusals: refused.map(|(_, _, count)| count).sum(),
+            last_used_at: pending.last_used.map(|(at, _)| at),
+        }
+    };
+    let rows = batch.iter().map(row).collect();
+    if let Err(err) = add(app, rows, Vec::new()) {
+        let keys = counted(batch.len() as u64, "key");
+        match err {
+            Error::Unavailable(why) => {
+                app.index.usage.put_back(batch);
+                log::warn!("upkeep: the usage of {keys} waits: {why}");
+            }
+            err => log::warn!("upkeep: the usage of {keys} is lost: {err}"),
+        }
+    }
+}
+
+/// Writes the verdicts since the last time, those on unknown secrets included.
+pub fn write_verdicts(app: &App) {
+    let Some(site) = &app.site else {
+        return;
+    };
+    let mut stored = lock(&site.verdicts);
+    let now = app.figures().verdicts();
+    let since = CODES.iter().zip(now.iter().zip(stored.iter()));
+    let more: Vec<(&'static str, u64)> = since
+        .filter(|(_, (now, stored))| now > stored)
+        .map(|(code, (now, stored))| (code.as_str(), now - stored))
+        .collect();
+    if more.is_empty() {
+        return;
+    }
+    match add(app, Vec::new(), more) {
+        Ok(()) => *stored = now,
+        Err(err) => log::warn!("upkeep: the verdicts of this site wait: {err}"),
+    }
+}
+
+/// Writes what tripwires have found. A decoy that is used at a site is an alarm there, and at the server when it hears of it.
+pub fn write_trips(app: &App, batch: &[(KeyId, Wire, Trip)]) {
+    let row = |(key, _, trip): &(KeyId, Wire, Trip)| UseRow {
+        key: *key,
+        uses: 0,
+        refusals: trip.count,
+        last_used_at: None,
+    };
+    let mut codes = Vec::new();
+    for (key, wire, trip) in batch {
+        let (what, code) = match wire {
+            Wire::Decoy => ("the decoy", TRIPPED),
+            Wire::Retired => ("a secret that has ended, of key", OLD_SECRET),
+        };
+        log::warn!("tripwires: {what} {key} was tried {} times", trip.count);
+        codes.push((code, trip.count));
+    }
+    if let Err(err) = add(app, batch.iter().map(row).collect(), codes) {
+        log::warn!("tripwires: what was found is not in the next report: {err}");
+    }
+}
+
+fn add(app: &App, rows: Vec<UseRow>, codes: Vec<(&'static str, u64)>) -> Result<()> {
+    app.store.write(Durability::Relaxed, move |tx| {
+        for row in &rows {
+            store::site::add_use(tx, row)?;
+        }
+        for (code, more) in &codes {
+            store::site::add_verdicts(tx, code, *more)?;
+        }
+        Ok(())
+    })
+}

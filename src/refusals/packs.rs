@@ -1,0 +1,34 @@
+//! Packs, and the sites that they are made for.
+
+sentences! { "packs":
+    body(place) = "the pack's body is damaged ({place})";
+    changed() = "the pack's body is not the one that was signed";
+    cut() = "the pack is cut off or has bytes behind its end";
+    head() = "the pack's head cannot be read";
+    key_sealed(version) = "version {version} of the key that signs packs cannot be opened with the sealing key of this data folder";
+    local() = "only the administrator of the machine enrols sites and rotates the key that signs packs";
+    meanwhile(site) = "another pack of site {site} was made meanwhile; try again";
+    no_enrolment() = "the file is not an enrolment of a site";
+    no_pack() = "the file is not a pack";
+    no_report() = "the file is not the report of a site";
+    no_revocations() = "the text is not a list of revocations, or not all of it";
+    no_site() = "there is no site yet; enrol one: latchkey site add NAME --workspace WORKSPACE --out FILE";
+    none_ended() = "no key has ended since";
+    note() = "the pack's head is not a signed note";
+    other_base() = "the pack is the difference from another base";
+    passphrase() = "the passphrase is wrong, or the file is damaged";
+    server_name() = "must be a name such as keys.example.com: a-z, 0-9, dots and hyphens, at most 100 characters";
+    signature(key) = "the pack has a signature of {key} that this key has not made";
+    site_exists(name) = "there is a site {name}, or there was one; a name is used once";
+    site_name() = "must be 1 to 63 characters: a-z, 0-9 and hyphens, beginning with a letter or a digit";
+    site_sealed(name) = "the key of site {name} cannot be opened with the sealing key of this data folder; remove the site and enrol it under another name";
+    sites_most(most) = "a server has at most {most} sites, with those that were removed";
+    strange_report() = "the report was not made with the key of its site, or was changed";
+    strange_revocations() = "no key that is trusted has signed the revocations";
+    strange_signer(signers) = "no key that is trusted has signed the pack, only {signers}";
+    too_many_ended(count) = "{count} keys have ended since, which are too many for QR codes; make a pack";
+    unknown_catalog() = "is not a catalog of this server";
+    unreadable(path) = "{path} cannot be read; make a new pack: latchkey pack make --site NAME --whole --out DIR";
+    until(least, most) = "must be between {least} and {most} seconds";
+    unwritable(path, cause) = "{path} cannot be written: {cause}";
+}

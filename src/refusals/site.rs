@@ -1,0 +1,33 @@
+//! Sites: what a site does not do, and why it takes a pack or not.
+
+sentences! { "site":
+    base_missing(pack, base, held: Refusal) = "pack {pack} has what was changed since pack {base}, but {held}; apply pack {base} together with it";
+    base_of_other(base) = "pack {base} does not belong to it";
+    change_keys_there(server) = "this is a site of {server}; change keys there";
+    enrolled(site, server) = "this is the site {site} of {server} already; packs are applied with: latchkey pack apply FILE";
+    fork(server) = "the server {server} was restored from a backup: what it signs now does not follow what this site knows. The site keeps what it has; look at the server, and if its state is the right one: latchkey site reset";
+    held(base) = "this site holds pack {base}";
+    held_none() = "this site holds none";
+    is_local() = "only the administrator of the machine does this at a site";
+    is_server() = "this data folder is that of a server, with users of its own; name another one for the site";
+    made_before(pack, made, least) = "pack {pack} was made at {made}, before {least}, which this site knows has passed; make a new one";
+    no_fork() = "there is nothing to decide: what the server signs follows what this site knows";
+    no_key(id) = "this site has no key {id}";
+    older(pack, held) = "pack {pack} is not newer than pack {held}, which was applied already";
+    other_reign(pack) = "pack {pack} is of a time before the server was restored";
+    other_server(server) = "it is signed for another server, {server}";
+    other_site(site, own) = "it is for the site {site}, and this is {own}";
+    pack_count() = "one pack, or a whole pack and a pack that follows it";
+    not_site() = "this data folder is not that of a site; start it without --site, or enrol it: latchkey site init FILE --data DIR";
+    page_is_local() = "the page of a site is only for its own machine: open it there, or read it with: latchkey site status";
+    revocations_of_reign() = "the revocations are of a time before or after the server was restored";
+    serve_as_site(site, server) = "this data folder is that of the site {site} of {server}; start it with: latchkey serve --site";
+    stale(until) = "PACK_STALE: the newest pack of this site counted until {until}; bring a newer one: latchkey pack apply FILE";
+    stale_none() = "PACK_STALE: this site has no pack yet; bring one: latchkey pack apply FILE";
+    state_damaged() = "the state of this site cannot be read with its sealing key; put the data folder back from a copy of this site, or enrol the site again: latchkey site init FILE --data DIR";
+}
+
+/// Whether a pack is the reason: it no longer counts, or there is none.
+pub fn is_stale(why: &super::Refusal) -> bool {
+    matches!(why.code(), "site.stale" | "site.stale_none")
+}

@@ -1,0 +1,306 @@
+//! Rows of sites: what each is given, what it reports, and the uses that it was lent.
+
+use super::{Read, Row, Write};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::sealing::Sealed;
+use crate::domain::packs::report::{KeyReport, Report};
+use crate::domain::packs::site::{Reported, Site};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::Result;
+use std::collections::HashMap;
+
+/// Uses of a counted key that a site was lent, and those that it has spent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Lent {
+    pub lent: u64,
+    pub spent: u64,
+}
+
+/// A counted key with uses that can be lent.
+#[derive(Clone, Debug)]
+pub struct CountedKey {
+    pub id: KeyId,
+    pub workspace: Uid,
+    pub catalog: Option<String>,
+}
+
+/// A key that a site has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EndedAtSite {
+    pub id: KeyId,
+    pub ended_at: Timestamp,
+}
+
+pub fn insert(tx: &Write<'_>, site: &Site) -> Result<()> {
+    let sealed = site.sealed.as_ref();
+    tx.execute(
+        "INSERT INTO sites (name, minimal, until_s, lend, created_at, sealed, sealing_key, pack, base)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        &[
+            &site.name,
+            &site.minimal,
+            &site.until_s,
+            &site.lend,
+            &site.created_at,
+            &sealed.map(|sealed| sealed.bytes.clone()),
+            &sealed.map(|sealed| sealed.version),
+            &site.pack,
+            &site.base,
+        ],
+    )?;
+    insert_parts(tx, site)
+}
+
+/// Writes what an edit may change.
+pub fn update(tx: &Write<'_>, site: &Site) -> Result<()> {
+    tx.execute(
+        "UPDATE sites SET minimal = $1, until_s = $2, lend = $3 WHERE name = $4",
+        &[&site.minimal, &site.until_s, &site.lend, &site.name],
+    )?;
+    tx.execute("DELETE FROM site_parts WHERE site = $1", &[&site.name])?;
+    insert_parts(tx, site)
+}
+
+fn insert_parts(tx: &Write<'_>, site: &Site) -> Result<()> {
+    let workspaces = site
+        .workspaces
+        .iter()
+        .map(|uid| ("workspace", uid.to_string()));
+    let catalogs = site.catalogs.iter().map(|name| ("catalog", name.clone()));
+    for (kind, id) in workspaces.chain(catalogs) {
+        tx.execute(
+            "INSERT INTO site_parts (site, kind, id) VALUES ($1, $2, $3)
+             ON CONFLICT (site, kind, id) DO NOTHING",
+            &[&site.name, &kind, &id],
+        )?;
+    }
+    Ok(())
+}
+
+/// Leaves nothing of a site but its name. `false` if there is no such site.
+pub fn remove(tx: &Write<'_>, name: &str, now: Timestamp) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE sites SET removed_at = $1, sealed = NULL, sealing_key = NULL
+         WHERE name = $2 AND removed_at IS NULL",
+        &[&now, &name],
+    )?;
+    for sql in [
+        "DELETE FROM site_parts WHERE site = $1",
+        "DELETE FROM packs WHERE site = $1",
+        "DELETE FROM site_lent WHERE site = $1",
+        "DELETE FROM site_usage WHERE site = $1",
+    ] {
+        tx.execute(sql, &[&name])?;
+    }
+    Ok(changed == 1)
+}
+
+/// A site, also one that was removed.
+pub fn find(read: &Read, name: &str) -> Result<Option<Site>> {
+    let found = read.query_one(
+        "SELECT name, minimal, until_s, lend, created_at, removed_at, sealed, sealing_key, pack, base, life, report,
+                reported_at, applied, applied_events
+         FROM sites
+         WHERE name = $1",
+        &[&name],
+        from_row,
+    )?;
+    let Some(mut site) = found else {
+        return Ok(None);
+    };
+    let parts = read.query(
+        "SELECT kind, id FROM site_parts WHERE site = $1 ORDER BY kind, id",
+        &[&name],
+        |row| Ok((row.get::<String>("kind")?, row.get::<String>("id")?)),
+    )?;
+    for (kind, id) in parts {
+        match kind.as_str() {
+            "workspace" => site.workspaces.extend(Uid::parse(&id)),
+            _ => site.catalogs.push(id),
+        }
+    }
+    Ok(Some(site))
+}
+
+/// Every site that was not removed, by name.
+pub fn list(read: &Read) -> Result<Vec<Site>> {
+    let names = read.query(
+        "SELECT name FROM sites WHERE removed_at IS NULL ORDER BY name",
+        &[],
+        |row| row.get::<String>("name"),
+    )?;
+    let found = names.iter().filter_map(|name| find(read, name).transpose());
+    found.collect()
+}
+
+/// The number of sites, with those that were removed.
+pub fn count(read: &Read) -> Result<u64> {
+    let count = read.query_one("SELECT count(*) AS count FROM sites", &[], |row| {
+        row.get("count")
+    })?;
+    Ok(count.unwrap_or(0))
+}
+
+fn from_row(row: &Row<'_>) -> Result<Site> {
+    let sealed: Option<Vec<u8>> = row.get("sealed")?;
+    let version: Option<u32> = row.get("sealing_key")?;
+    let report: Option<u64> = row.get("report")?;
+    let reported = match report {
+        None => None,
+        Some(number) => Some(Reported {
+            life: row.get("life")?,
+            number,
+            at: row.get("reported_at")?,
+            applied: row.get("applied")?,
+            events: row.get("applied_events")?,
+        }),
+    };
+    Ok(Site {
+        name: row.get("name")?,
+        minimal: row.get("minimal")?,
+        until_s: row.get("until_s")?,
+        lend: row.get("lend")?,
+        created_at: row.get("created_at")?,
+        removed_at: row.get("removed_at")?,
+        sealed: sealed
+            .zip(version)
+            .map(|(bytes, version)| Sealed { version, bytes }),
+        pack: row.get("pack")?,
+        base: row.get("base")?,
+        reported,
+        workspaces: Vec::new(),
+        catalogs: Vec::new(),
+    })
+}
+
+/// Every counted key that has uses to lend. There are few.
+pub fn list_counted(read: &Read) -> Result<Vec<CountedKey>> {
+    read.query(
+        "SELECT id, workspace_uid, catalog
+         FROM key_uses JOIN keys ON keys.id = key_id
+         WHERE deleted_at IS NULL AND uses_left > 0
+         ORDER BY id",
+        &[],
+        |row| {
+            Ok(CountedKey {
+                id: row.get("id")?,
+                workspace: row.get("workspace_uid")?,
+                catalog: row.get("catalog")?,
+            })
+        },
+    )
+}
+
+/// What a site was lent, by key.
+pub fn list_lent(read: &Read, site: &str) -> Result<HashMap<KeyId, Lent>> {
+    let rows = read.query(
+        "SELECT key_id, lent, spent FROM site_lent WHERE site = $1",
+        &[&site],
+        |row| {
+            let (lent, spent) = (row.get("lent")?, row.get("spent")?);
+            Ok((row.get::<KeyId>("key_id")?, Lent { lent, spent }))
+        },
+    )?;
+    Ok(rows.into_iter().collect())
+}
+
+/// What a site was lent of one key.
+pub fn find_lent(read: &Read, site: &str, key: KeyId) -> Result<Lent> {
+    let found = read.query_one(
+        "SELECT lent, spent FROM site_lent WHERE site = $1 AND key_id = $2",
+        &[&site, &key],
+        |row| {
+            let (lent, spent) = (row.get("lent")?, row.get("spent")?);
+            Ok(Lent { lent, spent })
+        },
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Records what a site was lent of one key.
+pub fn put_lent(tx: &Write<'_>, site: &str, key: KeyId, lent: Lent) -> Result<()> {
+    tx.execute(
+        "INSERT INTO site_lent (site, key_id, lent, spent)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (site, key_id) DO UPDATE SET lent = excluded.lent, spent = excluded.spent",
+        &[&site, &key, &lent.lent, &lent.spent],
+    )?;
+    Ok(())
+}
+
+/// Records what a report says about the site itself.
+pub fn put_report(tx: &Write<'_>, report: &Report) -> Result<()> {
+    tx.execute(
+        "UPDATE sites SET life = $1, report = $2, reported_at = $3, applied = $4, applied_events = $5 WHERE name = $6",
+        &[
+            &report.life,
+            &report.number,
+            &report.at,
+            &report.pack,
+            &report.events,
+            &report.site,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Forgets what former reports said about keys: the state of the site began anew.
+pub fn forget_usage(tx: &Write<'_>, site: &str) -> Result<()> {
+    tx.execute("DELETE FROM site_usage WHERE site = $1", &[&site])?;
+    Ok(())
+}
+
+/// Uses and refusals of one key according to the report before.
+pub fn find_usage(read: &Read, site: &str, key: KeyId) -> Result<(u64, u64)> {
+    let found = read.query_one(
+        "SELECT uses, refusals FROM site_usage WHERE site = $1 AND key_id = $2",
+        &[&site, &key],
+        |row| Ok((row.get("uses")?, row.get("refusals")?)),
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Records what a report says about a key, if the key still is there.
+pub fn put_usage(tx: &Write<'_>, site: &str, key: &KeyReport) -> Result<bool> {
+    let changed = tx.execute(
+        "INSERT INTO site_usage (site, key_id, uses, refusals, ended_at)
+         SELECT $1, id, $2, $3, $4 FROM keys WHERE id = $5
+         ON CONFLICT (site, key_id) DO UPDATE
+         SET uses = excluded.uses, refusals = excluded.refusals, ended_at = excluded.ended_at",
+        &[&site, &key.uses, &key.refusals, &key.ended_at, &key.id],
+    )?;
+    Ok(changed == 1)
+}
+
+/// The keys that a site has ended and that are still enabled here.
+pub fn list_ended(read: &Read, site: &str) -> Result<Vec<EndedAtSite>> {
+    read.query(
+        "SELECT key_id, ended_at
+         FROM site_usage JOIN keys ON keys.id = key_id
+         WHERE site = $1 AND ended_at IS NOT NULL AND enabled = 1 AND deleted_at IS NULL
+         ORDER BY key_id",
+        &[&site],
+        |row| {
+            Ok(EndedAtSite {
+                id: row.get("key_id")?,
+                ended_at: row.get("ended_at")?,
+            })
+        },
+    )
+}
+
+/// Keys that have ended in events after `after`: the id, and the workspace of the event.
+pub fn list_ended_since(read: &Read, after: u64) -> Result<Vec<(KeyId, Uid)>> {
+    read.query(
+        "SELECT DISTINCT target_id, audit_events.workspace_uid AS workspace_uid
+         FROM audit_events LEFT JOIN keys ON keys.id = target_id
+         WHERE seq > $1 AND target_kind = 'key' AND outcome = 'allowed'
+               AND action IN ('key.delete', 'key.disable', 'key.edit', 'key.replace', 'key.revoke', 'key.tampered')
+               AND (keys.id IS NULL OR enabled = 0 OR deleted_at IS NOT NULL)
+               AND audit_events.workspace_uid <> ''
+         ORDER BY target_id",
+        &[&after],
+        |row| Ok((row.get("target_id")?, row.get("workspace_uid")?)),
+    )
+}
