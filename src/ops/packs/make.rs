@@ -66,7 +66,7 @@ pub struct Made {
 /// `Conflict` if there is no site. `Unavailable` if a file cannot be written.
 pub fn make(app: &App, caller: &Caller, wanted: Wanted) -> Result<Vec<Made>> {
     app.decided(caller, MAKE, Target::server(), require(app, caller))?;
-    let _turn = lock(&app.packing.0);
+    let _turn = lock(&app.packing.turn);
     let chosen = app.read(|read| match &wanted.sites {
         None => rows::list(read),
         Some(names) => {
