@@ -16,7 +16,10 @@ pub fn sites(app: &App) -> Result<Check> {
         match &view.newest {
             None => found.push(format!("no pack was made for {site} yet")),
             Some(made) if made.until <= now => {
-                found.push(format!("the newest pack of {site} has ended at {}", made.until));
+                found.push(format!(
+                    "the newest pack of {site} has ended at {}",
+                    made.until
+                ));
             }
             // From half of its time on a site reports it too.
             Some(made) if now.0 - made.made_at.0 > (made.until.0 - made.made_at.0) / 2 => {
@@ -25,11 +28,15 @@ pub fn sites(app: &App) -> Result<Check> {
             Some(_) => {}
         }
         if let Some(count @ 1..) = view.unconfirmed {
-            found.push(format!("{site} is not known to have heard of {count} ended keys"));
+            found.push(format!(
+                "{site} is not known to have heard of {count} ended keys"
+            ));
         }
     }
     let silent = sites.iter().filter(|view| view.unconfirmed.is_none());
-    let silent: Vec<&str> = silent.map(|view: &SiteView| view.site.name.as_str()).collect();
+    let silent: Vec<&str> = silent
+        .map(|view: &SiteView| view.site.name.as_str())
+        .collect();
     if found.is_empty() {
         let mut text = match sites.len() {
             0 => return Ok(Check::ok(name, "there are none")),

@@ -112,7 +112,7 @@ fn note(app: &App, caller: &Caller, ready: &[Ready]) -> Result<()> {
     })
 }
 
-/// What one state of the database says.
+/// The content of one state of the database.
 struct Drawn {
     drafts: Vec<Draft>,
     signer: Signer,

@@ -1,6 +1,6 @@
 //! Sites, which verify without this server, and the packs that are made for them.
 //!
-//! A pack contains what verification at a site needs. It gives nobody a right here: a site has no users, and cannot issue or
+//! A pack contains what verification at a site needs. It grants no right here: a site has no users, and cannot issue or
 //! widen a key. Everything in this folder needs `server:admin` for the whole server, and what hands over keys needs the
 //! administrator of the machine.
 

@@ -176,7 +176,7 @@ fn a_report_twice_is_once_and_an_older_one_is_nothing() {
     assert!(collect(&second));
     assert!(!collect(&second) && !collect(&first));
     assert_eq!((used(), spent()), ((9, Some(NOW)), 9));
-    // A site whose state began anew counts from zero; what it spent stays spent.
+    // A site whose state has begun again counts from zero; what it spent stays spent.
     let anew = Report {
         life: Uid(8),
         at: Timestamp(NOW.0 + 5_000),

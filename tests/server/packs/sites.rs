@@ -140,7 +140,7 @@ fn a_changed_pack_is_shown_as_what_it_is() {
         &|bytes| *bytes.last_mut().unwrap() ^= 1,
         "not the one that was signed",
     );
-    check(&|bytes| bytes[40] ^= 1, "head");
+    check(&|bytes| bytes[12] ^= 1, "head");
     let reign = bytes.windows(8).position(|part| part == b" reign 1");
     let reign = reign.unwrap() + 7;
     check(&|bytes| bytes[reign] = b'2', "has not made");

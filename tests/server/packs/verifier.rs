@@ -2,7 +2,7 @@
 
 use super::{enrol, make, path_of, public_key};
 use crate::faults::left_out;
-use crate::support::{Server, User, fresh_folder};
+use crate::support::{Server, User, fresh_folder, wait};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -128,7 +128,7 @@ fn special(admin: &User) -> Vec<String> {
     let person = admin.person("bob", "member", "root");
     let mut secrets = Vec::new();
     for key in [
-        json!({ "name": "a", "expires_at": "2026-01-01T00:00:00.5Z" }),
+        json!({ "name": "a", "expires_in_s": 1 }),
         json!({ "name": "b", "expires_at": "9000-01-01T00:00:00Z" }),
         json!({ "name": "c", "not_before": "9000-01-01T00:00:00Z" }),
         json!({ "name": "d", "allowed_ips": ["192.0.2.0/24", "2001:db8::1"] }),
@@ -141,6 +141,9 @@ fn special(admin: &User) -> Vec<String> {
     ] {
         secrets.push(issue(key).secret);
     }
+    wait::until("the first one has expired", || {
+        admin.verdict(&secrets[0]) == "EXPIRED"
+    });
     let rotated = issue(json!({ "name": "rotated" }));
     secrets.push(rotated.secret.clone());
     let body = json!({ "grace_s": 86_400 });
