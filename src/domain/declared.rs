@@ -207,9 +207,9 @@ pub fn merge<T>(
 }
 
 /// Complains about every stanza that has a value which another one has already.
-pub fn twins<T, V: Eq + Hash>(
-    merged: &Merged<T>,
-    value: impl Fn(&T) -> Option<V>,
+pub fn twins<'m, T, V: Eq + Hash>(
+    merged: &'m Merged<T>,
+    value: impl Fn(&'m T) -> Option<V>,
     refusal: fn(&Place) -> Refusal,
 ) -> Vec<Complaint> {
     let mut first: HashMap<V, &Place> = HashMap::new();

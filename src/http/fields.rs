@@ -66,9 +66,14 @@ impl Fields {
     /// Parses text as a JSON object, without checking a content type.
     pub fn parse(body: &[u8]) -> Result<Fields> {
         match value(body)? {
-            Value::Object(members) => Ok(Fields::nested(members, String::new(), false)),
+            Value::Object(members) => Ok(Fields::of_members(members)),
             _ => Err(Error::Malformed(refusals::requests::body_not_object())),
         }
+    }
+
+    /// The members of an object that was read in another way.
+    pub fn of_members(members: Map<String, Value>) -> Fields {
+        Fields::nested(members, String::new(), false)
     }
 
     fn nested(members: Map<String, Value>, path: String, any_case: bool) -> Fields {

@@ -51,7 +51,7 @@ pub enum Source {
     With(String, String),
 }
 
-/// Stores a new, sealed key with its first secret.
+/// Stores a new, sealed key with its first secret, before there is an event about it.
 pub fn insert(
     tx: &Write<'_>,
     seal_keys: &SealKeys,
@@ -59,9 +59,22 @@ pub fn insert(
     secret: &NewSecret<'_>,
     now: Timestamp,
 ) -> Result<()> {
+    insert_after(tx, seal_keys, key, secret, now, 0)
+}
+
+/// As [`insert`], after the event `seq`, which is the newest one.
+pub fn insert_after(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    key: &Key,
+    secret: &NewSecret<'_>,
+    now: Timestamp,
+    seq: i64,
+) -> Result<()> {
     let columns = values(key);
     let of_secret = seals::keys::secret_values(secret, now);
-    let seal = seals::keys::of_new(seal_keys, &columns, key.uses_left.is_some(), &of_secret);
+    let is_counted = key.uses_left.is_some();
+    let seal = seals::keys::of_new(seal_keys, &columns, is_counted, &of_secret, seq);
     let mut values: Vec<&dyn ToValue> = Vec::with_capacity(columns.len() + 1);
     values.extend(columns.iter().map(|value| value as &dyn ToValue));
     values.push(&seal);
@@ -118,6 +131,14 @@ pub fn insert_metadata(tx: &Write<'_>, id: KeyId, metadata: &str) -> Result<()> 
 /// A key by id, even if it is deleted.
 pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
     read.query_one(FIND, &[&id], from_row)
+}
+
+/// Whether there is a key with this id, even a deleted one.
+pub fn exists(read: &Read, id: KeyId) -> Result<bool> {
+    let found = read.query_one("SELECT 1 AS found FROM keys WHERE id = $1", &[&id], |row| {
+        row.get::<bool>("found")
+    })?;
+    Ok(found.is_some())
 }
 
 /// The id of the key with this number, even if it is deleted.

@@ -24,6 +24,17 @@ pub fn next_of_keys(tx: &Write<'_>) -> Result<i64> {
     given(tx, Series::Keys, next)
 }
 
+/// Assigns the numbers of so many keys, which follow one another, and returns the first.
+pub fn several_of_keys(tx: &Write<'_>, count: i64) -> Result<i64> {
+    let first = next_of_keys(tx)?;
+    let last = first + count.max(1) - 1;
+    let mut latest = Numbers::default();
+    latest.set(Series::Keys, last);
+    raise(tx, latest)?;
+    tx.note_given(Series::Keys, last);
+    Ok(first)
+}
+
 /// Assigns the number of the next workspace. Deleted workspaces keep their numbers.
 pub fn next_of_workspaces(tx: &Write<'_>) -> Result<i64> {
     let next = tx.query_one(
@@ -75,4 +86,23 @@ fn given(tx: &Write<'_>, series: Series, number: Option<i64>) -> Result<i64> {
 
 fn last(row: &Row<'_>) -> Result<i64> {
     row.get("last")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sqlite;
+    use super::*;
+
+    #[test]
+    fn several_numbers_follow_one_another_and_are_never_assigned_again() {
+        let read = sqlite::in_memory().unwrap();
+        let tx = read.write();
+        assert_eq!(next_of_keys(&tx).unwrap(), 1);
+        assert_eq!(several_of_keys(&tx, 3).unwrap(), 2);
+        assert_eq!(tx.given(Series::Keys), 4);
+        assert_eq!(next_of_keys(&tx).unwrap(), 5);
+        assert_eq!(several_of_keys(&tx, 1).unwrap(), 6);
+        assert_eq!(latest(&read).unwrap().of(Series::Keys), 6);
+        assert_eq!(next_of_workspaces(&tx).unwrap(), 1);
+    }
 }

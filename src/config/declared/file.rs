@@ -1,6 +1,7 @@
 //! One file that declares keys: who could have changed it, what it must never hold, and its stanzas.
 
 use super::Folder;
+use super::parts;
 use super::stanza;
 use crate::config::table::{self, Lines};
 use crate::dialects::native::declared::Kind;
@@ -29,7 +30,7 @@ const COMPLAINTS_MAX: usize = 20;
 /// The ending of the names of files that are read.
 const ENDING: &str = "toml";
 
-/// The stanzas of one file, or of several.
+/// The stanzas of one file, of a part of it, or of several files.
 #[derive(Debug, Default)]
 pub struct Content {
     pub file: Arc<File>,
@@ -54,6 +55,17 @@ impl Content {
 pub struct Bytes {
     pub path: String,
     pub bytes: Vec<u8>,
+    pub sha256: [u8; 32],
+}
+
+impl Bytes {
+    pub fn new(path: String, bytes: Vec<u8>) -> Bytes {
+        Bytes {
+            path,
+            sha256: sha256(&bytes),
+            bytes,
+        }
+    }
 }
 
 /// The files of a folder in the order of their names; `None` if the folder does not exist and need not.
@@ -115,7 +127,7 @@ fn read_file(path: &Path, folder_owner: u32) -> std::result::Result<Bytes, Compl
         return Err(refused(refusals::file_control()));
     }
     let bytes = bytes(path, &name, folder_owner).map_err(refused)?;
-    Ok(Bytes { path: name, bytes })
+    Ok(Bytes::new(name, bytes))
 }
 
 /// The content of a file that only trusted users could have written.
@@ -144,48 +156,53 @@ fn bytes(path: &Path, name: &str, folder_owner: u32) -> std::result::Result<Vec<
     }
 }
 
-/// The stanzas of a text; `name` is the path of its file.
-pub fn parse(name: &str, bytes: &[u8]) -> Found<Content> {
+/// The stanzas of a file.
+pub fn parse(file: &Bytes) -> Found<Content> {
+    parse_by(file, parts::BYTES)
+}
+
+/// As [`parse`], in parts of about so many bytes. Each number of bytes has the same result.
+pub fn parse_by(file: &Bytes, part_bytes: usize) -> Found<Content> {
     let at = |line: usize, why: Refusal| Complaint {
-        path: name.to_owned(),
+        path: file.path.clone(),
         line: Some(line),
         why,
     };
+    let bytes = file.bytes.as_slice();
     // Before anything else, so that no other error shows a part of a secret.
-    let all = Lines::of_bytes(bytes);
     let mut secrets = Vec::new();
-    finder::find(bytes, 0, Rest::Nothing, |start, _| {
-        secrets.push(at(all.line_at(start), refusals::secret()));
-    });
+    finder::find(bytes, 0, Rest::Nothing, |start, _| secrets.push(start));
     if !secrets.is_empty() {
-        secrets.truncate(COMPLAINTS_MAX);
-        return Err(secrets);
+        let lines = Lines::of_bytes(bytes);
+        let secrets = secrets.into_iter().take(COMPLAINTS_MAX);
+        return Err(secrets
+            .map(|start| at(lines.line_at(start), refusals::secret()))
+            .collect());
     }
     let text = text::of_file(bytes).map_err(|why| {
         let before = std::str::from_utf8(bytes).map_or_else(|err| err.valid_up_to(), str::len);
-        vec![at(
-            all.line_at(before.min(bytes.len())),
-            refusals::value("the file", why),
-        )]
+        let line = Lines::of_bytes(bytes).line_at(before.min(bytes.len()));
+        vec![at(line, refusals::value("the file", why))]
     })?;
     let lines = Lines::of(text);
+    let new = || Content {
+        file: Arc::new(File {
+            path: file.path.clone(),
+            sha256: file.sha256,
+            absent: Absent::default(),
+        }),
+        ..Content::default()
+    };
+    if let Some(content) = parts::parse(text, &lines, part_bytes, new()) {
+        return Ok(content);
+    }
+    // Only the whole text has all its errors.
     let table = table::parse(text, &lines).map_err(|faults| {
         let faults = faults.into_iter().take(COMPLAINTS_MAX);
         let complaint = |fault: table::Fault| at(fault.line, refusals::toml(fault.why));
         faults.map(complaint).collect::<Vec<_>>()
     })?;
-    let mut reader = Reader {
-        lines: &lines,
-        content: Content {
-            file: Arc::new(File {
-                path: name.to_owned(),
-                sha256: sha256(bytes),
-                absent: Absent::default(),
-            }),
-            ..Content::default()
-        },
-        faults: Vec::new(),
-    };
+    let mut reader = Reader::new(&lines, 0, new());
     reader.top(table.get_ref());
     let Reader {
         content,
@@ -203,21 +220,38 @@ pub fn parse(name: &str, bytes: &[u8]) -> Found<Content> {
         .collect())
 }
 
-/// Collects the stanzas and the errors of one file.
-struct Reader<'a> {
+/// Collects the stanzas and the errors of one file, or of a part of it.
+pub struct Reader<'a> {
     lines: &'a Lines,
+    /// Where the part begins in the text of the file.
+    begin: usize,
     content: Content,
     faults: Vec<(usize, Refusal)>,
 }
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
-impl Reader<'_> {
-    fn refuse(&mut self, at: usize, why: Refusal) {
-        self.faults.push((self.lines.line_at(at), why));
+impl<'a> Reader<'a> {
+    pub fn new(lines: &'a Lines, begin: usize, content: Content) -> Reader<'a> {
+        Reader {
+            lines,
+            begin,
+            content,
+            faults: Vec::new(),
+        }
     }
 
-    fn top(&mut self, table: &DeTable<'_>) {
+    /// What was read; `None` if anything was refused.
+    pub fn faultless(self) -> Option<Content> {
+        self.faults.is_empty().then_some(self.content)
+    }
+
+    fn refuse(&mut self, at: usize, why: Refusal) {
+        self.faults.push((self.lines.line_at(self.begin + at), why));
+    }
+
+    /// Reads the table of a whole file, or of the part with which a file begins.
+    pub fn top(&mut self, table: &DeTable<'_>) {
         match table.get("version") {
             Some(value) if is_one(value.get_ref()) => {}
             Some(value) => self.refuse(value.span().start, refusals::version()),
@@ -236,7 +270,7 @@ impl Reader<'_> {
         for (name, value) in table {
             let name_at = name.span().start;
             let name = name.get_ref().as_ref();
-            match Kind::ALL.into_iter().find(|kind| kind.as_str() == name) {
+            match Kind::of(name) {
                 Some(kind) => self.stanzas(kind, value),
                 None if ["version", "absent"].contains(&name) => {}
                 None => {
@@ -248,7 +282,8 @@ impl Reader<'_> {
         }
     }
 
-    fn stanzas(&mut self, kind: Kind, value: &Value<'_>) {
+    /// Reads the stanzas of one kind.
+    pub fn stanzas(&mut self, kind: Kind, value: &Value<'_>) {
         let not_tables = refusals::not_tables(kind.as_str());
         let DeValue::Array(items) = value.get_ref() else {
             return self.refuse(value.span().start, not_tables);
@@ -264,7 +299,7 @@ impl Reader<'_> {
     fn stanza(&mut self, kind: Kind, at: usize, table: &DeTable<'_>) {
         let place = Place {
             file: self.content.file.clone(),
-            line: self.lines.line_at(at),
+            line: self.lines.line_at(self.begin + at),
         };
         let result = match kind {
             Kind::Catalog => {

@@ -1,7 +1,7 @@
 //! Mutated files that declare keys: each error names a line of the file and shows no secret, and a file that is read has what
-//! a plain count of its stanzas has.
+//! a plain count of its stanzas has, in whatever parts it is parsed.
 
-use super::file;
+use super::file::{self, Bytes};
 use crate::fuzz::Target;
 use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
@@ -20,7 +20,17 @@ const WORDS: &[&str] = &[
 fn judge(bytes: &[u8]) -> String {
     let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
     let shows = |text: &str| text.contains(SECRET);
-    match file::parse("x.toml", bytes) {
+    let whole = Bytes::new("x.toml".to_owned(), bytes.to_vec());
+    let found = file::parse(&whole);
+    for part_bytes in [1, 50] {
+        let in_parts = file::parse_by(&whole, part_bytes);
+        assert_eq!(
+            format!("{found:?}"),
+            format!("{in_parts:?}"),
+            "{part_bytes}"
+        );
+    }
+    match found {
         Err(complaints) => {
             assert!(!complaints.is_empty(), "refused without a reason");
             for complaint in &complaints {

@@ -7,11 +7,12 @@ mod file;
 #[cfg(test)]
 mod fuzz;
 mod json;
+mod parts;
 mod stanza;
 #[cfg(test)]
 mod tests;
 
-use crate::domain::declared::{Complaint, File, Merged, Stanza, merge, sha256, twins};
+use crate::domain::declared::{Complaint, File, Merged, Stanza, merge, twins};
 pub use crate::ops::declared::Settings;
 use crate::ops::declared::{Declared, Found, Sources};
 use crate::refusals::declared as refusals;
@@ -79,9 +80,7 @@ pub fn load(folders: &[Folder]) -> Found<Sources> {
     }
     let all = found.iter().flatten();
     Ok(Sources {
-        files: all
-            .map(|file| (file.path.clone(), sha256(&file.bytes)))
-            .collect(),
+        files: all.map(|file| (file.path.clone(), file.sha256)).collect(),
         missing,
         parse: Box::new(|| parsed(found)),
     })
@@ -93,7 +92,7 @@ fn parsed(folders: Vec<Vec<Bytes>>) -> Found<Declared> {
     for folder in folders {
         let mut own = Vec::new();
         for file in folder {
-            match file::parse(&file.path, &file.bytes) {
+            match file::parse(&file) {
                 Ok(content) => own.push(content),
                 Err(faults) => complaints.extend(faults),
             }
@@ -140,7 +139,7 @@ fn merged(folders: Vec<Vec<Content>>) -> Found<Declared> {
     complaints.extend(twins(keys, |key| key.id, |other| refusals::id_twice(other)));
     complaints.extend(twins(
         keys,
-        |key| Some((key.digest_text.clone(), key.digest.found_by.clone())),
+        |key| Some((&key.digest_text, &key.digest.found_by)),
         |other| refusals::digest_twice(other),
     ));
     match complaints.is_empty() {

@@ -87,17 +87,18 @@ fn read<T>(
     place: Place,
     table: &DeTable<'_>,
     members: Map<String, Value>,
-    read: fn(&[u8]) -> Result<(String, T)>,
+    read: fn(Map<String, Value>) -> Result<(String, T)>,
 ) -> Stanzas<T> {
-    let members = Value::Object(members);
-    let strangers = strangers(kind, &members);
+    let mut whole = Value::Object(members);
+    let strangers = strangers(kind, &whole);
     if !strangers.is_empty() {
         let fault = |(field, why): (String, Refusal)| (json::position(table, &field), why);
         return Err(strangers.into_iter().map(fault).collect());
     }
     // The members are in the order of their names, so the text does not depend on their order in the file.
-    let text = members.to_string();
-    match read(text.as_bytes()) {
+    let text = whole.to_string();
+    let members = whole.as_object_mut().map(std::mem::take);
+    match read(members.unwrap_or_default()) {
         Ok((name, body)) => Ok(Stanza {
             name,
             place,

@@ -14,7 +14,11 @@ fn read(folders: &[Folder]) -> Found<Declared> {
 }
 
 fn parsed(text: &str) -> Found<Declared> {
-    file::parse("/etc/x.toml", text.as_bytes()).and_then(|content| merged(vec![vec![content]]))
+    parsed_of("/etc/x.toml", text).and_then(|content| merged(vec![vec![content]]))
+}
+
+fn parsed_of(path: &str, text: &str) -> Found<Content> {
+    file::parse(&Bytes::new(path.to_owned(), text.as_bytes().to_vec()))
 }
 
 fn listed(complaints: &[Complaint]) -> String {
@@ -34,7 +38,7 @@ fn every_bad_file_is_refused_with_its_lines() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let name = path.display().to_string();
-        let found = file::parse(&name, text.as_bytes());
+        let found = parsed_of(&name, &text);
         let found = found.and_then(|content| merged(vec![vec![content]]));
         let found = found.err().unwrap_or_else(|| panic!("{name} is accepted"));
         let heads = text.lines().map_while(|line| line.strip_prefix("# "));
@@ -49,6 +53,48 @@ fn every_bad_file_is_refused_with_its_lines() {
         seen += 1;
     }
     assert!(seen >= 20, "only {seen} files");
+}
+
+/// Large files are parsed in parts, which begin at headings.
+#[test]
+fn the_parts_of_a_file_mean_what_the_whole_file_means() {
+    let key = |name: &str| {
+        format!(
+            "[[key]]\nname = \"{name}\"\ndigest = \"{}\"\n",
+            digest_of(name)
+        )
+    };
+    let (a, b, c) = (key("a"), key("b"), key("c"));
+    let mut read = 0;
+    for text in [
+        format!("version = 1\nabsent = \"delete\"\n{a}{b}{c}"),
+        format!("\u{feff}version = 1\r\n# ü\n{a}\n\n{b}# [[key]]\n\t{c}"),
+        format!("version = 1\n{a}[key.metadata]\nx = 1\n{b}[[policy]]\nname = \"p\"\n{c}"),
+        format!("version = 1\n[[policy]]\nname = \"p\"\n{a}[[policy]]\nname = \"q\"\n{b}"),
+        format!("version = 1\n{a}metadata = {{ x = \"\"\"\n[[key]]\n\"\"\" }}\n{b}"),
+        format!("version = 1\n{a}metadata.x = '''\n[[key]]\nname = 1\n'''\n{b}"),
+        // These have errors, each in its line.
+        format!("version = 1\nkey = []\n{a}{b}"),
+        format!("version = 1\nkey = [{{ name = \"x\" }}]\n{a}"),
+        format!("version = 1\nkey = [\n[[key]]\n]\n{a}"),
+        format!("version = 1\nkey.x = 1\n{a}{b}"),
+        format!("version = 1\n[key]\n{a}{b}"),
+        format!("version = 1\n{a}[key]\n{b}"),
+        format!("version = 1\n[[policy]]\nname = \"p\"\n{a}[policy.x]\n{b}"),
+        format!("version = 1\n{a}[version]\n{b}"),
+        format!("{a}{b}[[key]]\nversion = 1\n"),
+        format!("version = 1\n{a}x = 1\n{b}y = 2\n{c}name = 3\n"),
+        format!("version = 1\n{a}{b}digest = \"\n{c}"),
+    ] {
+        let file = Bytes::new("/etc/x.toml".to_owned(), text.clone().into_bytes());
+        let whole = file::parse(&file);
+        read += usize::from(whole.is_ok());
+        for bytes in [0, 1, 40, 120] {
+            let in_parts = file::parse_by(&file, bytes);
+            assert_eq!(format!("{whole:?}"), format!("{in_parts:?}"), "{text}");
+        }
+    }
+    assert_eq!(read, 6);
 }
 
 #[test]
@@ -125,7 +171,7 @@ fn a_secret_anywhere_in_the_file_is_refused_and_never_shown() {
 fn what_is_written_twice_in_two_folders_counts_once() {
     let one = digest_of("one");
     let two = digest_of("two");
-    let content = |path: &str, text: String| file::parse(path, text.as_bytes()).unwrap();
+    let content = |path: &str, text: String| parsed_of(path, &text).unwrap();
     let stanza =
         |name: &str, digest: &str| format!("[[key]]\nname = \"{name}\"\ndigest = \"{digest}\"\n");
     let maker = format!("version = 1\n{}{}", stanza("a", &one), stanza("b", &two));

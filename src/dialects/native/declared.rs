@@ -190,6 +190,11 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Catalog, Kind::Key, Kind::Policy];
 
+    /// The kind with this name in double brackets.
+    pub fn of(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The name in double brackets.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -211,10 +216,12 @@ impl Kind {
     }
 }
 
-/// Reads a key from the JSON of its stanza.
-pub fn key(json: &[u8]) -> Result<(String, DeclaredKey)> {
-    numbers::check_member(json, "metadata")?;
-    let body = KeyStanzaBody::whole(Fields::parse(json)?)?;
+/// Reads a key from its stanza as a JSON object.
+pub fn key(stanza: Map<String, Value>) -> Result<(String, DeclaredKey)> {
+    if let Some(metadata) = stanza.get("metadata") {
+        numbers::check_whole(metadata.to_string().as_bytes(), "metadata")?;
+    }
+    let body = KeyStanzaBody::whole(Fields::of_members(stanza))?;
     text::check_name("name", &body.name)?;
     let id = body
         .id
@@ -265,16 +272,16 @@ pub fn key(json: &[u8]) -> Result<(String, DeclaredKey)> {
     Ok((body.name, key))
 }
 
-/// Reads a policy from the JSON of its stanza; absent members are as in `standard`.
-pub fn policy(json: &[u8]) -> Result<(String, Policy)> {
-    let policy = new_policy(NewPolicyBody::whole(Fields::parse(json)?)?)?;
+/// Reads a policy from its stanza as a JSON object; absent members are as in `standard`.
+pub fn policy(stanza: Map<String, Value>) -> Result<(String, Policy)> {
+    let policy = new_policy(NewPolicyBody::whole(Fields::of_members(stanza))?)?;
     policy.check_definition()?;
     Ok((policy.name.clone(), policy))
 }
 
-/// Reads a catalog from the JSON of its stanza.
-pub fn catalog(json: &[u8]) -> Result<(String, Definition)> {
-    let body = NewCatalogBody::whole(Fields::parse(json)?)?;
+/// Reads a catalog from its stanza as a JSON object.
+pub fn catalog(stanza: Map<String, Value>) -> Result<(String, Definition)> {
+    let body = NewCatalogBody::whole(Fields::of_members(stanza))?;
     let name = body
         .name
         .clone()
@@ -333,7 +340,7 @@ mod tests {
     #[test]
     fn a_stanza_has_a_digest_and_a_hint_that_fits_its_id() {
         let digest = format!("sha256:{}", "477fe4".repeat(11).split_at(64).0);
-        let read = |body: Value| key(body.to_string().as_bytes());
+        let read = |body: Value| key(body.as_object().unwrap().clone());
         let good = json!({ "name": "x", "digest": digest });
         assert_eq!(read(good).unwrap().1.id, None);
         assert!(read(json!({ "name": "x" })).is_err());

@@ -1,4 +1,5 @@
-//! Carries out the plan for the keys.
+//! Carries out the plan for the keys. New keys are written last, after all events, so that each is sealed once and in one
+//! order.
 
 use super::plan::{Plan, Step, sets_uses, state_text};
 use super::{Declared, DeclaredKey, Note, Work};
@@ -21,12 +22,23 @@ use crate::ops::keys::{edit, ended_with_children};
 use crate::refusals::declared as refusals;
 use crate::store::declared::{self as stored, DeclaredRow};
 use crate::store::keys::{self, NewSecret};
-use crate::store::{Read, foreign, imported, numbers, policies};
+use crate::store::{Read, audit, foreign, imported, numbers, policies};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-/// Makes all steps, and collects what is refused.
-pub fn apply(work: &mut Work<'_>, declared: &Declared, plan: &Plan<'_>) -> Result<()> {
+/// A key that is to be written.
+pub struct New<'a> {
+    at: &'a Stanza<()>,
+    declared: &'a DeclaredKey,
+    key: Key,
+}
+
+/// Makes all steps, and collects what is refused. Returns the keys that [`insert`] has still to write.
+pub fn apply<'a>(
+    work: &mut Work<'_>,
+    declared: &Declared,
+    plan: &'a Plan<'a>,
+) -> Result<Vec<New<'a>>> {
     let refused = without_rights(work.tx, declared, work.allow_management)?;
     work.complaints.extend(refused);
     check_methods(work, declared)?;
@@ -44,7 +56,13 @@ pub fn apply(work: &mut Work<'_>, declared: &Declared, plan: &Plan<'_>) -> Resul
             _ => {}
         }
     }
-    let mut planning = Planning::default();
+    let is_issue = |step: &&Step<'_>| matches!(step, Step::Issue { .. });
+    let issues = plan.steps.iter().filter(is_issue).count();
+    let mut number = match i64::try_from(issues).unwrap_or(0) {
+        0 => 0,
+        count => numbers::several_of_keys(work.tx, count)?,
+    };
+    let (mut planning, mut new) = (Planning::default(), Vec::with_capacity(issues));
     for step in &plan.steps {
         match step {
             Step::Delete(row, by) => delete(work, row, *by)?,
@@ -61,10 +79,25 @@ pub fn apply(work: &mut Work<'_>, declared: &Declared, plan: &Plan<'_>) -> Resul
                 work.judge(at, edited)?;
             }
             Step::Issue { at, key, .. } => {
-                let issued = issue(work, &mut planning, at, key);
-                work.judge(at, issued)?;
+                let issued = issue(work, &mut planning, number, at, key);
+                number += 1;
+                new.extend(work.judge(at, issued)?);
             }
         }
+    }
+    Ok(new)
+}
+
+/// Writes new keys, after their events. The order of their ids is that of the table.
+pub fn insert(work: &mut Work<'_>, mut new: Vec<New<'_>>) -> Result<()> {
+    let seq = audit::newest_number(work.tx)?;
+    new.sort_unstable_by_key(|one| one.key.id);
+    for New { at, declared, key } in new {
+        let secret = secret_of(work, declared)?;
+        let seal = &work.files.seal;
+        let written = keys::insert_after(work.tx, seal, &key, &secret, work.now, seq);
+        work.judge(at, written)?;
+        work.tx.touch_sealed(Target::new(Kind::Key, key.id));
     }
     Ok(())
 }
@@ -174,36 +207,39 @@ pub fn without_rights(
     Ok(complaints)
 }
 
-fn issue(
+fn issue<'a>(
     work: &mut Work<'_>,
     planning: &mut Planning,
-    at: &Stanza<()>,
-    key: &DeclaredKey,
-) -> Result<()> {
+    number: i64,
+    at: &'a Stanza<()>,
+    key: &'a DeclaredKey,
+) -> Result<New<'a>> {
     let directory = work.index.directory();
     let (planned, policy) =
         planning.admitted(work.tx, &directory, work.system, &new_key(key), work.now)?;
     drop(directory);
     check_free(work, key)?;
     if let Some(id) = key.id
-        && keys::find(work.tx, id)?.is_some()
+        && keys::exists(work.tx, id)?
     {
         return Err(Error::Conflict(refusals::id_taken(id)));
     }
     let id = key.id.unwrap_or(planned.id);
     let planned = Key { id, ..planned };
     let issued = Key {
-        number: numbers::next_of_keys(work.tx)?,
+        number,
         ..with_file(planned, &policy, at, key)
     };
-    let secret = secret_of(work, key)?;
-    keys::insert(work.tx, &work.files.seal, &issued, &secret, work.now)?;
     work.note(Note {
         action: "key.issue",
         changes: born(&issued),
         ..of_key(&issued, &at.name, Some(&at.place))
     });
-    Ok(())
+    Ok(New {
+        at,
+        declared: key,
+        key: issued,
+    })
 }
 
 /// The key with what only files declare.

@@ -322,7 +322,8 @@ fn run(app: &App, settings: &Settings, mode: Mode) -> Result<Outcome> {
         return refused(outcome, vanished);
     }
     let own = settings_row(settings);
-    if mode == Mode::ApplyNew && is_applied(&sources.files, &own, &applied) {
+    let are_applied = is_applied(&sources.files, &own, &applied);
+    if mode == Mode::ApplyNew && are_applied {
         return Ok(outcome);
     }
     let declared = match (sources.parse)() {
@@ -338,7 +339,12 @@ fn run(app: &App, settings: &Settings, mode: Mode) -> Result<Outcome> {
     files.sort();
     files.dedup();
     let allow = settings.allow_management;
-    if let Some(warnings) = app.read(|read| settled(read, &declared, allow))? {
+    // Files that have changed most likely declare something else, so they are compared once, in the transaction.
+    let warnings = match are_applied {
+        true => app.read(|read| settled(read, &declared, allow))?,
+        false => None,
+    };
+    if let Some(warnings) = warnings {
         outcome.unchanged = Some(declared.keys.stanzas.len());
         outcome.warnings = warnings;
         if mode != Mode::DryRun && applied != files {
@@ -473,17 +479,20 @@ fn applied_in_one(
         policies::apply(&mut work, &declared)?;
         let known = known(tx)?;
         let plan = plan::plan(&declared, &known);
-        keys::apply(&mut work, &declared, &plan)?;
+        let new = keys::apply(&mut work, &declared, &plan)?;
+        let is_wanted = mode != Mode::DryRun && work.complaints.is_empty();
+        if is_wanted {
+            audit::append_all(tx, &key_files.seal, std::mem::take(&mut work.events))?;
+        }
+        // In a dry run too, because the database has the last word.
+        keys::insert(&mut work, new)?;
         let mut outcome = lock(&telling);
         outcome.unchanged = Some(plan.unchanged);
         outcome.warnings = warnings(tx, &plan)?;
         outcome.complaints = work.complaints;
         outcome.changes = work.changes;
-        match outcome.complaints.is_empty() && mode != Mode::DryRun {
-            true => {
-                audit::append_all(tx, &key_files.seal, work.events)?;
-                stored::replace_files(tx, &files)
-            }
+        match is_wanted && outcome.complaints.is_empty() {
+            true => stored::replace_files(tx, &files),
             // Undoes everything; the outcome is known.
             false => Err(Error::Conflict(refusals::server::constraint())),
         }

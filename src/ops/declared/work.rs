@@ -3,7 +3,7 @@
 use super::Change;
 use crate::authz::caller::Caller;
 use crate::domain::audit::changes::parse;
-use crate::domain::audit::{Changes, Event, Target};
+use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::declared::{Complaint, Place, SOURCE, Stanza};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
@@ -72,24 +72,22 @@ impl Work<'_> {
             changes,
             ..Event::of_system(note.action, note.target, self.now)
         };
-        // What the index has of the target is no longer true from here on.
-        self.tx.touch(event.target.clone());
+        // What the index has of the target is no longer true from here on, which matters for policies and catalogs.
+        if event.target.kind != Kind::Key {
+            self.tx.touch(event.target.clone());
+        }
         self.events.push(event);
     }
 
     /// Turns a refusal into a complaint about a stanza. Faults of the store stay errors.
-    pub fn judge(&mut self, at: &Stanza<()>, result: Result<()>) -> Result<()> {
-        match result {
-            Err(Error::Conflict(why) | Error::Forbidden(why)) => {
-                self.complaints.push(Complaint::at(&at.place, why));
-                Ok(())
-            }
-            Err(Error::Invalid { field, reason }) => {
-                let why = refusals::declared::value(field, reason);
-                self.complaints.push(Complaint::at(&at.place, why));
-                Ok(())
-            }
-            other => other,
-        }
+    pub fn judge<T>(&mut self, at: &Stanza<()>, result: Result<T>) -> Result<Option<T>> {
+        let why = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(Error::Conflict(why) | Error::Forbidden(why)) => why,
+            Err(Error::Invalid { field, reason }) => refusals::declared::value(field, reason),
+            Err(other) => return Err(other),
+        };
+        self.complaints.push(Complaint::at(&at.place, why));
+        Ok(None)
     }
 }

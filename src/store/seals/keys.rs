@@ -335,18 +335,19 @@ fn uses_text(id: KeyId, left: u64, of_key: &Seal) -> [u8; 56] {
     text
 }
 
-/// The seal of a key that is about to be stored with its first secret, before there is an event about it.
+/// The seal of a key that is about to be stored with its first secret. `seq` is the number of the newest audit event.
 pub fn of_new(
     seal_keys: &SealKeys,
     key: &[Value; COLUMNS],
     is_counted: bool,
     secret: &[Value; SECRET_COLUMNS],
+    seq: i64,
 ) -> Seal {
     let mut text = vec![0; 8];
     key.iter().for_each(|value| value.encode(&mut text));
     text.push(u8::from(is_counted));
     secret.iter().for_each(|value| value.encode(&mut text));
-    seal_of(seal_keys, &mut text, 0)
+    seal_of(seal_keys, &mut text, seq)
 }
 
 /// The columns of a new secret, in the order in which they are sealed.

@@ -19,6 +19,7 @@ pub(super) use checks::{check_backup, check_header, foreign_schema, version_in_h
 pub use foreign::Foreign;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 use values::FromValue;
@@ -48,6 +49,8 @@ pub struct Read {
     given: Cell<Numbers>,
     /// Targets that the transaction has compared with their seals itself, and whether each is to be sealed.
     judged: RefCell<Vec<(Target, bool)>>,
+    /// Targets that the transaction has sealed itself, and the number of entries that `touched` had then.
+    sealed: RefCell<HashMap<Target, usize>>,
 }
 
 /// The effects of a transaction outside the database.
@@ -74,6 +77,8 @@ pub struct Write<'a> {
 /// One row of a result; columns are read by name.
 pub struct Row<'a> {
     row: &'a rusqlite::Row<'a>,
+    /// The names of the columns. Empty for the first row: most queries have one row, and a copy of the names takes as long
+    /// as reading it.
     names: &'a [String],
     /// The position after the column that was read last, because columns are mostly read in order.
     next: Cell<usize>,
@@ -83,15 +88,27 @@ impl Row<'_> {
     /// The column with this name. A missing column or another type is a defect of the program or of the file.
     pub fn get<T: FromValue>(&self, name: &'static str) -> Result<T> {
         let expected = self.next.get();
-        let position = match self.names.get(expected) {
-            Some(known) if known == name => Some(expected),
-            _ => self.names.iter().position(|known| known == name),
+        let columns = self.row.as_ref().column_count();
+        let position = match expected < columns && self.is_called(expected, name) {
+            true => Some(expected),
+            false => (0..columns).find(|position| self.is_called(*position, name)),
         };
         self.next.set(position.map_or(0, |position| position + 1));
         position
             .and_then(|position| self.row.get_ref(position).ok())
             .and_then(T::from_value)
             .ok_or_else(|| Error::internal(format!("column {name} cannot be read")))
+    }
+
+    fn is_called(&self, position: usize, name: &str) -> bool {
+        match self.names.get(position) {
+            Some(known) => known == name,
+            None => self
+                .row
+                .as_ref()
+                .column_name(position)
+                .is_ok_and(|known| known == name),
+        }
     }
 }
 
@@ -129,12 +146,17 @@ impl Read {
         take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut statement = self.connection.prepare_cached(sql).map_err(from_sqlite)?;
-        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let (mut names, mut is_first) = (Vec::new(), true);
         let values = params.iter().map(|param| param.to_value());
         let mut rows = statement
             .query(rusqlite::params_from_iter(values))
             .map_err(from_sqlite)?;
         while let Some(row) = rows.next().map_err(from_sqlite)? {
+            if !is_first && names.is_empty() {
+                let all = row.as_ref().column_names();
+                names = all.into_iter().map(str::to_owned).collect();
+            }
+            is_first = false;
             take(&Row {
                 row,
                 names: &names,
@@ -233,6 +255,25 @@ impl Read {
         self.touched.borrow().clone()
     }
 
+    /// What the transaction has changed and not sealed since, each target once.
+    pub(super) fn unsealed(&self) -> Vec<Target> {
+        let (touched, sealed) = (self.touched.borrow(), self.sealed.borrow());
+        let last: HashMap<&Target, usize> = touched.iter().zip(0..).collect();
+        let mut seen = HashSet::new();
+        let changed = touched.iter().filter(|target| seen.insert(*target));
+        let is_sealed = |target: &Target| {
+            let last = last.get(target);
+            sealed
+                .get(target)
+                .zip(last)
+                .is_some_and(|(at, last)| last < at)
+        };
+        changed
+            .filter(|target| !is_sealed(target))
+            .cloned()
+            .collect()
+    }
+
     /// Whether the transaction has changed the target, so that the index does not have its current state.
     pub fn has_touched(&self, target: &Target) -> bool {
         self.touched.borrow().contains(target)
@@ -241,6 +282,7 @@ impl Read {
     /// Takes what was changed and what is to follow the commit, and leaves both empty.
     pub(super) fn take_effects(&self) -> Effects {
         self.judged.take();
+        self.sealed.take();
         Effects {
             touched: self.touched.take(),
             after: self.after.take(),
@@ -275,6 +317,14 @@ impl Write<'_> {
         self.read.touched.borrow_mut().push(target);
     }
 
+    /// As [`Write::touch`], for a new target that this transaction has just written and sealed. A later change of it is
+    /// sealed at the end.
+    pub fn touch_sealed(&self, target: Target) {
+        self.touch(target.clone());
+        let at = self.read.touched.borrow().len();
+        self.read.sealed.borrow_mut().insert(target, at);
+    }
+
     /// Runs a step in memory when this transaction is committed, after the index was updated. Steps run in the order
     /// of their transactions.
     pub fn after_commit(&self, step: impl FnOnce() + Send + 'static) {
@@ -306,6 +356,7 @@ impl Write<'_> {
     pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
         self.read.judged.borrow_mut().truncate(judged);
         self.read.touched.borrow_mut().truncate(touched);
+        self.read.sealed.borrow_mut().retain(|_, at| *at <= touched);
         self.read.after.borrow_mut().truncate(after);
         self.read.tombstones.borrow_mut().truncate(tombstones);
     }
@@ -450,6 +501,7 @@ fn settled(connection: Connection) -> Result<Read> {
         tombstones: RefCell::default(),
         given: Cell::default(),
         judged: RefCell::default(),
+        sealed: RefCell::default(),
     })
 }
 

@@ -3,6 +3,7 @@
 
 use super::super::key_columns;
 use super::{in_memory, plan};
+use crate::domain::audit::{Kind, Target};
 use std::fs;
 use std::path::Path;
 
@@ -159,4 +160,29 @@ fn statements_are_planned_once_whatever_the_values() {
         let anew = statement.get_status(rusqlite::StatementStatus::RePrepare);
         assert_eq!(anew, 0, "{file}: {sql}");
     }
+}
+
+#[test]
+fn what_is_changed_after_it_was_sealed_is_sealed_again() {
+    let read = in_memory().unwrap();
+    let tx = read.write();
+    let target = |id: &str| Target::new(Kind::Key, id);
+    let unsealed = || -> Vec<String> { read.unsealed().into_iter().map(|it| it.id).collect() };
+    tx.touch(target("a"));
+    tx.touch(target("b"));
+    tx.touch_sealed(target("a"));
+    tx.touch_sealed(target("c"));
+    tx.touch(target("b"));
+    assert_eq!(unsealed(), ["b"]);
+    // Another change of the same transaction edits the new key, and is undone.
+    let mark = tx.mark();
+    tx.touch(target("c"));
+    tx.touch_sealed(target("d"));
+    assert_eq!(unsealed(), ["b", "c"]);
+    tx.cut(mark);
+    assert_eq!(unsealed(), ["b"]);
+    tx.touch(target("d"));
+    assert_eq!(unsealed(), ["b", "d"]);
+    assert_eq!(read.take_effects().touched.len(), 6);
+    assert!(unsealed().is_empty());
 }

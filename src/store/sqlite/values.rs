@@ -205,7 +205,7 @@ impl super::Row<'_> {
     /// All columns in their order, each in an unambiguous byte encoding: a letter for the type, then the value.
     pub fn bytes(&self) -> Result<Vec<Vec<u8>>> {
         let column = |position| self.row.get_ref(position).map_err(super::from_sqlite);
-        (0..self.names.len())
+        (0..self.row.as_ref().column_count())
             .map(|position| Ok(bytes(column(position)?)))
             .collect()
     }

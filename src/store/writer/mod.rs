@@ -19,7 +19,6 @@ use crate::domain::metrics::{COMMIT_BOUNDS_NS, Figures};
 use crate::domain::text::counted;
 use crate::error::{Error, Result};
 use crate::refusals::{self, Refusal};
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -215,13 +214,11 @@ impl Writer {
         let Some(connection) = &self.connection else {
             return Ok(());
         };
-        let mut touched = connection.touched();
+        let mut touched = connection.unsealed();
         touched.retain(|target| target.kind == Kind::Key || seals::KINDS.contains(&target.kind));
         if touched.is_empty() || connection.is_idle() {
             return Ok(());
         }
-        let mut seen = HashSet::new();
-        touched.retain(|target| seen.insert(target.clone()));
         let before = match &mut self.before {
             Some(before) => before,
             none => none.insert(sqlite::open_reader(&self.path)?),

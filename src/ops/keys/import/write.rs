@@ -144,10 +144,8 @@ impl Batch {
         };
         keys::insert(tx, &self.files.seal, key, &secret, now)?;
         imported::insert(tx, &one.digest.mark(&self.files.seal), key.id)?;
-        let target = Target::new(Kind::Key, key.id);
-        // It was sealed just now, and there is no event about it that a later seal would have to name.
-        tx.judge(target.clone(), false);
-        tx.touch(target);
+        // There is no event about it that its seal would have to name.
+        tx.touch_sealed(Target::new(Kind::Key, key.id));
         Ok(())
     }
 
