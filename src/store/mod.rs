@@ -367,6 +367,11 @@ impl Store {
         self.reserve.keep(path)
     }
 
+    /// Refuses if the disk has less space than any change may need.
+    pub fn check_room(&self) -> Result<()> {
+        self.reserve.check_room()
+    }
+
     /// Rewrites the tombstone file without superfluous lines, if there are many of them.
     pub fn compact_tombstones(&self) -> Result<()> {
         self.book.compact()

@@ -21,7 +21,8 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024;
 const BYTES_MIN: u64 = 256 * 1024;
 /// On small disks the reserve is this fraction of the space that is free at the start.
 const PART_OF_FREE: u64 = 4;
-/// With less free space than this, the reserve is released before a change that takes something away.
+/// With less free space than this, the reserve is released before a change that takes something away, and the server
+/// reports that changes cannot be saved.
 const FREE_BYTES_MIN: u64 = 1024 * 1024;
 
 /// The reserve of a store; `None` before [`Reserve::keep`].
@@ -68,8 +69,7 @@ impl Reserve {
     /// Releases the reserve if the disk is full; called before changes that only take something away.
     pub fn give_up_if_needed(&self) {
         if let Some(kept) = lock(&self.0).as_mut().filter(|kept| kept.is_held) {
-            let free = free_bytes(&kept.file).unwrap_or(u64::MAX);
-            if kept.bytes > 0 && (kept.has_failed || free < FREE_BYTES_MIN) {
+            if kept.bytes > 0 && (kept.has_failed || kept.is_short()) {
                 kept.give_up();
             }
         }
@@ -83,14 +83,26 @@ impl Reserve {
         }
     }
 
-    /// Refuses unless the space can be held; called before all other changes.
+    /// Refuses unless the space can be held; called before all other changes. After a change had no room, there must be
+    /// some again: otherwise small changes would succeed, and report that all others will.
     pub fn require(&self) -> Result<()> {
         let mut kept = lock(&self.0);
-        let is_held = kept.as_mut().is_none_or(|kept| kept.is_held || kept.fill());
-        if is_held {
-            return Ok(());
+        let has_room = kept.as_mut().is_none_or(|kept| {
+            (kept.is_held || kept.fill()) && !(kept.has_failed && kept.is_short())
+        });
+        drop(kept);
+        match has_room {
+            true => Ok(()),
+            false => Err(Error::Unavailable(refusals::server::disk_reserve())),
         }
-        Err(Error::Unavailable(refusals::server::disk_reserve()))
+    }
+
+    /// Refuses if there is less space than any change may need.
+    pub fn check_room(&self) -> Result<()> {
+        match lock(&self.0).as_ref().is_some_and(ReserveState::is_short) {
+            true => Err(Error::Unavailable(refusals::server::disk_reserve())),
+            false => Ok(()),
+        }
     }
 
     /// Notes that a commit failed for lack of space.
@@ -114,6 +126,11 @@ impl Reserve {
 }
 
 impl ReserveState {
+    /// Whether there is little space besides the reserve. If the file system does not report it, there is enough.
+    fn is_short(&self) -> bool {
+        free_bytes(&self.file).is_some_and(|free| free < FREE_BYTES_MIN)
+    }
+
     /// Allocates the space. Returns whether it is held now.
     fn fill(&mut self) -> bool {
         let taken = match self.bytes {
@@ -141,7 +158,8 @@ impl ReserveState {
             Ok(()) => {
                 self.is_held = false;
                 log::warn!(
-                    "store: the disk is full; a change that disables or deletes something uses the room that is kept for it"
+                    "store: the disk is full; a change of the administrator, or one that disables or deletes something, uses the room \
+                     that is kept for it"
                 );
             }
             Err(err) => log::warn!("store: the room that is kept cannot be given up: {err}"),
