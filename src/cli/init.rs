@@ -5,7 +5,8 @@ use super::failure::Failure;
 use super::output_file::Output;
 use super::serve::{Doors, TIME, claim, say, setup_text};
 use super::{InitArgs, RunArgs};
-use crate::config::folder::{self, Contents, Folder};
+use crate::config::data_folder;
+use crate::config::folder::{self, Contents, Folder, has_lost_database, lost_database};
 use crate::config::systems;
 use crate::dialects::PRESETS;
 use crate::dialects::console::sections::SECTIONS;
@@ -75,9 +76,9 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
         show(&json(&[], None, Some(&new.seeds)))?;
     } else {
         show(&format!(
-            "{}\nServe it with:\n  latchkey serve --data {}",
+            "{}\nServe it with:\n  {}",
             made_text(&folder, &new.seeds),
-            folder.path().display()
+            data_folder::start_command(folder.path())
         ))?;
     }
     new.install()?;
@@ -158,6 +159,9 @@ struct New<'a> {
 
 impl New<'_> {
     fn make(folder: &Folder, owner: OwnerPassword, sample: SampleKey) -> Result<New<'_>> {
+        if has_lost_database(folder.path()) {
+            return Err(lost_database(folder.path()));
+        }
         let files = folder.make_key_files()?;
         let path = folder.new_database()?;
         say_the_date();

@@ -7,6 +7,7 @@ use crate::cli::print::table::harmless;
 use crate::cli::prompt;
 use crate::cli::serve::wall_clock;
 use crate::config::DataArgs;
+use crate::config::data_folder;
 use crate::config::folder::{Contents, Folder, socket_of};
 use crate::config::owner::as_caller;
 use crate::domain::keys::keyfile::KeyFiles;
@@ -280,8 +281,8 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
         text.push_str(&format!("The old database is kept as {}.\n", old.display()));
     }
     text.push_str(&format!(
-        "Serve it with:\n  latchkey serve --data {}",
-        args.data.data.display()
+        "Serve it with:\n  {}",
+        data_folder::start_command(&args.data.data)
     ));
     print(&text)
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT: &str = "./latchkey-data";
 /// The settings file of the Debian package.
 const PACKAGED: &str = "/etc/latchkey/latchkey.toml";
+/// The unit that the package brings.
+const PACKAGED_UNIT: &str = "/usr/lib/systemd/system/latchkey.service";
 /// The variable that names another settings file.
 const VARIABLE: &str = "LATCHKEY_CONFIG";
 /// Where a command looks, for messages.
@@ -31,6 +33,16 @@ pub fn from_settings_file() -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     data_in(Path::new(PACKAGED))
+}
+
+/// The command that starts the server of a data folder: the service, if the folder is that of the package.
+pub fn start_command(path: &Path) -> String {
+    let of_package = Path::new(PACKAGED).exists() && Path::new(PACKAGED_UNIT).exists();
+    let data = of_package.then(|| data_in(Path::new(PACKAGED)).ok().flatten());
+    match data.flatten().is_some_and(|data| data == path) {
+        true => "systemctl start latchkey".to_owned(),
+        false => format!("latchkey serve --data {}", path.display()),
+    }
 }
 
 /// The value of `data` in a settings file.

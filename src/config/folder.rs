@@ -119,8 +119,9 @@ impl Folder {
             (true, true) => Ok(Contents::Ready),
             (true, false) => Err(refused(format!(
                 "{} is missing, and without it no key of the database can be verified; put the file back from your backup \
-                 (a new one would be of no use, so none is made)",
-                pepper.display()
+                 (a new one would be of no use, so none is made){}",
+                pepper.display(),
+                key_files::CREDENTIALS_HINT
             ))),
         }
     }
@@ -205,9 +206,26 @@ pub fn in_use(path: &Path) -> Error {
     ))
 }
 
+/// Whether the database of a folder is gone: the tombstones, which a server begins after it, are there.
+pub fn has_lost_database(path: &Path) -> bool {
+    path.join(TOMBSTONES).exists() && !path.join(DATABASE).exists()
+}
+
+/// The error for such a folder. A new database there would know of no key and of nothing that has ended.
+pub fn lost_database(path: &Path) -> Error {
+    let shown = path.display();
+    refused(format!(
+        "{shown}/{DATABASE} is missing, although this folder had a database: if a volume is not mounted, mount it; otherwise restore \
+         a backup: latchkey restore FILE --data {shown} (to begin again without any of the old keys, use another folder)"
+    ))
+}
+
 /// The error for a folder that does not exist or is still empty.
 pub fn not_initialised(path: &Path) -> Error {
     let shown = path.display();
+    if has_lost_database(path) {
+        return lost_database(path);
+    }
     let looked = match path == Path::new(data_folder::DEFAULT) {
         true => data_folder::PLACES,
         false => "",

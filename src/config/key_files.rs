@@ -196,8 +196,18 @@ fn read(folder: &Path, path: &Path) -> std::io::Result<String> {
 pub fn text_of(folder: &Path, kind: KeyKind) -> std::result::Result<String, String> {
     let path = path_of(folder, kind);
     let text = read(folder, &path);
-    text.map_err(|err| format!("{} cannot be read: {err}", path.display()))
+    text.map_err(|err| {
+        let hint = match err.kind() == ErrorKind::NotFound && path.starts_with(folder) {
+            true => CREDENTIALS_HINT,
+            false => "",
+        };
+        format!("{} cannot be read: {err}{hint}", path.display())
+    })
 }
+
+/// For a file that is not in the data folder.
+pub const CREDENTIALS_HINT: &str =
+    "; if systemd hands it over, set CREDENTIALS_DIRECTORY to the folder of the credentials";
 
 /// The HMAC keys of other systems, as they are in their files, by name.
 pub fn hmac_files(folder: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {

@@ -20,10 +20,9 @@ use std::path::Path;
 pub fn backup(args: &SecretsArgs) -> Result<End> {
     let data = &args.data.data;
     let server = Server::reach(data)?;
-    // Creates the file before it asks for the passphrase, so that errors come early, and removes it again, because the
+    // Creates the file and reads the key files before it asks for the passphrase, so that errors come early, and removes it again, because the
     // user may cancel the prompt.
     drop(output(args)?);
-    let passphrase = prompt::new_secret("New passphrase", args.passphrase_file.as_deref())?;
     let mut text = String::new();
     let mut newest = Map::new();
     for kind in KeyKind::ALL {
@@ -37,6 +36,7 @@ pub fn backup(args: &SecretsArgs) -> Result<End> {
     for (name, bytes) in &hmac {
         text.push_str(&format!("[{HMAC_KEYS}/{name}]\n{}\n", hex(bytes)));
     }
+    let passphrase = prompt::new_secret("New passphrase", args.passphrase_file.as_deref())?;
     let locked = passphrase::lock(&passphrase, &text)?;
     let mut output = output(args)?;
     output.write_text(&locked)?;
