@@ -60,9 +60,25 @@ impl Authorities {
         let session = ClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(session, stream);
         while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
+            stream
+                .conn
+                .complete_io(&mut stream.sock)
+                .map_err(explained)?;
         }
         Ok(TlsStream(stream))
+    }
+}
+
+/// An error of a handshake, in words where rustls has none.
+fn explained(err: io::Error) -> io::Error {
+    let cause = err.get_ref().map(ToString::to_string).unwrap_or_default();
+    match cause.contains("CaUsedAsEndEntity") {
+        true => io::Error::new(
+            err.kind(),
+            "the certificate of the other side is that of an authority (CA:TRUE), which no server may present; make one for the \
+             server, with -addext basicConstraints=CA:FALSE",
+        ),
+        false => err,
     }
 }
 

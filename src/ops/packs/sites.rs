@@ -101,8 +101,8 @@ pub fn add(
     if !is_server_name(&new.server) {
         return Err(Error::invalid("server", refusals::packs::server_name()));
     }
-    if new.passphrase.len() < passphrase::PASSPHRASE_BYTES_MIN {
-        let least = refusals::values::bytes_at_least(passphrase::PASSPHRASE_BYTES_MIN);
+    if new.passphrase.chars().count() < passphrase::PASSPHRASE_CHARS_MIN {
+        let least = refusals::values::characters_at_least(passphrase::PASSPHRASE_CHARS_MIN);
         return Err(Error::invalid("passphrase", least));
     }
     let (until_s, lend) = (new.until_s.unwrap_or(UNTIL_S), new.lend.unwrap_or(LEND));
