@@ -229,7 +229,7 @@ pub fn put_lent(tx: &Write<'_>, site: &str, key: KeyId, lent: Lent) -> Result<()
     Ok(())
 }
 
-/// Records what a report says about the site itself.
+/// Records the content of a report about the site itself.
 pub fn put_report(tx: &Write<'_>, report: &Report) -> Result<()> {
     tx.execute(
         "UPDATE sites SET life = $1, report = $2, reported_at = $3, applied = $4, applied_events = $5 WHERE name = $6",
@@ -245,7 +245,7 @@ pub fn put_report(tx: &Write<'_>, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Forgets what former reports said about keys: the state of the site began anew.
+/// Forgets the content of former reports about keys: the state of the site has begun again.
 pub fn forget_usage(tx: &Write<'_>, site: &str) -> Result<()> {
     tx.execute("DELETE FROM site_usage WHERE site = $1", &[&site])?;
     Ok(())
@@ -261,7 +261,7 @@ pub fn find_usage(read: &Read, site: &str, key: KeyId) -> Result<(u64, u64)> {
     Ok(found.unwrap_or_default())
 }
 
-/// Records what a report says about a key, if the key still is there.
+/// Records the content of a report about a key, if the key still is there.
 pub fn put_usage(tx: &Write<'_>, site: &str, key: &KeyReport) -> Result<bool> {
     let changed = tx.execute(
         "INSERT INTO site_usage (site, key_id, uses, refusals, ended_at)

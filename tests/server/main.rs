@@ -25,6 +25,7 @@ mod keys;
 mod notices;
 mod openapi;
 mod operations;
+mod packs;
 mod people;
 mod policies;
 mod release;

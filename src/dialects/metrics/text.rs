@@ -7,6 +7,7 @@ use crate::domain::metrics::{CODES, COMMIT_BOUNDS_NS, SpanTotals, TRAFFIC, VERIF
 use crate::domain::notices::sink::Series;
 use crate::ops::App;
 use crate::ops::metrics::LIFETIMES;
+use crate::ops::packs;
 use crate::ops::process::Process;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
@@ -162,6 +163,19 @@ impl Snapshot {
                 ),
             ],
         };
+        let sites = packs::figures(app).ok().flatten();
+        snapshot.add_if_known([
+            (
+                "latchkey_pack_age_seconds",
+                "Seconds since the newest pack was made; with several sites, that of the site whose pack is the oldest",
+                pack_age_s(app, sites.map(|sites| sites.age_ms)),
+            ),
+            (
+                "latchkey_site_unconfirmed_revocations",
+                "Keys that have ended and of which a site that reports is not known to have heard, summed over sites",
+                sites.map(|sites| sites.unconfirmed as f64),
+            ),
+        ]);
         snapshot.add_if_known([
             (
                 "latchkey_disk_free_bytes",
@@ -179,11 +193,6 @@ impl Snapshot {
                 "latchkey_backup_age_seconds",
                 "Seconds since the newest complete backup was made, wherever it is",
                 app.backup_age_ms().map(|age| age as f64 / 1000.0),
-            ),
-            (
-                "latchkey_pack_age_seconds",
-                "At a site: seconds since the pack that is in force was made",
-                app.pack_age_s().map(|age| age as f64),
             ),
         ]);
         snapshot.add_process(&Process::now());
@@ -366,6 +375,12 @@ impl Collector for Snapshot {
         }
         Ok(())
     }
+}
+
+/// At a site, the age of its own pack.
+fn pack_age_s(app: &App, of_sites_ms: Option<i64>) -> Option<f64> {
+    let of_site = app.pack_age_s().map(|age| age as f64);
+    of_site.or(of_sites_ms.map(|age| age as f64 / 1000.0))
 }
 
 fn flag(is: bool) -> f64 {

@@ -70,7 +70,7 @@ answer! {
     struct CollectedBody as "CollectedReport" {
         site: String = "plant-7",
         report: u64 = 12,
-        /// Whether it says more than what was known.
+        /// Whether it has more than what was known.
         is_new: bool = true,
         /// The pack that the site has applied.
         applied: u64 = 43,

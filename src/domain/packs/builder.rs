@@ -31,10 +31,10 @@ pub struct Builder {
 impl Builder {
     /// Begins a body. If there is a base, shared parts and the pepper are numbered as there, so that the difference from it
     /// is small.
-    pub fn new(minimal: bool, newest_pepper: u16, base: Option<&Body>) -> Builder {
+    pub fn new(minimal: bool, pepper: u16, base: Option<&Body>) -> Builder {
         let mut builder = Builder {
             minimal,
-            pepper: base.map_or(newest_pepper, Body::pepper),
+            pepper: base.map_or(pepper, Body::pepper),
             small: Default::default(),
             keys: TableWriter::default(),
             extras: TableWriter::default(),

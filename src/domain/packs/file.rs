@@ -56,7 +56,7 @@ pub fn body_of(head: &Head, body: &[u8]) -> Checked<Body> {
     Ok(body)
 }
 
-/// Compares the bytes of a body with what the head says about them.
+/// Compares the bytes of a body with its length and hash in the head.
 pub fn check_body(head: &Head, body: &[u8]) -> Checked<()> {
     if usize::try_from(head.bytes).ok() != Some(body.len()) {
         return Err(refusals::packs::cut());

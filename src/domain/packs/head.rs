@@ -1,5 +1,5 @@
-//! The head of a pack: a signed note that says whose pack it is, what it follows, until when it counts, and what its body
-//! is. Every line is there once, in one order and one spelling.
+//! The head of a pack: a signed note with the site of the pack, what it follows, until when it counts, and the hash of its
+//! body. Every line is there once, in one order and one spelling.
 
 use super::note::{self, Note, PublicKey, Signature, SigningKey};
 use super::{Checked, is_server_name, is_site_name};

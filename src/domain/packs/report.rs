@@ -39,7 +39,7 @@ pub struct Report {
     pub keys: Vec<KeyReport>,
 }
 
-/// What a report says about one key.
+/// The part of a report about one key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyReport {
     pub id: KeyId,
@@ -92,7 +92,7 @@ impl Report {
         format!("{text}\nhmac {tag}\n")
     }
 
-    /// The name of the site that a file says it is of, to find its key. Nothing is checked.
+    /// The name of the site in a file, to find its key. Nothing is checked.
     pub fn site_of(file: &str) -> Option<&str> {
         let line = file.lines().nth(1)?;
         line.strip_prefix("site ").filter(|name| is_site_name(name))

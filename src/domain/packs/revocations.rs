@@ -25,7 +25,7 @@ const DIGITS: &[u8; 45] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
 pub struct Revocations {
     pub server: Uid,
     pub reign: u64,
-    /// The newest audit event that is included. A pack that includes a later one says more than this.
+    /// The newest audit event that is included. A pack that includes a later one supersedes this.
     pub events: u64,
     /// In whole seconds.
     pub made: Timestamp,

@@ -35,7 +35,7 @@ pub struct Site {
     pub pack: u64,
     /// The latest whole pack.
     pub base: u64,
-    /// What the newest report says.
+    /// The content of the newest report.
     pub reported: Option<Reported>,
     /// What it is given, with everything below.
     pub workspaces: Vec<Uid>,
@@ -43,7 +43,7 @@ pub struct Site {
     pub catalogs: Vec<String>,
 }
 
-/// What the newest report of a site says about itself.
+/// The content of the newest report of a site about itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reported {
     pub life: Uid,

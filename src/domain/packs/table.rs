@@ -6,9 +6,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The number of bytes of a record that says its length.
+/// The greatest length of a record that is preceded by its length, in bytes.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The number of bytes of an id that says its length: a name.
+/// The greatest length of an id that is preceded by its length: a name.
 const ID_BYTES_MAX: usize = 100;
 
 /// The tables, in the order of the body.
@@ -40,7 +40,7 @@ impl Table {
         Table::Extras,
     ];
 
-    /// The number of bytes of an id; `None` if ids say their length.
+    /// The number of bytes of an id; `None` if each is preceded by its length.
     pub fn id_bytes(self) -> Option<usize> {
         match self {
             Table::Peppers => Some(2),
@@ -51,7 +51,7 @@ impl Table {
         }
     }
 
-    /// The number of bytes of a record; `None` if records say their length.
+    /// The number of bytes of a record; `None` if each is preceded by its length.
     pub fn record_bytes(self) -> Option<usize> {
         match self {
             Table::Peppers => Some(60),
@@ -94,7 +94,7 @@ impl Table {
         self.id_bytes().unwrap_or(1) + self.record_bytes().unwrap_or(1)
     }
 
-    /// Writes an id, with its length if ids of this table say it.
+    /// Writes an id, with its length before it if ids of this table have different lengths.
     pub(super) fn write_id(self, writer: &mut Writer, id: &[u8]) {
         match self.id_bytes() {
             Some(_) => writer.raw(id),

@@ -296,7 +296,7 @@ fn every_flipped_bit_is_refused() {
     assert!(file::open(&bytes, &trusted).is_ok());
 }
 
-/// What a body with a damaged byte says is never more than what its bytes can hold, even if somebody signs it.
+/// The content of a body with a damaged byte is never more than what its bytes can hold, even if it is signed.
 #[test]
 fn a_changed_body_is_refused_or_has_one_encoding() {
     let bytes = build(&keys(), None, false);
@@ -390,7 +390,7 @@ fn a_difference_makes_the_new_body_of_its_base_alone() {
     let (key, trusted) = signing_key();
     let bytes = signed(key, delta.bytes(), 40);
     assert!(file::open(&bytes, &trusted).is_ok());
-    // A difference that says that it is whole.
+    // A difference whose head calls it whole.
     let (key, trusted) = signing_key();
     let bytes = signed(key, delta.bytes(), 0);
     assert!(file::open(&bytes, &trusted).is_err());

@@ -4,6 +4,7 @@ pub mod finding;
 pub mod glance;
 mod key_files;
 mod notices;
+mod sites;
 
 use super::backups;
 use super::backups::elsewhere::is_elsewhere;
@@ -50,7 +51,7 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Runs all checks. This reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
-    let checks: [Question; 16] = [
+    let checks: [Question; 17] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
@@ -67,6 +68,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("sign-in", sign_in),
         ("files of keys", declared::check),
         ("sinks", notices::sinks),
+        ("sites", sites::sites),
     ];
     let look = |(name, check): Question| {
         check(app).unwrap_or_else(|err| {

@@ -21,7 +21,7 @@ const VALID: &str = "VALID";
 pub struct Collected {
     pub site: String,
     pub number: u64,
-    /// Whether it says more than what was known. An older one, or one that was taken in before, changes nothing.
+    /// Whether it has more than what was known. An older one, or one that was taken in before, changes nothing.
     pub is_new: bool,
     /// The pack in force at the site.
     pub applied: u64,
@@ -74,8 +74,8 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
     Ok(collected(is_new))
 }
 
-/// Whether a report says more than the one before. A site whose state began anew counts from zero, so that its first reports
-/// have small numbers; only a later time tells them from old ones.
+/// Whether a report has more than the one before. A site whose state has begun again counts from zero, so its first reports
+/// have small numbers; only a later time distinguishes them from old ones.
 fn is_newer(report: &Report, known: Option<&Reported>) -> bool {
     match known {
         None => true,

@@ -28,7 +28,7 @@ use crate::refusals;
 use crate::store::keys::SecretRow;
 use crate::store::seals::keys::{KeyWithSeal, each};
 use crate::store::sites::Lent;
-use crate::store::{Read, audit, packs, sites as rows};
+use crate::store::{Read, audit, key_versions, packs, sites as rows};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
@@ -66,7 +66,7 @@ pub struct Made {
 /// `Conflict` if there is no site. `Unavailable` if a file cannot be written.
 pub fn make(app: &App, caller: &Caller, wanted: Wanted) -> Result<Vec<Made>> {
     app.decided(caller, MAKE, Target::server(), require(app, caller))?;
-    let _turn = lock(&app.packing.0);
+    let _turn = lock(&app.packing.turn);
     let chosen = app.read(|read| match &wanted.sites {
         None => rows::list(read),
         Some(names) => {
@@ -112,7 +112,7 @@ fn note(app: &App, caller: &Caller, ready: &[Ready]) -> Result<()> {
     })
 }
 
-/// What one state of the database says.
+/// The content of one state of the database.
 struct Drawn {
     drafts: Vec<Draft>,
     signer: Signer,
@@ -136,8 +136,8 @@ struct Draft {
 
 fn draw(app: &App, read: &Read, chosen: Vec<(Site, Given)>, whole: bool) -> Result<Drawn> {
     let directory = index_updates::load_directory_closed(read, &app.seal_keys)?;
-    let newest_pepper = u16::try_from(app.peppers.newest()).unwrap_or(u16::MAX);
     let now = app.now().wall;
+    let pepper = usual_pepper(app, read, now)?;
     let mut drafts = Vec::new();
     for (site, _) in chosen {
         let base = if whole {
@@ -147,7 +147,7 @@ fn draw(app: &App, read: &Read, chosen: Vec<(Site, Given)>, whole: bool) -> Resu
         };
         drafts.push(Draft {
             given: Given::of(&site, &directory),
-            builder: Builder::new(site.minimal, newest_pepper, base.as_ref()),
+            builder: Builder::new(site.minimal, pepper, base.as_ref()),
             lent: rows::list_lent(read, &site.name)?,
             base,
             policies: BTreeSet::new(),
@@ -186,6 +186,25 @@ fn draw(app: &App, read: &Read, chosen: Vec<(Site, Given)>, whole: bool) -> Resu
         signer: signer(read, &app.sealing)?,
         events: head.map_or((0, [0; 32]), |head| (head.seq.unsigned_abs(), head.hash)),
     })
+}
+
+/// The version of the pepper that most secrets are under, so that few keys have to name theirs.
+fn usual_pepper(app: &App, read: &Read, now: Timestamp) -> Result<u16> {
+    let newest = app.peppers.newest();
+    let versions = app.peppers.fingerprints();
+    let usual = match versions.as_slice() {
+        [_] => newest,
+        _ => {
+            let counts = key_versions::count_secrets(read, now)?;
+            let counts = counts.iter().filter(|count| {
+                let mut known = versions.iter();
+                known.any(|(version, _)| *version == count.version)
+            });
+            let most = counts.max_by_key(|count| (count.count, count.version));
+            most.map_or(newest, |most| most.version)
+        }
+    };
+    Ok(u16::try_from(usual).unwrap_or(u16::MAX))
 }
 
 impl Draft {

@@ -1,6 +1,6 @@
 //! Sites, which verify without this server, and the packs that are made for them.
 //!
-//! A pack contains what verification at a site needs. It gives nobody a right here: a site has no users, and cannot issue or
+//! A pack contains what verification at a site needs. It grants no right here: a site has no users, and cannot issue or
 //! widen a key. Everything in this folder needs `server:admin` for the whole server, and what hands over keys needs the
 //! administrator of the machine.
 
@@ -11,10 +11,13 @@ mod lend;
 pub mod make;
 pub mod revocations;
 pub mod sites;
+#[cfg(test)]
+mod tests;
 
 use super::{App, Record};
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Target};
+use crate::domain::locks::lock;
 use crate::domain::packs::site::Site;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -23,9 +26,47 @@ use crate::store::{Read, sites as rows};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// Held while packs are made, so that a number is given once.
+/// What the server knows about its packs while it runs.
 #[derive(Default)]
-pub struct Packing(Mutex<()>);
+pub struct Packing {
+    /// Held while packs are made, so that a number is given once.
+    turn: Mutex<()>,
+    /// The last figures, and the steady time at which they were made.
+    figures: Mutex<Option<(u64, Option<SiteFigures>)>>,
+}
+
+/// How long figures are reused.
+const FIGURES_MS: u64 = 10_000;
+
+/// What all sites together are waiting for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SiteFigures {
+    /// Of the oldest among the newest packs of each site.
+    pub age_ms: i64,
+    /// Keys that ended here and that a site which has reported is not known to have ended; summed over sites.
+    pub unconfirmed: u64,
+}
+
+/// The figures of all sites, up to ten seconds old; `None` without sites.
+pub fn figures(app: &App) -> Result<Option<SiteFigures>> {
+    let now = app.now();
+    let mut last = lock(&app.packing.figures);
+    if let Some((at, figures)) = *last
+        && now.steady_ms.saturating_sub(at) < FIGURES_MS
+    {
+        return Ok(figures);
+    }
+    let sites = sites::all(app)?;
+    let made = sites.iter().filter_map(|view| view.newest.as_ref());
+    let oldest = made.map(|made| made.made_at).min();
+    let figures = SiteFigures {
+        age_ms: oldest.map_or(0, |at| now.wall.0.saturating_sub(at.0)),
+        unconfirmed: sites.iter().filter_map(|view| view.unconfirmed).sum(),
+    };
+    let figures = (!sites.is_empty()).then_some(figures);
+    *last = Some((now.steady_ms, figures));
+    Ok(figures)
+}
 
 /// The folder of packs in the data folder.
 const FOLDER: &str = "packs";

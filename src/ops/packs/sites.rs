@@ -366,7 +366,7 @@ fn catalogs(directory: &Directory, mut asked: Vec<String>) -> Result<Vec<String>
     Ok(asked)
 }
 
-/// What the audit log says about a site that was added or edited.
+/// The changes of a site that was added or edited, for the audit log.
 fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Changes {
     let slugs = |site: &Site| {
         let slug = |uid: &Uid| match directory.place(*uid) {

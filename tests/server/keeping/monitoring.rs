@@ -31,6 +31,8 @@ struct Metric {
 fn complete_server() -> Server {
     let mut server = Server::start();
     Line::of(&server).ok(&["tls", "self-signed", "--host", "localhost"]);
+    let site = json!({ "name": "plant-7", "workspaces": ["root"], "passphrase": "nine anchors in the meadow" });
+    server.local().post("/v1/sites", site).expect(201);
     server.stop();
     let file = |name: &str| server.data.join(name).display().to_string();
     let (certificate, key) = (file("tls-certificate.pem"), file("tls-key.pem"));

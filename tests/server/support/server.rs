@@ -165,6 +165,47 @@ impl Server {
         server
     }
 
+    /// Starts a server whose folder was filled with so many keys, and returns their secrets.
+    pub fn start_filled(keys: usize) -> (Server, Vec<String>) {
+        let folder = fresh_folder();
+        let (data, secrets) = (folder.join("data"), folder.join("secrets"));
+        let made = executable(None)
+            .env("LATCHKEY_TEST_ENDLESS_SAMPLE", "1")
+            .args(["init", "--json", "--keys", &keys.to_string(), "--secrets"])
+            .arg(&secrets)
+            .arg("--data")
+            .arg(&data)
+            .output()
+            .expect("the command can be started");
+        let first: Value = serde_json::from_slice(&made.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&made.stderr)));
+        let mut command = executable(None);
+        command
+            .args(["serve", "--json", "--data"])
+            .arg(&data)
+            .args(["--listen", &any_port()]);
+        let (child, hello) = spawn(command, &[], &[], &folder);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let server = Server {
+            address: address(&hello),
+            pid: child.id(),
+            socket: PathBuf::from(text(&hello["socket"])),
+            owner_user_name: text(&first["owner"]["user_name"]),
+            owner_password: text(&first["owner"]["password"]),
+            management_key: text(&first["management_key"]),
+            key: first["key"].clone(),
+            secret: text(&first["secret"]),
+            data,
+            folder,
+            env: Vec::new(),
+            args: Vec::new(),
+            child,
+        };
+        server.wait_until_ready();
+        let secrets = fs::read_to_string(secrets).expect("the secrets are there");
+        (server, secrets.lines().map(str::to_owned).collect())
+    }
+
     /// Stops the process if it still runs, and starts the server again on the same folder and port.
     pub fn restart(&mut self) {
         self.stop();
