@@ -168,7 +168,7 @@ impl Snapshot {
             (
                 "latchkey_pack_age_seconds",
                 "Seconds since the newest pack was made; with several sites, that of the site whose pack is the oldest",
-                sites.map(|sites| sites.age_ms as f64 / 1000.0),
+                pack_age_s(app, sites.map(|sites| sites.age_ms)),
             ),
             (
                 "latchkey_site_unconfirmed_revocations",
@@ -193,11 +193,6 @@ impl Snapshot {
                 "latchkey_backup_age_seconds",
                 "Seconds since the newest complete backup was made, wherever it is",
                 app.backup_age_ms().map(|age| age as f64 / 1000.0),
-            ),
-            (
-                "latchkey_pack_age_seconds",
-                "At a site: seconds since the pack that is in force was made",
-                app.pack_age_s().map(|age| age as f64),
             ),
         ]);
         snapshot.add_process(&Process::now());
@@ -380,6 +375,12 @@ impl Collector for Snapshot {
         }
         Ok(())
     }
+}
+
+/// At a site, the age of its own pack.
+fn pack_age_s(app: &App, of_sites_ms: Option<i64>) -> Option<f64> {
+    let of_site = app.pack_age_s().map(|age| age as f64);
+    of_site.or(of_sites_ms.map(|age| age as f64 / 1000.0))
 }
 
 fn flag(is: bool) -> f64 {
