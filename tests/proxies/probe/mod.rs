@@ -155,7 +155,8 @@ fn look_for(seed: &Seed, told: &Value, missed: &mut Vec<String>) {
         .any(|it| it["check"] == seed.check && names_line(it));
     println!("  {}: {found}, {} wrong", seed.fault, wrong.len());
     if !found {
-        let expected = checks(told).filter(|it| it["check"] == seed.check && it["state"] != "wrong");
+        let expected =
+            checks(told).filter(|it| it["check"] == seed.check && it["state"] != "wrong");
         let seen: Vec<String> = wrong
             .into_iter()
             .chain(expected)
