@@ -33,7 +33,10 @@ const TCP_CONGESTION: i32 = 13;
 
 /// Answers on all connections that are added to `epoll`.
 fn serve(epoll: i32, answer: &[u8]) {
-    let mut events = [Event { events: 0, connection: 0 }; 64];
+    let mut events = [Event {
+        events: 0,
+        connection: 0,
+    }; 64];
     let mut bytes = [0; 16_384];
     loop {
         // Safety: the kernel writes at most as many events as there is room for.
@@ -43,7 +46,9 @@ fn serve(epoll: i32, answer: &[u8]) {
             let mut connection = unsafe { TcpStream::from_raw_fd(event.connection as i32) };
             let goes_on = match connection.read(&mut bytes) {
                 Ok(0) | Err(_) => false,
-                Ok(length) if bytes[..length].ends_with(b"\r\n\r\n") => connection.write_all(answer).is_ok(),
+                Ok(length) if bytes[..length].ends_with(b"\r\n\r\n") => {
+                    connection.write_all(answer).is_ok()
+                }
                 Ok(_) => true,
             };
             if goes_on {
@@ -59,7 +64,15 @@ fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(&words[1])?;
     // As Latchkey does on loopback: other algorithms set timers for queues that are not there.
     // Safety: the text is as long as it is said to be.
-    unsafe { setsockopt(listener.as_raw_fd(), IPPROTO_TCP, TCP_CONGESTION, b"reno".as_ptr(), 4) };
+    unsafe {
+        setsockopt(
+            listener.as_raw_fd(),
+            IPPROTO_TCP,
+            TCP_CONGESTION,
+            b"reno".as_ptr(),
+            4,
+        )
+    };
     let workers = thread::available_parallelism()?.get();
     // Safety: the call has no pointer.
     let epolls: Vec<i32> = (0..workers).map(|_| unsafe { epoll_create1(0) }).collect();
@@ -68,9 +81,19 @@ fn main() -> std::io::Result<()> {
     }
     for (number, connection) in listener.incoming().flatten().enumerate() {
         connection.set_nodelay(true)?;
-        let mut event = Event { events: READABLE, connection: connection.as_raw_fd() as u64 };
+        let mut event = Event {
+            events: READABLE,
+            connection: connection.as_raw_fd() as u64,
+        };
         // Safety: the event lives longer than the call, and the connection stays open for the worker.
-        unsafe { epoll_ctl(epolls[number % workers], ADD, connection.into_raw_fd(), &mut event) };
+        unsafe {
+            epoll_ctl(
+                epolls[number % workers],
+                ADD,
+                connection.into_raw_fd(),
+                &mut event,
+            )
+        };
     }
     Ok(())
 }
