@@ -9,8 +9,8 @@
 -- `allowed` into txn.latchkey for nothing but a 200, so the last line denies
 -- whatever went wrong here: an error in this file, a timeout, a strange answer.
 --
--- HAProxy's own HTTP client for Lua takes twice the time for a question, so
--- this file speaks HTTP/1.1 itself, over connections that stay open.
+-- HAProxy's own HTTP client for Lua needs more processor time for a question,
+-- so this file speaks HTTP/1.1 itself, over connections that stay open.
 
 -- Where Latchkey listens: the address of this server in haproxy.cfg.
 local BACKEND, SERVER = "latchkey", "latchkey"
