@@ -53,6 +53,10 @@ pub fn write(out: &mut Outgoing, reply: Reply, frame: Frame, now: Timestamp) {
     bytes.push(b' ');
     bytes.extend_from_slice(reason(status).as_bytes());
     bytes.extend_from_slice(b"\r\n");
+    if reply.announces_head {
+        bytes.extend_from_slice(b"x-head-bytes: 00000\r\n");
+    }
+    let counted_from = bytes.len();
     bytes.extend_from_slice(headers.text());
     bytes.extend_from_slice(b"x-request-id: ");
     bytes.extend_from_slice(&frame.id.digits());
@@ -82,6 +86,12 @@ pub fn write(out: &mut Outgoing, reply: Reply, frame: Frame, now: Timestamp) {
         let _ = write!(bytes, "content-length: {}\r\n", reply.body.len());
     }
     bytes.extend_from_slice(b"\r\n");
+    if reply.announces_head {
+        // Five digits are enough: a head is far smaller than 100 kB.
+        let digits = format!("{:05}\r\n", bytes.len() - counted_from);
+        let place = counted_from - digits.len();
+        bytes[place..counted_from].copy_from_slice(digits.as_bytes());
+    }
     if may_have_body && !frame.is_head {
         out.put_body(reply.body);
     }
@@ -128,5 +138,35 @@ pub fn reason(status: u16) -> &'static str {
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_is_announced_has_the_announced_length() {
+        for (value, body) in [("", ""), ("b", "body"), ("long", &*"x".repeat(100))] {
+            let mut out = Outgoing::default();
+            let frame = Frame {
+                id: RequestId::new(0, 0),
+                is_http_11: true,
+                is_head: false,
+                closes: true,
+            };
+            let reply = Reply::new(401).with("x-a", value);
+            let reply = reply.body("text/plain", body.to_owned()).announcing_head();
+            write(&mut out, reply, frame, Timestamp(0));
+            let text = String::from_utf8(out.head().clone()).unwrap();
+            let rest = text.strip_prefix("HTTP/1.1 401 Unauthorized\r\nx-head-bytes: ");
+            let (digits, rest) = rest.unwrap().split_once("\r\n").unwrap();
+            assert_eq!(digits.len(), 5, "{text}");
+            assert_eq!(
+                rest.find("\r\n\r\n").unwrap() + 4,
+                digits.parse::<usize>().unwrap()
+            );
+            assert!(rest.ends_with(body), "{text}");
+        }
     }
 }

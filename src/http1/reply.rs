@@ -16,6 +16,9 @@ pub struct Reply {
     /// Whether the client may safely repeat the request, although its method does not imply that. When too many answers
     /// wait for slow clients, the server may replace such an answer by a 503; it never replaces the answer to a change.
     pub is_repeatable: bool,
+    /// Whether the head begins with the header `x-head-bytes`, the number of bytes of the head that follow this header,
+    /// for clients that read a known number of bytes faster than lines.
+    pub announces_head: bool,
 }
 
 impl Reply {
@@ -26,6 +29,7 @@ impl Reply {
             headers: Headers::default(),
             body: Body::new(),
             is_repeatable: false,
+            announces_head: false,
         }
     }
 
@@ -63,6 +67,12 @@ impl Reply {
     /// Marks the request as safe to repeat; see [`Reply::is_repeatable`].
     pub fn repeatable(mut self) -> Reply {
         self.is_repeatable = true;
+        self
+    }
+
+    /// Lets the head begin with its length; see [`Reply::announces_head`].
+    pub fn announcing_head(mut self) -> Reply {
+        self.announces_head = true;
         self
     }
 

@@ -50,7 +50,7 @@ const ROUTES: &[Route] = &[
     inline("*", "/nginx-url",       Public, Ignore, |call| decide(call, Proxy::NginxUrl)),
     inline("*", "/caddy",           Public, Ignore, |call| decide(call, Proxy::Caddy)),
     inline("*", "/traefik",         Public, Ignore, |call| decide(call, Proxy::Forwarding)),
-    inline("*", "/haproxy",         Public, Ignore, |call| decide(call, Proxy::Forwarding)),
+    inline("*", "/haproxy",         Public, Ignore, |call| Ok(decide(call, Proxy::Forwarding)?.map(Reply::announcing_head))),
     inline("*", "/envoy",           Public, Ignore, |call| decide(call, Proxy::Envoy)),
     inline("*", "/envoy/{path...}", Public, Ignore, |call| decide(call, Proxy::Envoy)),
     inline("*", "/gateway/{path...}", Public, Ignore, |call| decide(call, gateway::proxy(call.request))),

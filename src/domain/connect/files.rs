@@ -158,17 +158,12 @@ pub fn caddy(plan: &Plan) -> Result<Vec<ConfigFile>> {
 
 pub fn haproxy(plan: &Plan) -> Result<Vec<ConfigFile>> {
     let asked = with_query("/auth/haproxy", &plan.demands());
-    let lua = Draft(include_str!("../../../examples/haproxy/latchkey.lua").to_owned())
-        .put(
-            "http://127.0.0.1:8420",
-            &format!("http://{}", plan.latchkey),
-        )?
-        .put(
-            "lua.latchkey /auth/haproxy?catalog=billing",
-            &format!("lua.latchkey {asked}"),
-        )?;
+    let lua = Draft(include_str!("../../../examples/haproxy/latchkey.lua").to_owned()).put(
+        "lua.latchkey /auth/haproxy?catalog=billing",
+        &format!("lua.latchkey {asked}"),
+    )?;
     let more = [
-        "Put latchkey.lua beside this file, and check both: haproxy -c -f haproxy.cfg",
+        "Put latchkey.lua beside this file, write its full path after `lua-load-per-thread`, and check both: haproxy -c -f haproxy.cfg",
         "For TLS, add `ssl crt FILE` to `bind`.",
     ];
     let host = format!(
@@ -195,6 +190,10 @@ pub fn haproxy(plan: &Plan) -> Result<Vec<ConfigFile>> {
         .put(
             "server application 127.0.0.1:9000",
             &format!("server application {}", plan.upstream),
+        )?
+        .put(
+            "server latchkey 127.0.0.1:8420",
+            &format!("server latchkey {}", plan.latchkey),
         )?;
     Ok(vec![
         file("haproxy.cfg", heading(plan, "#", &more) + &draft.0),

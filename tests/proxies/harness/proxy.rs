@@ -142,11 +142,10 @@ impl Proxy {
 
     /// Starts the proxy with its example, or with a copy that a test has changed.
     pub fn start(&self, program: &Path, folder: &Path, example: &Path) -> Process {
-        // Traefik looks for its second file in the folder where it is started. It writes no file.
-        let place = if self.folder == "traefik" {
-            example
-        } else {
-            folder
+        // These look for their second file in the folder where they are started. They write no file.
+        let place = match self.folder {
+            "haproxy" | "traefik" => example,
+            _ => folder,
         };
         let config = example.join(self.config);
         let args = (self.args)(config.to_str().unwrap(), folder.to_str().unwrap());

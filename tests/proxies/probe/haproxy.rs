@@ -73,15 +73,15 @@ pub const SEEDS: Seeds = Seeds {
         },
         Seed {
             fault: "the question has another path",
-            changes: &[("{ txn.sf:pathq() }", "{ \"/billing/invoices\" }")],
+            changes: &[("txn.sf:pathq(),", "\"/billing/invoices\",")],
             check: "closed-request",
-            line: "[\"x-forwarded-uri\"] = { txn.sf:pathq() },",
+            line: "\"x-forwarded-uri: \" .. txn.sf:pathq(),",
         },
         Seed {
             fault: "the question has another method",
-            changes: &[("{ txn.sf:method() }", "{ \"GET\" }")],
+            changes: &[("txn.sf:method(),", "\"GET\",")],
             check: "closed-request",
-            line: "[\"x-forwarded-method\"] = { txn.sf:method() },",
+            line: "\"x-forwarded-method: \" .. txn.sf:method(),",
         },
         Seed {
             fault: "the client's X-Forwarded-Uri is asked about",
@@ -91,12 +91,12 @@ pub const SEEDS: Seeds = Seeds {
                     "(forwarded$|x-http-method|",
                 ),
                 (
-                    "{ txn.sf:pathq() }",
-                    "{ txn.sf:req_fhdr(\"x-forwarded-uri\") ~= \"\" and txn.sf:req_fhdr(\"x-forwarded-uri\") or txn.sf:pathq() }",
+                    "txn.sf:pathq(),",
+                    "(txn.sf:req_fhdr(\"x-forwarded-uri\") ~= \"\" and txn.sf:req_fhdr(\"x-forwarded-uri\") or txn.sf:pathq()),",
                 ),
             ],
             check: "forged-request",
-            line: "[\"x-forwarded-uri\"] = { txn.sf:pathq() },",
+            line: "\"x-forwarded-uri: \" .. txn.sf:pathq(),",
         },
         Seed {
             fault: "a limit becomes a 200",
@@ -115,12 +115,12 @@ pub const SEEDS: Seeds = Seeds {
                     "(forwarded$|x-http-method|",
                 ),
                 (
-                    "{ txn.sf:src() }",
-                    "{ txn.sf:req_fhdr(\"x-forwarded-for\") ~= \"\" and txn.sf:req_fhdr(\"x-forwarded-for\") or txn.sf:src() }",
+                    "txn.sf:src(),",
+                    "(txn.sf:req_fhdr(\"x-forwarded-for\") ~= \"\" and txn.sf:req_fhdr(\"x-forwarded-for\") or txn.sf:src()),",
                 ),
             ],
             check: "forged-address",
-            line: "[\"x-forwarded-for\"] = { txn.sf:src() },",
+            line: "\"x-forwarded-for: \" .. txn.sf:src(),",
         },
         Seed {
             fault: "one of two credentials is not shown to Latchkey",

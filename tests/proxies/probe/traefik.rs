@@ -95,8 +95,8 @@ pub const SEEDS: Seeds = Seeds {
             changes: &[
                 ("insecure: false", "insecure: true"),
                 (
-                    "        maxResponseBodySize: 65536\n",
-                    "        maxResponseBodySize: 65536\n        trustForwardHeader: true\n",
+                    "        maxResponseBodySize: 8191\n",
+                    "        maxResponseBodySize: 8191\n        trustForwardHeader: true\n",
                 ),
             ],
             check: "forged-request",
@@ -107,8 +107,8 @@ pub const SEEDS: Seeds = Seeds {
             changes: &[
                 ("insecure: false", "insecure: true"),
                 (
-                    "        maxResponseBodySize: 65536\n",
-                    "        maxResponseBodySize: 65536\n        trustForwardHeader: true\n",
+                    "        maxResponseBodySize: 8191\n",
+                    "        maxResponseBodySize: 8191\n        trustForwardHeader: true\n",
                 ),
             ],
             check: "forged-address",
