@@ -95,6 +95,12 @@ fn a_site_whose_clock_is_at_1970_knows_the_time_at_which_its_pack_was_made() {
         admin.verdict(&over.secret) == "EXPIRED"
     });
     pair.make(&[]);
+    // As if the site had been enrolled at 1970, too: all that it knows is when its version was released.
+    let database = rusqlite::Connection::open(pair.site.data().join("latchkey.db")).unwrap();
+    let released = 1_793_491_200_000_i64;
+    let forgotten = "UPDATE clock SET mark = ?1, settled = 0, boot = NULL, uptime_ms = NULL";
+    database.execute(forgotten, [released]).unwrap();
+    drop(database);
     date.set(-since_1970_s());
     let mut running = site_with_date(&date, &pair.site, &[]);
     pair.site.apply();
@@ -224,7 +230,10 @@ fn a_site_opens_no_connection() {
     assert!(!told.exists(), "{:?}", std::fs::read_to_string(told));
     // The library works: a program that connects is noticed.
     let mut client = executable(None);
-    client.args(["probe", "http://127.0.0.1:1/"]).envs(env);
+    client
+        .args(["health", "--listen", "127.0.0.1:1", "--data"])
+        .arg(pair.site.path("none"))
+        .envs(env);
     let _ = client.output();
     assert!(pair.site.path("connected").exists(), "nothing was noticed");
 }
