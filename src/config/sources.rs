@@ -378,6 +378,8 @@ notice_workspaces = ["file=root"]
 numbers_as_text = true
 second_factor_roles = ["owner"]
 security_txt = "/etc/latchkey/security.txt"
+site = true
+stale = "warn"
 systems = ["all"]
 threads = 2
 tls_certificate = "/etc/latchkey/tls-certificate.pem"

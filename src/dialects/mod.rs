@@ -88,7 +88,7 @@ pub const PRESETS: &[Preset] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::dialects::{SITE_SURFACES, SURFACES};
     use crate::http::client::Trust;
     use crate::http::request::{Request, RequestId};
     use crate::http::route::{Mounts, Router};

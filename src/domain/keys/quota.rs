@@ -11,6 +11,10 @@ pub const USES_MAX: u64 = 1 << 53;
 /// The largest number of slots in a window, which limits its memory.
 const SLOTS: u64 = 1_000;
 
+/// The largest block of uses that is reserved at once. A block is a sixteenth of the remaining uses, but at least
+/// one, and more than the maximum only if the request itself costs more. A crash loses at most one block.
+const RESERVE_MAX: u64 = 256;
+
 /// At most `limit` requests in any `window_s` seconds. A limit of 0 refuses every request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct RateLimit {
@@ -92,6 +96,12 @@ pub enum SpendResult {
     RateLimited(RateStatus),
     /// All uses are spent. Nothing was spent by this request.
     UsageExceeded,
+}
+
+/// How many of the remaining uses are taken at once, for a request of this cost.
+pub fn block(stored: u64, reserved: u64, cost: u64) -> u64 {
+    let wanted = (stored / 16).clamp(1, RESERVE_MAX);
+    wanted.max(cost.saturating_sub(reserved)).min(stored)
 }
 
 impl Counters {

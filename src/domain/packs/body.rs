@@ -57,10 +57,6 @@ impl Body {
         &self.bytes
     }
 
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
     /// SHA-256 of the body that this difference has to be applied to; `None` if this is a whole body.
     pub fn base(&self) -> Option<&[u8; 32]> {
         self.base.as_ref()

@@ -13,8 +13,6 @@ use crate::refusals;
 const FIRST: &str = "latchkey.site/v1";
 /// The number of keys and of peppers.
 const LINES_MAX: usize = 1_000;
-/// The number of bytes of an enrolment file.
-pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// What a site begins with.
 pub struct Enrolment {

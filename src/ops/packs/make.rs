@@ -265,7 +265,8 @@ impl Draft {
                 self.builder.workspace(&place.workspace, is_given);
             }
         }
-        let mut acts = false;
+        // The roles of owners bound keys that act for them, and keys with which callers ask a site.
+        let mut acts = self.catalogs.iter().any(|name| name == BUILT_IN);
         for name in &self.policies {
             let placeholder = Policy {
                 name: name.clone(),

@@ -8,7 +8,6 @@ use super::held::{self, Held};
 use super::{Site, change, put_state, require_local, set};
 use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
-use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::locks::lock;
@@ -18,7 +17,6 @@ use crate::domain::packs::content::Content;
 use crate::domain::packs::file::{self, MAGIC, Parts};
 use crate::domain::packs::head::{Head, SignedHead};
 use crate::domain::packs::rules::{Verdict, judge};
-use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::{Fork, HeldFile, State};
 use crate::error::{Error, Result};
 use crate::files::private;
@@ -180,7 +178,7 @@ impl<'a> New<'a> {
         if content.key_count() as u64 != head.keys {
             return Err(refusals::packs::body("count"));
         }
-        let peppers = peppers(state, content)?;
+        let peppers = content::peppers(state, content)?;
         let of_delta = delta.is_some().then_some(of_newest);
         Ok(New {
             state: state.after(&head, pack.signed.signed_by, of_base, of_delta),
@@ -209,7 +207,7 @@ impl<'a> New<'a> {
         // What has ended here may no longer be above the new pack.
         let ended = app.read(store::site::list_ended)?;
         let touched = match (&self.base, held, &self.delta) {
-            (None, Some(held), Some(delta)) => content::touched(held, delta),
+            (None, Some(held), Some(delta)) => content::touched(held.base(), held.delta(), delta),
             _ => None,
         };
         let touched: Option<Vec<KeyId>> = touched.map(|ids| {
@@ -328,18 +326,6 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
         .collect();
     let digests = ended.into_iter().map(|(digest, _)| digest);
     Ok(digests.filter(|digest| live.contains(digest)).collect())
-}
-
-/// The versions of the pepper that a content needs.
-pub fn peppers(state: &State, content: &Content) -> Checked<Peppers> {
-    let key = SiteKey::of(state.key);
-    let mut text = String::new();
-    for (version, sealed) in &content.peppers {
-        let opened = key.open_pepper(state.server, &state.site, *version, sealed);
-        let pepper = opened.ok_or_else(|| refusals::packs::body("peppers"))?;
-        text += &format!("{version} {}\n", hex(&pepper));
-    }
-    Peppers::parse(&text).ok_or_else(|| refusals::packs::body("peppers"))
 }
 
 /// Records that the server was restored, once.

@@ -1,16 +1,19 @@
 //! What is in a pack becomes what the index has: as a whole, or only what has changed.
 
 use super::Site;
-use super::held::Held;
 use crate::domain::catalogs::{BUILT_IN, Catalog};
+use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, SharedPart};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::Uses;
 use crate::domain::locks::lock;
+use crate::domain::packs::Checked;
 use crate::domain::packs::body::Body;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
+use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::state::State;
 use crate::domain::packs::table::Table;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions;
@@ -18,6 +21,7 @@ use crate::error::Result;
 use crate::index::NewKeys;
 use crate::index::directory::Directory;
 use crate::ops::App;
+use crate::refusals;
 use crate::store::{self, Read};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -192,14 +196,15 @@ pub fn install_some(
     app.index.replace_some(directory, changed, replace);
 }
 
-/// The keys that can differ between what is held and a new delta to the same base: those that either of them puts or takes
-/// away. `None` if a number of a shared part of the base means something else: then every key can differ.
-pub fn touched(held: &Held, delta: &Body) -> Option<BTreeSet<KeyId>> {
+/// The keys that can differ between what is held, a whole pack with or without a delta, and a new delta to it: those that
+/// either of the two puts or takes away. `None` if a number of a shared part of the base means something else: then every
+/// key can differ.
+pub fn touched(base: &Content, before: Option<&Body>, delta: &Body) -> Option<BTreeSet<KeyId>> {
     let mut ids = BTreeSet::new();
-    for body in held.delta().into_iter().chain([delta]) {
+    for body in before.into_iter().chain([delta]) {
         // The numbers beyond those of the base belong to keys that are in the delta themselves.
         let parts: Vec<&[u8]> = body.entries(Table::Shared).map(|(id, _)| id).collect();
-        let known = held.base().body().find(Table::Shared, &parts);
+        let known = base.body().find(Table::Shared, &parts);
         if known.iter().any(Option::is_some) {
             return None;
         }
@@ -211,6 +216,18 @@ pub fn touched(held: &Held, delta: &Body) -> Option<BTreeSet<KeyId>> {
         }
     }
     Some(ids)
+}
+
+/// The versions of the pepper that a content needs.
+pub fn peppers(state: &State, content: &Content) -> Checked<Peppers> {
+    let key = SiteKey::of(state.key);
+    let mut text = String::new();
+    for (version, sealed) in &content.peppers {
+        let opened = key.open_pepper(state.server, &state.site, *version, sealed);
+        let pepper = opened.ok_or_else(|| refusals::packs::body("peppers"))?;
+        text += &format!("{version} {}\n", hex(&pepper));
+    }
+    Peppers::parse(&text).ok_or_else(|| refusals::packs::body("peppers"))
 }
 
 /// What a content ends of what the index has: the digests of secrets, with their keys.

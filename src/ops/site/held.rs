@@ -1,9 +1,7 @@
 //! The packs that are in force, in memory and in the folder of the site, and finding them again at the start.
 
-use super::apply::{self, Files};
+use super::Site;
 use super::content::{self, Overlay};
-use super::{Site, put_state};
-use crate::authz::caller::Caller;
 use crate::domain::packs::Checked;
 use crate::domain::packs::body::{Body, sha256};
 use crate::domain::packs::content::Content;
@@ -14,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::files::{private, read_regular_up_to};
 use crate::ops::App;
 use crate::refusals;
-use crate::store::{self, Durability};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,7 +54,7 @@ impl Held {
     }
 }
 
-fn read_pack(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_pack(path: &Path) -> std::io::Result<Vec<u8>> {
     read_regular_up_to(path, file::FILE_BYTES_MAX as u64)
 }
 
@@ -125,18 +122,6 @@ fn load(site: &Site, state: &State) -> Result<Option<Held>> {
     Ok(Some(Held::new(head, content, Some(body))))
 }
 
-/// Puts into the index what is in force according to the state, and then what is newer in the folder: a process that ended between
-/// writing a pack and storing its state has left it, or an older copy has replaced the database.
-pub fn recover(app: &App, site: &Site, was_older_copy: bool) -> Result<()> {
-    restore(app, site)?;
-    take_newer(app, site);
-    if was_older_copy {
-        distrust(app, site)?;
-    }
-    site.sweep(&site.state());
-    Ok(())
-}
-
 /// Puts into the index what is in force according to the stored state.
 pub fn restore(app: &App, site: &Site) -> Result<()> {
     let stored = app.read(|read| super::find_state(read, &app.sealing))?;
@@ -163,7 +148,7 @@ fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
     };
     let current = held.current().map_err(Error::Unavailable)?;
     let current = current.as_ref().unwrap_or(&held.base);
-    let peppers = apply::peppers(&state, current).map_err(Error::Unavailable)?;
+    let peppers = content::peppers(&state, current).map_err(Error::Unavailable)?;
     let overlay = app.read(|read| Overlay::read(read))?;
     let lent = content::lent(current);
     let installed = content::Whole::build(app, site, current, &overlay);
@@ -172,81 +157,4 @@ fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
     site.fresh.set(held.head.made, held.head.until);
     *crate::domain::locks::write(&site.held) = Some(Arc::new(held));
     Ok(())
-}
-
-/// Applies what is newer in the folder of the site than its state.
-fn take_newer(app: &App, site: &Site) {
-    let entries = std::fs::read_dir(&site.folder).into_iter().flatten();
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let bytes = read_pack(&entry.path()).ok();
-        let head = bytes.as_deref().and_then(|bytes| {
-            let parts = file::split(bytes).ok()?;
-            Some(Head::peek(parts.head).ok()?.1)
-        });
-        found.extend(head.zip(bytes));
-    }
-    found.sort_by_key(|(head, _)| std::cmp::Reverse((head.reign, head.pack)));
-    let state = site.state();
-    for (head, bytes) in &found {
-        if (head.reign, head.pack) <= (state.reign, state.pack) && site.held().is_some() {
-            return;
-        }
-        let is_base = |other: &&(Head, Vec<u8>)| {
-            (other.0.reign, other.0.pack) == (head.reign, head.base) && !head.is_whole()
-        };
-        let base = found
-            .iter()
-            .find(is_base)
-            .map(|(_, bytes)| bytes.as_slice());
-        let held = state.base.is_some_and(|base| base.pack == head.base);
-        let files = Files {
-            newest: bytes,
-            base: base.filter(|_| !held || site.held().is_none()),
-        };
-        let directory = app.index.directory();
-        let caller = Caller::system(&directory);
-        drop(directory);
-        match caller.and_then(|caller| apply::take(app, site, &caller, files)) {
-            Ok(_) => {
-                log::warn!(
-                    "site: pack {} was found in the folder and is newer than the state; it was applied",
-                    head.pack
-                );
-                return;
-            }
-            Err(err) => log::warn!("site: pack {} in the folder is not taken: {err}", head.pack),
-        }
-    }
-}
-
-/// An older copy has replaced the database, so it is not known which uses were spent since, and which secrets have ended by
-/// the first use of a newer one. The site keeps its pack, counts all that was lent as spent, ends all those secrets, and
-/// takes no pack that was made before now.
-fn distrust(app: &App, site: &Site) -> Result<()> {
-    let mut state = site.state();
-    state.made = state
-        .made
-        .max(crate::domain::time::Timestamp(app.now().wall.0));
-    let lent: Vec<_> = crate::domain::locks::read(&site.lent)
-        .iter()
-        .map(|(key, lent)| (*key, *lent))
-        .collect();
-    let older = content::until_first_use(app);
-    let (sealing, stored) = (app.sealing.clone(), state.clone());
-    app.store.write(Durability::Full, move |tx| {
-        for (key, lent) in &lent {
-            store::site::set_spent(tx, *key, *lent)?;
-        }
-        for (key, digest) in &older {
-            store::site::end_digest(tx, digest, *key, true)?;
-        }
-        put_state(tx, &sealing, &stored)
-    })?;
-    log::warn!(
-        "site: an older copy has replaced the database; uses that the server has lent count as spent, and no pack is taken that \
-         was made before {}",
-        state.made
-    );
-    restore(app, site)
 }

@@ -3,11 +3,10 @@
 //! use.
 
 use crate::domain::keys::KeyId;
-use crate::domain::keys::quota::Counters;
+use crate::domain::keys::quota::{Counters, block};
 use crate::domain::locks::lock;
 use crate::error::Result;
 use crate::ops::App;
-use crate::ops::verify::block;
 use crate::store::{self, Durability};
 use std::sync::{Arc, Mutex};
 

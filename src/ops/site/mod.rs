@@ -13,6 +13,7 @@ pub mod fixture;
 pub mod fresh;
 mod held;
 pub mod lent;
+mod recover;
 pub mod report;
 pub mod revoke;
 #[cfg(test)]
@@ -174,7 +175,7 @@ pub(super) fn open(app: &App, was_older_copy: bool) -> Result<()> {
     };
     app.index.set_complete();
     let _turn = lock(&site.turn);
-    held::recover(app, site, was_older_copy)
+    recover::recover(app, site, was_older_copy)
 }
 
 /// A site without anything in memory yet.

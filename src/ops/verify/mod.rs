@@ -13,7 +13,7 @@ mod stored;
 pub mod trial;
 pub mod tripwires;
 
-pub use stored::{Reserving, block};
+pub use stored::Reserving;
 
 use super::keys::upgrade::Guess;
 use super::{App, index_updates};

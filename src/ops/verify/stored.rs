@@ -2,6 +2,7 @@
 
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::quota::block;
 use crate::domain::locks::lock;
 use crate::error::Result;
 use crate::ops::App;
@@ -12,9 +13,6 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex};
 
-/// The largest block of uses that is reserved at once. A block is a sixteenth of the remaining uses, but at least
-/// one, and more than the maximum only if the request itself costs more. A crash loses at most one block.
-const RESERVE_MAX: u64 = 256;
 /// Subtracts a block of uses from the stored number, durably, and only then allows memory to spend it. If many
 /// verifications need a reservation at the same time, one reserves, and the others wait for it and try again.
 pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
@@ -49,12 +47,6 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
         });
         Ok(())
     })
-}
-
-/// How many of the remaining uses are taken at once, for a request of this cost.
-pub fn block(stored: u64, reserved: u64, cost: u64) -> u64 {
-    let wanted = (stored / 16).clamp(1, RESERVE_MAX);
-    wanted.max(cost.saturating_sub(reserved)).min(stored)
 }
 
 /// Ends the old secret of a rotation, only in memory if the store cannot be written. The new secret is valid in any

@@ -62,7 +62,7 @@ fn a_site_that_is_killed_while_it_applies_a_pack_has_the_old_or_the_new_one() {
             _ => panic!("step {step}: {pack}"),
         }
     };
-    killer.each_step(13, prepare, check);
+    killer.each_step(3, prepare, check);
     let (old, new) = seen.get();
     assert!(old > 3 && new > 0 && old + new >= 8, "{old} old, {new} new");
 }
@@ -94,7 +94,15 @@ fn a_site_whose_clock_is_at_1970_knows_the_time_at_which_its_pack_was_made() {
     crate::support::wait::until("the key has ended", || {
         admin.verdict(&over.secret) == "EXPIRED"
     });
+    // Packs are made at whole seconds.
+    crate::support::wait::pause(std::time::Duration::from_secs(1));
     pair.make(&[]);
+    // As if the site had been enrolled at 1970, too: all that it knows is when its version was released.
+    let database = rusqlite::Connection::open(pair.site.data().join("latchkey.db")).unwrap();
+    let released = 1_793_491_200_000_i64;
+    let forgotten = "UPDATE clock SET mark = ?1, settled = 0, boot = NULL, uptime_ms = NULL";
+    database.execute(forgotten, [released]).unwrap();
+    drop(database);
     date.set(-since_1970_s());
     let mut running = site_with_date(&date, &pair.site, &[]);
     pair.site.apply();
@@ -224,7 +232,10 @@ fn a_site_opens_no_connection() {
     assert!(!told.exists(), "{:?}", std::fs::read_to_string(told));
     // The library works: a program that connects is noticed.
     let mut client = executable(None);
-    client.args(["probe", "http://127.0.0.1:1/"]).envs(env);
+    client
+        .args(["health", "--listen", "127.0.0.1:1", "--data"])
+        .arg(pair.site.path("none"))
+        .envs(env);
     let _ = client.output();
     assert!(pair.site.path("connected").exists(), "nothing was noticed");
 }

@@ -108,7 +108,8 @@ fn a_list_of_revocations_ends_keys_before_a_pack_does() {
     std::fs::write(&list, format!("{text}\n")).unwrap();
     let list = list.display().to_string();
     let changed = site.path("changed.txt");
-    std::fs::write(&changed, format!("{}A\n", &text[..text.len() - 1])).unwrap();
+    let other = if text.ends_with('A') { 'B' } else { 'A' };
+    std::fs::write(&changed, format!("{}{other}\n", &text[..text.len() - 1])).unwrap();
     site.line.refused(
         &["pack", "apply", "--qr-text", changed.to_str().unwrap()],
         1,
