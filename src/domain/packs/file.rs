@@ -2,8 +2,9 @@
 
 use super::Checked;
 use super::body::{Body, sha256};
-use super::head::{HEAD_BYTES_MAX, Head, SignedHead};
-use super::note::PublicKey;
+use super::head::{HEAD_BYTES_MAX, Head};
+#[cfg(test)]
+use super::{head::SignedHead, note::PublicKey};
 use crate::refusals;
 
 /// What a pack begins with.
@@ -39,6 +40,7 @@ pub fn split(file: &[u8]) -> Checked<Parts<'_>> {
 }
 
 /// Reads a file whose head was signed by a key that a site trusts.
+#[cfg(test)]
 pub fn open(file: &[u8], trusted: &[PublicKey]) -> Checked<(SignedHead, Body)> {
     let parts = split(file)?;
     let signed = Head::open(parts.head, trusted)?;

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// How often the server is killed, unless LATCHKEY_TEST_KILLS says otherwise.
+/// How often the server is killed, unless LATCHKEY_TEST_KILLS has another number.
 const KILLS: usize = 20;
 
 #[test]

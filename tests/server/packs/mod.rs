@@ -48,7 +48,7 @@ fn public_key(server: &Server) -> String {
     newest["public_key"].as_str().unwrap().to_owned()
 }
 
-/// What `latchkey pack show --json` says about a file, and its exit code.
+/// What `latchkey pack show --json` prints about a file, and its exit code.
 #[track_caller]
 fn show(server: &Server, file: &Path) -> (Value, Option<i32>) {
     let run = Line::of(server).run(&["pack", "show", file.to_str().unwrap(), "--json"]);

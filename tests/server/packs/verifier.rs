@@ -13,7 +13,7 @@ const KEYS: usize = 10_000;
 /// The number of secrets in one request.
 const BATCH: usize = 100;
 
-/// What the verifier says about each secret.
+/// The verifier's answer for each secret.
 fn verified(server: &Server, packs: &[&Path], secrets: &Path) -> Option<Vec<String>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/packs/verify.py");
     let child = Command::new("python3")
@@ -33,7 +33,7 @@ fn verified(server: &Server, packs: &[&Path], secrets: &Path) -> Option<Vec<Stri
     Some(text.lines().map(str::to_owned).collect())
 }
 
-/// What the server says about each secret.
+/// The server's answer for each secret.
 fn answered(user: &User, secrets: &[String]) -> Vec<String> {
     let code = |verdict: &Value| verdict["code"].as_str().unwrap().to_owned();
     let batch = |secrets: &[String]| {
