@@ -62,6 +62,14 @@ const MEANT: &[&str] = &[
     "SELECT key_id, digest, pepper, after_use FROM retired_secrets ORDER BY retired_at DESC LIMIT $1",
     // Once at each start, in the index of these secrets alone.
     "SELECT DISTINCT scheme, pepper, hmac_key FROM secrets WHERE is_foreign = 1",
+    // At a site, whose lists are read at each start and with each pack or report.
+    "SELECT key_id, reason, ended_at, events FROM site_ended ORDER BY key_id",
+    "DELETE FROM site_ended WHERE reason = 'revoked' AND events <= $1",
+    "UPDATE site_ended_digests SET stays = 1 WHERE stays = 0",
+    "SELECT digest, key_id FROM site_ended_digests WHERE stays = $1 ORDER BY digest",
+    "SELECT key_id, spent FROM site_spent ORDER BY key_id",
+    "SELECT key_id, uses, refusals, last_used_at FROM site_uses ORDER BY key_id",
+    "SELECT code, count FROM site_verdicts ORDER BY code",
 ];
 
 /// The SQL literals of a file, each in one line.
