@@ -24,6 +24,7 @@ fn passwords_of_every_length_and_script_are_taken_as_they_come() {
         ("seven77", "at least 12"),
         ("eight888", "at least 12"),
         ("elevenbytes", "at least 12"),
+        ("🦉🔑🚪🗝️ owls", "at least 12"),
     ] {
         assert_eq!(set(&mut owner, &current, refused), 422, "{refused}");
         assert!(owner.page.contains(why), "{refused}");
@@ -37,7 +38,7 @@ fn passwords_of_every_length_and_script_are_taken_as_they_come() {
         &"64 ".repeat(22)[..64],
         &"128 ".repeat(32),
         "   blanks before and behind   ",
-        "🦉🔑🚪🗝️ owls",
+        "🦉🔑🚪🗝️ seven owls",
         "Ängström über Öl",
         lines,
         &longest,
