@@ -35,7 +35,7 @@ const RETRY: &str = "A repeat within 24 hours with the same body has the same an
                      a 422.";
 
 /// The parameters in paths: the start of the paths, the name, the description and an example.
-const PATH_PARAMETERS: [(&str, &str, &str, &str); 6] = [
+const PATH_PARAMETERS: [(&str, &str, &str, &str); 9] = [
     ("/v1/keys/{id}", "id", "The key's id.", EXAMPLE_ID),
     (
         "/v1/workspaces/{id}",
@@ -61,6 +61,19 @@ const PATH_PARAMETERS: [(&str, &str, &str, &str); 6] = [
         "name",
         "The policy's name.",
         "standard",
+    ),
+    ("/v1/sites/{name}", "name", "The site's name.", "plant-7"),
+    (
+        "/v1/packs/{site}/{number}",
+        "site",
+        "The site's name.",
+        "plant-7",
+    ),
+    (
+        "/v1/packs/{site}/{number}",
+        "number",
+        "The number of the pack.",
+        "43",
     ),
 ];
 

@@ -14,7 +14,9 @@ use crate::store::packs::SigningKeyRow;
 
 /// The media types of packs and of reports.
 const PACK: &str = "application/octet-stream";
-const REPORT: &str = "text/plain";
+const REPORT: &str = "application/octet-stream";
+/// The types of body that are read as a report; commands send every body as JSON.
+const READ: [&str; 2] = [REPORT, "application/json"];
 
 answer! {
     struct PackBody as "Pack" {
@@ -99,6 +101,7 @@ pub fn describe(document: &mut Document) {
         .needs(&[ServerAdmin])
         .optional_body::<NewPacksBody>()
         .answers::<ListBody<PackBody>>(201, "The packs.")
+        .may_not_find()
         .conflicts();
     document
         .add("get /v1/packs/{site}/{number}", "fetchPack", "Read a pack")
@@ -108,7 +111,7 @@ pub fn describe(document: &mut Document) {
             "The file, as docs/pack-format.md describes it.",
             PACK,
             serde_json::json!({ "type": "string", "format": "binary" }),
-            serde_json::Value::Null,
+            serde_json::json!("LKPACK1\n…"),
         );
     document
         .add(
@@ -200,8 +203,14 @@ pub fn revoke(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/packs/reports`
 pub fn collect(call: &Call<'_>) -> Result<Reply> {
+    let media_type = call.request.header("content-type").ok().flatten();
+    let media_type = media_type.unwrap_or_default().split(';').next();
+    let media_type = media_type.unwrap_or_default().trim();
+    if !call.request.body.is_empty() && !READ.iter().any(|it| it.eq_ignore_ascii_case(media_type)) {
+        return Err(Error::UnsupportedMediaType(REPORT));
+    }
     let text = std::str::from_utf8(&call.request.body);
-    let text = text.map_err(|_| Error::invalid("report", no_report()))?;
+    let text = text.map_err(|_| Error::Malformed(no_report()))?;
     let collected = collect::collect(call.app, call.caller()?, text)?;
     let body = CollectedBody {
         site: collected.site,

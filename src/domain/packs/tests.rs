@@ -341,7 +341,7 @@ fn a_body_whose_parts_do_not_fit_is_refused() {
         pepper: 1,
         ..key(1)
     };
-    assert!(content(&[key.clone()], plain).is_ok());
+    assert!(content(std::slice::from_ref(&key), plain).is_ok());
     let other = PackedKey {
         shared: 1,
         ..key.clone()

@@ -32,10 +32,10 @@ pub struct Collected {
 /// Takes a report in. The same report again changes nothing.
 ///
 /// # Errors
-/// `NotFound` for an unknown site. `Invalid` if the report was not made with the key of its site.
+/// `NotFound` for an unknown site. `Malformed` if the report was not made with the key of its site.
 pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
     app.decided(caller, REPORT, Target::server(), require(app, caller))?;
-    let refused = |why| Error::invalid("report", why);
+    let refused = Error::Malformed;
     let name = Report::site_of(text).ok_or_else(|| refused(refusals::packs::no_report()))?;
     let (site, server) = app.read(|read| Ok((find(read, name)?, packs::find_server(read)?)))?;
     let report = Report::open(text, &site_key(app, &site)?).map_err(refused)?;

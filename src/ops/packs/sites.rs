@@ -366,6 +366,9 @@ fn catalogs(directory: &Directory, mut asked: Vec<String>) -> Result<Vec<String>
     Ok(asked)
 }
 
+/// A member of a site as the audit log has it.
+type Part = fn(&Site) -> String;
+
 /// The changes of a site that was added or edited, for the audit log.
 fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Changes {
     let slugs = |site: &Site| {
@@ -380,10 +383,10 @@ fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Change
             .join(" ")
     };
     let mut changes = Changes::default();
-    let of = |part: fn(&Site) -> String| (before.map(part), Some(part(after)));
+    let of = |part: Part| (before.map(part), Some(part(after)));
     let given = (before.map(slugs), Some(slugs(after)));
     changes.note_option("workspaces", &given.0, &given.1);
-    let members: [(&'static str, fn(&Site) -> String); 4] = [
+    let members: [(&'static str, Part); 4] = [
         ("catalogs", |site| site.catalogs.join(" ")),
         ("minimal", |site| site.minimal.to_string()),
         ("until_s", |site| site.until_s.to_string()),

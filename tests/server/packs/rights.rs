@@ -57,7 +57,7 @@ fn only_administrators_of_the_server_manage_sites() {
     for route in ROUTES {
         let expected = match route {
             ("POST", "/v1/packs/signing-keys", _) => 403,
-            ("POST", "/v1/packs/reports", _) => 422,
+            ("POST", "/v1/packs/reports", _) => 400,
             ("POST", "/v1/packs/revocations", _) => 409,
             ("POST", "/v1/packs", _) => 201,
             ("DELETE", ..) => continue,

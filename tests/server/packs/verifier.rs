@@ -136,6 +136,7 @@ fn special(admin: &User) -> Vec<String> {
         json!({ "name": "f", "uses_left": 0 }),
         json!({ "name": "g", "workspace": "emea" }),
         json!({ "name": "h", "owner": person }),
+        json!({ "name": "off", "enabled": false }),
         json!({ "name": "i", "metadata": { "team": "red" } }),
         json!({ "name": "j", "expires_at": "2027-01-01T00:00:00.123Z" }),
     ] {
