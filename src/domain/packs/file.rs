@@ -2,8 +2,7 @@
 
 use super::Checked;
 use super::body::{Body, sha256};
-use super::head::{HEAD_BYTES_MAX, Head, SignedHead};
-use super::note::PublicKey;
+use super::head::{HEAD_BYTES_MAX, Head};
 use crate::refusals;
 
 /// What a pack begins with.
@@ -39,7 +38,11 @@ pub fn split(file: &[u8]) -> Checked<Parts<'_>> {
 }
 
 /// Reads a file whose head was signed by a key that a site trusts.
-pub fn open(file: &[u8], trusted: &[PublicKey]) -> Checked<(SignedHead, Body)> {
+#[cfg(test)]
+pub fn open(
+    file: &[u8],
+    trusted: &[super::note::PublicKey],
+) -> Checked<(super::head::SignedHead, Body)> {
     let parts = split(file)?;
     let signed = Head::open(parts.head, trusted)?;
     let body = body_of(&signed.head, parts.body)?;
