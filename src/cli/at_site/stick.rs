@@ -133,7 +133,8 @@ impl Stick {
     /// The bytes with which the site can apply a pack: with the whole one before it, unless the site holds that.
     pub fn bytes_of(&self, found: &Found, state: &State) -> Result<Vec<u8>> {
         let held = state.loaded && found.head.reign == state.reign;
-        let needs_base = !found.head.is_whole() && !(held && state.base == Some(found.head.base));
+        let has_base = held && state.base == Some(found.head.base);
+        let needs_base = !found.head.is_whole() && !has_base;
         let mut bytes = Vec::new();
         if let Some(base) = self.base_of(&found.head).filter(|_| needs_base) {
             bytes = read(&base.path)?;
