@@ -4,6 +4,7 @@ sentences! { "packs":
     body(place) = "the pack's body is damaged ({place})";
     changed() = "the pack's body is not the one that was signed";
     cut() = "the pack is cut off or has bytes behind its end";
+    clock_ahead() = "this machine's date is more than a day ahead and not believed yet, and a pack of a wrong date locks the sites that take it; correct the date, or confirm it: latchkey clock accept";
     head() = "the pack's head cannot be read";
     key_sealed(version) = "version {version} of the key that signs packs cannot be opened with the sealing key of this data folder";
     local() = "only the administrator of the machine enrols sites and rotates the key that signs packs";

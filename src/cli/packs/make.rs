@@ -98,27 +98,45 @@ pub fn run(args: &MakeArgs) -> Result<End> {
     let Some(out) = &args.out else {
         return Err(Failure::Usage("name a folder: --out DIR".to_owned()));
     };
+    let Some(every) = args.every else {
+        round(&server, args, out, &mut VecDeque::new())?;
+        return Ok(End::Done);
+    };
+    drop(server);
     let mut waiting: VecDeque<Sent> = VecDeque::new();
     loop {
         let began = Instant::now();
-        let made = made(&server, args)?;
-        let files = write(&server, out, &made)?;
-        report(args, &made)?;
-        let Some(every) = args.every else {
-            return Ok(End::Done);
-        };
-        for sent in &mut waiting {
-            put(&sent.path, &sent.bytes)?;
-            sent.times -= 1;
+        // Reached again in each round: the server may be restarted meanwhile, and a folder without one is not held.
+        let done = Server::reach(&args.common.data.data)
+            .map_err(Failure::from)
+            .and_then(|server| round(&server, args, out, &mut waiting));
+        match done {
+            Ok(()) => {}
+            Err(Failure::Refused(why)) => {
+                eprintln!("latchkey: {why}; the next try is in {} s", every.0);
+            }
+            Err(err) => return Err(err),
         }
-        waiting.retain(|sent| sent.times > 0);
-        waiting.extend(files.into_iter().filter_map(|(path, bytes)| {
-            let times = args.repeat - 1;
-            (times > 0).then_some(Sent { path, bytes, times })
-        }));
         let rest = Duration::from_secs(every.0).saturating_sub(began.elapsed());
         std::thread::sleep(rest);
     }
+}
+
+/// Makes and writes packs once, and writes those again that a diode gets several times.
+fn round(server: &Server, args: &MakeArgs, out: &Path, waiting: &mut VecDeque<Sent>) -> Result<()> {
+    let made = made(server, args)?;
+    let files = write(server, out, &made)?;
+    report(args, &made)?;
+    for sent in waiting.iter_mut() {
+        put(&sent.path, &sent.bytes)?;
+        sent.times -= 1;
+    }
+    waiting.retain(|sent| sent.times > 0);
+    waiting.extend(files.into_iter().filter_map(|(path, bytes)| {
+        let times = args.repeat - 1;
+        (times > 0).then_some(Sent { path, bytes, times })
+    }));
+    Ok(())
 }
 
 fn made(server: &Server, args: &MakeArgs) -> Result<Vec<PackAnswer>> {

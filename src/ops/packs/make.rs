@@ -7,6 +7,7 @@ use super::{find, lend, record, require, sites};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::catalogs::BUILT_IN;
+use crate::domain::clock::State;
 use crate::domain::keys::live::{SharedPart, tail_of};
 use crate::domain::keys::{KeyId, NO_METADATA};
 use crate::domain::locks::lock;
@@ -66,6 +67,10 @@ pub struct Made {
 /// `Conflict` if there is no site. `Unavailable` if a file cannot be written.
 pub fn make(app: &App, caller: &Caller, wanted: Wanted) -> Result<Vec<Made>> {
     app.decided(caller, MAKE, Target::server(), require(app, caller))?;
+    // Sites take no pack that was made before the one that they have, so a wrong date would lock them.
+    if app.clock.reading().state == State::Ahead {
+        return Err(Error::Conflict(refusals::packs::clock_ahead()));
+    }
     let _turn = lock(&app.packing.turn);
     let chosen = app.read(|read| match &wanted.sites {
         None => rows::list(read),
@@ -315,8 +320,18 @@ fn base_of(app: &App, read: &Read, site: &Site) -> Result<Option<Body>> {
     let body = read_file(&path).and_then(|bytes| {
         let parts = file::split(&bytes).ok()?;
         let fits = sha256(parts.body) == made.sha256;
-        Body::read(parts.body.to_vec()).ok().filter(|_| fits)
+        let (_, head) = Head::peek(parts.head).ok()?;
+        let body = Body::read(parts.body.to_vec()).ok().filter(|_| fits)?;
+        Some((head.reign, body))
     });
+    let reign = packs::find_server(read)?.map(|server| server.reign);
+    if let Some((made_in, _)) = &body
+        && Some(*made_in) != reign
+    {
+        // This server was restored since: the sites take nothing that follows what it made before.
+        return Ok(None);
+    }
+    let body = body.map(|(_, body)| body);
     if body.is_none() {
         log::warn!(
             "packs: {} cannot be used, so the next pack of {} is whole",
