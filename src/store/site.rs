@@ -107,6 +107,15 @@ pub fn list_ended(read: &Read) -> Result<Vec<EndedKey>> {
     )
 }
 
+/// Has all revocations stay, also if a pack has the keys: after a fork its numbers of events are others.
+pub fn keep_revoked(tx: &Write<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE site_ended SET reason = 'fork' WHERE reason = 'revoked'",
+        &[],
+    )?;
+    Ok(())
+}
+
 /// Forgets the revocations that a pack with this event of the server has itself.
 pub fn forget_revoked(tx: &Write<'_>, events: u64) -> Result<()> {
     tx.execute(

@@ -303,11 +303,17 @@ impl Ended {
     }
 }
 
-/// The keys that are disabled by the pack.
-pub fn disabled(app: &App) -> Vec<KeyId> {
+/// The keys that work no longer according to the pack: they, their workspace or their owner are disabled, or they have ended.
+pub fn over(app: &App, now: Timestamp) -> Vec<KeyId> {
     let mut found = Vec::new();
-    app.index.each_key(|_, key| {
-        if !key.enabled {
+    app.index.each_key(|directory, key| {
+        let place = directory.place(key.shared.workspace);
+        let owner = key.shared.owner.and_then(|owner| directory.user(owner));
+        let works = key.enabled
+            && now < key.expires_at
+            && place.is_some_and(|place| place.active)
+            && (key.shared.owner.is_none() || owner.is_some_and(|owner| owner.is_active()));
+        if !works {
             found.push(key.id);
         }
     });

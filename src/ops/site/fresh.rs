@@ -52,6 +52,13 @@ impl Freshness {
         self.until.store(until.0, Relaxed);
     }
 
+    /// Refuses every verdict until the next pack is in force.
+    pub fn clear(&self) {
+        self.made_at.store(NONE, Relaxed);
+        self.half_at.store(NONE, Relaxed);
+        self.until.store(NONE, Relaxed);
+    }
+
     /// Whether verdicts are given after the end of the pack.
     pub fn warn_only(&self, warns: bool) {
         self.only_warns.store(warns, Relaxed);

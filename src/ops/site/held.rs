@@ -152,9 +152,14 @@ fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
     let overlay = app.read(|read| Overlay::read(read))?;
     let lent = content::lent(current);
     let installed = content::Whole::build(app, site, current, &overlay);
+    let state_made = state.made;
     super::set(site, state, None, lent);
     installed.install(app, peppers);
-    site.fresh.set(held.head.made, held.head.until);
+    match state_made > held.head.made {
+        // An older copy has replaced the database since: what had ended here is not known any more.
+        true => site.fresh.clear(),
+        false => site.fresh.set(held.head.made, held.head.until),
+    }
     *crate::domain::locks::write(&site.held) = Some(Arc::new(held));
     Ok(())
 }

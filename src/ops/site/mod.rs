@@ -265,8 +265,8 @@ pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
         return Err(Error::Conflict(refusals::site::no_fork()));
     }
     state.fork = Fork::Accepted;
-    let disabled = content::disabled(app);
     let now = app.now().wall;
+    let over = content::over(app, now);
     let stored = state.clone();
     change(
         app,
@@ -276,7 +276,8 @@ pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
         move |tx, sealing, changes| {
             changes.note_always("pack", Some(&stored.pack.to_string()));
             store::site::keep_digests_ended(tx)?;
-            for key in &disabled {
+            store::site::keep_revoked(tx)?;
+            for key in &over {
                 store::site::end_key(
                     tx,
                     &store::site::EndedKey {

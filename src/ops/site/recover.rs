@@ -70,8 +70,8 @@ fn take_newer(app: &App, site: &Site) {
 }
 
 /// An older copy has replaced the database, so it is not known which uses were spent since, and which secrets have ended by
-/// the first use of a newer one. The site keeps its pack, counts all that was lent as spent, ends all those secrets, and
-/// takes no pack that was made before now.
+/// the first use of a newer one, nor what else has ended here. The site keeps its pack, counts all that was lent as spent, ends
+/// all those secrets, takes no pack that was made before now, and gives no verdict until it has one.
 fn distrust(app: &App, site: &Site) -> Result<()> {
     let mut state = site.state();
     state.made = state
@@ -93,8 +93,8 @@ fn distrust(app: &App, site: &Site) -> Result<()> {
         put_state(tx, &sealing, &stored)
     })?;
     log::warn!(
-        "site: an older copy has replaced the database; uses that the server has lent count as spent, and no pack is taken that \
-         was made before {}",
+        "site: an older copy has replaced the database; uses that the server has lent count as spent, and every verdict is refused \
+         until a pack is applied that was made after {}",
         state.made
     );
     restore(app, site)

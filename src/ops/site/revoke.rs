@@ -6,6 +6,7 @@ use crate::domain::audit::Target;
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::domain::packs::revocations::Revocations;
+use crate::domain::packs::state::Fork;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
@@ -57,6 +58,11 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
         });
     }
     let (ids, events, now) = (list.ids.clone(), list.events, app.now().wall);
+    let reason = match state.fork {
+        Fork::None => Reason::Revoked,
+        // The numbers of events of the next pack are not those of this list.
+        Fork::Seen | Fork::Accepted => Reason::Fork,
+    };
     change(
         app,
         caller,
@@ -67,7 +73,7 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
             for key in &ids {
                 let ended = EndedKey {
                     key: *key,
-                    reason: Reason::Revoked,
+                    reason,
                     at: now,
                     events,
                 };

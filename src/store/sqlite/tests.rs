@@ -17,6 +17,8 @@ const SMALL: &[&str] = &[
     "latest",
     "notices",
     "numbers",
+    "pack_server",
+    "pack_signing_keys",
     "peppers",
     "policies",
     "recovery_codes",
@@ -27,6 +29,7 @@ const SMALL: &[&str] = &[
     "sessions",
     "sign_in_failures",
     "sign_in_networks",
+    "sites",
     "sqlite_master",
     "sqlite_schema",
     "user_sign_ins",
@@ -50,7 +53,7 @@ const MEANT: &[&str] = &[
     "SELECT scheme, hmac_key, count(*) AS count, max(last_used_at) AS last_used_at FROM secrets LEFT JOIN key_usage ON key_usage.key_id = secrets.key_id WHERE scheme <> 1 GROUP BY scheme, hmac_key ORDER BY scheme, hmac_key",
     "SELECT sealing_key AS version, count(*) AS count, NULL AS last_used_at FROM secrets WHERE sealing_key IS NOT NULL GROUP BY sealing_key",
     "SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM row_seals) + (SELECT count(*) FROM sessions) + (SELECT count(*) FROM refresh_tokens) + (SELECT count(*) FROM audit_head) + (SELECT count(*) FROM audit_checkpoint) AS count",
-    "SELECT key_id AS holder FROM secrets WHERE sealing_key = $1 UNION SELECT user_name FROM authenticators JOIN users ON users.uid = user_uid WHERE sealing_key = $1 ORDER BY holder LIMIT $2",
+    "SELECT key_id AS holder FROM secrets WHERE sealing_key = $1 UNION SELECT user_name FROM authenticators JOIN users ON users.uid = user_uid WHERE sealing_key = $1 UNION SELECT 'site ' || name FROM sites WHERE sealing_key = $1 UNION SELECT 'signing key ' || version FROM pack_signing_keys WHERE sealing_key = $1 ORDER BY holder LIMIT $2",
     "SELECT kind, id FROM row_seals",
     "SELECT count(*) AS count FROM imported_digests WHERE seal_key = $1",
     "DELETE FROM imported_digests WHERE seal_key = $1",
@@ -62,9 +65,12 @@ const MEANT: &[&str] = &[
     "SELECT key_id, digest, pepper, after_use FROM retired_secrets ORDER BY retired_at DESC LIMIT $1",
     // Once at each start, in the index of these secrets alone.
     "SELECT DISTINCT scheme, pepper, hmac_key FROM secrets WHERE is_foreign = 1",
+    // When a pack is made, which reads all keys anyway.
+    "SELECT id, workspace_uid, catalog FROM key_uses JOIN keys ON keys.id = key_id WHERE deleted_at IS NULL AND uses_left > 0 ORDER BY id",
     // At a site, whose lists are read at each start and with each pack or report.
     "SELECT key_id, reason, ended_at, events FROM site_ended ORDER BY key_id",
     "DELETE FROM site_ended WHERE reason = 'revoked' AND events <= $1",
+    "UPDATE site_ended SET reason = 'fork' WHERE reason = 'revoked'",
     "UPDATE site_ended_digests SET stays = 1 WHERE stays = 0",
     "SELECT digest, key_id FROM site_ended_digests WHERE stays = $1 ORDER BY digest",
     "SELECT key_id, spent FROM site_spent ORDER BY key_id",

@@ -134,10 +134,9 @@ fn a_site_verifies_for_callers_that_have_a_key_of_the_server() {
     let running = pair.site.serve();
     let caller = running.bearer(&verifier.secret);
     assert_eq!(caller.verdict(&key.secret), "VALID");
-    let body = question(&key.secret).to_string();
-    let headers = [("Content-Type", "application/json")];
-    let stranger = running.call("POST", "/v1/verify", &headers, Some(body.as_bytes()));
-    assert_eq!(stranger.status, 401);
+    let stranger = running.anonymous().with("Latchkey-Local", "");
+    let refused = stranger.post("/v1/verify", question(&key.secret));
+    assert_eq!(refused.status, 401);
     assert_eq!(caller.get("/v1/site").status, 403);
     let form = format!("token={}", key.secret);
     let kind = "application/x-www-form-urlencoded";
