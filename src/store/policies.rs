@@ -172,9 +172,10 @@ fn days_text(days: &[u32]) -> String {
     days.join(" ")
 }
 
-fn days(text: &str) -> Option<Vec<u32>> {
-    let numbers = text.split_whitespace().map(|number| number.parse().ok());
-    numbers.collect()
+/// What is no number was written by another program; the seal of the policy tells.
+fn days(text: &str) -> Vec<u32> {
+    let numbers = text.split_whitespace();
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 fn from_row(row: &Row<'_>) -> Result<Policy> {
@@ -216,7 +217,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         decoy: row.get("decoy")?,
         on_reuse: from_word(&text("on_reuse")?).ok_or_else(unknown)?,
         on_leak: from_word(&text("on_leak")?).ok_or_else(unknown)?,
-        expiry_notice_days: days(&text("expiry_notice_days")?).ok_or_else(unknown)?,
+        expiry_notice_days: days(&text("expiry_notice_days")?),
         tied_to: from_word(&text("tied_to")?).ok_or_else(unknown)?,
         rate_limit: rate("rate_limit", "rate_window_s")?,
         rate_limit_max: rate("rate_limit_max", "rate_limit_max_window_s")?,

@@ -71,6 +71,18 @@ const UNSEALED: &[(&str, &str)] = &[
     ),
     ("numbers", "the file of tombstones says the same"),
     (
+        "pack_server",
+        "what sites know this server by; they refuse a pack with another name, uid or an older reign",
+    ),
+    (
+        "pack_signing_keys",
+        "the secret half is encrypted and authenticated; sites refuse a key that no older one has introduced",
+    ),
+    (
+        "packs",
+        "which packs were made; sites compare the numbers in what is signed",
+    ),
+    (
         "peppers",
         "fingerprints; the server does not start unless they fit the pepper",
     ),
@@ -107,6 +119,14 @@ const UNSEALED: &[(&str, &str)] = &[
         "at a site: what packs have ended, for the case that their server is restored",
     ),
     (
+        "site_lent",
+        "uses lent to sites, taken off the sealed number of the key first",
+    ),
+    (
+        "site_parts",
+        "which keys a site verifies; it gets digests of more keys or of fewer, and no key opens more for it",
+    ),
+    (
         "site_spent",
         "at a site: uses of counted keys, as those of a server since its last change",
     ),
@@ -115,12 +135,20 @@ const UNSEALED: &[(&str, &str)] = &[
         "encrypted and authenticated as a whole; a site with another one does not start",
     ),
     (
+        "site_usage",
+        "what sites have reported; counters that nothing is decided by",
+    ),
+    (
         "site_uses",
         "at a site: counters that nothing is decided by",
     ),
     (
         "site_verdicts",
         "at a site: counters that nothing is decided by",
+    ),
+    (
+        "sites",
+        "what a site gets, and until when its packs count; its own key is encrypted and authenticated",
     ),
     (
         "user_preferences",
