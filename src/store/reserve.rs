@@ -68,10 +68,11 @@ impl Reserve {
 
     /// Releases the reserve if the disk is full; called before changes that only take something away.
     pub fn give_up_if_needed(&self) {
-        if let Some(kept) = lock(&self.0).as_mut().filter(|kept| kept.is_held) {
-            if kept.bytes > 0 && (kept.has_failed || kept.is_short()) {
-                kept.give_up();
-            }
+        if let Some(kept) = lock(&self.0).as_mut().filter(|kept| kept.is_held)
+            && kept.bytes > 0
+            && (kept.has_failed || kept.is_short())
+        {
+            kept.give_up();
         }
     }
 

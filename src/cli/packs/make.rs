@@ -108,7 +108,6 @@ pub fn run(args: &MakeArgs) -> Result<End> {
         let began = Instant::now();
         // Reached again in each round: the server may be restarted meanwhile, and a folder without one is not held.
         let done = Server::reach(&args.common.data.data)
-            .map_err(Failure::from)
             .and_then(|server| round(&server, args, out, &mut waiting));
         match done {
             Ok(()) => {}

@@ -82,12 +82,15 @@ fn in_utc(
     }
 }
 
+/// Reads the members of a stanza; the name is that of what it declares.
+type Reader<T> = fn(Map<String, Value>) -> Result<(String, T)>;
+
 fn read<T>(
     kind: Kind,
     place: Place,
     table: &DeTable<'_>,
     members: Map<String, Value>,
-    read: fn(Map<String, Value>) -> Result<(String, T)>,
+    read: Reader<T>,
 ) -> Stanzas<T> {
     let mut whole = Value::Object(members);
     let strangers = strangers(kind, &whole);

@@ -254,7 +254,7 @@ impl<'a> New<'a> {
             held::restore(app, site)?;
             return Err(err);
         }
-        let overlay = app.read(|read| Overlay::read(read))?;
+        let overlay = app.read(Overlay::read)?;
         let lent = content::lent(content);
         match touched {
             Some(ids) => {

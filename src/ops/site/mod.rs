@@ -299,9 +299,8 @@ pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
 fn set(site: &Site, state: State, held: Option<Arc<Held>>, lent: HashMap<KeyId, u64>) {
     *lock(&site.state) = state;
     *write(&site.lent) = lent;
-    match &held {
-        Some(held) => site.fresh.set(held.head().made, held.head().until),
-        None => {}
+    if let Some(held) = &held {
+        site.fresh.set(held.head().made, held.head().until);
     }
     *write(&site.held) = held;
 }
