@@ -18,6 +18,13 @@ impl FromStr for Span {
     }
 }
 
+/// A span after which something is done again: at least a second.
+pub fn period(text: &str) -> Result<Span, String> {
+    let refused = "a period is a whole number with s, m, h or d, at least 1s, such as 5s";
+    let span = span_s(text).filter(|span| *span > 0);
+    span.map(Span).ok_or_else(|| refused.to_owned())
+}
+
 /// The end of something. A date alone means the end of that day in UTC; the server parses all other values.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Until(pub String);

@@ -2,6 +2,7 @@
 
 use super::stick::{self, Found, Stick};
 use super::{State, state};
+use crate::cli::arguments::{Span, period};
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print;
@@ -9,14 +10,11 @@ use crate::cli::print::Common;
 use crate::cli::print::table::harmless;
 use crate::cli::prompt;
 use crate::config::owner::as_caller;
-use crate::domain::time::span_s;
+use crate::domain::packs::revocations;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-/// What the text of a QR code with revocations begins with.
-const REVOCATIONS: &str = "LKREV1:";
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct ApplyArgs {
@@ -37,8 +35,8 @@ pub struct WatchArgs {
     #[command(flatten)]
     common: Common,
     /// How often the folder is looked at
-    #[arg(long, default_value = "5s", value_parser = span, value_name = "SPAN")]
-    every: u64,
+    #[arg(long, default_value = "5s", value_parser = period, value_name = "SPAN")]
+    every: Span,
 }
 
 #[derive(Deserialize)]
@@ -57,11 +55,6 @@ struct Revoked {
     ended: usize,
     part: u64,
     parts: u64,
-}
-
-fn span(text: &str) -> std::result::Result<u64, String> {
-    let refused = || "must be a whole number with s, m or h, at least 1s, such as 5s".to_owned();
-    span_s(text).filter(|span| *span > 0).ok_or_else(refused)
 }
 
 /// Applies the newest good pack of files and folders.
@@ -98,7 +91,7 @@ pub fn apply(args: &ApplyArgs) -> Result<End> {
 
 /// Applies the revocations of QR codes. Each text counts alone; one that is refused does not stop the others.
 fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
-    let text = match text_or_file.starts_with(REVOCATIONS) {
+    let text = match text_or_file.starts_with(revocations::FIRST) {
         true => text_or_file.to_owned(),
         false => prompt::whole(Path::new(text_or_file))?,
     };
@@ -208,7 +201,7 @@ pub fn watch(args: &WatchArgs) -> Result<End> {
             }
         }
         seen = now;
-        std::thread::sleep(Duration::from_secs(args.every));
+        std::thread::sleep(Duration::from_secs(args.every.0));
     }
 }
 

@@ -3,10 +3,9 @@
 use super::State;
 use crate::cli::failure::{Failure, Result};
 use crate::config::owner::as_caller;
-use crate::domain::packs::file::{FILE_BYTES_MAX, MAGIC};
+use crate::domain::packs::file::{self, FILE_BYTES_MAX, MAGIC};
 use crate::domain::packs::head::{HEAD_BYTES_MAX, Head};
 use crate::files::{open_foreign, read_regular_up_to};
-use crate::refusals::{self, Refusal};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
@@ -73,17 +72,7 @@ fn head_of(path: &Path) -> std::result::Result<Head, String> {
         file.take(length).read_to_end(&mut start)
     });
     read.map_err(|err| format!("it cannot be read: {err}"))?;
-    peek(&start).map_err(|why| why.to_string())
-}
-
-fn peek(start: &[u8]) -> std::result::Result<Head, Refusal> {
-    let rest = start.strip_prefix(MAGIC);
-    let rest = rest.ok_or_else(refusals::packs::no_pack)?;
-    let cut = refusals::packs::cut;
-    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| cut())?;
-    let head = rest.get(..length).ok_or_else(cut)?;
-    Ok(Head::peek(head)?.1)
+    file::head_of(&start).map_err(|why| why.to_string())
 }
 
 /// Looks at files and folders.

@@ -1,7 +1,7 @@
 //! `latchkey pack make`: packs as files in a folder, once or again and again.
 
 use super::codes;
-use crate::cli::arguments::{Body, Span};
+use crate::cli::arguments::{Body, Span, period};
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print;
@@ -41,7 +41,7 @@ pub struct MakeArgs {
     #[arg(long, value_name = "DIR", required_unless_present = "revocations")]
     out: Option<PathBuf>,
     /// Go on, and make packs again after this time
-    #[arg(long, value_name = "SPAN", requires = "out")]
+    #[arg(long, value_parser = period, value_name = "SPAN", requires = "out")]
     every: Option<Span>,
     /// Write each file so many times, one round after the other, for a diode that loses some
     #[arg(long, value_name = "N", requires = "every", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]

@@ -14,7 +14,7 @@ pub const IDS_MAX: usize = 320;
 /// The number of characters that a QR code of the largest version holds in its alphanumeric mode.
 pub const TEXT_CHARS_MAX: usize = 4_296;
 /// What a text begins with.
-const FIRST: &str = "LKREV1:";
+pub const FIRST: &str = "LKREV1:";
 /// What is signed begins with this, so that no signature of a note counts here.
 const SIGNED: &[u8] = b"latchkey.revocations/v1\n";
 /// The digits of base 45.

@@ -3,7 +3,7 @@
 
 use super::given::{Given, is_strong};
 use super::identity::{Signer, signer};
-use super::{find, lend, record, require, sites};
+use super::{find, lend, record, remove_but, require, sites};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::catalogs::BUILT_IN;
@@ -22,7 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::Binding;
 use crate::error::{Error, Result};
-use crate::files::private;
+use crate::files::{private, read_regular_up_to};
 use crate::index::directory::Directory;
 use crate::ops::{App, index_updates};
 use crate::refusals;
@@ -31,8 +31,6 @@ use crate::store::seals::keys::{KeyWithSeal, each};
 use crate::store::sites::Lent;
 use crate::store::{Read, audit, key_versions, packs, sites as rows};
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 const MAKE: &str = "site.pack";
@@ -344,15 +342,7 @@ fn base_of(app: &App, read: &Read, site: &Site) -> Result<Option<Body>> {
 
 /// The content of a file; `None` if it cannot be read, or is too large for a pack.
 fn read_file(path: &Path) -> Option<Vec<u8>> {
-    let file = File::open(path).ok()?;
-    let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
-    if length > file::FILE_BYTES_MAX {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(length);
-    let most = file::FILE_BYTES_MAX as u64;
-    file.take(most).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    read_regular_up_to(path, file::FILE_BYTES_MAX as u64).ok()
 }
 
 /// A pack whose number is not recorded yet. Its file has another name until then.
@@ -439,14 +429,8 @@ impl Ready {
             0 => None,
             number => Some(folder.join(file_name(number, 0))),
         };
-        let kept = [Some(&path), base.as_ref()];
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if !kept.contains(&Some(&entry.path()))
-                && let Err(err) = private::remove(&entry.path())
-            {
-                log::warn!("packs: {} was not removed: {err}", entry.path().display());
-            }
-        }
+        let kept: Vec<&PathBuf> = [Some(&path), base.as_ref()].into_iter().flatten().collect();
+        remove_but(&folder, &kept);
         let applied = self
             .site
             .reported

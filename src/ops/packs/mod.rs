@@ -21,9 +21,10 @@ use crate::domain::locks::lock;
 use crate::domain::packs::site::Site;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
+use crate::files::private;
 use crate::refusals;
 use crate::store::{Read, sites as rows};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// What the server knows about its packs while it runs.
@@ -75,6 +76,18 @@ impl App {
     /// The folder with the packs of a site.
     fn packs_of(&self, site: &str) -> PathBuf {
         self.store.path().with_file_name(FOLDER).join(site)
+    }
+}
+
+/// Removes all files of a folder but these.
+fn remove_but(folder: &Path, kept: &[&PathBuf]) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !kept.contains(&&path)
+            && let Err(err) = private::remove(&path)
+        {
+            log::warn!("packs: {} was not removed: {err}", path.display());
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The life of a site: adding, listing, editing and removing it.
 
 use super::given::{Given, is_strong};
-use super::{find, identity, record, require, require_local};
+use super::{find, identity, record, remove_but, require, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyKind;
 use crate::domain::keys::passphrase;
+use crate::domain::keys::quota::USES_MAX;
 use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::site::{
     LEND, MadePack, PARTS_MAX, SITES_MAX, Site, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
@@ -14,8 +15,8 @@ use crate::domain::packs::site::{
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::{is_server_name, is_site_name};
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
-use crate::files::private;
 use crate::index::PARTS;
 use crate::index::directory::Directory;
 use crate::ops::idempotency::Retry;
@@ -24,7 +25,6 @@ use crate::ops::{App, idempotency};
 use crate::refusals;
 use crate::store::sites::EndedAtSite;
 use crate::store::{Read, packs, sites as rows};
-use std::fs;
 
 const ADD: &str = "site.add";
 const EDIT: &str = "site.edit";
@@ -232,10 +232,6 @@ pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
 fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
     let directory = app.index.directory();
     let given = Given::of(&site, &directory);
-    let slug = |uid: &Uid| match directory.place(*uid) {
-        Some(place) => place.workspace.slug.clone(),
-        None => uid.to_string(),
-    };
     let unconfirmed = match &site.reported {
         None => None,
         Some(reported) => {
@@ -247,7 +243,7 @@ fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
         }
     };
     Ok(SiteView {
-        workspaces: site.workspaces.iter().map(slug).collect(),
+        workspaces: slugs(&directory, &site),
         newest: packs::find(read, &site.name, site.pack)?,
         unconfirmed,
         site,
@@ -259,10 +255,7 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
     let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
     let edited = app.change(caller, EDIT, Target::server(), move |tx, _| {
         let directory = index.directory();
-        who.require_global(
-            &directory,
-            crate::domain::users::permissions::Permission::ServerAdmin,
-        )?;
+        who.require_global(&directory, Permission::ServerAdmin)?;
         let before = find(tx, &asked)?;
         let mut after = before.clone();
         if let Some(asked) = &edit.workspaces {
@@ -293,29 +286,15 @@ pub fn remove(app: &App, caller: &Caller, name: &str, rotate: bool) -> Result<Op
     }
     let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
     let removed = app.change(caller, REMOVE, Target::server(), move |tx, now| {
-        who.require_global(
-            &index.directory(),
-            crate::domain::users::permissions::Permission::ServerAdmin,
-        )?;
+        who.require_global(&index.directory(), Permission::ServerAdmin)?;
         let site = find(tx, &asked)?;
         rows::remove(tx, &site.name, now)?;
         Ok((Some(record(&site.name, Changes::default())), site.name))
     })?;
-    remove_files(app, &removed);
+    remove_but(&app.packs_of(&removed), &[]);
     match rotate {
         true => rotate::rotate(app, caller, KeyKind::Pepper).map(Some),
         false => Ok(None),
-    }
-}
-
-fn remove_files(app: &App, site: &str) {
-    let Ok(entries) = fs::read_dir(app.packs_of(site)) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if let Err(err) = private::remove(&entry.path()) {
-            log::warn!("packs: {} was not removed: {err}", entry.path().display());
-        }
     }
 }
 
@@ -324,9 +303,8 @@ fn check_times(until_s: u64, lend: u64) -> Result<()> {
         let between = refusals::packs::until(UNTIL_S_MIN, UNTIL_S_MAX);
         return Err(Error::invalid("until_s", between));
     }
-    let most = crate::domain::keys::quota::USES_MAX;
-    match lend > most {
-        true => Err(Error::invalid("lend", refusals::values::at_most(most))),
+    match lend > USES_MAX {
+        true => Err(Error::invalid("lend", refusals::values::at_most(USES_MAX))),
         false => Ok(()),
     }
 }
@@ -366,22 +344,21 @@ fn catalogs(directory: &Directory, mut asked: Vec<String>) -> Result<Vec<String>
     Ok(asked)
 }
 
+/// The slugs of the workspaces of a site; a deleted one has its uid.
+fn slugs(directory: &Directory, site: &Site) -> Vec<String> {
+    let slug = |uid: &Uid| match directory.place(*uid) {
+        Some(place) => place.workspace.slug.clone(),
+        None => uid.to_string(),
+    };
+    site.workspaces.iter().map(slug).collect()
+}
+
 /// A member of a site as the audit log has it.
 type Part = fn(&Site) -> String;
 
 /// The changes of a site that was added or edited, for the audit log.
 fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Changes {
-    let slugs = |site: &Site| {
-        let slug = |uid: &Uid| match directory.place(*uid) {
-            Some(place) => place.workspace.slug.clone(),
-            None => uid.to_string(),
-        };
-        site.workspaces
-            .iter()
-            .map(slug)
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let slugs = |site: &Site| slugs(directory, site).join(" ");
     let mut changes = Changes::default();
     let of = |part: Part| (before.map(part), Some(part(after)));
     let given = (before.map(slugs), Some(slugs(after)));

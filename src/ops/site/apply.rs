@@ -5,7 +5,7 @@
 
 use super::content::{self, Applied, Overlay, Whole};
 use super::held::{self, Held};
-use super::{Site, change, put_state, require_local, set};
+use super::{Site, change, put_state, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
 use crate::domain::keys::KeyId;
@@ -24,7 +24,6 @@ use crate::ops::App;
 use crate::refusals;
 use crate::store::{self, Durability};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// A pack, and the whole one that it follows if that comes with it.
 #[derive(Clone, Copy)]
@@ -258,21 +257,20 @@ impl<'a> New<'a> {
         let lent = content::lent(content);
         match touched {
             Some(ids) => {
-                set(site, self.state.clone(), site.held(), lent);
+                site.set(self.state.clone(), lent);
                 content::install_some(app, site, content, &ids, &overlay, self.peppers);
             }
             None => {
                 let whole = Whole::build(app, site, content, &overlay);
-                set(site, self.state.clone(), site.held(), lent);
+                site.set(self.state.clone(), lent);
                 whole.install(app, self.peppers);
             }
         }
-        site.fresh.set(self.head.made, self.head.until);
-        *crate::domain::locks::write(&site.held) = match (self.base, site.held()) {
-            (Some(base), _) => Some(Arc::new(Held::new(self.head, base, self.delta))),
-            (None, Some(held)) => Some(Arc::new(held.with(self.head, self.delta))),
+        site.hold(match (self.base, site.held()) {
+            (Some(base), _) => Some(Held::new(self.head, base, self.delta)),
+            (None, Some(held)) => Some(held.with(self.head, self.delta)),
             (None, None) => None,
-        };
+        });
         site.sweep(&self.state);
         // The time at which the pack was made has passed, also if the clock of this machine is behind.
         app.clock.raise(applied.made);

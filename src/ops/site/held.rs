@@ -69,23 +69,30 @@ impl Site {
         self.folder.join(file.name(base))
     }
 
+    /// The packs in the folder that are none of the state's.
+    pub(super) fn others(&self, state: &State) -> Vec<PathBuf> {
+        let base = state.base.map(|base| self.path_of(&base, None));
+        let delta = state
+            .delta
+            .map(|delta| self.path_of(&delta, state.base.as_ref()));
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let paths = entries.flatten().map(|entry| entry.path());
+        let is_other = |path: &PathBuf| {
+            let is_kept = [&base, &delta]
+                .into_iter()
+                .flatten()
+                .any(|kept| kept == path);
+            !is_kept && path.extension().is_some_and(|end| end == "lkpack")
+        };
+        paths.filter(is_other).collect()
+    }
+
     /// Removes every file from the folder that is none of the state's.
     pub(super) fn sweep(&self, state: &State) {
-        let base = state.base.map(|base| base.name(None));
-        let delta = state.delta.map(|delta| delta.name(state.base.as_ref()));
         private::sweep(&self.folder);
-        for entry in std::fs::read_dir(&self.folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_kept = [&base, &delta].contains(&&Some(name.clone()));
-            if is_kept || !name.ends_with(".lkpack") {
-                continue;
-            }
-            if let Err(err) = private::remove(&entry.path()) {
-                log::warn!("site: {} was not removed: {err}", entry.path().display());
+        for path in self.others(state) {
+            if let Err(err) = private::remove(&path) {
+                log::warn!("site: {} was not removed: {err}", path.display());
             }
         }
     }
@@ -133,8 +140,7 @@ pub fn restore(app: &App, site: &Site) -> Result<()> {
                 "site: pack {} cannot be used: {err}; apply it again",
                 state.pack
             );
-            super::set(site, state, None, Default::default());
-            content::install_nothing(app, site);
+            put_nothing(app, site, state);
         }
     }
     Ok(())
@@ -142,8 +148,7 @@ pub fn restore(app: &App, site: &Site) -> Result<()> {
 
 fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
     let Some(held) = held else {
-        super::set(site, state, None, Default::default());
-        content::install_nothing(app, site);
+        put_nothing(app, site, state);
         return Ok(());
     };
     let current = held.current().map_err(Error::Unavailable)?;
@@ -152,14 +157,15 @@ fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
     let overlay = app.read(Overlay::read)?;
     let lent = content::lent(current);
     let installed = content::Whole::build(app, site, current, &overlay);
-    let state_made = state.made;
-    super::set(site, state, None, lent);
+    site.set(state, lent);
     installed.install(app, peppers);
-    match state_made > held.head.made {
-        // An older copy has replaced the database since: what had ended here is not known any more.
-        true => site.fresh.clear(),
-        false => site.fresh.set(held.head.made, held.head.until),
-    }
-    *crate::domain::locks::write(&site.held) = Some(Arc::new(held));
+    site.hold(Some(held));
     Ok(())
+}
+
+/// Has no pack in force.
+fn put_nothing(app: &App, site: &Site, state: State) {
+    site.set(state, Default::default());
+    site.hold(None);
+    content::install_nothing(app, site);
 }

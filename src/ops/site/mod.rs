@@ -103,6 +103,24 @@ impl Site {
         read(&self.held).clone()
     }
 
+    /// Puts a state in place that was stored.
+    fn set(&self, state: State, lent: HashMap<KeyId, u64>) {
+        *lock(&self.state) = state;
+        *write(&self.lent) = lent;
+    }
+
+    /// Gives verdicts from these packs, whose content the index has already. There are none without packs, nor from those of
+    /// before an older copy replaced the database: what had ended here since is not known any more.
+    fn hold(&self, held: Option<Held>) {
+        let oldest = lock(&self.state).made;
+        let head = held.as_ref().map(Held::head);
+        match head.filter(|head| oldest <= head.made) {
+            Some(head) => self.fresh.set(head.made, head.until),
+            None => self.fresh.clear(),
+        }
+        *write(&self.held) = held.map(Arc::new);
+    }
+
     fn lent_of(&self, id: KeyId) -> u64 {
         read(&self.lent).get(&id).copied().unwrap_or(0)
     }
@@ -293,14 +311,4 @@ pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
     )?;
     *lock(&site.state) = state;
     Ok(())
-}
-
-/// Puts a state in place that was stored.
-fn set(site: &Site, state: State, held: Option<Arc<Held>>, lent: HashMap<KeyId, u64>) {
-    *lock(&site.state) = state;
-    *write(&site.lent) = lent;
-    if let Some(held) = &held {
-        site.fresh.set(held.head().made, held.head().until);
-    }
-    *write(&site.held) = held;
 }

@@ -25,18 +25,19 @@ pub fn recover(app: &App, site: &Site, was_older_copy: bool) -> Result<()> {
 
 /// Applies what is newer in the folder of the site than its state.
 fn take_newer(app: &App, site: &Site) {
+    let state = site.state();
+    if site.held().is_some() && site.others(&state).is_empty() {
+        // What is held was read a moment ago, and can be large.
+        return;
+    }
     let entries = std::fs::read_dir(&site.folder).into_iter().flatten();
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let bytes = read_pack(&entry.path()).ok();
-        let head = bytes.as_deref().and_then(|bytes| {
-            let parts = file::split(bytes).ok()?;
-            Some(Head::peek(parts.head).ok()?.1)
-        });
+        let head = bytes.as_deref().and_then(|bytes| file::head_of(bytes).ok());
         found.extend(head.zip(bytes));
     }
     found.sort_by_key(|(head, _)| std::cmp::Reverse((head.reign, head.pack)));
-    let state = site.state();
     for (head, bytes) in &found {
         if (head.reign, head.pack) <= (state.reign, state.pack) && site.held().is_some() {
             return;
@@ -74,9 +75,7 @@ fn take_newer(app: &App, site: &Site) {
 /// all those secrets, takes no pack that was made before now, and gives no verdict until it has one.
 fn distrust(app: &App, site: &Site) -> Result<()> {
     let mut state = site.state();
-    state.made = state
-        .made
-        .max(crate::domain::time::Timestamp(app.now().wall.0));
+    state.made = state.made.max(app.now().wall);
     let lent: Vec<_> = read(&site.lent)
         .iter()
         .map(|(key, lent)| (*key, *lent))

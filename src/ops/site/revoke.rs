@@ -10,8 +10,8 @@ use crate::domain::packs::state::Fork;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
+use crate::store;
 use crate::store::site::{EndedKey, Reason};
-use crate::store::{self};
 
 /// What a list of revocations has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
