@@ -227,7 +227,7 @@ fn add(args: &AddArgs) -> Result<End> {
         return Ok(End::Done);
     }
     print::print(&format!(
-        "{} enrols site {}. At the site: latchkey site init {0} --data DIR\nWhoever has the file and the passphrase can be that \
+        "{} enrols site {}. At the site: latchkey site init {0} --data DIR\nAnyone with the file and the passphrase can be that \
          site. Its first pack: latchkey pack make --site {1} --out DIR",
         args.out.display(),
         args.name
