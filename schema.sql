@@ -457,6 +457,7 @@ CREATE TABLE sites (
     minimal     INTEGER NOT NULL CHECK (minimal IN (0, 1)),     -- 1: its packs have no names and no metadata
     until_s     INTEGER NOT NULL CHECK (until_s > 0),           -- how long a pack counts
     lend        INTEGER NOT NULL CHECK (lend >= 0), -- uses of a counted key that it may have at a time
+    max_stale_s INTEGER NOT NULL CHECK (max_stale_s BETWEEN 2 AND 86400),  -- how long a linked site may answer after the last word of the server
     created_at  INTEGER NOT NULL,
     removed_at  INTEGER,                            -- once set, never cleared
     sealed      BLOB    CHECK (length(sealed) = 60),            -- the key that it has alone with this server

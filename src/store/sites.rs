@@ -35,13 +35,14 @@ pub struct EndedAtSite {
 pub fn insert(tx: &Write<'_>, site: &Site) -> Result<()> {
     let sealed = site.sealed.as_ref();
     tx.execute(
-        "INSERT INTO sites (name, minimal, until_s, lend, created_at, sealed, sealing_key, pack, base)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO sites (name, minimal, until_s, lend, max_stale_s, created_at, sealed, sealing_key, pack, base)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             &site.name,
             &site.minimal,
             &site.until_s,
             &site.lend,
+            &site.max_stale_s,
             &site.created_at,
             &sealed.map(|sealed| sealed.bytes.clone()),
             &sealed.map(|sealed| sealed.version),
@@ -55,8 +56,14 @@ pub fn insert(tx: &Write<'_>, site: &Site) -> Result<()> {
 /// Writes what an edit may change.
 pub fn update(tx: &Write<'_>, site: &Site) -> Result<()> {
     tx.execute(
-        "UPDATE sites SET minimal = $1, until_s = $2, lend = $3 WHERE name = $4",
-        &[&site.minimal, &site.until_s, &site.lend, &site.name],
+        "UPDATE sites SET minimal = $1, until_s = $2, lend = $3, max_stale_s = $4 WHERE name = $5",
+        &[
+            &site.minimal,
+            &site.until_s,
+            &site.lend,
+            &site.max_stale_s,
+            &site.name,
+        ],
     )?;
     tx.execute("DELETE FROM site_parts WHERE site = $1", &[&site.name])?;
     insert_parts(tx, site)
@@ -99,7 +106,7 @@ pub fn remove(tx: &Write<'_>, name: &str, now: Timestamp) -> Result<bool> {
 /// A site, also one that was removed.
 pub fn find(read: &Read, name: &str) -> Result<Option<Site>> {
     let found = read.query_one(
-        "SELECT name, minimal, until_s, lend, created_at, removed_at, sealed, sealing_key, pack, base, life, report,
+        "SELECT name, minimal, until_s, lend, max_stale_s, created_at, removed_at, sealed, sealing_key, pack, base, life, report,
                 reported_at, applied, applied_events
          FROM sites
          WHERE name = $1",
@@ -161,6 +168,7 @@ fn from_row(row: &Row<'_>) -> Result<Site> {
         minimal: row.get("minimal")?,
         until_s: row.get("until_s")?,
         lend: row.get("lend")?,
+        max_stale_s: row.get("max_stale_s")?,
         created_at: row.get("created_at")?,
         removed_at: row.get("removed_at")?,
         sealed: sealed

@@ -12,6 +12,12 @@ pub const UNTIL_S_MAX: u64 = 10 * 366 * 86_400;
 pub const UNTIL_S_MIN: u64 = 60;
 /// The uses of a counted key that a site may have at a time, by default.
 pub const LEND: u64 = 100;
+/// How long a linked site may answer after the last word of the server, by default.
+pub const MAX_STALE_S: u64 = 10;
+/// The shortest and the longest time of that kind: two seconds, a day.
+pub const MAX_STALE_S_MIN: u64 = 2;
+/// See [`MAX_STALE_S_MIN`].
+pub const MAX_STALE_S_MAX: u64 = 86_400;
 /// The greatest number of workspaces, and of catalogs, that a site is given.
 pub const PARTS_MAX: usize = 1_000;
 /// The greatest number of sites.
@@ -27,6 +33,8 @@ pub struct Site {
     pub until_s: u64,
     /// Uses of a counted key that it may have at a time.
     pub lend: u64,
+    /// How long it may answer after the last word of the server, while it is linked.
+    pub max_stale_s: u64,
     pub created_at: Timestamp,
     pub removed_at: Option<Timestamp>,
     /// The key that it has alone with the server; `None` once it is removed.

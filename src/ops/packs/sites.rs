@@ -10,7 +10,8 @@ use crate::domain::keys::passphrase;
 use crate::domain::keys::quota::USES_MAX;
 use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::site::{
-    LEND, MadePack, PARTS_MAX, SITES_MAX, Site, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
+    LEND, MAX_STALE_S, MadePack, PARTS_MAX, SITES_MAX, Site, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN,
+    key_purpose,
 };
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::{is_server_name, is_site_name};
@@ -130,6 +131,7 @@ pub fn add(
             minimal: new.minimal,
             until_s,
             lend,
+            max_stale_s: MAX_STALE_S,
             created_at: now,
             removed_at: None,
             sealed: Some(sealed),
