@@ -11,9 +11,11 @@ sentences! { "packs":
     meanwhile(site) = "another pack of site {site} was made meanwhile; try again";
     no_enrolment() = "the file is not an enrolment of a site";
     no_pack() = "the file is not a pack";
+    no_question() = "the body is not the question of a site";
     no_report() = "the file is not the report of a site";
     no_revocations() = "the text is not a list of revocations, or not all of it";
     no_site() = "there is no site yet; enrol one: latchkey site add NAME --workspace WORKSPACE --out FILE";
+    no_word() = "the answer is not the word of a server, or was changed";
     none_ended() = "no key has ended since";
     note() = "the pack's head is not a signed note";
     other_base() = "the pack is the difference from another base";
@@ -24,6 +26,7 @@ sentences! { "packs":
     site_name() = "must be 1 to 63 characters: a-z, 0-9 and hyphens, beginning with a letter or a digit";
     site_sealed(name) = "the key of site {name} cannot be opened with the sealing key of this data folder; remove the site and enrol it under another name";
     sites_most(most) = "a server has at most {most} sites, with those that were removed";
+    strange_question() = "the question was not made with the key of its site, or was changed";
     strange_report() = "the report was not made with the key of its site, or was changed";
     strange_revocations() = "no key that is trusted has signed the revocations";
     strange_signer(signers) = "no key that is trusted has signed the pack, only {signers}";
