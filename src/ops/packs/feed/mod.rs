@@ -253,6 +253,14 @@ impl Feed {
         })
     }
 
+    /// The number of linked sites, and the events that the one which is furthest behind has not applied.
+    pub fn lag(&self, now_ms: u64) -> (usize, u64) {
+        let hub = lock(&self.hub);
+        let linked = hub.links.values().filter(|link| link.is_linked(now_ms));
+        let lags = linked.map(|link| hub.installed.number.saturating_sub(link.applied.number));
+        lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
+    }
+
     /// Waits until the index has what is committed up to an event.
     fn await_installed(&self, number: u64) -> Result<()> {
         let hub = lock(&self.hub);
