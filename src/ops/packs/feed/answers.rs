@@ -190,7 +190,7 @@ impl Memory {
         Ok(Round {
             found,
             to: snapshot.head,
-            made: snapshot.now,
+            made: word::time(app),
             signer,
         })
     }
@@ -322,12 +322,13 @@ pub(super) fn way_from(
     })
 }
 
-/// Whether the pack of a site counts for a short time only.
+/// Whether the pack of a site counts for a short time only, by a date at which another one can be made.
 fn is_ending(snapshot: &Snapshot<'_>, known: &Known, pack: u64) -> Result<bool> {
+    let now = word::time(snapshot.app);
     let made = packs::find(snapshot.read, &known.site.name, pack)?;
     Ok(made.is_some_and(|made| {
         let (left, whole) = (
-            made.until.0.saturating_sub(snapshot.now.0),
+            made.until.0.saturating_sub(now.0),
             made.until.0.saturating_sub(made.made_at.0),
         );
         left < whole / PART_OF_TIME

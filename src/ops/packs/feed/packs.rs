@@ -114,7 +114,7 @@ fn send(app: &App, (name, question): &Waiting) -> Result<bool> {
     let said = Said {
         kind: WordKind::Pack,
         to: bundle.to,
-        made: app.now().wall,
+        made: word::time(app),
         lease_s: 0,
         report,
         body: &body,

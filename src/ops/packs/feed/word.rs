@@ -1,9 +1,11 @@
 //! Writing the words of this server.
 
+use crate::domain::clock::State;
 use crate::domain::packs::body::sha256;
 use crate::domain::packs::question::{Events, Question};
 use crate::domain::packs::word::{Word, WordKind};
 use crate::domain::time::Timestamp;
+use crate::ops::App;
 use crate::ops::packs::identity::Signer;
 
 /// The content of a word that is not in its question.
@@ -16,6 +18,15 @@ pub struct Said<'a> {
     pub body: &'a [u8],
     /// Of the body, if it is known.
     pub sha256: Option<[u8; 32]>,
+}
+
+/// The time of a word. A date that this server does not believe yet would go on to count at the sites after it was corrected.
+pub fn time(app: &App) -> Timestamp {
+    let clock = app.clock.reading();
+    match clock.state {
+        State::Ahead => clock.mark,
+        State::Behind | State::InStep => clock.now,
+    }
 }
 
 /// The bytes of the answer to a question.
