@@ -139,12 +139,9 @@ impl Memory {
                         sha256: Some(built.sha256),
                         ..said(WordKind::Step, round.to, round.made)
                     };
-                    if let Err(asking) =
-                        app.feed
-                            .send_step(&round.signer, &name, asking, said, extra)
-                    {
-                        back.push((name, asking));
-                    }
+                    let feed = &app.feed;
+                    let unsent = feed.send_step(&round.signer, &name, asking, said, extra);
+                    back.extend(unsent.map(|asking| (name, asking)));
                 }
             }
         }
@@ -385,7 +382,7 @@ impl Feed {
         older.into_iter().for_each(refuse_older);
     }
 
-    /// Sends a step, unless a change waits for the sites that the step does not have.
+    /// Sends a step. Returns the question if a change waits for the sites that the step does not have.
     fn send_step(
         &self,
         signer: &Signer,
@@ -393,10 +390,10 @@ impl Feed {
         asking: Asking,
         said: Said<'_>,
         extra: BTreeSet<KeyId>,
-    ) -> std::result::Result<(), Asking> {
+    ) -> Option<Asking> {
         let mut hub = lock(&self.hub);
         if said.to.number < hub.waited {
-            return Err(Asking {
+            return Some(Asking {
                 is_due: true,
                 ..asking
             });
@@ -414,6 +411,6 @@ impl Feed {
         }
         let said = Said { report, ..said };
         (asking.answer)(Ok(word::write(signer, &asking.question, &said)));
-        Ok(())
+        None
     }
 }
