@@ -1,7 +1,7 @@
-//! What is in a pack becomes what the index has: as a whole, or only what has changed.
+//! What is in a pack becomes what the index has: as a whole, or only what has changed. Steps over a link are in `link/step.rs`.
 
 use super::Site;
-use crate::domain::catalogs::{BUILT_IN, Catalog};
+use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, SharedPart};
@@ -25,6 +25,7 @@ use crate::refusals;
 use crate::store::{self, Read};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What lies above every pack: what has ended here, and what was spent here.
 #[derive(Default)]
@@ -64,12 +65,42 @@ impl Overlay {
             spent: store::site::list_spent(read)?.into_iter().collect(),
         })
     }
+
+    /// The same of some keys alone.
+    pub fn read_of<'k>(
+        read: &Read,
+        keys: impl Iterator<Item = &'k PackedKey<'k>>,
+    ) -> Result<Overlay> {
+        let mut overlay = Overlay::default();
+        for key in keys {
+            if store::site::find_ended(read, key.id)?.is_some() {
+                overlay.ended.insert(key.id);
+            }
+            for digest in digests_of(key) {
+                if store::site::stays_ended(read, &digest)? {
+                    overlay.digests.insert(digest);
+                }
+            }
+            if key.lent.is_some() {
+                let spent = store::site::find_spent(read, key.id)?;
+                overlay.spent.insert(key.id, spent);
+            }
+        }
+        Ok(overlay)
+    }
 }
 
-type Parts = HashMap<u32, Arc<SharedPart>>;
+/// The digests of the secrets of a key.
+pub fn digests_of(key: &PackedKey<'_>) -> impl Iterator<Item = [u8; 32]> {
+    [Some(key.digest), key.older.map(|older| older.digest)]
+        .into_iter()
+        .flatten()
+}
+
+pub type Parts = HashMap<u32, Arc<SharedPart>>;
 
 /// The key as verification needs it. What was counted so far goes on counting.
-fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
+pub fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
     let part = parts.get(&key.shared)?.clone();
     let spent = overlay.spent.get(&key.id).copied().unwrap_or(0);
     let mut live = key.live(part, spent);
@@ -94,7 +125,7 @@ fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> 
 }
 
 /// What keys share. A part that a key of the index has already is the same one.
-fn parts_of(app: &App, content: &Content) -> Parts {
+pub fn parts_of(app: &App, content: &Content) -> Parts {
     let part = |(number, part): (&u32, &SharedPart)| (*number, app.index.shared(part.clone()));
     content.shared.iter().map(part).collect()
 }
@@ -118,20 +149,24 @@ fn directory_of(app: &App, site: &Site, content: &Content) -> Directory {
         let same = known.filter(|known| known.definition() == definition);
         let catalog = match same {
             Some(same) => Some(same.clone()),
-            None => match Catalog::load(definition.clone()) {
-                Ok(catalog) => Some(Arc::new(catalog)),
-                // The keys of the catalog then open nothing.
-                Err(err) => {
-                    log::error!("site: catalog {} cannot be used: {err}", definition.name);
-                    None
-                }
-            },
+            None => compiled(definition),
         };
         directory.put_catalog(&definition.name, catalog);
     }
     let built_in = Catalog::compile(permissions::built_in_catalog());
     directory.put_catalog(BUILT_IN, built_in.ok().map(Arc::new));
     directory
+}
+
+/// The catalog of a definition. Without one, the keys of the catalog open nothing.
+pub fn compiled(definition: &Definition) -> Option<Arc<Catalog>> {
+    match Catalog::load(definition.clone()) {
+        Ok(catalog) => Some(Arc::new(catalog)),
+        Err(err) => {
+            log::error!("site: catalog {} cannot be used: {err}", definition.name);
+            None
+        }
+    }
 }
 
 /// The uses that the server has lent in all, by key.
@@ -196,6 +231,36 @@ pub fn install_some(
     app.index.replace_some(directory, changed, replace);
 }
 
+/// Ends the older secrets of these keys whose first use was recorded while the keys were being replaced.
+pub fn end_older_again(app: &App, ids: &[KeyId]) {
+    for id in ids {
+        let waiting = |key: &Live| {
+            let older = key.optional.as_ref()?.older.as_ref()?;
+            older.until_first_use.then_some(older.secret.digest.0)
+        };
+        let Some(digest) = app.index.with_key(*id, waiting).flatten() else {
+            continue;
+        };
+        match app.read(|read| store::site::stays_ended(read, &digest)) {
+            Ok(false) => {}
+            // In doubt it has ended.
+            Ok(true) | Err(_) => end_older_in_index(app, *id, &digest),
+        }
+    }
+}
+
+/// Ends the older secret of a key in the index, if it is still this one.
+pub fn end_older_in_index(app: &App, id: KeyId, digest: &[u8; 32]) {
+    app.index.with_key(id, |key| {
+        let optional = key.optional.as_ref();
+        if let Some(older) = optional.and_then(|optional| optional.older.as_ref())
+            && older.secret.digest.0 == *digest
+        {
+            older.retired.store(true, Ordering::Release);
+        }
+    });
+}
+
 /// The keys that can differ between what is held, a whole pack with or without a delta, and a new delta to it: those that
 /// either of the two puts or takes away. `None` if a number of a shared part of the base means something else: then every
 /// key can differ.
@@ -243,12 +308,7 @@ pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended
         counts: Counts::default(),
     };
     match touched {
-        Some(ids) => {
-            for (id, new) in ids.iter().zip(content.find(ids)) {
-                let known = app.index.with_key(*id, |old| ended.note(old, new.as_ref()));
-                ended.counts.added += u64::from(known.is_none() && new.is_some());
-            }
-        }
+        Some(ids) => return compare_some(app, ids, &content.find(ids)),
         None => {
             let (mut known, mut there) = (0, HashSet::new());
             for new in content.keys() {
@@ -265,6 +325,19 @@ pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended
                 }
             });
         }
+    }
+    ended
+}
+
+/// Compares what the index has of some keys with what they are now.
+pub fn compare_some(app: &App, ids: &[KeyId], found: &[Option<PackedKey<'_>>]) -> Ended {
+    let mut ended = Ended {
+        digests: Vec::new(),
+        counts: Counts::default(),
+    };
+    for (id, new) in ids.iter().zip(found) {
+        let known = app.index.with_key(*id, |old| ended.note(old, new.as_ref()));
+        ended.counts.added += u64::from(known.is_none() && new.is_some());
     }
     ended
 }
