@@ -2,7 +2,7 @@
 //! the key of the site, and has a nonce, which the answer ([`super::word`]) repeats.
 
 use super::site_key::SiteKey;
-use super::{Checked, is_server_name, is_site_name, note, report};
+use super::{Checked, is_server_name, is_site_name, note};
 use crate::domain::hex::{hex, unhex};
 use crate::domain::random;
 use crate::domain::uid::Uid;
@@ -14,15 +14,14 @@ use base64ct::{Base64, Encoding};
 const KIND: &str = "latchkey.question/v1";
 /// The number of bytes of a question without its report.
 pub const LINES_BYTES_MAX: usize = 2 * 1024;
-/// The number of bytes of the report in a question.
-pub const REPORT_BYTES_MAX: usize = 1024 * 1024;
+/// The number of bytes of the report in a question. A longer report is divided: each part has only some of the keys, and a
+/// number of its own.
+pub const REPORT_BYTES_MAX: usize = 56 * 1024;
 /// The number of bytes of a question with its report.
 pub const QUESTION_BYTES_MAX: usize = LINES_BYTES_MAX + REPORT_BYTES_MAX;
 
-const _: () = assert!(REPORT_BYTES_MAX <= report::REPORT_BYTES_MAX);
-
 /// What a question is recognised by: the answer to it has the same.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Nonce(pub [u8; 16]);
 
 impl Nonce {
@@ -78,6 +77,9 @@ pub struct Question {
     /// Of the state of the site, as in reports.
     pub life: Uid,
     pub nonce: Nonce,
+    /// The nonce of the last word whose body this process of the site has applied; zeros if there is none. So the server knows
+    /// that what it sent has arrived, even if it had no event.
+    pub applied: Nonce,
     /// Of what is in force at the site. 0 if nothing is, as all numbers that follow.
     pub reign: u64,
     /// The newest pack that was applied.
@@ -94,12 +96,13 @@ impl Question {
     /// The lines that the tag authenticates.
     fn to_text(&self, report: &str) -> String {
         format!(
-            "{KIND} {}\nsite {}\nserver {}\nlife {}\nnonce {}\nreign {} pack {} base {} events {}\nlease {}\nreport {}\n",
+            "{KIND} {}\nsite {}\nserver {}\nlife {}\nnonce {} applied {}\nreign {} pack {} base {} events {}\nlease {}\nreport {}\n",
             self.origin,
             self.site,
             self.server,
             self.life,
             self.nonce.to_text(),
+            self.applied.to_text(),
             self.reign,
             self.pack,
             self.base,
@@ -109,7 +112,7 @@ impl Question {
         )
     }
 
-    /// The body of the request. `report` is a report of the same site as [`report::Report::write`] makes it, or empty.
+    /// The body of the request. `report` is a report of the same site as [`super::report::Report::write`] makes it, or empty.
     pub fn write(&self, key: &SiteKey, report: &str) -> String {
         let text = self.to_text(report);
         let tag = key.authenticate_question(&text);
@@ -148,7 +151,7 @@ impl Question {
         let site = words("site").filter(|name| is_site_name(name))?;
         let server = words("server")?;
         let life = words("life")?;
-        let nonce = words("nonce")?;
+        let (nonce, applied) = words("nonce")?.split_once(" applied ")?;
         let (reign, rest) = words("reign")?.split_once(" pack ")?;
         let (pack, rest) = rest.split_once(" base ")?;
         let (base, events) = rest.split_once(" events ")?;
@@ -161,6 +164,7 @@ impl Question {
             server: Uid::parse(server)?,
             life: Uid::parse(life)?,
             nonce: Nonce::parse(nonce)?,
+            applied: Nonce::parse(applied)?,
             reign: reign.parse().ok()?,
             pack: pack.parse().ok()?,
             base: base.parse().ok()?,
@@ -183,6 +187,7 @@ pub mod tests {
             server: Uid(0x6a1f << 96),
             life: Uid(9),
             nonce: Nonce([0xab; 16]),
+            applied: Nonce::default(),
             reign: 1,
             pack: 43,
             base: 40,

@@ -1,5 +1,5 @@
 //! The body of a step: what has changed at the server since the state of a site. It has the ids that the site has no longer, and
-//! then a whole body ([`super::body`]) with the records that were touched, as they are now, and what they name.
+//! then a whole body ([`super::body`]) with the records that were touched, as they are now, and what they name, but for peppers.
 
 use super::Checked;
 use super::body::{BODY_BYTES_MAX, Body};
@@ -34,7 +34,8 @@ impl Gone {
 pub struct Step {
     pub gone: Gone,
     /// The records that were touched; `None` if there are none. A record that the site has takes its new content, one that it
-    /// does not have is added. The numbers of shared parts count in this content alone.
+    /// does not have is added. The numbers of shared parts count in this content alone, and it has no peppers: keys name versions
+    /// that the site has, or the step cannot be applied.
     pub content: Option<Content>,
 }
 
@@ -76,7 +77,7 @@ impl Step {
         let content = match rest {
             [] if gone.is_empty() => return Err(refusals::packs::body("beginning")),
             [] => None,
-            rest => Some(Content::of(Body::read(rest.to_vec())?)?),
+            rest => Some(Content::of_step(Body::read(rest.to_vec())?)?),
         };
         let step = Step { gone, content };
         match step.is_consistent() {
