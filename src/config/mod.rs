@@ -7,6 +7,7 @@ mod file;
 pub mod folder;
 pub mod key_files;
 mod leak_keys;
+mod link;
 mod notices;
 pub mod owner;
 mod restore;
@@ -214,6 +215,8 @@ pub struct ServeArgs {
     #[arg(long, env = "LATCHKEY_STALE", value_enum, default_value_t = Stale::Deny, value_name = "deny|warn")]
     pub stale: Stale,
     #[command(flatten)]
+    pub link: link::LinkArgs,
+    #[command(flatten)]
     pub notices: notices::NoticeArgs,
     /// The number of I/O threads; by default one for each processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
@@ -330,6 +333,7 @@ impl ServeArgs {
         }
         self.trust()?;
         self.notices.sinks()?;
+        self.link.setting(self.site)?;
         self.mounts()?;
         self.console_texts(console::check_texts)?;
         self.leak_keys()?;

@@ -33,6 +33,7 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
         pack: 0,
         events: 0,
         events_hash: [0; 32],
+        pack_events: 0,
         made,
         base: None,
         delta: None,

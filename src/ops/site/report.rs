@@ -5,6 +5,7 @@ use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
+use crate::domain::packs::question::REPORT_BYTES_MAX;
 use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::site_key::SiteKey;
 use crate::error::Result;
@@ -13,8 +14,12 @@ use crate::store::site::{EndedKey, Reason, UseRow};
 use crate::store::{self, Durability, Read};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The number of keys in one report over the link.
-const KEYS_MAX: usize = 4_000;
+/// The number of keys in one report over the link: with the largest numbers, a question has room for so many.
+const KEYS_MAX: usize = 300;
+const _: () = assert!(KEYS_MAX * KEY_BYTES + REST_BYTES <= REPORT_BYTES_MAX);
+/// The longest line of a key, and everything besides keys.
+const KEY_BYTES: usize = 160;
+const REST_BYTES: usize = 8 * 1024;
 
 /// Makes the next report: the name of its file, and its content. Only for the administrator of the machine.
 pub fn make(app: &App, caller: &Caller) -> Result<(String, String)> {

@@ -81,6 +81,8 @@ struct Status {
     /// What the site has cannot be brought further by steps.
     needs_pack: bool,
     packs_in_row: u32,
+    /// Of the last word whose body was applied.
+    applied: Nonce,
     steps: u64,
     reporting: Reporting,
     /// Whether the end of the lease was logged.
@@ -171,6 +173,18 @@ impl Link {
     }
 }
 
+impl App {
+    /// For metrics: whether the link is up, and what is left of the lease in milliseconds. `None` without a link.
+    pub fn link_figures(&self) -> Option<(bool, i64)> {
+        let view = self.site()?.link.view(self.site()?, self.now().wall)?;
+        let left_ms = match view.left {
+            Left::Running { left_ms, .. } => left_ms,
+            Left::None | Left::Over { .. } => 0,
+        };
+        Some((view.is_up, left_ms))
+    }
+}
+
 /// Makes the site a linked one, until the process ends: from now on it gives verdicts only under a lease.
 pub fn begin(app: &App, settings: Settings) -> Result<()> {
     let site = app.own_site()?;
@@ -210,6 +224,7 @@ pub fn ask(app: &App) -> Result<Asked> {
         server: state.server,
         life: state.life,
         nonce: Nonce::generate()?,
+        applied: lock(&site.link.status).applied,
         reign,
         pack,
         base,
@@ -315,7 +330,7 @@ pub fn take(app: &App, asked: Asked, signed: &SignedWord, body: &[u8]) -> Result
             apply::note_fork(app, site, &caller, site.state())?;
             return Err(Error::Conflict(refusals::site::fork(&signed.word.origin)));
         }
-        WordKind::Pack => take_packs(app, site, &caller, body)?,
+        WordKind::Pack => take_packs(app, site, &caller, signed.word.nonce, body)?,
         WordKind::Step => take_step(app, site, &caller, &asked, signed, body)?,
     };
     Ok(next)
@@ -337,7 +352,13 @@ fn settle_report(site: &Site, batch: &Batch, taken: u64) {
     }
 }
 
-fn take_packs(app: &App, site: &Site, caller: &Caller, body: &[u8]) -> Result<Next> {
+fn take_packs(
+    app: &App,
+    site: &Site,
+    caller: &Caller,
+    nonce: Nonce,
+    body: &[u8],
+) -> Result<Next> {
     let files = read_packs(body).map_err(Error::Conflict)?;
     let (newest, base) = match files.as_slice() {
         [newest] => (*newest, None),
@@ -352,7 +373,10 @@ fn take_packs(app: &App, site: &Site, caller: &Caller, body: &[u8]) -> Result<Ne
         status.packs_in_row
     };
     apply::take(app, site, caller, Files { newest, base }, Way::Link)?;
-    lock(&site.link.status).needs_pack = false;
+    {
+        let mut status = lock(&site.link.status);
+        (status.needs_pack, status.applied) = (false, nonce);
+    }
     Ok(match in_row > PACKS_MAX {
         true => Next::After(pause::after(in_row, random_number())),
         false => Next::AtOnce,
@@ -401,7 +425,7 @@ fn take_step(
     let lasts_ms = i64::try_from(word.lease_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
     let lease = &site.fresh.lease;
     let is_granted = lease.grant(asked.sent, lasts_ms, app.now().wall);
-    succeed(site, is_granted);
+    succeed(site, word, is_granted);
     let took_ms = lease.sending(app.now().wall).steady_ms - asked.sent.steady_ms;
     Ok(match body.is_empty() && took_ms < LEAST_MS {
         true => Next::After(Duration::from_millis(LEAST_MS.unsigned_abs())),
@@ -410,8 +434,9 @@ fn take_step(
 }
 
 /// Notes an answer that has led further.
-fn succeed(site: &Site, is_granted: bool) {
+fn succeed(site: &Site, word: &Word, is_granted: bool) {
     let mut status = lock(&site.link.status);
+    status.applied = word.nonce;
     status.packs_in_row = 0;
     status.failures = 0;
     status.fault = None;

@@ -5,6 +5,7 @@
 //! says that it has the step. The files of the site stay those of its newest pack: after a restart the index has what they
 //! have, and gives no verdict before steps have brought it at least to the state that was stored.
 
+use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
 use crate::domain::catalogs::Catalog;
 use crate::domain::keys::KeyId;
@@ -12,14 +13,12 @@ use crate::domain::keys::live::Live;
 use crate::domain::locks::{lock, write};
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
-use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::{Fork, State};
 use crate::domain::packs::step::{Gone, Step};
 use crate::domain::packs::word::SignedWord;
 use crate::domain::policies::Policy;
 use crate::domain::uid::Uid;
 use crate::domain::workspaces::Workspace;
-use crate::authz::caller::Caller;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
@@ -57,7 +56,7 @@ pub fn apply(
         return Ok(());
     }
     if let Some(content) = content {
-        require_peppers(app, &before, content)?;
+        require_peppers(app, content)?;
     }
     let ids = ids_of(step);
     let found = match content {
@@ -128,17 +127,16 @@ fn store_empty(app: &App, site: &Site, caller: &Caller, state: State) -> Result<
 }
 
 /// Refuses keys under a version of the pepper that the site does not have: a pack brings it.
-fn require_peppers(app: &App, state: &State, content: &Content) -> Result<()> {
-    let key = SiteKey::of(state.key);
-    let known = app.peppers.expose();
-    for (version, sealed) in &content.peppers {
-        let opened = key.open_pepper(state.server, &state.site, *version, sealed);
-        let is_known = opened.is_some_and(|pepper| known.contains(&(u32::from(*version), pepper)));
-        if !is_known {
-            return Err(Error::Conflict(refusals::packs::body("peppers")));
-        }
+fn require_peppers(app: &App, content: &Content) -> Result<()> {
+    let known = app.peppers.fingerprints();
+    let is_known = |version: u16| known.iter().any(|(one, _)| *one == u32::from(version));
+    let fits = content.keys().all(|key| {
+        is_known(key.pepper) && key.older.is_none_or(|older| is_known(older.pepper))
+    });
+    match fits {
+        true => Ok(()),
+        false => Err(Error::Conflict(refusals::packs::body("peppers"))),
     }
-    Ok(())
 }
 
 /// The keys that a step touches, in the order of ids.
