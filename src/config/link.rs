@@ -1,14 +1,12 @@
 //! The settings of the link of a site to its server. Without them a site opens no connection.
 
+use crate::domain::packs::site::{MAX_STALE_S_MAX, MAX_STALE_S_MIN};
 use crate::domain::time::span_s;
 use crate::error::{Error, Result};
 use crate::http1::tls::client::Authorities;
 use crate::sinks::feed::ServerUrl;
 use clap::Args;
 use std::path::PathBuf;
-
-/// How long a site may want to answer without a further word of its server, in seconds.
-const MAX_STALE_S: std::ops::RangeInclusive<u64> = 2..=86_400;
 
 /// See the heading.
 #[derive(Args, Clone, Debug)]
@@ -67,7 +65,7 @@ fn server(text: &str) -> std::result::Result<ServerUrl, String> {
 }
 
 fn max_stale(text: &str) -> std::result::Result<u64, String> {
-    let span = span_s(text).filter(|span| MAX_STALE_S.contains(span));
+    let span = span_s(text).filter(|span| (MAX_STALE_S_MIN..=MAX_STALE_S_MAX).contains(span));
     span.ok_or_else(|| {
         "must be a whole number with s, m or h, 2s to 24h, such as 10s".to_owned()
     })

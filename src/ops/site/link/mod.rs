@@ -8,6 +8,8 @@
 pub mod lease;
 mod pause;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use super::apply::{self, Files};
 use super::report::{self, Batch};
