@@ -1,6 +1,8 @@
 //! Packs, and the sites that they are made for.
 
 sentences! { "packs":
+    asked_again() = "the site has asked again meanwhile; this question gets no other answer";
+    being_made() = "a pack of the site is being made; ask again";
     body(place) = "the pack's body is damaged ({place})";
     changed() = "the pack's body is not the one that was signed";
     cut() = "the pack is cut off or has bytes behind its end";
@@ -31,8 +33,15 @@ sentences! { "packs":
     strange_revocations() = "no key that is trusted has signed the revocations";
     strange_signer(signers) = "no key that is trusted has signed the pack, only {signers}";
     too_many_ended(count) = "{count} keys have ended since, which are too many for QR codes; make a pack";
+    unconfirmed(sites) = "the change is made, but these sites may still answer as before it: {sites}";
+    unconfirmed_site(site, until) = "{site} until {until} at the latest";
     unknown_catalog() = "is not a catalog of this server";
     unreadable(path) = "{path} cannot be read; make a new pack: latchkey pack make --site NAME --whole --out DIR";
     until(least, most) = "must be between {least} and {most} seconds";
     unwritable(path, cause) = "{path} cannot be written: {cause}";
+}
+
+/// Whether the reason is that a site is not known to have a change which is made.
+pub fn is_unconfirmed(why: &super::Refusal) -> bool {
+    why.code() == "packs.unconfirmed"
 }

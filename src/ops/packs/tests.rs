@@ -107,6 +107,7 @@ fn key_report(id: KeyId, uses: u64, spent: u64) -> KeyReport {
         spent,
         last_used_at: Some(NOW),
         ended_at: None,
+        older_ended: None,
     }
 }
 
