@@ -25,8 +25,8 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Way {
     File,
-    /// In the answer to a question of the site, so it is what the server wants the site to have now. It can be older than what the
-    /// link has brought before; then steps follow it before the site gives verdicts.
+    /// In the answer to a question of the site. It can be older than what the link has brought before; then steps follow it before
+    /// the site gives verdicts.
     Link,
 }
 

@@ -12,6 +12,7 @@ use crate::domain::packs::Checked;
 use crate::domain::packs::body::Body;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
+use crate::domain::packs::report::OLDER_BYTES;
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::State;
 use crate::domain::packs::table::Table;
@@ -108,10 +109,11 @@ pub fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay)
         live.enabled = false;
     }
     if let Some(optional) = &mut live.optional
-        && let Some(older) = &optional.older
+        && let Some(older) = &mut optional.older
         && overlay.digests.contains(&older.secret.digest.0)
     {
-        optional.older = None;
+        // It stays in the index, so that reports name it until the server has ended it too.
+        *older.retired.get_mut() = true;
     }
     if let Some(known) = app.index.counters(key.id) {
         let stored = key.lent.map(|lent| lent.saturating_sub(spent));
@@ -404,6 +406,22 @@ pub fn until_first_use(app: &App) -> Vec<(KeyId, [u8; 32])> {
             found.push((key.id, older.secret.digest.0));
         }
     });
+    found
+}
+
+/// The starts of the digests of older secrets that have ended here with the first use of the newer one: of one key, or of all.
+pub fn older_ended(app: &App, of: Option<KeyId>) -> Vec<(KeyId, [u8; OLDER_BYTES])> {
+    let look = |key: &Live| {
+        let older = key.optional.as_ref()?.older.as_ref()?;
+        let has_ended = older.until_first_use && older.retired.load(Ordering::Acquire);
+        let start = older.secret.digest.0.first_chunk().copied()?;
+        has_ended.then_some((key.id, start))
+    };
+    let mut found = Vec::new();
+    match of {
+        Some(id) => found.extend(app.index.with_key(id, look).flatten()),
+        None => app.index.each_key(|_, key| found.extend(look(key))),
+    }
     found
 }
 

@@ -1,12 +1,12 @@
 //! Reports: what a site sends to its server, in a file that travels back, or in parts over the link.
 
-use super::{Site, change, put_state, require_local, uses};
+use super::{Site, change, content, put_state, require_local, uses};
 use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::domain::packs::question::REPORT_BYTES_MAX;
-use crate::domain::packs::report::{KeyReport, Report};
+use crate::domain::packs::report::{KeyReport, OLDER_BYTES, Report};
 use crate::domain::packs::site_key::SiteKey;
 use crate::error::Result;
 use crate::ops::{App, maintenance};
@@ -15,10 +15,10 @@ use crate::store::{self, Durability, Read};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The number of keys in one report over the link: with the largest numbers, a question has room for so many.
-const KEYS_MAX: usize = 300;
+const KEYS_MAX: usize = 250;
 const _: () = assert!(KEYS_MAX * KEY_BYTES + REST_BYTES <= REPORT_BYTES_MAX);
 /// The longest line of a key, and everything besides keys.
-const KEY_BYTES: usize = 160;
+const KEY_BYTES: usize = 190;
 const REST_BYTES: usize = 8 * 1024;
 
 /// Makes the next report: the name of its file, and its content. Only for the administrator of the machine.
@@ -62,7 +62,7 @@ pub fn make(app: &App, caller: &Caller) -> Result<(String, String)> {
         reign: state.reign,
         events: state.events,
         codes,
-        keys: keys(&ended, &spent, &uses),
+        keys: keys(&ended, &spent, &uses, &content::older_ended(app, None)),
     };
     let name = format!("{}-{:06}.lkreport", state.site, state.reports);
     Ok((name, report.write(&SiteKey::of(state.key))))
@@ -132,6 +132,8 @@ fn make_batch(
     })?;
     *lock(&site.state) = state.clone();
     let (ended, spent, uses) = app.read(|read| rows_of(read, ids))?;
+    let older = ids.iter().flat_map(|id| content::older_ended(app, Some(*id)));
+    let older: Vec<_> = older.collect();
     let report = Report {
         origin: state.origin,
         site: state.site,
@@ -143,7 +145,7 @@ fn make_batch(
         reign: state.reign,
         events: site.position().map_or(0, |position| position.events.number),
         codes: codes.clone(),
-        keys: keys(&ended, &spent, &uses),
+        keys: keys(&ended, &spent, &uses, &older),
     };
     Ok(Batch {
         number: report.number,
@@ -171,7 +173,12 @@ fn rows_of(read: &Read, ids: &[KeyId]) -> Result<Rows> {
 }
 
 /// One line for each key that there is something to report about.
-fn keys(ended: &[EndedKey], spent: &[(KeyId, u64)], uses: &[UseRow]) -> Vec<KeyReport> {
+fn keys(
+    ended: &[EndedKey],
+    spent: &[(KeyId, u64)],
+    uses: &[UseRow],
+    older: &[(KeyId, [u8; OLDER_BYTES])],
+) -> Vec<KeyReport> {
     let mut keys: BTreeMap<KeyId, KeyReport> = BTreeMap::new();
     let blank = |id| KeyReport {
         id,
@@ -193,6 +200,9 @@ fn keys(ended: &[EndedKey], spent: &[(KeyId, u64)], uses: &[UseRow]) -> Vec<KeyR
     for one in ended.iter().filter(|one| one.reason == Reason::Site) {
         let key = keys.entry(one.key).or_insert_with(|| blank(one.key));
         key.ended_at = Some(one.at);
+    }
+    for (id, start) in older {
+        keys.entry(*id).or_insert_with(|| blank(*id)).older_ended = Some(*start);
     }
     keys.into_values().collect()
 }

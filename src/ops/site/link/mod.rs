@@ -53,7 +53,7 @@ const PACKS_MAX: u32 = 3;
 pub struct Settings {
     /// The URL of the server.
     pub server: String,
-    /// How long the site wants to answer without a further word.
+    /// How long the site asks to answer without a further word.
     pub max_stale_s: u64,
     pub clock: SteadyClock,
 }
@@ -310,7 +310,7 @@ pub fn open(app: &App, asked: &Asked, note: &[u8]) -> Result<SignedWord> {
     }
 }
 
-/// Does what an answer says, and returns when to ask again.
+/// Follows an answer, and returns when to ask again.
 ///
 /// # Errors
 /// The answer does not lead further; then the connection it came over is of no more use.

@@ -2,7 +2,7 @@
 //! is looked at.
 //!
 //! As with packs, the commit of the state comes first, then the index, and only then the next question, with which the site
-//! says that it has the step. The files of the site stay those of its newest pack: after a restart the index has what they
+//! confirms the step. The files of the site stay those of its newest pack: after a restart the index has what they
 //! have, and gives no verdict before steps have brought it at least to the state that was stored.
 
 use crate::authz::caller::Caller;
