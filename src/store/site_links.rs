@@ -1,6 +1,6 @@
 //! Rows of links to sites: how long each may have been granted to answer, and what it had when it asked.
 
-use super::{Read, Write};
+use super::{Read, Row, Write};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -20,15 +20,25 @@ pub fn list(read: &Read) -> Result<Vec<LinkRow>> {
     read.query(
         "SELECT site, lease_s, asked_at, events FROM site_links ORDER BY site",
         &[],
-        |row| {
-            Ok(LinkRow {
-                site: row.get("site")?,
-                lease_s: row.get("lease_s")?,
-                asked_at: row.get("asked_at")?,
-                events: row.get("events")?,
-            })
-        },
+        from_row,
     )
+}
+
+pub fn find(read: &Read, site: &str) -> Result<Option<LinkRow>> {
+    read.query_one(
+        "SELECT site, lease_s, asked_at, events FROM site_links WHERE site = $1",
+        &[&site],
+        from_row,
+    )
+}
+
+fn from_row(row: &Row<'_>) -> Result<LinkRow> {
+    Ok(LinkRow {
+        site: row.get("site")?,
+        lease_s: row.get("lease_s")?,
+        asked_at: row.get("asked_at")?,
+        events: row.get("events")?,
+    })
 }
 
 pub fn put(tx: &Write<'_>, row: &LinkRow) -> Result<()> {

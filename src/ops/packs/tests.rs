@@ -32,6 +32,7 @@ fn add(fixture: &Fixture, name: &str, lend: u64) {
         minimal: false,
         until_s: None,
         lend: Some(lend),
+        max_stale_s: None,
         server: "server.example".to_owned(),
         passphrase: PASSPHRASE.to_owned(),
     };

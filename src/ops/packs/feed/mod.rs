@@ -221,27 +221,24 @@ impl Feed {
         self.ends_wait.store(on, Relaxed);
     }
 
-    /// Calls `done` when no linked site can answer as before the changes that were committed up to now, or after a minute.
-    ///
-    /// # Errors
-    /// `Unavailable` if too many changes wait already; `done` is not called then.
-    pub fn wait(&self, now_ms: u64, done: impl FnOnce(Outcome) + Send + 'static) -> Result<()> {
+    /// Calls `done` when no linked site can answer as before the changes that were committed up to now; after a minute, or if
+    /// too many changes wait already, with the sites that still can.
+    pub fn wait(&self, now_ms: u64, done: impl FnOnce(Outcome) + Send + 'static) {
         let mut hub = lock(&self.hub);
         if !self.is_active() {
             drop(hub);
-            done(Outcome::default());
-            return Ok(());
-        }
-        if hub.waits.len() >= WAITS_MAX || hub.is_stopped {
-            return Err(Error::Unavailable(refusals::requests::busy()));
+            return done(Outcome::default());
         }
         hub.waited = hub.waited.max(hub.installed.number);
         let until_ms = now_ms.saturating_add(self.wait_ms.load(Relaxed));
         let wait = Wait::new(hub.waited, (now_ms, until_ms), &hub.links, Box::new(done));
+        if hub.waits.len() >= WAITS_MAX || hub.is_stopped {
+            drop(hub);
+            return wait.end(now_ms);
+        }
         hub.waits.push(wait);
         drop(hub);
         self.changed.notify_all();
-        Ok(())
     }
 
     /// What is known about the link to a site; `None` if it has not been linked lately.
@@ -254,6 +251,14 @@ impl Feed {
             applied_events: link.applied.number,
             newest_events: hub.installed.number,
         })
+    }
+
+    /// The number of linked sites, and the events that the one which is furthest behind has not applied.
+    pub fn lag(&self, now_ms: u64) -> (usize, u64) {
+        let hub = lock(&self.hub);
+        let linked = hub.links.values().filter(|link| link.is_linked(now_ms));
+        let lags = linked.map(|link| hub.installed.number.saturating_sub(link.applied.number));
+        lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
     }
 
     /// Waits until the index has what is committed up to an event.

@@ -43,12 +43,6 @@ const WIDE: [&str; 8] = [
     "server.restore",
 ];
 
-impl Touched {
-    pub fn is_empty(&self) -> bool {
-        *self == Touched::default()
-    }
-}
-
 /// The way over these events, for a site of this name that is given this.
 pub fn path<'a>(
     site: &str,
