@@ -2,6 +2,7 @@
 
 mod faults;
 mod histories;
+mod link;
 mod refused;
 mod ways;
 
