@@ -43,7 +43,8 @@ pub struct Relay {
 
 impl Relay {
     pub fn before(server: SocketAddr) -> Relay {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // On the address of the server, which answers for no other host.
+        let listener = TcpListener::bind((server.ip(), 0)).unwrap();
         let shared = Arc::new(Shared {
             mode: AtomicU8::new(Mode::Pass as u8),
             server,
