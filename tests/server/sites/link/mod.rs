@@ -4,6 +4,7 @@ mod broken;
 mod following;
 mod killed;
 mod relay;
+mod server;
 
 use serde_json::json;
 
