@@ -120,7 +120,8 @@ impl Word {
         [&MAGIC[..], &length, note.as_bytes(), body].concat()
     }
 
-    /// Reads an answer that a key which the site trusts has signed, or one that such a key has introduced, and returns its body.
+    /// Reads a whole answer, and returns its body.
+    #[cfg(test)]
     pub fn open<'a>(answer: &'a [u8], trusted: &[PublicKey]) -> Checked<(SignedWord, &'a [u8])> {
         let no_word = refusals::packs::no_word;
         let (start, rest) = answer.split_first_chunk().ok_or_else(no_word)?;
@@ -133,7 +134,8 @@ impl Word {
         }
     }
 
-    /// Reads the note of an answer, before its body has arrived.
+    /// Reads the note of an answer, before its body has arrived. A key that the site trusts has signed it, or one that such a key has
+    /// introduced.
     pub fn open_note(note: &[u8], trusted: &[PublicKey]) -> Checked<SignedWord> {
         let no_word = refusals::packs::no_word;
         let note = Note::parse(note).map_err(|_| no_word())?;
