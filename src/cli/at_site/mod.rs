@@ -1,6 +1,7 @@
 //! The commands of a site: enrolling, applying packs, ending keys, reporting.
 
 mod apply;
+pub mod check;
 mod init;
 mod stick;
 
