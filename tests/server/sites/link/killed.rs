@@ -18,6 +18,8 @@ fn a_site_that_is_killed_during_a_step_undoes_nothing_that_it_has_confirmed() {
     let (admin, line, url) = (server.admin(), Line::of(&server), url_of(&server));
     let mut random = Random::seeded();
     let (mut applied, mut over) = (0, 0);
+    // Kills come earlier after a step that was confirmed, and later after one that was not, so that both happen on any machine.
+    let mut longest_us = 10_000;
     for round in 0..ROUNDS {
         let ends = admin.issue(json!({ "name": format!("ends{round}") }));
         let stays = admin.issue(json!({ "name": format!("stays{round}") }));
@@ -33,17 +35,19 @@ fn a_site_that_is_killed_during_a_step_undoes_nothing_that_it_has_confirmed() {
             let admin = admin.clone();
             thread::spawn(move || admin.delete(&path).expect(204))
         };
-        wait::pause(Duration::from_micros(random.below(12_000)));
+        wait::pause(Duration::from_micros(random.below(longest_us)));
         running.kill9();
         let answer = ending.join().unwrap();
         let confirmed = answer.header("latchkey-sites") == Some("plant-7=applied");
         if confirmed {
             applied += 1;
+            longest_us = longest_us * 2 / 3 + 1;
             // Without the link, too.
             let alone = site.serve();
             assert_ne!(verdict(&alone, &ends.secret), "VALID", "round {round}");
         } else {
             over += 1;
+            longest_us = longest_us * 3 / 2;
         }
         let running = follow(&site, &url, "2s");
         wait::until("the site follows again", || {
@@ -52,5 +56,5 @@ fn a_site_that_is_killed_during_a_step_undoes_nothing_that_it_has_confirmed() {
         });
         assert_eq!(verdict(&running, &ends.secret), "NOT_FOUND");
     }
-    assert_eq!(applied + over, ROUNDS);
+    assert!(applied > 0 && over > 0, "{applied} applied, {over} not");
 }
