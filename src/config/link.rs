@@ -66,9 +66,7 @@ fn server(text: &str) -> std::result::Result<ServerUrl, String> {
 
 fn max_stale(text: &str) -> std::result::Result<u64, String> {
     let span = span_s(text).filter(|span| (MAX_STALE_S_MIN..=MAX_STALE_S_MAX).contains(span));
-    span.ok_or_else(|| {
-        "must be a whole number with s, m or h, 2s to 24h, such as 10s".to_owned()
-    })
+    span.ok_or_else(|| "must be a whole number with s, m or h, 2s to 24h, such as 10s".to_owned())
 }
 
 #[cfg(test)]
@@ -104,6 +102,9 @@ mod tests {
         assert!(args(here, None).setting(false).is_err());
         assert!(args(here, Some("x")).setting(true).is_err());
         let setting = args(here, None).setting(true).unwrap().unwrap();
-        assert_eq!((setting.max_stale_s, setting.authorities.is_some()), (10, false));
+        assert_eq!(
+            (setting.max_stale_s, setting.authorities.is_some()),
+            (10, false)
+        );
     }
 }

@@ -41,7 +41,10 @@ pub fn counted_later(state: &ServerState, mut reply: Reply) -> Reply {
     if reply.body.len() <= FREE_ANSWER_BYTES || !reply.body.is_unique() {
         return reply;
     }
-    let (hold, fits) = state.held.answers.take(reply.body.len() - FREE_ANSWER_BYTES);
+    let (hold, fits) = state
+        .held
+        .answers
+        .take(reply.body.len() - FREE_ANSWER_BYTES);
     if !fits {
         state.slots.relieve(&[Phase::Write]);
         if reply.is_repeatable {

@@ -33,6 +33,11 @@ sentences! { "site":
 
 /// Whether a pack is the reason: it no longer counts, or there is none.
 pub fn is_stale(why: &super::Refusal) -> bool {
-    let codes = ["site.no_word", "site.no_word_since", "site.stale", "site.stale_none"];
+    let codes = [
+        "site.no_word",
+        "site.no_word_since",
+        "site.stale",
+        "site.stale_none",
+    ];
     codes.contains(&why.code())
 }

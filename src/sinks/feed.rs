@@ -239,16 +239,18 @@ impl Feed {
         let head = read_head(connection).map_err(broken)?;
         if head.status != 200 {
             let why = problem(connection, head.length);
-            return Err(format!("{server} answered with status {}{why}", head.status));
+            return Err(format!(
+                "{server} answered with status {}{why}",
+                head.status
+            ));
         }
         if head.length > ANSWER_BYTES_MAX as u64 {
             return Err(format!("{server} sends more than any answer has"));
         }
         let mut start = [0; START_BYTES];
         connection.read_exact(&mut start).map_err(broken)?;
-        let length = note_bytes(&start).ok_or_else(|| {
-            format!("{server} does not answer as a Latchkey with this link does")
-        })?;
+        let length = note_bytes(&start)
+            .ok_or_else(|| format!("{server} does not answer as a Latchkey with this link does"))?;
         let mut note = vec![0; length];
         connection.read_exact(&mut note).map_err(broken)?;
         let signed = link::open(app, asked, &note).map_err(|err| format!("{server}: {err}"))?;
@@ -293,7 +295,9 @@ fn read_head(connection: &mut impl BufRead) -> io::Result<Head> {
         String::from_utf8(text.to_vec()).map_err(|_| strange())
     };
     let first = line()?;
-    let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+    let status = first
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3));
     let status = status.and_then(|digits| digits.parse().ok());
     let mut head = Head {
         status: status.ok_or_else(strange)?,
@@ -325,11 +329,18 @@ fn read_head(connection: &mut impl BufRead) -> io::Result<Head> {
 /// The sentence of an error, after a colon; empty if there is none.
 fn problem(connection: &mut impl Read, length: u64) -> String {
     let mut body = Vec::new();
-    let read = connection.take(length.min(PROBLEM_BYTES_MAX)).read_to_end(&mut body);
-    let problem = read.ok().and_then(|_| serde_json::from_slice::<Problem>(&body).ok());
+    let read = connection
+        .take(length.min(PROBLEM_BYTES_MAX))
+        .read_to_end(&mut body);
+    let problem = read
+        .ok()
+        .and_then(|_| serde_json::from_slice::<Problem>(&body).ok());
     let line = |c: &char| !c.is_control();
     problem.map_or_else(String::new, |problem| {
-        format!(": {}", problem.detail.chars().filter(line).collect::<String>())
+        format!(
+            ": {}",
+            problem.detail.chars().filter(line).collect::<String>()
+        )
     })
 }
 
@@ -353,7 +364,10 @@ mod tests {
             ("https://keys.example", "https://keys.example:443"),
             ("https://keys.example:8420/", "https://keys.example:8420"),
             ("https://10.0.0.4:8420", "https://10.0.0.4:8420"),
-            ("https://proxy.example/keys/", "https://proxy.example:443/keys"),
+            (
+                "https://proxy.example/keys/",
+                "https://proxy.example:443/keys",
+            ),
             ("http://127.0.0.1:8420", "http://127.0.0.1:8420"),
             ("http://[::1]:8420", "http://[::1]:8420"),
         ] {
@@ -385,7 +399,10 @@ mod tests {
     #[test]
     fn a_head_has_one_length() {
         let ok = "HTTP/1.1 200 OK\r\n";
-        check(&format!("{ok}Content-Length: 12\r\n\r\nx"), Some((200, 12, false)));
+        check(
+            &format!("{ok}Content-Length: 12\r\n\r\nx"),
+            Some((200, 12, false)),
+        );
         check(
             "HTTP/1.1 409 Conflict\r\ncontent-length:0\r\nConnection: close\r\n\r\n",
             Some((409, 0, true)),

@@ -77,17 +77,17 @@ mod tests {
 
     #[test]
     fn a_site_is_as_good_as_its_pack_or_its_link() {
-        let site = |age: &str, link: serde_json::Value| {
-            serde_json::json!({ "pack": 7, "age": age, "until": "2026-12-05T22:00:00Z", "fork": "no", "link": link })
-        };
+        let site = |age: &str, link: serde_json::Value| serde_json::json!({ "pack": 7, "age": age, "until": "2026-12-05T22:00:00Z", "fork": "no", "link": link });
         let none = serde_json::Value::Null;
-        check(site("fresh", none.clone()), "ok", "pack 7 counts until 2026");
+        check(
+            site("fresh", none.clone()),
+            "ok",
+            "pack 7 counts until 2026",
+        );
         check(site("aging", none.clone()), "warning", "pack 7");
         check(site("over", none.clone()), "failed", "counted until");
         check(site("none", none), "failed", "no pack");
-        let link = |up: bool| {
-            serde_json::json!({ "server": "https://keys.example:443", "up": up, "left_s": 4.2, "fault": "cut" })
-        };
+        let link = |up: bool| serde_json::json!({ "server": "https://keys.example:443", "up": up, "left_s": 4.2, "fault": "cut" });
         check(site("fresh", link(true)), "ok", "https://keys.example");
         check(site("aging", link(false)), "warning", "4 s more: cut");
         check(site("over", link(false)), "failed", "no verdict: cut");

@@ -29,7 +29,9 @@ impl Object {
         let Value::Object(inner) = &self.0[position].1 else {
             return;
         };
-        let named = inner.iter().map(|(member, value)| (format!("{name}_{member}"), value.clone()));
+        let named = inner
+            .iter()
+            .map(|(member, value)| (format!("{name}_{member}"), value.clone()));
         let named: Vec<(String, Value)> = named.collect();
         self.0.splice(position..=position, named);
     }

@@ -345,12 +345,7 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
 }
 
 /// Records that the server was restored, once.
-pub(super) fn note_fork(
-    app: &App,
-    site: &Site,
-    caller: &Caller,
-    mut state: State,
-) -> Result<()> {
+pub(super) fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
     if state.fork == Fork::Seen {
         return Ok(());
     }

@@ -259,6 +259,9 @@ mod tests {
         set_steady(13_000);
         check(Age::Over, Some(12), true);
         let why = fresh.refusal(now).to_string();
-        assert!(why.starts_with("PACK_STALE") && why.contains("12 s"), "{why}");
+        assert!(
+            why.starts_with("PACK_STALE") && why.contains("12 s"),
+            "{why}"
+        );
     }
 }

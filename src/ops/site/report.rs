@@ -132,7 +132,9 @@ fn make_batch(
     })?;
     *lock(&site.state) = state.clone();
     let (ended, spent, uses) = app.read(|read| rows_of(read, ids))?;
-    let older = ids.iter().flat_map(|id| content::older_ended(app, Some(*id)));
+    let older = ids
+        .iter()
+        .flat_map(|id| content::older_ended(app, Some(*id)));
     let older: Vec<_> = older.collect();
     let report = Report {
         origin: state.origin,

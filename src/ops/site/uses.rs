@@ -92,7 +92,9 @@ pub fn write_trips(app: &App, batch: &[(KeyId, Wire, Trip)]) {
     match add(app, batch.iter().map(row).collect(), codes) {
         Ok(()) => {
             let keys = batch.iter().map(|(key, ..)| *key);
-            app.site.iter().for_each(|site| site.unreported.note(keys.clone()));
+            app.site
+                .iter()
+                .for_each(|site| site.unreported.note(keys.clone()));
         }
         Err(err) => log::warn!("tripwires: what was found is not in the next report: {err}"),
     }

@@ -187,10 +187,7 @@ pub mod tests {
         assert!(is_granted);
         check(&lease, 10_999, after(9_999), true);
         check(&lease, 11_000, after(10_000), false);
-        assert_eq!(
-            lease.left(after(10_000)),
-            Left::Over { since_ms: 10_000 }
-        );
+        assert_eq!(lease.left(after(10_000)), Left::Over { since_ms: 10_000 });
         // A word that comes after its lease is over allows nothing.
         let (lease, is_granted) = granted(11_000, after(10_000));
         assert!(!is_granted);

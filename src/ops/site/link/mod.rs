@@ -354,13 +354,7 @@ fn settle_report(site: &Site, batch: &Batch, taken: u64) {
     }
 }
 
-fn take_packs(
-    app: &App,
-    site: &Site,
-    caller: &Caller,
-    nonce: Nonce,
-    body: &[u8],
-) -> Result<Next> {
+fn take_packs(app: &App, site: &Site, caller: &Caller, nonce: Nonce, body: &[u8]) -> Result<Next> {
     let files = read_packs(body).map_err(Error::Conflict)?;
     let (newest, base) = match files.as_slice() {
         [newest] => (*newest, None),
@@ -404,7 +398,8 @@ fn take_step(
         }
         Aim::Step => {}
     }
-    let follows = |position: &Position| (position.reign, position.events) == (word.reign, word.from);
+    let follows =
+        |position: &Position| (position.reign, position.events) == (word.reign, word.from);
     let Some(position) = site.position().filter(follows) else {
         // A pack was applied meanwhile.
         return Ok(Next::After(pause::after(1, random_number())));
@@ -446,7 +441,10 @@ fn succeed(site: &Site, word: &Word, is_granted: bool) {
     if is_granted && !status.is_up {
         status.is_up = true;
         status.has_logged_end = false;
-        log::info!("link: this site follows its server, as of its event {}", status.server);
+        log::info!(
+            "link: this site follows its server, as of its event {}",
+            status.server
+        );
     }
 }
 

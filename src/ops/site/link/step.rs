@@ -93,9 +93,10 @@ pub fn apply(
     )?;
     // Read after the commit, which may have taken a revocation away that this step has itself.
     let overlay = app.read(|read| Overlay::read_of(read, found.iter().flatten()))?;
-    let removed = ids.iter().zip(&found).filter(|(id, new)| {
-        new.is_none() && app.index.with_key(**id, |_| ()).is_some()
-    });
+    let removed = ids
+        .iter()
+        .zip(&found)
+        .filter(|(id, new)| new.is_none() && app.index.with_key(**id, |_| ()).is_some());
     let keys = (position.keys + counts.added).saturating_sub(removed.count() as u64);
     *lock(&site.state) = state;
     install(app, site, step, &ids, &found, &overlay);
@@ -130,9 +131,9 @@ fn store_empty(app: &App, site: &Site, caller: &Caller, state: State) -> Result<
 fn require_peppers(app: &App, content: &Content) -> Result<()> {
     let known = app.peppers.fingerprints();
     let is_known = |version: u16| known.iter().any(|(one, _)| *one == u32::from(version));
-    let fits = content.keys().all(|key| {
-        is_known(key.pepper) && key.older.is_none_or(|older| is_known(older.pepper))
-    });
+    let fits = content
+        .keys()
+        .all(|key| is_known(key.pepper) && key.older.is_none_or(|older| is_known(older.pepper)));
     match fits {
         true => Ok(()),
         false => Err(Error::Conflict(refusals::packs::body("peppers"))),
@@ -141,7 +142,11 @@ fn require_peppers(app: &App, content: &Content) -> Result<()> {
 
 /// The keys that a step touches, in the order of ids.
 fn ids_of(step: &Step) -> Vec<KeyId> {
-    let put = step.content.iter().flat_map(Content::keys).map(|key| key.id);
+    let put = step
+        .content
+        .iter()
+        .flat_map(Content::keys)
+        .map(|key| key.id);
     let all: BTreeSet<KeyId> = put.chain(step.gone.keys.iter().copied()).collect();
     all.into_iter().collect()
 }
@@ -155,9 +160,13 @@ fn install(
     overlay: &Overlay,
 ) {
     let content = step.content.as_ref();
-    let parts = content.map(|content| parts_of(app, content)).unwrap_or_default();
+    let parts = content
+        .map(|content| parts_of(app, content))
+        .unwrap_or_default();
     let live = |(id, key): (&KeyId, &Option<PackedKey<'_>>)| {
-        let live = key.as_ref().and_then(|key| live_of(app, key, &parts, overlay));
+        let live = key
+            .as_ref()
+            .and_then(|key| live_of(app, key, &parts, overlay));
         (*id, live)
     };
     let changed: Vec<(KeyId, Option<Live>)> = ids.iter().zip(found).map(live).collect();
@@ -196,7 +205,11 @@ impl<'a> Surroundings<'a> {
         let policies: Vec<&Policy> = content
             .into_iter()
             .flat_map(|content| &content.policies)
-            .filter(|policy| known.policy(&policy.name).is_none_or(|one| **one != **policy))
+            .filter(|policy| {
+                known
+                    .policy(&policy.name)
+                    .is_none_or(|one| **one != **policy)
+            })
             .collect();
         let is_gone = |name: &String| gone.policies.contains(name);
         let is_new = |name: &String| policies.iter().any(|policy| policy.name == *name);
@@ -206,15 +219,16 @@ impl<'a> Surroundings<'a> {
                 .policies()
                 .filter(|one| !is_gone(&one.name) && !is_new(&one.name));
             let kept = kept.map(|one| (**one).clone());
-            kept.chain(policies.iter().map(|one| (*one).clone())).collect()
+            kept.chain(policies.iter().map(|one| (*one).clone()))
+                .collect()
         });
         let catalogs = content.into_iter().flat_map(|content| &content.catalogs);
         let catalogs = catalogs.filter(|definition| {
             let same = known.catalog(&definition.name);
             same.is_none_or(|same| same.definition() != *definition)
         });
-        let compiled = catalogs
-            .map(|definition| (definition.name.as_str(), content::compiled(definition)));
+        let compiled =
+            catalogs.map(|definition| (definition.name.as_str(), content::compiled(definition)));
         let ended = gone.catalogs.iter().map(|name| (name.as_str(), None));
         Surroundings {
             workspaces: workspaces

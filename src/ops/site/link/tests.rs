@@ -173,7 +173,10 @@ fn a_linked_site_follows_its_server_and_gives_verdicts_under_a_lease_only() {
     linked.bring();
     linked.check(&one, "site.no_word");
     let second = question(&linked.ask());
-    assert_eq!((second.pack, second.base, second.events), (1, 1, linked.events()));
+    assert_eq!(
+        (second.pack, second.base, second.events),
+        (1, 1, linked.events())
+    );
     assert_ne!(first.nonce, second.nonce);
     linked.step(&[]);
     linked.check(&one, "VALID");
@@ -201,7 +204,10 @@ fn only_the_word_to_the_question_renews_the_lease_from_when_it_was_asked() {
     let (linked, one, _) = Linked::with_two_keys();
     let (old, new) = (linked.ask(), linked.ask());
     let to_old = linked.word(&old, WordKind::Step, &[]);
-    assert_eq!(code(linked.deliver(new, &to_old, &[])), "site.other_question");
+    assert_eq!(
+        code(linked.deliver(new, &to_old, &[])),
+        "site.other_question"
+    );
     set_steady(10_999);
     linked.check(&one, "VALID");
     set_steady(11_000);
@@ -219,7 +225,10 @@ fn only_the_word_to_the_question_renews_the_lease_from_when_it_was_asked() {
     let asked = linked.ask();
     let mut word = linked.word(&asked, WordKind::Step, &[]);
     word.from.number -= 1;
-    assert_eq!(code(linked.deliver(asked, &word, &[])), "site.other_question");
+    assert_eq!(
+        code(linked.deliver(asked, &word, &[])),
+        "site.other_question"
+    );
     linked.check(&one, "site.no_word_since");
     linked.step(&[]);
     linked.check(&one, "VALID");
@@ -263,7 +272,9 @@ fn a_server_that_has_lost_what_the_site_knows_is_a_fork() {
     linked.check(&one, "site.no_word");
     // The server is the right one after all.
     linked.answer(linked.ask(), WordKind::Step, &[]).unwrap();
-    linked.answer(linked.ask(), WordKind::Step, &linked.packer.step(&[1], 1)).unwrap();
+    linked
+        .answer(linked.ask(), WordKind::Step, &linked.packer.step(&[1], 1))
+        .unwrap();
     assert_eq!(linked.fork(), Fork::None);
     linked.check(&one, "NOT_FOUND");
     // A step that does not lead as far as the site has been.

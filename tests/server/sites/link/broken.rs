@@ -105,10 +105,17 @@ fn a_change_waits_for_the_lease_of_a_site_that_is_cut_off() {
         let key = admin.issue(json!({ "name": format!("k{round}") }));
         await_verdict(&near_by, &key.secret, "VALID");
         await_verdict(&far_away, &key.secret, "VALID");
-        relay.set(if round % 2 == 0 { Mode::Hold } else { Mode::Cut });
+        relay.set(if round % 2 == 0 {
+            Mode::Hold
+        } else {
+            Mode::Cut
+        });
         let path = format!("/v1/keys/{}?wait=sites", key.id);
         let answer = admin.delete(&path).expect(204);
-        let waited = answer.header("latchkey-sites").unwrap_or_default().to_owned();
+        let waited = answer
+            .header("latchkey-sites")
+            .unwrap_or_default()
+            .to_owned();
         // The answer to the last question before the change may have been on the way.
         assert!(waited.contains("near=applied"), "{waited}");
         assert!(waited.contains("far="), "{waited}");

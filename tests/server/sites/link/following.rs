@@ -11,7 +11,10 @@ use crate::support::{Server, together, wait};
 
 /// The sites that an answer has waited for.
 fn waited_for(answer: &crate::support::Response) -> String {
-    answer.header("latchkey-sites").unwrap_or_default().to_owned()
+    answer
+        .header("latchkey-sites")
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[test]
@@ -68,7 +71,10 @@ fn what_has_ended_with_all_sites_is_valid_at_none_of_them() {
                 while !stops.load(SeqCst) {
                     let has_ended = has_ended.load(SeqCst);
                     let found = verdict(site, &key.secret);
-                    assert!(!has_ended || found != "VALID", "round {round} site {thread}");
+                    assert!(
+                        !has_ended || found != "VALID",
+                        "round {round} site {thread}"
+                    );
                 }
                 return;
             }
@@ -180,7 +186,10 @@ fn a_site_that_was_linked_takes_no_pack_from_before() {
     assert_eq!(verdict(&running, &ends.secret), "NOT_FOUND");
     running.stop();
     let refused = site.try_apply(&site.stick());
-    assert!(refused.stderr.contains("older than what the link"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("older than what the link"),
+        "{refused:?}"
+    );
     assert_eq!(site.status()["fork"], "no");
     // Without the link, nothing is in force until a pack is as new as the link was.
     let alone = site.serve();
@@ -211,7 +220,9 @@ fn a_server_that_is_restored_is_a_fork_over_the_link() {
     server.stop();
     line.ok(&["restore", backup.to_str().unwrap(), "--yes"]);
     server.restart();
-    wait::until("the site has noticed it", || site.status()["fork"] == "seen");
+    wait::until("the site has noticed it", || {
+        site.status()["fork"] == "seen"
+    });
     await_verdict(&running, &stays.secret, "PACK_STALE");
     assert_ne!(verdict(&running, &gone.secret), "VALID");
     site.line.ok(&["site", "reset", "--yes"]);

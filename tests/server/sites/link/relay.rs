@@ -101,7 +101,10 @@ impl Shared {
             return;
         };
         let copy = |stream: &TcpStream| stream.try_clone().unwrap();
-        self.open.lock().unwrap().extend([copy(&client), copy(&server)]);
+        self.open
+            .lock()
+            .unwrap()
+            .extend([copy(&client), copy(&server)]);
         let (shared, from, to) = (self.clone(), copy(&client), copy(&server));
         thread::spawn(move || shared.pass_questions(from, to));
         let shared = self.clone();
