@@ -90,7 +90,7 @@ pub struct Feed {
 
 /// Why a question has led to nothing.
 struct Failed {
-    asked: Option<Asked>,
+    asked: Option<Box<Asked>>,
     why: String,
 }
 
@@ -156,7 +156,7 @@ impl Feed {
                     // What else arrives on this connection would be the answer to another question.
                     self.connection = None;
                     if !app.is_closed() {
-                        wait(link::failed(app, asked, &why));
+                        wait(link::failed(app, asked.map(|asked| *asked), &why));
                     }
                 }
             }
@@ -176,7 +176,7 @@ impl Feed {
             Ok(answer) => answer,
             Err(why) => {
                 return Err(Failed {
-                    asked: Some(asked),
+                    asked: Some(Box::new(asked)),
                     why,
                 });
             }

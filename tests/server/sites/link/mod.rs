@@ -2,6 +2,7 @@
 
 mod broken;
 mod following;
+mod histories;
 mod killed;
 mod relay;
 mod server;

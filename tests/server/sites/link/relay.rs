@@ -1,7 +1,7 @@
 //! A relay between a site and its server, which can do to the connections what a network or an attacker can.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -42,9 +42,13 @@ pub struct Relay {
 }
 
 impl Relay {
+    /// On the address of the server, which answers for no other host.
     pub fn before(server: SocketAddr) -> Relay {
-        // On the address of the server, which answers for no other host.
-        let listener = TcpListener::bind((server.ip(), 0)).unwrap();
+        Relay::on(server.ip(), server)
+    }
+
+    pub fn on(ip: IpAddr, server: SocketAddr) -> Relay {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let shared = Arc::new(Shared {
             mode: AtomicU8::new(Mode::Pass as u8),
             server,
