@@ -78,6 +78,12 @@ impl Lease {
         Sent { steady_ms, wall }
     }
 
+    /// Whether the date has run so far ahead since a question was sent that no lease is left. `wall` is the date before the time
+    /// of the answer counts: the server's date may be later than that of this machine.
+    pub fn has_jumped(sent: Sent, lasts_ms: i64, wall: Timestamp) -> bool {
+        wall.0.saturating_sub(sent.wall.0) > lasts_ms.saturating_add(DATE_SLACK_MS)
+    }
+
     /// Counts a lease from the moment at which its question was sent; `wall` is the date now. `false` if none is left of it.
     pub fn grant(&self, sent: Sent, lasts_ms: i64, wall: Timestamp) -> bool {
         let Some(clock) = self.clock.get() else {
@@ -85,8 +91,7 @@ impl Lease {
         };
         let until_ms = sent.steady_ms.saturating_add(lasts_ms);
         let left_ms = until_ms.saturating_sub(clock());
-        let by_date_ms = wall.0.saturating_sub(sent.wall.0);
-        if left_ms <= 0 || by_date_ms > lasts_ms.saturating_add(DATE_SLACK_MS) {
+        if left_ms <= 0 {
             return false;
         }
         let wall_until = wall.0.saturating_add(left_ms + DATE_SLACK_MS);
@@ -171,7 +176,8 @@ pub mod tests {
         set_steady(1_000);
         let sent = lease.sending(NOON);
         set_steady(came_ms);
-        let is_granted = lease.grant(sent, 10_000, wall);
+        let has_jumped = Lease::has_jumped(sent, 10_000, wall);
+        let is_granted = !has_jumped && lease.grant(sent, 10_000, wall);
         (lease, is_granted)
     }
 

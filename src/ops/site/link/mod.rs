@@ -27,7 +27,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
-use lease::{Left, Sent, SteadyClock};
+use lease::{Lease, Left, Sent, SteadyClock};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -246,18 +246,30 @@ pub fn ask(app: &App) -> Result<Asked> {
 /// What the next question is for, and the state that it names.
 fn aim_of(site: &Site, state: &State) -> (Aim, Option<Position>) {
     let status = lock(&site.link.status);
-    let usable = !status.needs_pack && state.fork != Fork::Accepted;
-    let Some(position) = site.position().filter(|_| usable) else {
+    if state.fork == Fork::Accepted {
         return (Aim::Pack, None);
-    };
-    if position.events.number < state.events && !status.has_checked_history {
+    }
+    let position = site.position();
+    let is_behind = position.is_none_or(|position| position.events.number < state.events);
+    if state.pack > 0 && is_behind && !status.has_checked_history {
+        // Also if a pack is needed: its head shows a fork only if it has the same number of events.
         let events = Events {
             number: state.events,
             hash: state.events_hash,
         };
-        return (Aim::History, Some(Position { events, ..position }));
+        let known = Position {
+            reign: state.reign,
+            pack: state.pack,
+            base: state.base.map_or(0, |base| base.pack),
+            events,
+            keys: 0,
+        };
+        return (Aim::History, Some(known));
     }
-    (Aim::Step, Some(position))
+    match position.filter(|_| !status.needs_pack) {
+        Some(position) => (Aim::Step, Some(position)),
+        None => (Aim::Pack, None),
+    }
 }
 
 /// The next report, if it is time for one.
@@ -332,7 +344,7 @@ pub fn take(app: &App, asked: Asked, signed: &SignedWord, body: &[u8]) -> Result
             apply::note_fork(app, site, &caller, site.state())?;
             return Err(Error::Conflict(refusals::site::fork(&signed.word.origin)));
         }
-        WordKind::Pack => take_packs(app, site, &caller, signed.word.nonce, body)?,
+        WordKind::Pack => take_packs(app, site, &caller, (asked.aim, signed.word.nonce), body)?,
         WordKind::Step => take_step(app, site, &caller, &asked, signed, body)?,
     };
     Ok(next)
@@ -354,17 +366,23 @@ fn settle_report(site: &Site, batch: &Batch, taken: u64) {
     }
 }
 
-fn take_packs(app: &App, site: &Site, caller: &Caller, nonce: Nonce, body: &[u8]) -> Result<Next> {
+fn take_packs(
+    app: &App,
+    site: &Site,
+    caller: &Caller,
+    (aim, nonce): (Aim, Nonce),
+    body: &[u8],
+) -> Result<Next> {
     let files = read_packs(body).map_err(Error::Conflict)?;
     let (newest, base) = match files.as_slice() {
         [newest] => (*newest, None),
         [base, newest] => (*newest, Some(*base)),
         _ => return Err(Error::Conflict(refusals::packs::no_word())),
     };
-    // In any case, the server's steps do not follow the state that was stored.
     let in_row = {
         let mut status = lock(&site.link.status);
-        status.has_checked_history = true;
+        // If the server answers with a pack, it cannot know more of the state that was stored.
+        status.has_checked_history |= aim == Aim::History;
         status.packs_in_row += 1;
         status.packs_in_row
     };
@@ -417,11 +435,12 @@ fn take_step(
         lock(&site.link.status).needs_pack = matches!(err, Error::Conflict(_));
         return Err(err);
     }
-    // The time at which the word was signed has passed, also if the clock of this machine is behind.
-    app.clock.raise(word.made);
     let lasts_ms = i64::try_from(word.lease_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
     let lease = &site.fresh.lease;
-    let is_granted = lease.grant(asked.sent, lasts_ms, app.now().wall);
+    let has_jumped = Lease::has_jumped(asked.sent, lasts_ms, app.now().wall);
+    // The time at which the word was signed has passed, also if the clock of this machine is behind.
+    app.clock.raise(word.made);
+    let is_granted = !has_jumped && lease.grant(asked.sent, lasts_ms, app.now().wall);
     succeed(site, word, is_granted);
     let took_ms = lease.sending(app.now().wall).steady_ms - asked.sent.steady_ms;
     Ok(match body.is_empty() && took_ms < LEAST_MS {
@@ -434,6 +453,8 @@ fn take_step(
 fn succeed(site: &Site, word: &Word, is_granted: bool) {
     let mut status = lock(&site.link.status);
     status.applied = word.nonce;
+    // The step follows what the index had, and leads at least to the state that was stored.
+    status.has_checked_history = true;
     status.packs_in_row = 0;
     status.failures = 0;
     status.fault = None;
