@@ -7,6 +7,7 @@ use crate::http1::tls::client::Authorities;
 use crate::sinks::feed::ServerUrl;
 use clap::Args;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// See the heading.
 #[derive(Args, Clone, Debug)]
@@ -19,8 +20,19 @@ pub struct LinkArgs {
     #[arg(long, env = "LATCHKEY_SERVER_CA", value_name = "FILE")]
     pub server_ca: Option<PathBuf>,
     /// How long a linked site gives verdicts without a further word of its server, 2s to 24h; the server may allow less
-    #[arg(long, env = "LATCHKEY_MAX_STALE", default_value = "10s", value_parser = max_stale, value_name = "SPAN")]
-    pub max_stale: u64,
+    #[arg(
+        long,
+        env = "LATCHKEY_MAX_STALE",
+        default_value = "10s",
+        value_name = "SPAN"
+    )]
+    pub max_stale: MaxStale,
+}
+
+/// A time span of 2 seconds to a day, which users write as `10s`, `5m` or `24h`.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxStale {
+    pub seconds: u64,
 }
 
 /// The link as it is set.
@@ -55,7 +67,7 @@ impl LinkArgs {
         Ok(Some(LinkSetting {
             server: server.clone(),
             authorities,
-            max_stale_s: self.max_stale,
+            max_stale_s: self.max_stale.seconds,
         }))
     }
 }
@@ -64,9 +76,17 @@ fn server(text: &str) -> std::result::Result<ServerUrl, String> {
     ServerUrl::parse(text).map_err(|why| format!("{text:?} {why}"))
 }
 
-fn max_stale(text: &str) -> std::result::Result<u64, String> {
-    let span = span_s(text).filter(|span| (MAX_STALE_S_MIN..=MAX_STALE_S_MAX).contains(span));
-    span.ok_or_else(|| "must be a whole number with s, m or h, 2s to 24h, such as 10s".to_owned())
+impl FromStr for MaxStale {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<MaxStale, String> {
+        let range = MAX_STALE_S_MIN..=MAX_STALE_S_MAX;
+        let seconds = span_s(text).filter(|span| range.contains(span));
+        let refused = "must be a whole number with s, m or h, 2s to 24h, such as 10s";
+        Ok(MaxStale {
+            seconds: seconds.ok_or(refused)?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +105,8 @@ mod tests {
             ("10", None),
             ("-2s", None),
         ] {
-            assert_eq!(max_stale(text).ok(), expected, "{text}");
+            let found = text.parse::<MaxStale>().ok();
+            assert_eq!(found.map(|span| span.seconds), expected, "{text}");
         }
     }
 
@@ -94,7 +115,7 @@ mod tests {
         let args = |server: Option<&str>, server_ca: Option<&str>| LinkArgs {
             server: server.map(|text| ServerUrl::parse(text).unwrap()),
             server_ca: server_ca.map(PathBuf::from),
-            max_stale: 10,
+            max_stale: MaxStale { seconds: 10 },
         };
         let here = Some("http://127.0.0.1:1");
         assert!(args(None, None).setting(false).unwrap().is_none());
