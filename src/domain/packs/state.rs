@@ -38,6 +38,9 @@ pub struct State {
     pub events_hash: [u8; 32],
     /// The newest audit event that the newest pack included. A link brings the site further than that.
     pub pack_events: u64,
+    /// An older copy has replaced the database. What was spent and what has ended here since is not known, so the next content
+    /// counts all that it lends as spent, and ends all older secrets that wait for a first use.
+    pub distrusts: bool,
     /// No pack that was made before this is taken.
     pub made: Timestamp,
     /// The whole pack that is held.
@@ -139,6 +142,7 @@ impl State {
             events: word.to.number,
             events_hash: word.to.hash,
             made: word.made.max(self.made),
+            distrusts: false,
             fork: Fork::None,
             ..self.clone()
         }
@@ -165,6 +169,7 @@ impl State {
         writer.u8(self.fork as u8);
         writer.number(self.reports);
         writer.number(self.pack_events);
+        writer.flag(self.distrusts);
         writer.0
     }
 
@@ -194,10 +199,11 @@ impl State {
             fork: *Fork::ALL.get(usize::from(reader.u8()?))?,
             reports: reader.number()?,
             pack_events: 0,
+            distrusts: false,
         };
-        state.pack_events = match version {
-            WITHOUT_LINK => state.events,
-            _ => reader.number()?,
+        (state.pack_events, state.distrusts) = match version {
+            WITHOUT_LINK => (state.events, false),
+            _ => (reader.number()?, reader.flag()?),
         };
         reader.end()?;
         Some(state)
@@ -234,6 +240,7 @@ pub mod tests {
             base: Some(held(40)),
             delta: Some(held(41)),
             pack_events: 18_000,
+            distrusts: false,
             fork: Fork::None,
             reports: 3,
         }
@@ -243,6 +250,7 @@ pub mod tests {
     fn a_state_is_read_back_whole_or_not_at_all() {
         let mut other = state();
         (other.base, other.delta, other.fork) = (None, None, Fork::Accepted);
+        other.distrusts = true;
         for state in [state(), other] {
             let bytes = state.to_bytes();
             assert_eq!(State::parse(&bytes).as_ref(), Some(&state));
@@ -253,7 +261,7 @@ pub mod tests {
         }
         // As it was stored before there were links.
         let mut old = state().to_bytes();
-        old.truncate(old.len() - 3);
+        old.truncate(old.len() - 4);
         old[0] = WITHOUT_LINK;
         assert_eq!(State::parse(&old), Some(state()));
         let base = state().base.unwrap();

@@ -3,7 +3,7 @@
 //! The commit of the state is what decides: before it, the folder has a file more than the state names, which the next start
 //! looks at again; after it, a file that is no longer named, which the next start removes.
 
-use super::content::{self, Applied, Overlay, Whole};
+use super::content::{self, Applied, Distrusted, Overlay, Whole};
 use super::held::{self, Held};
 use super::{Site, change, put_state, require_local};
 use crate::authz::caller::Caller;
@@ -103,7 +103,9 @@ pub(super) fn take(
             return Err(Error::Conflict(why));
         }
     }
-    let new = New::of(&state, pack, held.as_deref(), files).map_err(Error::Conflict)?;
+    let mut new = New::of(&state, pack, held.as_deref(), files).map_err(Error::Conflict)?;
+    // Over the link, a step that follows has what the pack may lack.
+    new.state.distrusts &= way == Way::Link;
     new.put(app, site, caller, &state, held.as_deref())
 }
 
@@ -238,6 +240,10 @@ impl<'a> New<'a> {
         };
         let (stored, digests) = (self.state.clone(), compared.digests);
         let had = before.pack;
+        let distrusted = match before.distrusts {
+            true => Distrusted::of(content.keys()),
+            false => Distrusted::default(),
+        };
         // The link has brought more than this pack has: steps follow it before verdicts are given again.
         let goes_back = (self.head.reign, self.head.events) < (before.reign, before.events);
         let committed = change(
@@ -256,6 +262,7 @@ impl<'a> New<'a> {
                 for (digest, key) in &digests {
                     store::site::end_digest(tx, digest, *key, false)?;
                 }
+                distrusted.store(tx)?;
                 put_state(tx, sealing, &stored)
             },
         );

@@ -23,7 +23,7 @@ use crate::index::NewKeys;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::refusals;
-use crate::store::{self, Read};
+use crate::store::{self, Read, Write};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -168,6 +168,41 @@ pub fn compiled(definition: &Definition) -> Option<Arc<Catalog>> {
             log::error!("site: catalog {} cannot be used: {err}", definition.name);
             None
         }
+    }
+}
+
+/// What may have been spent, and what may have ended, since the copy of the database was made that has replaced it.
+#[derive(Default)]
+pub struct Distrusted {
+    /// Keys with all uses that they were lent.
+    pub lent: Vec<(KeyId, u64)>,
+    /// Older secrets that end with the first use of the newer one.
+    pub older: Vec<(KeyId, [u8; 32])>,
+}
+
+impl Distrusted {
+    /// Of these keys.
+    pub fn of<'k>(keys: impl Iterator<Item = PackedKey<'k>>) -> Distrusted {
+        let mut found = Distrusted::default();
+        for key in keys {
+            found.lent.extend(key.lent.map(|lent| (key.id, lent)));
+            let older = key.older.filter(|older| older.until_first_use);
+            found
+                .older
+                .extend(older.map(|older| (key.id, older.digest)));
+        }
+        found
+    }
+
+    /// Counts all of it as spent and as ended.
+    pub fn store(&self, tx: &Write<'_>) -> Result<()> {
+        for (key, lent) in &self.lent {
+            store::site::set_spent(tx, *key, *lent)?;
+        }
+        for (key, digest) in &self.older {
+            store::site::end_digest(tx, digest, *key, true)?;
+        }
+        Ok(())
     }
 }
 

@@ -77,6 +77,7 @@ fn take_newer(app: &App, site: &Site) {
 fn distrust(app: &App, site: &Site) -> Result<()> {
     let mut state = site.state();
     state.made = state.made.max(app.now().wall);
+    state.distrusts = true;
     let lent: Vec<_> = read(&site.lent)
         .iter()
         .map(|(key, lent)| (*key, *lent))

@@ -10,7 +10,7 @@ use crate::domain::audit::Target;
 use crate::domain::catalogs::Catalog;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::Live;
-use crate::domain::locks::{lock, write};
+use crate::domain::locks::{lock, read, write};
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
 use crate::domain::packs::state::{Fork, State};
@@ -22,7 +22,9 @@ use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::site::content::{self, Overlay, compare_some, digests_of, live_of, parts_of};
+use crate::ops::site::content::{
+    self, Distrusted, Overlay, compare_some, digests_of, live_of, parts_of,
+};
 use crate::ops::site::{Position, Site, change, put_state};
 use crate::refusals;
 use crate::store;
@@ -44,7 +46,7 @@ pub fn apply(
     let before = site.state();
     let state = before.after_step(&signed.word, signed.signed_by.clone());
     let content = step.content.as_ref();
-    if content.is_none() && step.gone.is_empty() {
+    if content.is_none() && step.gone.is_empty() && !before.distrusts {
         // Most steps are empty. What they say of the server's events need not be stored: nothing that the site has depends on it.
         if before.fork != Fork::None || before.trusted != state.trusted {
             store_empty(app, site, caller, state)?;
@@ -66,6 +68,11 @@ pub fn apply(
     let compared = compare_some(app, &ids, &found);
     let counts = compared.counts;
     let live: Vec<[u8; 32]> = found.iter().flatten().flat_map(digests_of).collect();
+    let distrusted = match before.distrusts {
+        true => distrusted(app, site, &found),
+        false => Distrusted::default(),
+    };
+    let older = distrusted.older.clone();
     let (stored, digests) = (state.clone(), compared.digests);
     change(
         app,
@@ -88,6 +95,7 @@ pub fn apply(
             for (digest, key) in &digests {
                 store::site::end_digest(tx, digest, *key, false)?;
             }
+            distrusted.store(tx)?;
             put_state(tx, sealing, &stored)
         },
     )?;
@@ -101,6 +109,9 @@ pub fn apply(
     *lock(&site.state) = state;
     install(app, site, step, &ids, &found, &overlay);
     content::end_older_again(app, &ids);
+    for (id, digest) in &older {
+        content::end_older_in_index(app, *id, digest);
+    }
     lock(&site.stepped).add(&ids);
     *lock(&site.position) = Some(Position {
         events: signed.word.to,
@@ -108,6 +119,22 @@ pub fn apply(
         ..position
     });
     Ok(())
+}
+
+/// What the site has of all keys, and what a step brings.
+fn distrusted(app: &App, site: &Site, found: &[Option<PackedKey<'_>>]) -> Distrusted {
+    let mut all = Distrusted {
+        lent: read(&site.lent)
+            .iter()
+            .map(|(id, lent)| (*id, *lent))
+            .collect(),
+        older: content::until_first_use(app),
+    };
+    // What the step brings comes last, so that its numbers stay.
+    let brought = Distrusted::of(found.iter().flatten().cloned());
+    all.lent.extend(brought.lent);
+    all.older.extend(brought.older);
+    all
 }
 
 /// Stores a state that an empty step has changed: the keys that the site trusts, or that its server was not restored after all.

@@ -6,7 +6,8 @@ use crate::domain::keys::KeyId;
 use crate::domain::packs::report::Report;
 use crate::domain::packs::word::{START_BYTES, note_bytes, write_packs};
 use crate::ops::site::fixture::{Packer, Plant, signing_key};
-use crate::ops::site::{accept_fork, ended, show};
+use crate::ops::site::{accept_fork, ended, put_state, show};
+use crate::store;
 
 const LEASE_S: u64 = 10;
 
@@ -368,6 +369,40 @@ fn lent_uses_come_with_steps_and_what_was_spent_stays_spent() {
     linked.check(&one, "USAGE_EXCEEDED");
     linked.packer.keys.get_mut(&1).unwrap().lent = Some(3);
     // What was lent has no event.
+    linked.step(&[1]);
+    linked.check(&one, "VALID");
+    linked.check(&one, "USAGE_EXCEEDED");
+}
+
+#[test]
+fn after_an_older_copy_of_the_database_all_that_was_lent_counts_as_spent() {
+    let (mut linked, one, two) = Linked::with_two_keys();
+    linked.packer.keys.get_mut(&1).unwrap().lent = Some(3);
+    let new = linked.packer.rotate(2);
+    linked.change(&[1, 2]);
+    linked.check(&one, "VALID");
+    linked.check(&new, "VALID");
+    linked.check(&two, "NOT_FOUND");
+    // The older copy has nothing of this, and the start has noticed that it is one.
+    let app = &linked.plant.app;
+    let mut state = app.site().unwrap().state();
+    state.distrusts = true;
+    let sealing = app.sealing.clone();
+    let forget = move |tx: &store::Write<'_>| {
+        store::site::set_spent(tx, KeyId(1), 0)?;
+        tx.execute("DELETE FROM site_ended_digests", &[])?;
+        put_state(tx, &sealing, &state)
+    };
+    app.store.write(store::Durability::Full, forget).unwrap();
+    linked.restart();
+    linked.step(&[]);
+    linked.check(&one, "site.no_word");
+    linked.step(&[1, 2]);
+    linked.check(&one, "USAGE_EXCEEDED");
+    linked.check(&two, "NOT_FOUND");
+    linked.check(&new, "VALID");
+    // What is lent from then on can be used.
+    linked.packer.keys.get_mut(&1).unwrap().lent = Some(4);
     linked.step(&[1]);
     linked.check(&one, "VALID");
     linked.check(&one, "USAGE_EXCEEDED");
