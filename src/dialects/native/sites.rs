@@ -178,6 +178,7 @@ impl SiteBody {
             workspaces,
             newest,
             unconfirmed,
+            ..
         } = view;
         let made = newest.as_ref();
         let reported = site.reported.as_ref();
