@@ -117,7 +117,7 @@ fn server_with_sites() -> (Server, Site, Vec<Issued>) {
         let text = fs::read(site.report()).unwrap();
         let answer = server
             .local()
-            .send("POST", "/v1/packs/reports", "text/plain", &text);
+            .send("POST", "/v1/packs/reports", "application/octet-stream", &text);
         answer.expect(200);
     }
     (server, plant, keys)
