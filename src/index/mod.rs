@@ -310,6 +310,12 @@ impl Index {
         shared
     }
 
+    /// Calls `look` with what keys share. There may be parts that no key uses any more.
+    pub fn each_shared_part(&self, look: impl FnMut(&SharedPart)) {
+        let shared_parts = lock(&self.shared_parts);
+        shared_parts.known.iter().map(|part| &**part).for_each(look);
+    }
+
     /// A session by the id in its token.
     pub fn session(&self, id: KeyId) -> Option<Session> {
         read(&self.sessions).get(&id).cloned()

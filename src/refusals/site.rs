@@ -4,6 +4,7 @@ sentences! { "site":
     base_missing(pack, base, held: Refusal) = "pack {pack} has what was changed since pack {base}, but {held}; apply pack {base} together with it";
     base_of_other(base) = "pack {base} does not belong to it";
     change_keys_there(server) = "this is a site of {server}; change keys there";
+    console_off() = "the site does not run, or its console is off; start it: latchkey serve --site";
     enrolled(site, server) = "this is the site {site} of {server} already; packs are applied with: latchkey pack apply FILE";
     fork(server) = "the server {server} was restored from a backup: what it signs now does not follow what this site knows. The site keeps what it has; look at the server, and if its state is the right one: latchkey site reset";
     held(base) = "this site holds pack {base}";

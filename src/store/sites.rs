@@ -236,6 +236,38 @@ pub fn find_lent(read: &Read, site: &str, key: KeyId) -> Result<Lent> {
     Ok(found.unwrap_or_default())
 }
 
+/// Where keys of a user are, and by what rules they live.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnedPart {
+    pub workspace: Uid,
+    pub policy: String,
+    pub catalog: Option<String>,
+}
+
+/// See [`OwnedPart`]; each once.
+pub fn list_parts_of_owner(read: &Read, owner: Uid) -> Result<Vec<OwnedPart>> {
+    read.query(
+        "SELECT DISTINCT workspace_uid, policy, catalog FROM keys WHERE owner_uid = $1 AND deleted_at IS NULL",
+        &[&owner],
+        |row| {
+            Ok(OwnedPart {
+                workspace: row.get("workspace_uid")?,
+                policy: row.get("policy")?,
+                catalog: row.get("catalog")?,
+            })
+        },
+    )
+}
+
+/// The keys with these numbers, from and to, at most `limit`.
+pub fn list_numbered(read: &Read, (first, last): (i64, i64), limit: u32) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys WHERE number BETWEEN $1 AND $2 ORDER BY number LIMIT $3",
+        &[&first, &last, &limit],
+        |row| row.get("id"),
+    )
+}
+
 /// Records what a site was lent of one key.
 pub fn put_lent(tx: &Write<'_>, site: &str, key: KeyId, lent: Lent) -> Result<()> {
     tx.execute(

@@ -45,15 +45,27 @@ impl Site {
 
     #[track_caller]
     fn run(&self, command: &[&str], paths: &[&Path], more: &[&str]) {
+        let paths = paths.iter().map(|path| path.to_str().unwrap());
+        let all: Vec<&str> = command
+            .iter()
+            .copied()
+            .chain(paths)
+            .chain(more.iter().copied())
+            .collect();
+        self.output(&all);
+    }
+
+    /// What a command prints.
+    #[track_caller]
+    fn output(&self, command: &[&str]) -> String {
         let ran = executable(None)
             .args(command)
-            .args(paths)
-            .args(more)
             .arg("--data")
             .arg(self.data())
             .output()
             .unwrap();
         assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
     }
 
     /// Makes the next pack at the server and applies it.
@@ -115,9 +127,12 @@ fn server_with_sites() -> (Server, Site, Vec<Issued>) {
     plant.run(&["site", "disable", &keys[3].id, "--yes"], &[], &[]);
     for site in [&plant, &ship] {
         let text = fs::read(site.report()).unwrap();
-        let answer = server
-            .local()
-            .send("POST", "/v1/packs/reports", "application/octet-stream", &text);
+        let answer = server.local().send(
+            "POST",
+            "/v1/packs/reports",
+            "application/octet-stream",
+            &text,
+        );
         answer.expect(200);
     }
     (server, plant, keys)
@@ -199,4 +214,52 @@ fn the_first_site_is_found_from_the_page_that_connects() {
     browser.press("Show the commands");
     browser.sees("latchkey site add plant-7 --workspace plants");
     browser.inspect("site-new");
+}
+
+#[test]
+fn at_a_site_a_browser_shows_why_a_key_does_not_work() {
+    let (server, plant, keys) = server_with_sites();
+    let admin = server.admin();
+    let rotated = admin.rotate(&keys[0].id, json!({ "grace_period_s": 0 }));
+    let running = Server::serve_site(&plant.data(), &[], &[]);
+    let Some(browser) = Browser::open_at(running.address) else {
+        return;
+    };
+    browser.go("/console/keys");
+    browser.sees("latchkey site console");
+    browser.inspect("plant");
+    let link = plant.output(&["site", "console", "--json"]);
+    let link: Value = serde_json::from_str(&link).unwrap();
+    let link = link["url"]
+        .as_str()
+        .unwrap()
+        .split_once("/console/")
+        .unwrap();
+    browser.go(&format!("/console/{}", link.1));
+    browser.sees("Keys of this site");
+    browser.sees("pump control");
+    browser.inspect("plant-keys");
+    browser.fill("q", "crane");
+    browser.press("Search");
+    browser.sees("1 key");
+    browser.press("crane");
+    browser.sees("by the operator of this site");
+    browser.press("Test");
+    browser.sees("DISABLED");
+    browser.inspect("plant-key");
+    browser.press("Keys of this site");
+    browser.fill("secret", &rotated.secret);
+    browser.press("Find its key");
+    browser.sees("this site does not know the secret");
+    assert!(
+        browser.place().ends_with("?secret=other"),
+        "{}",
+        browser.place()
+    );
+    browser.inspect("plant-key-rotated");
+    browser.press("Keys of this site");
+    browser.fill("secret", "lk_nothing");
+    browser.press("Find its key");
+    browser.sees("This is no secret of Latchkey");
+    browser.inspect("plant-no-secret");
 }

@@ -1,6 +1,7 @@
 //! The commands of a site: enrolling, applying packs, ending keys, reporting.
 
 mod apply;
+mod console;
 mod init;
 mod stick;
 
@@ -16,6 +17,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 pub use apply::{ApplyArgs, WatchArgs, apply, watch};
+pub use console::{ConsoleArgs, console};
 pub use init::{InitArgs, init};
 
 #[derive(clap::Args, Clone, Debug)]

@@ -25,6 +25,7 @@ use crate::ops::clock::Sources;
 use crate::ops::declared;
 use crate::ops::maintenance;
 use crate::ops::notices;
+use crate::ops::packs::feed;
 use crate::ops::policies::pages;
 use crate::ops::secrets::settle;
 use crate::ops::setup::first_run;
@@ -185,6 +186,7 @@ impl Doors<'_> {
         site::require_kind(&app, settings.site)?;
         app.warn_if_stale_only(settings.stale == Stale::Warn);
         app.budgets.set_rate(settings.changes_rate());
+        app.feed.set_ends_wait(settings.ends_wait_for_sites);
         app.demand_second_factor(settings.second_factor_roles());
         app.pin_leak_keys(settings.leak_keys()?);
         if settings.second_factor_roles().bits() != 0 && settings.console_place()?.is_none() {
@@ -194,6 +196,9 @@ impl Doors<'_> {
             );
         }
         let is_site = app.site().is_some();
+        if let Some(site) = app.site() {
+            site.browsers.serve_at(self.console()?);
+        }
         if !is_site {
             declared::begin(&app, settings.declared())?;
         }
@@ -231,6 +236,7 @@ impl Doors<'_> {
             trust: trust.clone(),
             tls: self.tls.clone().zip(settings.tls()?),
         })?;
+        let stopping = app.clone();
         let hooks = Hooks {
             on_ready: Box::new(move || {
                 systemd::ready();
@@ -239,7 +245,10 @@ impl Doors<'_> {
             on_hangup: Box::new(move || {
                 let _ = reloading.send(());
             }),
-            on_stop: Box::new(systemd::stopping),
+            on_stop: Box::new(move || {
+                systemd::stopping();
+                stopping.feed.stop();
+            }),
         };
         let mut listeners = self.listeners;
         listeners.push(Listener::Unix(self.unix));
@@ -285,6 +294,9 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
     if app.site().is_none() {
         spawn("key loader", load)?;
         spawn("notices", move || notices::run(&noticing))?;
+        let (answering, packing) = (app.clone(), app.clone());
+        spawn("site answers", move || feed::run_answers(&answering))?;
+        spawn("site packs", move || feed::run_packs(&packing))?;
     }
     spawn("tripwires", move || tripwires::run(&tripping))?;
     spawn("upkeep", move || {

@@ -19,6 +19,7 @@ mod prefix;
 pub mod sections;
 mod session_rows;
 pub mod site;
+mod site_keys;
 mod sites;
 mod text;
 pub mod users;

@@ -3,13 +3,15 @@
 use super::site::MadePack;
 use crate::domain::time::Timestamp;
 
-/// How a site stands. The first that is true counts.
+/// How a site stands. Of what is wrong, the first that is true counts; for a linked site the age of a pack does not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Standing {
     /// No pack was made for it.
     NoPack,
     /// The pack that it has no longer counts.
     Over,
+    /// It is linked, but has not asked for longer than it may answer without a word.
+    Cut,
     /// It is not known to have all revocations.
     Behind,
     /// More than half of the time of its pack is over.
@@ -17,17 +19,27 @@ pub enum Standing {
     /// It never reported, so what it has is not known.
     Silent,
     Good,
+    /// It is linked, and has all revocations.
+    Linked,
 }
 
 impl Standing {
     /// How a site stands with this newest pack, of which it is known to have applied that one. If that is not known, the
     /// newest counts. `unconfirmed` is the number of revocations that it is not known to have, `None` if it never reported.
+    /// `linked` is whether its link is up, if it has one.
     pub fn of(
         newest: Option<&MadePack>,
         applied: Option<&MadePack>,
         unconfirmed: Option<u64>,
+        linked: Option<bool>,
         now: Timestamp,
     ) -> Standing {
+        match (linked, unconfirmed) {
+            (Some(false), _) => return Standing::Cut,
+            (Some(true), Some(1..)) => return Standing::Behind,
+            (Some(true), _) => return Standing::Linked,
+            (None, _) => {}
+        }
         let Some(newest) = newest else {
             return Standing::NoPack;
         };
@@ -68,7 +80,7 @@ mod tests {
         unconfirmed: Option<u64>,
         expected: Standing,
     ) {
-        let standing = Standing::of(newest, applied, unconfirmed, Timestamp(1_000));
+        let standing = Standing::of(newest, applied, unconfirmed, None, Timestamp(1_000));
         assert_eq!(standing, expected);
     }
 
@@ -83,5 +95,25 @@ mod tests {
         check(Some(&old), None, None, Standing::Aging);
         check(Some(&fresh), None, None, Standing::Silent);
         check(Some(&fresh), Some(&fresh), Some(0), Standing::Good);
+    }
+
+    #[test]
+    fn a_link_counts_more_than_the_age_of_a_pack() {
+        let over = pack(0, 1_000);
+        let standing = |unconfirmed, linked| {
+            Standing::of(
+                Some(&over),
+                None,
+                unconfirmed,
+                Some(linked),
+                Timestamp(1_000),
+            )
+        };
+        assert_eq!(standing(Some(0), true), Standing::Linked);
+        assert_eq!(standing(None, true), Standing::Linked);
+        assert_eq!(standing(Some(2), true), Standing::Behind);
+        assert_eq!(standing(Some(2), false), Standing::Cut);
+        let none = Standing::of(None, None, None, Some(true), Timestamp(1_000));
+        assert_eq!(none, Standing::Linked);
     }
 }

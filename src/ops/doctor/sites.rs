@@ -1,9 +1,17 @@
 //! The check of sites: whether their packs still count, and whether they have heard of what ended.
 
 use super::finding::{Check, NAMED_MAX};
+use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::Result;
 use crate::ops::App;
-use crate::ops::packs::sites::{SiteView, all};
+use crate::ops::packs::sites::{LinkView, SiteView, all};
+
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Whether a site that asked within the last day asks no more. One that asked before has been given other ways.
+fn lost(link: &LinkView, now: Timestamp) -> bool {
+    !link.is_linked && now.0.saturating_sub(link.asked_at.0) < DAY_MS
+}
 
 /// Names the sites whose packs have ended or are about to end, and those that are not known to have a revocation.
 pub fn sites(app: &App) -> Result<Check> {
@@ -26,6 +34,12 @@ pub fn sites(app: &App) -> Result<Check> {
                 found.push(format!("the newest pack of {site} ends at {}", made.until));
             }
             Some(_) => {}
+        }
+        if let Some(link) = view.link.filter(|link| lost(link, now)) {
+            found.push(format!(
+                "{site} has no live link any more; it asked last at {}",
+                link.asked_at
+            ));
         }
         if let Some(count @ 1..) = view.unconfirmed {
             found.push(format!(

@@ -5,6 +5,7 @@
 //! administrator of the machine.
 
 pub mod collect;
+pub mod feed;
 mod given;
 pub mod identity;
 mod lend;

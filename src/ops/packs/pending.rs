@@ -1,7 +1,7 @@
 //! What a site is not known to have yet, according to its newest report, and the uses that it was lent.
 
 use super::given::{Given, is_strong};
-use super::{find, require};
+use super::sites;
 use crate::authz::caller::Caller;
 use crate::domain::keys::KeyId;
 use crate::error::Result;
@@ -43,20 +43,19 @@ impl Named {
 
 /// What a site is not known to have yet.
 pub fn pending(app: &App, caller: &Caller, name: &str) -> Result<Pending> {
-    require(app, caller)?;
-    let (site, changed, ended, lent) = app.read(|read| {
-        let site = find(read, name)?;
+    let view = sites::find_view(app, caller, name)?;
+    let (changed, ended, lent) = app.read(|read| {
         let lent = rows::list_lent(read, name)?;
-        Ok(match &site.reported {
-            None => (site, Vec::new(), Vec::new(), lent),
-            Some(reported) => {
-                let changed = rows::list_changed_since(read, reported.events)?;
-                let ended = rows::list_ended_since(read, reported.events)?;
-                (site, changed, ended, lent)
+        Ok(match view.known_events() {
+            None => (Vec::new(), Vec::new(), lent),
+            Some(events) => {
+                let changed = rows::list_changed_since(read, events)?;
+                let ended = rows::list_ended_since(read, events)?;
+                (changed, ended, lent)
             }
         })
     })?;
-    let given = Given::of(&site, &app.index.directory());
+    let given = Given::of(&view.site, &app.index.directory());
     let is_given = |id: &KeyId| {
         let has = app
             .index

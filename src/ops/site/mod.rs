@@ -5,6 +5,7 @@
 //! something here is the administrator of the machine alone.
 
 pub mod apply;
+pub mod browsers;
 mod content;
 pub mod ended;
 pub mod enrol;
@@ -12,6 +13,7 @@ pub mod enrol;
 pub mod fixture;
 pub mod fresh;
 mod held;
+pub mod keys;
 pub mod lent;
 mod recover;
 pub mod report;
@@ -63,6 +65,8 @@ pub struct Site {
     verdicts: uses::Stored,
     /// Before the first pack, and if a pack has no root workspace: what the administrator of the machine works in.
     own: Directory,
+    /// Browsers of this machine that may show its keys.
+    pub browsers: browsers::Browsers,
 }
 
 /// A site as its administrator sees it.
@@ -207,6 +211,7 @@ pub(super) fn begin(state: State, database: &Path, own: Directory) -> Site {
         lent: RwLock::default(),
         verdicts: uses::Stored::default(),
         own,
+        browsers: browsers::Browsers::default(),
     }
 }
 

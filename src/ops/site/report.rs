@@ -70,6 +70,7 @@ fn keys(ended: &[EndedKey], spent: &[(KeyId, u64)], uses: &[UseRow]) -> Vec<KeyR
         spent: 0,
         last_used_at: None,
         ended_at: None,
+        older_ended: None,
     };
     for row in uses {
         let key = keys.entry(row.key).or_insert_with(|| blank(row.key));

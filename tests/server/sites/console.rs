@@ -378,3 +378,206 @@ fn a_file_that_is_no_report_of_a_site_changes_nothing() {
     let site = admin.get("/v1/sites/plant-7").expect(200).json();
     assert_eq!(site["applied"], Value::Null);
 }
+
+/// A browser of the machine of a site that was let in.
+#[track_caller]
+fn let_in(pair: &Pair, running: &Server) -> Visitor {
+    let link = pair.site.line.json(&["site", "console"])["url"].clone();
+    let link = link.as_str().unwrap();
+    let path = link.split_once("/console/").unwrap().1;
+    let mut browser = Visitor::new(running);
+    let entered = browser.get(&format!("/console/{path}")).expect(303);
+    assert_eq!(entered.header("location"), Some("/console/keys"));
+    browser
+}
+
+#[test]
+fn a_browser_at_a_site_sees_keys_and_why_one_does_not_work() {
+    let pair = Pair::new();
+    let admin = pair.server.admin();
+    admin.person("carol", "key_manager", "root");
+    let key = json!({ "name": "pump control", "owner": "carol", "scopes": ["pumps:read"], "expires_in_s": 864_000 });
+    let key = admin.issue(key);
+    let rotated = admin.issue(json!({ "name": "gateway" }));
+    let ended = admin.issue(json!({ "name": "crane" }));
+    let fresh = admin.rotate(&rotated.id, json!({ "grace_period_s": 3600 }));
+    pair.bring();
+    let newer = admin.issue(json!({ "name": "newer" }));
+    let again = admin.rotate(&rotated.id, json!({ "grace_period_s": 0 }));
+    pair.site.line.ok(&["site", "disable", &ended.id, "--yes"]);
+    let running = pair.site.serve();
+    let mut browser = let_in(&pair, &running);
+    let page = browser.get("/console/keys").expect(200).text();
+    for words in [
+        "pump control",
+        "gateway",
+        "crane",
+        "carol",
+        "3 keys",
+        "Disabled",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("newer"), "{page}");
+    let found = browser.get("/console/keys?q=pump").expect(200).text();
+    assert!(
+        found.contains("pump control") && !found.contains("crane"),
+        "{found}"
+    );
+    let none = browser.get("/console/keys?q=nothing").expect(200).text();
+    assert!(none.contains("No key of this site matches."), "{none}");
+    let long = format!("/console/keys?q={}", "x".repeat(101));
+    assert!(
+        browser
+            .get(&long)
+            .expect(422)
+            .text()
+            .contains("100 characters")
+    );
+
+    // A secret leads to its key, with what is known about it, and gets into no address.
+    let at = |id: &str, word: &str| format!("/console/keys/{id}?secret={word}");
+    for (secret, location, words) in [
+        (&key.secret, at(&key.id, "newest"), "is the newest one"),
+        (
+            &fresh.secret,
+            at(&rotated.id, "newest"),
+            "is the newest one",
+        ),
+        (&rotated.secret, at(&rotated.id, "older"), "It still works."),
+        (
+            &again.secret,
+            at(&rotated.id, "other"),
+            "does not know the secret",
+        ),
+    ] {
+        let led = browser
+            .send("/console/secret", &[("secret", secret)])
+            .expect(303);
+        assert_eq!(led.header("location"), Some(location.as_str()));
+        let page = browser.get(&location).expect(200).text();
+        assert!(
+            page.contains(words) && !page.contains(secret.as_str()),
+            "{words}: {page}"
+        );
+    }
+    for (secret, words) in [
+        (newer.secret.as_str(), "no key with the id"),
+        ("hello", "no secret of Latchkey"),
+        (&key.secret[..key.secret.len() - 1], "no secret of Latchkey"),
+    ] {
+        let known = browser.send("/console/secret", &[("secret", secret)]);
+        let known = known.expect(200).text();
+        assert!(
+            known.contains(words) && !known.contains(secret),
+            "{words}: {known}"
+        );
+    }
+    let dropped = browser.get(&format!("/console/keys?q={}", key.secret));
+    assert_eq!(
+        dropped.expect(303).header("location"),
+        Some("/console/keys")
+    );
+
+    let page = browser
+        .get(&format!("/console/keys/{}", ended.id))
+        .expect(200)
+        .text();
+    assert!(page.contains("by the operator of this site"), "{page}");
+    let test = |scopes: &str| format!("/console/keys/{}?test=yes&scopes={scopes}&ip=", key.id);
+    let good = browser.get(&test("pumps:read")).expect(200).text();
+    assert!(good.contains("The key opens this request."), "{good}");
+    let bad = browser.get(&test("pumps:write")).expect(200).text();
+    assert!(bad.contains("INSUFFICIENT_SCOPE"), "{bad}");
+    browser
+        .get(&format!("/console/keys/{}", newer.id))
+        .expect(404);
+    // Nothing was counted, and there is nothing that changes something.
+    for id in [&key.id, &ended.id] {
+        let page = browser
+            .get(&format!("/console/keys/{id}"))
+            .expect(200)
+            .text();
+        assert!(!page.contains("method=\"post\""), "{page}");
+    }
+    let report = report(&pair);
+    assert!(!report.contains(&key.id), "{report}");
+}
+
+#[test]
+fn keys_at_a_site_are_shown_only_to_a_browser_that_its_administrator_let_in() {
+    let pair = Pair::new();
+    let key = pair.server.admin().issue(json!({ "name": "pump control" }));
+    pair.bring();
+    let said = pair.site.line.refused(&["site", "console"], 1);
+    assert!(said.contains("the site does not run"), "{said}");
+    let running = pair.site.serve();
+    let own = format!("/console/keys/{}", key.id);
+    let closed = |browser: &mut Visitor| {
+        for path in ["/console/keys", &own, "/console/keys?q=pump"] {
+            let answer = browser.get(path).expect(303);
+            assert_eq!(answer.header("location"), Some("/console"), "{path}");
+        }
+        let answer = browser.send("/console/secret", &[("secret", &key.secret)]);
+        assert_eq!(answer.expect(303).header("location"), Some("/console"));
+        let page = browser.get("/console").expect(200).text();
+        assert!(
+            page.contains("latchkey site console") && !page.contains("pump"),
+            "{page}"
+        );
+    };
+    let mut stranger = Visitor::new(&running);
+    closed(&mut stranger);
+    let path = || {
+        let link = pair.site.line.json(&["site", "console"])["url"].clone();
+        let link = link.as_str().unwrap();
+        format!("/console/{}", link.split_once("/console/").unwrap().1)
+    };
+    // A link counts once, a newer one takes its place, and nothing near it counts.
+    let (first, second) = (path(), path());
+    for bad in [
+        "/console/open",
+        "/console/open?code=",
+        first.as_str(),
+        &second[..second.len() - 1],
+    ] {
+        let refused = stranger.get(bad).expect(403).text();
+        assert!(
+            refused.contains("This link was used before"),
+            "{bad}: {refused}"
+        );
+    }
+    closed(&mut stranger);
+    let mut browser = Visitor::new(&running);
+    browser.get(&second).expect(303);
+    browser.get(&own).expect(200);
+    stranger.get(&second).expect(403);
+    closed(&mut stranger);
+    // A proxy that says so, and another site, get nothing with the cookie.
+    let cookie = &browser.cookies[0];
+    let cookie = format!("{}={}", cookie.0, cookie.1);
+    let headers = [
+        ("Cookie", cookie.as_str()),
+        ("X-Forwarded-For", "192.0.2.1"),
+    ];
+    assert_eq!(
+        running.call("GET", "/console/keys", &headers, None).status,
+        403
+    );
+    let headers = [
+        ("Cookie", cookie.as_str()),
+        ("Origin", "https://evil.example"),
+    ];
+    let fields = b"secret=x".as_slice();
+    let answer = running.call("POST", "/console/secret", &headers, Some(fields));
+    assert!([403, 415].contains(&answer.status), "{}", answer.exchange());
+    // Only the administrator of the machine makes links.
+    let refused = running.anonymous().post("/v1/site/browsers", json!({}));
+    assert!([401, 403].contains(&refused.status), "{}", refused.status);
+    // A start forgets all browsers.
+    drop(running);
+    let running = pair.site.serve();
+    let mut again = Visitor::new(&running);
+    again.cookies = browser.cookies.clone();
+    closed(&mut again);
+}

@@ -1,6 +1,6 @@
 //! The page of a site: what it has, what it lacks, its packs, and what was ended there.
 
-use super::{Badge, Unconfirmed, address, pack_words};
+use super::{Badge, Link, Unconfirmed, address, pack_words};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::backups::size;
@@ -31,6 +31,9 @@ struct SitePage {
     name: String,
     badge: Badge,
     unconfirmed: Unconfirmed,
+    link: Option<Link>,
+    /// How long it may answer without a word, if it is linked.
+    max_stale: String,
     /// The pack that it is known to have, in words, with its times.
     pack: String,
     made: Option<DisplayTime>,
@@ -156,6 +159,8 @@ pub(super) fn shown(visit: &Visit<'_>, status: u16, outcome: Option<String>) -> 
     let one = SitePage {
         badge: Badge::of(texts, view.standing(now)),
         unconfirmed: Unconfirmed::of(texts, &view),
+        link: Link::of(visit, &view),
+        max_stale: span(texts, view.site.max_stale_s),
         pack: pack_words(texts, &view),
         made: pack.map(|pack| when(pack.made_at)),
         until: pack.map(|pack| when(pack.until)),

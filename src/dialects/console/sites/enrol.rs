@@ -7,7 +7,7 @@ use crate::dialects::console::backups::{data_of, prefix, quoted};
 use crate::dialects::console::form::{Input, Refusal, in_units};
 use crate::dialects::console::layout::{Layout, Nav, html};
 use crate::domain::packs::is_server_name;
-use crate::domain::packs::site::LEND;
+use crate::domain::packs::site::{LEND, MAX_STALE_S};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -95,6 +95,9 @@ fn commands(visit: &Visit<'_>, typed: &Form, is_first: bool) -> Result<(Vec<Stri
     }
     if let Some(lend) = asked.lend.filter(|lend| *lend != LEND) {
         add += &format!(" --lend {lend}");
+    }
+    if let Some(max_stale_s) = asked.max_stale_s.filter(|seconds| *seconds != MAX_STALE_S) {
+        add += &format!(" --max-stale {max_stale_s}s");
     }
     if is_first && !server.is_empty() {
         add += &format!(" --server-name {server}");

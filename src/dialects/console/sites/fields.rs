@@ -3,7 +3,7 @@
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, UNITS, in_units, number};
 use crate::dialects::console::text::Texts;
-use crate::domain::packs::site::{LEND, UNTIL_S};
+use crate::domain::packs::site::{LEND, MAX_STALE_S, UNTIL_S};
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -19,6 +19,7 @@ pub const FIELDS: &[&str] = &[
     "until",
     "until_unit",
     "lend",
+    "max_stale",
 ];
 
 /// The fields with the values of a site.
@@ -34,8 +35,7 @@ pub fn filled(view: &SiteView) -> Form {
     put_rest(
         &mut form,
         view.site.minimal,
-        view.site.until_s,
-        view.site.lend,
+        [view.site.until_s, view.site.lend, view.site.max_stale_s],
     );
     form
 }
@@ -43,16 +43,17 @@ pub fn filled(view: &SiteView) -> Form {
 /// The fields of a new site.
 pub fn blank() -> Form {
     let mut form = Form::default();
-    put_rest(&mut form, false, UNTIL_S, LEND);
+    put_rest(&mut form, false, [UNTIL_S, LEND, MAX_STALE_S]);
     form
 }
 
-fn put_rest(form: &mut Form, minimal: bool, until_s: u64, lend: u64) {
+fn put_rest(form: &mut Form, minimal: bool, [until_s, lend, max_stale_s]: [u64; 3]) {
     let (until, unit) = in_units(until_s);
     form.put("names", if minimal { "no" } else { "yes" });
     form.put("until", until.to_string());
     form.put("until_unit", unit);
     form.put("lend", lend.to_string());
+    form.put("max_stale", max_stale_s.to_string());
 }
 
 /// Reads the fields.
@@ -62,8 +63,8 @@ pub fn read(texts: &Texts, form: &Form) -> Result<SiteEdit> {
         .find(|(name, _)| *name == form.text("until_unit"));
     let wrong = |field, why| Error::invalid_text(field, texts.get(why));
     let (_, size) = unit.ok_or_else(|| wrong("until_unit", "refusal.choice"))?;
-    let until = number(texts, form, "until")?.ok_or_else(|| wrong("until", "refusal.number"))?;
-    let lend = number(texts, form, "lend")?.ok_or_else(|| wrong("lend", "refusal.number"))?;
+    let whole = |field| number(texts, form, field)?.ok_or_else(|| wrong(field, "refusal.number"));
+    let (until, lend, max_stale_s) = (whole("until")?, whole("lend")?, whole("max_stale")?);
     Ok(SiteEdit {
         workspaces: Some(form.all("workspaces[]")),
         catalogs: Some(form.all("catalogs[]")),
@@ -74,6 +75,7 @@ pub fn read(texts: &Texts, form: &Form) -> Result<SiteEdit> {
         },
         until_s: Some(until.saturating_mul(*size)),
         lend: Some(lend),
+        max_stale_s: Some(max_stale_s),
     })
 }
 
@@ -89,6 +91,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<SiteEdit> {
         minimal: other(now.minimal, &then.minimal),
         until_s: other(now.until_s, &then.until_s),
         lend: other(now.lend, &then.lend),
+        max_stale_s: other(now.max_stale_s, &then.max_stale_s),
     })
 }
 
@@ -113,6 +116,7 @@ pub fn is_at(names: &[&str], refusal: &Refusal) -> bool {
 fn is_of(name: &str, refusal: &Refusal) -> bool {
     let member = match refusal.bare() {
         "until_s" => "until",
+        "max_stale_s" => "max_stale",
         other => other,
     };
     member == name
@@ -162,7 +166,7 @@ fn input(
             let unit = |(unit, _): &(&str, u64)| Choice::of(*unit, label("unit", unit), &value);
             Kind::Select(UNITS.iter().map(unit).collect())
         }
-        "until" | "lend" => Kind::Number,
+        "lend" | "max_stale" | "until" => Kind::Number,
         _ => Kind::Text,
     };
     let refused = refusal.filter(|refusal| is_of(name, refusal));
@@ -190,7 +194,7 @@ mod tests {
 
     fn form(more: &str) -> Form {
         Form::parse(&format!(
-            "workspaces[]=emea&names=yes&until=7&until_unit=days&lend=100{more}"
+            "workspaces[]=emea&names=yes&until=7&until_unit=days&lend=100&max_stale=10{more}"
         ))
         .unwrap()
     }
@@ -211,8 +215,14 @@ mod tests {
         let edit = changed(texts, &form("&catalogs[]=rooms"), &before).unwrap();
         assert_eq!(edit.catalogs, Some(vec!["rooms".to_owned()]));
         assert!(edit.workspaces.is_none() && edit.minimal.is_none());
-        assert!(edit.until_s.is_none() && edit.lend.is_none());
-        for bad in ["until=x", "until_unit=x", "names=x", "lend="] {
+        assert!(edit.until_s.is_none() && edit.lend.is_none() && edit.max_stale_s.is_none());
+        for bad in [
+            "until=x",
+            "until_unit=x",
+            "names=x",
+            "lend=",
+            "max_stale=-1",
+        ] {
             let name = bad.split('=').next().unwrap();
             let text = form("").encoded();
             let pairs = text

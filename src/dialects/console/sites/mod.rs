@@ -28,6 +28,8 @@ struct SitesPage {
     behind: String,
     /// Why a report was refused.
     refusal: Option<String>,
+    /// Whether a site has a live link, so that the list has a column for it.
+    has_links: bool,
 }
 
 struct SiteRow {
@@ -37,6 +39,7 @@ struct SiteRow {
     given: String,
     badge: Badge,
     unconfirmed: Unconfirmed,
+    link: Option<Link>,
     pack: String,
     made: Option<DisplayTime>,
     until: Option<DisplayTime>,
@@ -51,6 +54,15 @@ pub struct Badge {
     pub why: &'static str,
 }
 
+/// The live link to a site, as pages display it.
+pub struct Link {
+    pub class: &'static str,
+    pub label: &'static str,
+    pub asked: DisplayTime,
+    /// How far the site is behind, in words; empty if it is not.
+    pub lag: String,
+}
+
 /// The revocations that a site is not known to have.
 pub struct Unconfirmed {
     /// A number, or that it is not known.
@@ -63,7 +75,9 @@ impl Badge {
         let (class, name) = match standing {
             Standing::Aging => ("badge-warn", "aging"),
             Standing::Behind => ("badge-bad", "behind"),
+            Standing::Cut => ("badge-bad", "cut"),
             Standing::Good => ("badge-good", "good"),
+            Standing::Linked => ("badge-good", "linked"),
             Standing::NoPack => ("badge-warn", "no_pack"),
             Standing::Over => ("badge-bad", "over"),
             Standing::Silent => ("", "silent"),
@@ -73,6 +87,26 @@ impl Badge {
             label: texts.get(&format!("site_state.{name}")),
             why: texts.get(&format!("site_why.{name}")),
         }
+    }
+}
+
+impl Link {
+    fn of(visit: &Visit<'_>, view: &SiteView) -> Option<Link> {
+        let (texts, now) = (visit.texts, visit.call.app.now().wall);
+        let link = view.live_link()?;
+        let (class, label) = match link.is_linked {
+            true => ("badge-good", "sites.link_up"),
+            false => ("badge-bad", "sites.link_down"),
+        };
+        Some(Link {
+            class,
+            label: texts.get(label),
+            asked: DisplayTime::new(texts, link.asked_at, now),
+            lag: match link.lag {
+                0 => String::new(),
+                lag => texts.count("sites.lag", lag),
+            },
+        })
     }
 }
 
@@ -100,6 +134,7 @@ fn list(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Reply
     let sites = SitesPage {
         s: visit.shell(visit.texts.get("sites.title"), Nav::Sites),
         rows: found.iter().map(|view| row(visit, view)).collect(),
+        has_links: found.iter().any(|view| view.live_link().is_some()),
         behind: match behind {
             0 => String::new(),
             count => visit.texts.count("sites.behind", count),
@@ -126,6 +161,7 @@ fn row(visit: &Visit<'_>, view: &SiteView) -> SiteRow {
         },
         badge: Badge::of(texts, view.standing(now)),
         unconfirmed: Unconfirmed::of(texts, view),
+        link: Link::of(visit, view),
         pack: pack_words(texts, view),
         made: pack.map(|pack| when(pack.made_at)),
         until: pack.map(|pack| when(pack.until)),
