@@ -220,7 +220,7 @@ fn the_first_site_is_found_from_the_page_that_connects() {
 fn at_a_site_a_browser_shows_why_a_key_does_not_work() {
     let (server, plant, keys) = server_with_sites();
     let admin = server.admin();
-    let rotated = admin.rotate(&keys[0].id, json!({ "grace_period_s": 0 }));
+    let rotated = admin.rotate(&keys[0].id, json!({ "grace_s": 0 }));
     let running = Server::serve_site(&plant.data(), &[], &[]);
     let Some(browser) = Browser::open_at(running.address) else {
         return;
