@@ -383,6 +383,7 @@ mod tests {
                 .reading()
                 .advice()
                 .unwrap()
+                .to_string()
                 .contains("latchkey clock accept")
         );
         let read_at = Instant::now();
