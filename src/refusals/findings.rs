@@ -1,9 +1,9 @@
 //! Findings: what a check of `latchkey doctor` has found, and what to do about it.
 
 sentences! { "findings":
-    accept(word, id) = "somebody has changed the database past the server: find out who could write to the data folder, compare with the audit log and set it right with latchkey; what is meant to be as it is now you accept: latchkey doctor accept {word} {id}";
-    accept_and_enable(word, id) = "somebody has changed the database past the server: find out who could write to the data folder, compare with the audit log and set it right with latchkey; what is meant to be as it is now you accept: latchkey doctor accept {word} {id}, then open it: latchkey {word} enable {id}";
-    accept_sessions() = "somebody has changed the database past the server: find out who could write to the data folder, and end the sessions of all users (a new password does); then acknowledge each: latchkey doctor accept session ID";
+    accept(word, id) = "the database was changed past the server: find out who could write to the data folder, compare with the audit log and set it right with latchkey; what is meant to be as it is now you accept: latchkey doctor accept {word} {id}";
+    accept_and_enable(word, id) = "the database was changed past the server: find out who could write to the data folder, compare with the audit log and set it right with latchkey; what is meant to be as it is now you accept: latchkey doctor accept {word} {id}, then open it: latchkey {word} enable {id}";
+    accept_sessions() = "the database was changed past the server: find out who could write to the data folder, and end the sessions of all users (a new password does); then acknowledge each: latchkey doctor accept session ID";
     backup_advice() = "make one with latchkey backup, or have them made with --backup-every 24h";
     backup_elsewhere(path, at) = "the latest is {path} of {at} (not looked into)";
     backup_failed(at) = "the latest scheduled one failed at {at}";
@@ -16,9 +16,9 @@ sentences! { "findings":
     certificate_ends(end) = "it ends on {end}";
     certificate_none() = "this server speaks plain HTTP and has none";
     changed_before(what) = "as Latchkey last wrote them, but some had been changed past it before that: {what}";
-    clock_ahead(wall, mark) = "this machine's clock says {wall}, more than a day after the recorded time {mark}; it counts, but it is not recorded as believed yet";
+    clock_ahead(wall, mark) = "this machine's clock shows {wall}, more than a day after the recorded time {mark}; it counts, but it is not recorded as believed yet";
     clock_ahead_advice() = "if this machine's date is wrong, correct it; if it is right, record it: latchkey clock accept";
-    clock_behind(wall, mark) = "this machine's clock says {wall}, and {mark} has been recorded; the recorded time counts and goes on, so keys and sessions end by it";
+    clock_behind(wall, mark) = "this machine's clock shows {wall}, and {mark} has been recorded; the recorded time counts and goes on, so keys and sessions end by it";
     clock_behind_advice() = "if this machine's date is wrong, correct it; if it is right, the recorded time is wrong, which is corrected with: latchkey clock accept";
     clock_future(wall, keys) = "{wall} is right now, but {keys} keys were issued at times that have not come yet and end too late";
     clock_future_advice() = "see which, and have them end earlier: latchkey clock accept";
@@ -45,7 +45,7 @@ sentences! { "findings":
     key_files_unsettled(files) = "not everything is under the newest version of the {files} yet";
     key_files_unsettled_advice(file) = "finish the rotation: latchkey secrets rotate {file}";
     keys_changed(what) = "rows differ from what was recorded: {what}";
-    keys_fit() = "every key, its secrets, its uses and its metadata fit their seals and what the audit log last said of the key";
+    keys_fit() = "every key, its secrets, its uses and its metadata fit their seals and what the audit log last recorded about the key";
     locked(users) = "users locked after failed attempts: {users}";
     locked_advice() = "look in the audit log where the attempts came from, then: latchkey user unlock NAME";
     locked_none() = "no user is locked";
@@ -72,7 +72,7 @@ sentences! { "findings":
     sink_failed(sink, at, waiting, why) = "{sink} failed at {at} ({waiting} waiting): {why}";
     sink_good(sink, waiting) = "{sink} ({waiting} waiting)";
     sink_unknown(sink, workspaces) = "{sink} is set for workspaces that do not exist: {workspaces}";
-    sinks_advice() = "correct what it says, and try it with latchkey notices test SINK; nothing is lost before 10,000 notices wait";
+    sinks_advice() = "correct the cause, and try it with latchkey notices test SINK; nothing is lost before 10,000 notices wait";
     sinks_none() = "this process sends notices to no sink";
     site_behind(site, count) = "{site} is not known to have heard of {count} ended keys";
     site_cut(site, at) = "{site} has no live link any more; it asked last at {at}";
@@ -89,5 +89,5 @@ sentences! { "findings":
     tombstones_gone() = "the file is not there, so a restore would not know what was deleted or disabled";
     tombstones_gone_advice() = "start the server again, which makes the file from the audit log";
     writable() = "changes can be saved";
-    writable_advice() = "free some space or correct what it says; verification goes on, and changes do so automatically afterwards";
+    writable_advice() = "free some space or correct the cause; verification goes on, and changes do so automatically afterwards";
 }

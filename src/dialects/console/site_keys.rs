@@ -116,7 +116,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/secret` at a site: leads to the key of a secret, and says what is known about it.
+/// `POST /console/secret` at a site: leads to the key of a secret, with what is known about it.
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let form = own_form(call)?;
     page(call, &|texts| {
