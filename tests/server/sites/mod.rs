@@ -3,6 +3,7 @@
 mod console;
 mod faults;
 mod histories;
+mod link;
 mod refused;
 mod ways;
 

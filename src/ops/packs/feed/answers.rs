@@ -368,7 +368,7 @@ impl Feed {
         }
         let mut hub = lock(&self.hub);
         if let Some(link) = hub.links.get_mut(site) {
-            link.pending.extend(keys);
+            link.tell(keys);
         }
         if let Some(asking) = hub.asking.get_mut(site) {
             asking.is_due = true;

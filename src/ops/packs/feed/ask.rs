@@ -1,7 +1,7 @@
 //! Taking a question in: who asks, what the site reports, and that the database knows how long its answer may count.
 
 use super::known::Known;
-use super::link::{Link, lease_end_ms};
+use super::link::{Link, lease_end_ms, poll_ms};
 use super::{Answer, Asking, Feed, newest, refuse_older};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
@@ -97,8 +97,19 @@ fn take_report(app: &App, known: &Known, question: &Question, report: &str) -> R
 /// Records how long the site may be granted to answer, and notes commits from now on.
 fn register(app: &App, known: &Known, question: &Question, lease_s: u64) -> Result<()> {
     let feed = &app.feed;
-    // Before the transaction: it is the first commit that is noted, and those before it are in the index then.
-    feed.is_active.store(true, Relaxed);
+    {
+        let mut hub = lock(&feed.hub);
+        hub.registering += 1;
+        // Before the transaction: it is the first commit that is noted, and those before it are in the index then.
+        feed.is_active.store(true, Relaxed);
+    }
+    let registered = record_first(app, known, question, lease_s);
+    lock(&feed.hub).registering -= 1;
+    registered
+}
+
+fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> Result<()> {
+    let feed = &app.feed;
     let name = known.site.name.clone();
     let (lease_s, now_ms) = {
         let now_ms = app.now().steady_ms;
@@ -167,6 +178,7 @@ impl Asked {
         let asking = Asking {
             is_due: has_report || (!link.pending.is_empty() && !is_lost),
             asked_ms: now_ms,
+            deadline_ms: now_ms.saturating_add(poll_ms(lease_s, feed.poll_ms.load(Relaxed))),
             lease_s,
             answer,
             is_new: true,

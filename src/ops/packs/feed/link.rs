@@ -7,8 +7,6 @@ use std::collections::BTreeSet;
 
 /// How much longer a lease may last by the clock of the site than by that of this server: one part of fifty.
 const DRIFT_PART: u64 = 50;
-/// The longest time that a question waits for something to happen.
-const POLL_MS: u64 = 1_000;
 
 /// The link to a site that has asked at least once, here or before the last start.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +61,14 @@ impl Link {
         }
     }
 
+    /// Notes keys that the site has to learn about, also if the last word has an older state of them.
+    pub fn tell(&mut self, keys: &[KeyId]) {
+        self.pending.extend(keys);
+        if let Some((_, sent)) = &mut self.sent {
+            sent.retain(|key| !keys.contains(key));
+        }
+    }
+
     /// Notes that the site may answer for so long after its question, which arrived at `asked_ms`.
     pub fn grant(&mut self, asked_ms: u64, lease_s: u64) {
         self.lease_end_ms = self.lease_end_ms.max(lease_end_ms(asked_ms, lease_s));
@@ -96,9 +102,9 @@ pub fn lease_end_ms(from_ms: u64, lease_s: u64) -> u64 {
         .saturating_add(lease_ms / DRIFT_PART)
 }
 
-/// How long a question with such a lease waits for something to happen.
-pub fn poll_ms(lease_s: u64) -> u64 {
-    POLL_MS.min(lease_s.saturating_mul(250))
+/// How long a question with such a lease waits for something to happen: a part of the lease, and at most so long.
+pub fn poll_ms(lease_s: u64, most_ms: u64) -> u64 {
+    most_ms.min(lease_s.saturating_mul(250))
 }
 
 #[cfg(test)]
@@ -135,8 +141,8 @@ mod tests {
         assert!(link.is_linked(11_199));
         link.lease_s = 2;
         assert_eq!((link.reach_s(1_000), link.reach_s(11_000)), (11, 2));
-        assert_eq!(poll_ms(2), 500);
-        assert_eq!(poll_ms(86_400), 1_000);
+        assert_eq!(poll_ms(2, 1_000), 500);
+        assert_eq!(poll_ms(86_400, 1_000), 1_000);
     }
 
     #[test]
@@ -152,6 +158,10 @@ mod tests {
         link.ask(&question(1, Nonce([9; 16])), 1, 0);
         assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
         assert_eq!(link.applied.number, 5);
+        link.sent = Some((Nonce([9; 16]), BTreeSet::from([KeyId(2)])));
+        link.tell(&[KeyId(2)]);
+        link.ask(&question(1, Nonce([9; 16])), 1, 0);
+        assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
         // The numbers of another reign mean nothing.
         link.ask(&question(2, Nonce::default()), 1, 0);
         assert_eq!(link.applied, Events::default());

@@ -8,10 +8,14 @@ mod answers;
 pub mod ask;
 mod known;
 mod link;
+#[cfg(test)]
+pub mod model;
 mod packs;
 mod path;
 mod snapshot;
 mod step;
+#[cfg(test)]
+mod tests;
 pub mod waits;
 mod word;
 
@@ -27,7 +31,7 @@ use crate::refusals;
 use crate::store::{Read, audit};
 pub use answers::run as run_answers;
 use known::KnownSites;
-use link::{Link, poll_ms};
+use link::Link;
 pub use packs::run as run_packs;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -37,6 +41,8 @@ use waits::{Outcome, Wait};
 
 /// How long the link of a site that asks no more is remembered; as long as one is, commits are noted.
 const IDLE_MS: u64 = 600_000;
+/// The longest time that a question waits for something to happen.
+const POLL_MS: u64 = 1_000;
 /// How long a change waits for sites at most.
 const WAIT_MS: u64 = 60_000;
 /// The number of changes that wait for sites at a time.
@@ -55,6 +61,7 @@ pub struct Feed {
     is_active: AtomicBool,
     ends_wait: AtomicBool,
     wait_ms: AtomicU64,
+    poll_ms: AtomicU64,
     hub: Mutex<Hub>,
     changed: Condvar,
     /// There is a pack to send.
@@ -90,6 +97,8 @@ struct Hub {
     /// The newest event whose changes are in the index.
     installed: Events,
     links: BTreeMap<String, Link>,
+    /// The number of sites whose link is just being recorded.
+    registering: u64,
     asking: HashMap<String, Asking>,
     /// Questions whose answer is a pack.
     packing: HashMap<String, Asking>,
@@ -107,6 +116,8 @@ struct Hub {
 struct Asking {
     question: Question,
     asked_ms: u64,
+    /// When it is answered, even if nothing has happened.
+    deadline_ms: u64,
     /// How long it may be granted to answer.
     lease_s: u64,
     answer: Answer,
@@ -114,12 +125,6 @@ struct Asking {
     is_due: bool,
     /// Whether nobody has looked at it yet.
     is_new: bool,
-}
-
-impl Asking {
-    fn deadline_ms(&self) -> u64 {
-        self.asked_ms.saturating_add(poll_ms(self.question.lease_s))
-    }
 }
 
 /// What a commit has touched.
@@ -147,6 +152,7 @@ impl Default for Feed {
             is_active: AtomicBool::new(false),
             ends_wait: AtomicBool::new(false),
             wait_ms: AtomicU64::new(WAIT_MS),
+            poll_ms: AtomicU64::new(POLL_MS),
             hub: Mutex::default(),
             changed: Condvar::new(),
             packing: Condvar::new(),
@@ -360,7 +366,7 @@ impl Hub {
     fn work(&mut self, now_ms: u64) -> Work {
         let (touched, waited) = (std::mem::take(&mut self.touched), self.waited);
         for asking in self.asking.values_mut() {
-            asking.is_due |= asking.deadline_ms() <= now_ms;
+            asking.is_due |= asking.deadline_ms <= now_ms;
             // A change waits for the site, which confirms with its next question.
             asking.is_due |= asking.question.events.number < waited;
         }
@@ -381,16 +387,16 @@ impl Hub {
 
     /// Takes the questions for whose pack they have waited too long.
     fn end_packing(&mut self, now_ms: u64) -> Vec<Asking> {
-        let is_late = |asking: &Asking| asking.deadline_ms() + PACKING_MS <= now_ms;
+        let is_late = |asking: &Asking| asking.deadline_ms + PACKING_MS <= now_ms;
         let late = self.packing.extract_if(|_, asking| is_late(asking));
         late.map(|(_, asking)| asking).collect()
     }
 
     /// The next time at which something ends, if nothing happens before.
     fn next_ms(&self) -> Option<u64> {
-        let asking = self.asking.values().map(Asking::deadline_ms);
+        let asking = self.asking.values().map(|asking| asking.deadline_ms);
         let packing = self.packing.values();
-        let packing = packing.map(|asking| asking.deadline_ms() + PACKING_MS);
+        let packing = packing.map(|asking| asking.deadline_ms + PACKING_MS);
         let waits = self.waits.iter().map(Wait::next_ms);
         let idle = self.links.values().map(|link| {
             let asked = link.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
@@ -407,7 +413,8 @@ impl Hub {
             let asked = link.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
             !link.is_linked(now_ms) && asked <= now_ms
         };
-        self.asking.is_empty()
+        self.registering == 0
+            && self.asking.is_empty()
             && self.packing.is_empty()
             && self.waits.is_empty()
             && self.links.values().all(is_over)

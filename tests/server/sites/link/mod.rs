@@ -1,0 +1,3 @@
+//! The live link between a server and its sites.
+
+mod server;
