@@ -108,7 +108,7 @@ fn keys_of_another_system_are_previewed_before_they_are_imported() {
     browser.press("Preview");
     browser.sees("2 keys are taken");
     browser.inspect("key-import-preview");
-    browser.press("Import");
+    browser.press("Import these keys");
     browser.sees("2 keys were imported");
     browser.inspect("key-import-done");
 }
