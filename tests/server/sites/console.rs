@@ -411,7 +411,7 @@ fn a_browser_at_a_site_sees_keys_and_why_one_does_not_work() {
         "gateway",
         "crane",
         "carol",
-        "4 keys",
+        "5 keys",
         "Disabled",
     ] {
         assert!(page.contains(words), "{words}: {page}");
