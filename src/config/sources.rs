@@ -355,6 +355,7 @@ console_path = "/keys"
 console_texts = "/etc/latchkey/dutch.txt"
 cors_origins = ["https://app.example"]
 data = "/var/lib/latchkey"
+ends_wait_for_sites = true
 head_bytes_max = 65536
 keys = ["/etc/latchkey/keys.d"]
 keys_allow_management = true

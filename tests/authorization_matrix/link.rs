@@ -35,6 +35,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "second factors, which no verdict depends on",
     ),
     (
+        "/v1/users/{id}/authenticators/start",
+        "second factors, which no verdict depends on",
+    ),
+    (
         "/v1/users/{id}/recovery-codes",
         "second factors, which no verdict depends on",
     ),

@@ -92,7 +92,7 @@ impl Server {
         }
     }
 
-    /// As [`Server::ask`]; the answer comes when the linked sites have the change, if `waits` says so.
+    /// As [`Server::ask`]; with `waits`, the answer comes when the linked sites have the change.
     pub fn ask_sites(
         &self,
         method: &str,

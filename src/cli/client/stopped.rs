@@ -66,7 +66,7 @@ impl Stopped {
         Ok(Answer {
             status: reply.status,
             link: link.map(|value| String::from_utf8_lossy(value).into_owned()),
-            // Nobody answers for the sites while the server is stopped.
+            // No site can ask while the server is stopped.
             sites: None,
             body: reply.body.into(),
         })

@@ -88,7 +88,7 @@ pub struct Question {
     pub base: u64,
     /// The newest event of the server that is in force at the site: of a pack, or of a step that followed it.
     pub events: Events,
-    /// How long the site wants to answer without a further word.
+    /// For how long the site asks to be allowed to answer without a further word.
     pub lease_s: u64,
 }
 

@@ -20,7 +20,7 @@ const WAIT: (&str, &str) = ("wait", "sites");
 pub enum Waits {
     /// If the request asks for it.
     IfAsked,
-    /// If the setting says so, and the request only takes something away.
+    /// If the setting is on, and the request only takes something away.
     IfSet,
     /// As `IfAsked`; the answer has a secret, so it is given even if a site has not confirmed the change.
     WithSecret,
@@ -44,9 +44,7 @@ pub fn check_query(route: &Route, text: &str) -> Result<()> {
     match wait.as_deref() {
         None => Ok(()),
         Some(word) if word == WAIT.1 => Ok(()),
-        Some(_) => Err(Error::Malformed(refusals::verbatim(
-            "the parameter wait must be sites",
-        ))),
+        Some(_) => Err(Error::Malformed(refusals::requests::wait())),
     }
 }
 

@@ -346,7 +346,7 @@ fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
     })
 }
 
-/// The newest event that a site is known to have applied: a linked one says so with every question.
+/// The newest event that a site is known to have applied: every question of a linked one has it.
 fn known_events(site: &Site, link: Option<&LinkView>) -> Option<u64> {
     let reported = site.reported.as_ref().map(|reported| reported.events);
     let linked = link.map(|link| link.applied).filter(|events| *events > 0);

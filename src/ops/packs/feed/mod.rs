@@ -86,7 +86,7 @@ pub struct Standing {
     pub is_linked: bool,
     /// Milliseconds since its newest question; `None` if it has not asked since the start.
     pub asked_ago_ms: Option<u64>,
-    /// The newest event that it has said to have applied; 0 if it has not asked since the start.
+    /// The newest event that it had applied when it asked; 0 if it has not asked since the start.
     pub applied_events: u64,
     /// The newest event.
     pub newest_events: u64,
@@ -123,7 +123,7 @@ struct Asking {
     answer: Answer,
     /// Whether the answer is to come at once, even if nothing has happened.
     is_due: bool,
-    /// Whether nobody has looked at it yet.
+    /// Whether it has not been looked at yet.
     is_new: bool,
 }
 

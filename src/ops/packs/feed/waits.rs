@@ -13,7 +13,7 @@ pub struct Outcome {
 /// Why a site cannot answer as before a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Confirmed {
-    /// The site has said that it has applied the change.
+    /// A question of the site shows that it has applied the change.
     Applied,
     /// It had no word that is new enough, and gives no verdict.
     LeaseOver,

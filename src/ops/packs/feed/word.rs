@@ -6,7 +6,7 @@ use crate::domain::packs::word::{Word, WordKind};
 use crate::domain::time::Timestamp;
 use crate::ops::packs::identity::Signer;
 
-/// What a word says besides what its question says.
+/// The content of a word that is not in its question.
 pub struct Said<'a> {
     pub kind: WordKind,
     pub to: Events,

@@ -103,7 +103,8 @@ fn a_change_that_waits_says_that_no_site_is_linked() {
     let path = format!("/v1/keys/{}?wait=sites", other.id);
     assert_eq!(sites(admin.delete(&path).expect(204)), none);
     // A refused change waits for nothing.
-    assert_eq!(sites(admin.delete(&path).expect(404)), None);
+    let unknown = "/v1/keys/0000000000?wait=sites";
+    assert_eq!(sites(admin.delete(unknown).expect(404)), None);
     for bad in [
         "wait=site",
         "wait=",
