@@ -5,6 +5,7 @@ sentences! { "site":
     base_of_other(base) = "pack {base} does not belong to it";
     before_link(pack) = "pack {pack} is older than what the link has brought here; make a new one";
     change_keys_there(server) = "this is a site of {server}; change keys there";
+    console_off() = "the site does not run, or its console is off; start it: latchkey serve --site";
     enrolled(site, server) = "this is the site {site} of {server} already; packs are applied with: latchkey pack apply FILE";
     fork(server) = "the server {server} was restored from a backup: what it signs now does not follow what this site knows. The site keeps what it has; look at the server, and if its state is the right one: latchkey site reset";
     held(base) = "this site holds pack {base}";

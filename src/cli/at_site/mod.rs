@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod check;
+mod console;
 mod init;
 mod stick;
 
@@ -17,6 +18,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 pub use apply::{ApplyArgs, WatchArgs, apply, watch};
+pub use console::{ConsoleArgs, console};
 pub use init::{InitArgs, init};
 
 #[derive(clap::Args, Clone, Debug)]

@@ -196,6 +196,9 @@ impl Doors<'_> {
             );
         }
         let is_site = app.site().is_some();
+        if let Some(site) = app.site() {
+            site.browsers.serve_at(self.console()?);
+        }
         if !is_site {
             declared::begin(&app, settings.declared())?;
         }

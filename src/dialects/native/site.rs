@@ -12,7 +12,7 @@ use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{BODY_BYTES_MAX, Call, Route, Surface, get, inline, post, strict};
 use crate::http1::BodyRule::UpTo;
 use crate::ops::site::link::{self, lease::Left};
-use crate::ops::site::{self, Applied, View, apply, ended, fresh::Age, report, revoke};
+use crate::ops::site::{self, Applied, View, apply, browsers, ended, fresh::Age, report, revoke};
 use crate::refusals;
 use serde::Serialize;
 
@@ -39,6 +39,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/site/keys/{id}/disable", Caller, disable).takes_away(),
     post  (        "/site/reports",      Caller,   make_report),
     post  (        "/site/reset",        Caller,   reset),
+    post  (        "/site/browsers",     Caller,   invite),
     // Its own log and clock
     get   (        "/audit-events",      Caller,   audit::audit_events).with_query(),
     get   (        "/audit-events/chain", Caller,  audit::chain),
@@ -135,6 +136,12 @@ struct DisabledBody {
     changed: bool,
 }
 
+/// A link that lets one browser of this machine see the keys.
+#[derive(Serialize)]
+struct InvitedBody {
+    url: String,
+}
+
 /// Any path that a site does not have.
 fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
     Err(site::refusal(call.app))
@@ -188,6 +195,12 @@ fn make_report(call: &Call<'_>) -> Result<Reply> {
 fn reset(call: &Call<'_>) -> Result<Reply> {
     site::accept_fork(call.app, call.caller()?)?;
     show(call)
+}
+
+/// `POST /v1/site/browsers`
+fn invite(call: &Call<'_>) -> Result<Reply> {
+    let url = browsers::invite(call.app, call.caller()?)?;
+    Ok(Reply::json(201, &InvitedBody { url }))
 }
 
 impl SiteBody {

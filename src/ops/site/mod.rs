@@ -5,6 +5,7 @@
 //! something here is the administrator of the machine alone.
 
 pub mod apply;
+pub mod browsers;
 mod content;
 pub mod ended;
 pub mod enrol;
@@ -12,6 +13,7 @@ pub mod enrol;
 pub mod fixture;
 pub mod fresh;
 mod held;
+pub mod keys;
 pub mod lent;
 pub mod link;
 mod recover;
@@ -74,6 +76,8 @@ pub struct Site {
     pub link: Link,
     /// Before the first pack, and if a pack has no root workspace: what the administrator of the machine works in.
     own: Directory,
+    /// Browsers of this machine that may show its keys.
+    pub browsers: browsers::Browsers,
 }
 
 /// The state of the server that the index of a site has.
@@ -292,6 +296,7 @@ pub(super) fn begin(state: State, database: &Path, own: Directory) -> Site {
         unreported: Unreported::default(),
         link: Link::default(),
         own,
+        browsers: browsers::Browsers::default(),
     }
 }
 

@@ -281,6 +281,31 @@ impl TimedVerification {
     }
 }
 
+/// Which secret of the key a text is whose id it contains.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fit {
+    /// The one before the newest; its time is over.
+    Ended,
+    Newest,
+    /// None that is known.
+    None,
+    /// The one before the newest, which still works.
+    Older,
+}
+
+/// Which secret of its key a text is, if the index has the key. This does not count as a use either.
+pub fn fit(app: &App, presented: Presented<'_>) -> Option<Fit> {
+    let now = app.now();
+    app.index.with_key(presented.id, |key| {
+        match matching(&app.peppers, key, presented, now) {
+            None => Fit::None,
+            Some(matched) if matched.is_newest => Fit::Newest,
+            Some(matched) if matched.has_ended => Fit::Ended,
+            Some(_) => Fit::Older,
+        }
+    })
+}
+
 /// Whether a text is a valid secret of the key whose id it contains. This does not count as a use and ends no
 /// rotation.
 pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
