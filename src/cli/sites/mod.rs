@@ -89,6 +89,12 @@ pub enum SiteCommand {
         after_help = "Examples:\n  latchkey site report --out /media/stick\n  latchkey site report --out /media/stick --data ./site --json"
     )]
     Report(at_site::ReportArgs),
+    /// At a site: let a browser of this machine see its keys, and test them
+    #[command(
+        after_help = "Prints a link for one browser, which counts for five minutes. The browser sees the keys for twelve hours, or until \
+                      the site is stopped, and can change nothing.\n\nExample:\n  latchkey site console --data /var/lib/latchkey-site"
+    )]
+    Console(at_site::ConsoleArgs),
     /// At a site: accept that the server was restored from a backup, so that its next pack is taken
     #[command(
         after_help = "Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes"
@@ -201,6 +207,7 @@ pub fn run(command: &SiteCommand) -> Result<End> {
         SiteCommand::Edit(args) => edit(args),
         SiteCommand::Remove(args) => remove(args),
         SiteCommand::Collect(args) => collect::run(args),
+        SiteCommand::Console(args) => at_site::console(args),
         SiteCommand::Disable(args) => at_site::disable(args),
         SiteCommand::Init(args) => at_site::init(args),
         SiteCommand::Report(args) => at_site::report(args),

@@ -192,6 +192,7 @@ impl SiteBody {
             newest,
             unconfirmed,
             link,
+            ..
         } = view;
         let made = newest.as_ref();
         let reported = site.reported.as_ref();

@@ -20,6 +20,7 @@ pub mod revocations;
 pub mod rules;
 pub mod site;
 pub mod site_key;
+pub mod standing;
 pub mod state;
 pub mod step;
 pub mod table;

@@ -472,7 +472,10 @@ pub fn fetch(app: &App, caller: &Caller, site: &str, number: u64) -> Result<Vec<
     require(app, caller)?;
     let made = app.read(|read| {
         let site = find(read, site)?;
-        packs::find(read, &site.name, number)
+        match number == site.pack || number == site.base {
+            true => packs::find(read, &site.name, number),
+            false => Ok(None),
+        }
     })?;
     let made = made.ok_or(Error::NotFound("pack"))?;
     let path = app.packs_of(&made.site).join(made.file_name());

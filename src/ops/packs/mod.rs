@@ -10,6 +10,7 @@ mod given;
 pub mod identity;
 mod lend;
 pub mod make;
+pub mod pending;
 pub mod revocations;
 pub mod sites;
 #[cfg(test)]

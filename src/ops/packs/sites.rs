@@ -14,6 +14,7 @@ use crate::domain::packs::site::{
     UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
 };
 use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::standing::Standing;
 use crate::domain::packs::{is_server_name, is_site_name};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -71,6 +72,10 @@ pub struct SiteView {
     pub workspaces: Vec<String>,
     /// The newest pack.
     pub newest: Option<MadePack>,
+    /// The whole pack that the newest one has to be applied to, or the newest one itself.
+    pub base: Option<MadePack>,
+    /// The pack that it has applied, if it has reported that lately enough.
+    pub applied: Option<MadePack>,
     /// Keys that ended here and that the site is not known to have ended; `None` if it never reported.
     pub unconfirmed: Option<u64>,
     /// `None` if it has never asked over a link.
@@ -203,6 +208,68 @@ pub(super) fn site_key(app: &App, site: &Site) -> Result<SiteKey> {
     bytes.map(SiteKey::of).ok_or_else(lost)
 }
 
+impl SiteView {
+    /// How the site stands.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let (newest, applied) = (self.newest.as_ref(), self.applied.as_ref());
+        let linked = self.live_link().map(|link| link.is_linked);
+        Standing::of(newest, applied, self.unconfirmed, linked, now)
+    }
+
+    /// The link, unless a later report has come on another way.
+    pub fn live_link(&self) -> Option<&LinkView> {
+        let reported = self.site.reported.as_ref().map(|reported| reported.at);
+        self.link
+            .as_ref()
+            .filter(|link| reported <= Some(link.asked_at))
+    }
+
+    /// The newest event that the site is known to have applied.
+    pub(super) fn known_events(&self) -> Option<u64> {
+        known_events(&self.site, self.link.as_ref())
+    }
+}
+
+/// Whether there is a site, for a caller who may know.
+pub fn is_any(app: &App, caller: &Caller) -> Result<bool> {
+    match require(app, caller) {
+        Ok(()) => app.read(rows::is_any),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Whether the name of a new site is one, and no site has it or had it.
+pub fn check_name(app: &App, caller: &Caller, name: &str) -> Result<()> {
+    require(app, caller)?;
+    if !is_site_name(name) {
+        return Err(Error::invalid("name", refusals::packs::site_name()));
+    }
+    match app.read(|read| rows::find(read, name))? {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid("name", refusals::packs::site_exists(name))),
+    }
+}
+
+/// Whether a site can be given this; nothing is changed.
+pub fn check(app: &App, caller: &Caller, edit: &SiteEdit) -> Result<()> {
+    require(app, caller)?;
+    let directory = app.index.directory();
+    if let Some(asked) = &edit.workspaces {
+        workspaces(&directory, asked)?;
+    }
+    if let Some(asked) = &edit.catalogs {
+        catalogs(&directory, asked.clone())?;
+    }
+    check_times(edit.until_s.unwrap_or(UNTIL_S), edit.lend.unwrap_or(LEND))?;
+    check_max_stale(edit.max_stale_s.unwrap_or(MAX_STALE_S))
+}
+
+/// One site, without what needs a look at every key.
+pub fn find_view(app: &App, caller: &Caller, name: &str) -> Result<SiteView> {
+    require(app, caller)?;
+    app.read(|read| view(app, read, find(read, name)?))
+}
+
 /// Every site, by name.
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<SiteView>> {
     require(app, caller)?;
@@ -268,6 +335,11 @@ fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
     Ok(SiteView {
         workspaces: slugs(&directory, &site),
         newest: packs::find(read, &site.name, site.pack)?,
+        base: packs::find(read, &site.name, site.base)?,
+        applied: match &site.reported {
+            None => None,
+            Some(reported) => packs::find(read, &site.name, reported.applied)?,
+        },
         unconfirmed,
         link,
         site,

@@ -1,5 +1,6 @@
 //! Sites: a server that makes packs and a site that verifies from them, as real processes, with files in between.
 
+mod console;
 mod faults;
 mod histories;
 mod link;
