@@ -7,6 +7,7 @@ mod file;
 pub mod folder;
 pub mod key_files;
 mod leak_keys;
+mod link;
 mod notices;
 pub mod owner;
 mod restore;
@@ -218,6 +219,8 @@ pub struct ServeArgs {
     #[arg(long, env = "LATCHKEY_ENDS_WAIT_FOR_SITES", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub ends_wait_for_sites: bool,
     #[command(flatten)]
+    pub link: link::LinkArgs,
+    #[command(flatten)]
     pub notices: notices::NoticeArgs,
     /// The number of I/O threads; by default one for each processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
@@ -334,6 +337,7 @@ impl ServeArgs {
         }
         self.trust()?;
         self.notices.sinks()?;
+        self.link.setting(self.site)?;
         self.mounts()?;
         self.console_texts(console::check_texts)?;
         self.leak_keys()?;

@@ -218,9 +218,21 @@ impl Index {
         changed: Vec<(KeyId, Option<Live>)>,
         also: impl FnOnce(),
     ) {
+        let replace = |current: &mut Directory| {
+            also();
+            *current = directory;
+        };
+        self.change_some(replace, changed);
+    }
+
+    /// Changes the directory and some keys in one step; `None` removes a key.
+    pub fn change_some(
+        &self,
+        change: impl FnOnce(&mut Directory),
+        changed: Vec<(KeyId, Option<Live>)>,
+    ) {
         let mut current = self.directory_mut();
-        also();
-        *current = directory;
+        change(&mut current);
         for (id, key) in changed {
             let mut shard = self.shard_mut(id);
             match key {

@@ -108,7 +108,7 @@ fn what_any_route_changes_reaches_a_linked_site() {
         !LEFT_OUT.iter().any(is_left_out) && !route.contains(" /console")
     });
     assert!(untried.is_empty(), "not tried: {untried:#?}");
-    assert!(changes > 40, "only {changes} requests changed something");
+    assert!(changes > 30, "only {changes} requests changed something");
     assert!(packs < changes, "{packs} packs for {changes} changes");
     app.feed.stop();
     threads

@@ -218,9 +218,17 @@ impl Doors<'_> {
             });
         }
         app.keep_audit_days(settings.audit_keep_min);
-        // A site has no notices, and connects to nothing.
+        // A site has no notices, and connects to nothing but its server, if that is set.
         if !is_site {
             sinks::start(&app, settings.notices.sinks()?)?;
+        }
+        if let Some(link) = settings.link.setting(is_site)? {
+            let follow = site::link::Settings {
+                server: link.server.to_string(),
+                max_stale_s: link.max_stale_s,
+                clock: since_boot,
+            };
+            sinks::feed::start(&app, link.server, link.authorities, follow)?;
         }
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
@@ -355,14 +363,19 @@ pub const TIME: Sources = Sources {
     uptime,
 };
 
+/// The milliseconds since the machine was booted, including time in suspend.
+fn since_boot() -> i64 {
+    let since = clock_gettime(ClockId::Boottime);
+    since.tv_sec * 1000 + since.tv_nsec / 1_000_000
+}
+
 /// The time since the machine was booted, including time in suspend, and the id of the boot. A sandbox may hide the id;
 /// then the server cannot know whether the machine was off since the last stop.
 fn uptime() -> Uptime {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    let since = clock_gettime(ClockId::Boottime);
     Uptime {
         boot: boot.map(|id| id.trim().to_owned()),
-        ms: since.tv_sec * 1000 + since.tv_nsec / 1_000_000,
+        ms: since_boot(),
     }
 }
 

@@ -49,6 +49,8 @@ struct SitePage {
     /// What is wrong, or soon will be; empty if nothing is.
     warning: String,
     is_bad: bool,
+    /// What the link does; empty without one.
+    link: String,
     pack: String,
     made: Option<DisplayTime>,
     until: Option<DisplayTime>,
@@ -85,20 +87,30 @@ pub fn shown(call: &Call<'_>, status: u16) -> Result<Reply> {
     let texts = super::text::of_browser(call.request);
     let now = call.app.now().wall;
     let shown = |at| DisplayTime::new(texts, at, now);
-    let warning = match view.age {
-        Age::Fresh => "",
-        Age::Aging => s.t("site.aging"),
-        Age::Over => s.t("site.over"),
-        Age::None => s.t("site.none"),
+    let link = view.link.as_ref().map(|link| link.is_up);
+    let warning = match (view.age, link) {
+        (Age::Fresh, _) => "",
+        (Age::Aging, None) => s.t("site.aging"),
+        (Age::Over, None) => s.t("site.over"),
+        (Age::None, None) => s.t("site.none"),
+        (Age::Aging, Some(_)) => s.t("site.link_aging"),
+        (Age::Over, Some(_)) => s.t("site.link_over"),
+        (Age::None, Some(_)) => s.t("site.link_none"),
     };
     let page = SitePage {
         lead: texts.with("site.lead", &view.origin),
         name: view.site,
         warning: warning.to_owned(),
         is_bad: matches!(view.age, Age::None | Age::Over),
+        link: match link {
+            None => String::new(),
+            Some(true) => s.t("site.link_up").to_owned(),
+            Some(false) => s.t("site.link_down").to_owned(),
+        },
         pack: view.pack.to_string(),
         made: view.made.map(shown),
-        until: view.until.map(shown),
+        // With a link it does not matter.
+        until: view.until.filter(|_| link.is_none()).map(shown),
         keys: texts.number(view.keys),
         ended: texts.number(view.ended.len() as u64),
         is_let_in: site_keys::is_let_in(call),

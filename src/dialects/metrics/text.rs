@@ -163,6 +163,19 @@ impl Snapshot {
                 ),
             ],
         };
+        let link = app.link_figures();
+        snapshot.add_if_known([
+            (
+                "latchkey_link_up",
+                "At a linked site, 1 if the server has answered the last question",
+                link.map(|(is_up, _)| flag(is_up)),
+            ),
+            (
+                "latchkey_link_lease_seconds",
+                "At a linked site, seconds for which it gives verdicts without a further word of the server",
+                link.map(|(_, left_ms)| left_ms as f64 / 1000.0),
+            ),
+        ]);
         let sites = packs::figures(app).ok().flatten();
         snapshot.add_if_known([
             (

@@ -172,7 +172,7 @@ const SITES_UNCONFIRMED: Kind = kind(
 const PACK_STALE: Kind = kind(
     ("pack-stale", 503, "pack-stale"),
     "The pack no longer counts",
-    "The newest pack of this site has ended, or there is none.",
+    "The newest pack of this site has ended, or there is none; or a linked site had no word of its server for too long.",
     "PACK_STALE",
 );
 

@@ -120,17 +120,33 @@ impl Word {
         [&MAGIC[..], &length, note.as_bytes(), body].concat()
     }
 
-    /// Reads an answer that a key which the site trusts has signed, or one that such a key has introduced, and returns its body.
+    /// Reads a whole answer, and returns its body.
+    #[cfg(test)]
     pub fn open<'a>(answer: &'a [u8], trusted: &[PublicKey]) -> Checked<(SignedWord, &'a [u8])> {
         let no_word = refusals::packs::no_word;
-        let (head, body) = split(answer).ok_or_else(no_word)?;
-        let note = Note::parse(head).map_err(|_| no_word())?;
+        let (start, rest) = answer.split_first_chunk().ok_or_else(no_word)?;
+        let note = note_bytes(start).and_then(|length| rest.split_at_checked(length));
+        let (note, body) = note.ok_or_else(no_word)?;
+        let signed = Word::open_note(note, trusted)?;
+        match signed.word.has(body) {
+            true => Ok((signed, body)),
+            false => Err(no_word()),
+        }
+    }
+
+    /// Reads the note of an answer, before its body has arrived. A key that the site trusts has signed it, or one that such a key has
+    /// introduced.
+    pub fn open_note(note: &[u8], trusted: &[PublicKey]) -> Checked<SignedWord> {
+        let no_word = refusals::packs::no_word;
+        let note = Note::parse(note).map_err(|_| no_word())?;
         let word = Word::parse(note.text).ok_or_else(no_word)?;
         let signed_by = trusted_signers(&note, &word.origin, word.server, &word.signers, trusted)?;
-        if word.bytes != body.len() as u64 || word.sha256 != sha256(body) {
-            return Err(no_word());
-        }
-        Ok((SignedWord { word, signed_by }, body))
+        Ok(SignedWord { word, signed_by })
+    }
+
+    /// Whether these are the bytes of its body.
+    pub fn has(&self, body: &[u8]) -> bool {
+        self.bytes == body.len() as u64 && self.sha256 == sha256(body)
     }
 
     /// Whether this is the answer to a question.
@@ -188,13 +204,14 @@ impl Word {
     }
 }
 
-/// Divides an answer into the note and the body.
-fn split(answer: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = answer.strip_prefix(MAGIC)?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    rest.split_at_checked(length)
-        .filter(|_| (1..=WORD_BYTES_MAX).contains(&length))
+/// The number of bytes before the note of an answer.
+pub const START_BYTES: usize = MAGIC.len() + 4;
+
+/// The length of the note of an answer from the bytes before it; `None` if this is no answer.
+pub fn note_bytes(start: &[u8; START_BYTES]) -> Option<usize> {
+    let length = start.strip_prefix(MAGIC)?.try_into().ok()?;
+    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+    Some(length).filter(|length| (1..=WORD_BYTES_MAX).contains(length))
 }
 
 /// The body of an answer with packs: the files, each after its length. If there are two, the first one is the whole pack that

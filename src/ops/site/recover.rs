@@ -7,6 +7,7 @@ use crate::authz::caller::Caller;
 use crate::domain::locks::read;
 use crate::domain::packs::file;
 use crate::domain::packs::head::Head;
+use crate::domain::packs::rules::Way;
 use crate::error::Result;
 use crate::ops::App;
 use crate::store::{self, Durability};
@@ -57,7 +58,7 @@ fn take_newer(app: &App, site: &Site) {
         let directory = app.index.directory();
         let caller = Caller::system(&directory);
         drop(directory);
-        match caller.and_then(|caller| apply::take(app, site, &caller, files)) {
+        match caller.and_then(|caller| apply::take(app, site, &caller, files, Way::File)) {
             Ok(_) => {
                 log::warn!(
                     "site: pack {} was found in the folder and is newer than the state; it was applied",
@@ -76,6 +77,7 @@ fn take_newer(app: &App, site: &Site) {
 fn distrust(app: &App, site: &Site) -> Result<()> {
     let mut state = site.state();
     state.made = state.made.max(app.now().wall);
+    state.distrusts = true;
     let lent: Vec<_> = read(&site.lent)
         .iter()
         .map(|(key, lent)| (*key, *lent))

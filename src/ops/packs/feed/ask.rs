@@ -1,11 +1,11 @@
 //! Taking a question in: who asks, what the site reports, and that the database knows how long its answer may count.
 
 use super::known::Known;
-use super::link::{Link, lease_end_ms, poll_ms};
+use super::link::{lease_end_ms, poll_ms};
 use super::{Answer, Asking, Feed, newest, refuse_older};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
-use crate::domain::packs::question::Question;
+use crate::domain::packs::question::{Nonce, Question};
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -58,7 +58,9 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         return Err(Error::Unauthenticated);
     }
     let lease_s = question.lease_s.min(known.site.max_stale_s);
-    let is_known = app.feed.knows_lease(&known.site.name, lease_s);
+    // A process of the site that has applied no word yet lacks what steps have brought to the one before.
+    let is_new = question.applied == Nonce::default();
+    let is_known = !is_new && app.feed.knows_lease(&known.site.name, lease_s);
     if !may_wait && (!is_known || !report.is_empty()) {
         return Ok(None);
     }
@@ -130,17 +132,21 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
         Ok((lent, report))
     })?;
     let mut hub = lock(&feed.hub);
-    let is_first = |link: &Link| link.asked_ms.is_none();
+    let is_new = question.applied == Nonce::default();
     let link = hub.links.entry(name).or_default();
-    if is_first(link) {
-        // What was lent before this process began may never have arrived, and no event names it.
-        let open = lent.iter().filter(|(_, lent)| lent.lent > lent.spent);
+    let is_first = link.asked_ms.is_none();
+    if is_first || is_new {
+        // What was lent before this process, or that of the site, began may never have arrived, and no event names it.
+        let open = lent.iter();
+        let open = open.filter(|(_, lent)| lent.lent > lent.spent || (is_new && lent.lent > 0));
         let open: BTreeSet<KeyId> = open.map(|(id, _)| *id).collect();
         match open.len() > TOUCHED_MAX / 2 {
             true => link.needs_newer_than = Some(question.pack),
             false => link.pending.extend(open),
         }
         link.report = report.map(|report| (report.life, report.number));
+    }
+    if is_first {
         log::info!("sites: {} is linked", known.site.name);
     }
     link.recorded_lease_s = link.recorded_lease_s.max(lease_s);
