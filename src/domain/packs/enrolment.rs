@@ -11,6 +11,8 @@ use crate::refusals;
 
 /// The first line.
 const FIRST: &str = "latchkey.site/v1";
+/// What the line begins with that names the enrolment.
+const ID: &str = "enrolment ";
 /// The number of keys and of peppers.
 const LINES_MAX: usize = 1_000;
 
@@ -24,6 +26,9 @@ pub struct Enrolment {
     /// The keys of the server that the site trusts.
     pub keys: Vec<PublicKey>,
     pub site_key: SiteKey,
+    /// Names this enrolment, in packs that lend uses before the server knows of the life of the site. `None` once a site was made of
+    /// the file.
+    pub id: Option<Uid>,
     /// The versions of the pepper, the oldest first.
     pub peppers: Vec<(u16, [u8; 32])>,
 }
@@ -39,6 +44,9 @@ impl Enrolment {
             self.site,
             hex(self.site_key.expose())
         );
+        if let Some(id) = self.id {
+            text += &format!("enrolment {id}\n");
+        }
         for key in &self.keys {
             text += &format!("signer {}\n", key.to_text());
         }
@@ -49,12 +57,13 @@ impl Enrolment {
     }
 
     fn parse(text: &str) -> Option<Enrolment> {
-        let mut lines = text.lines();
+        let mut lines = text.lines().peekable();
         let mut words = |kind: &str| lines.next()?.strip_prefix(kind)?.strip_prefix(' ');
         let origin = words(FIRST).filter(|name| is_server_name(name))?;
         let (server, reign) = words("server")?.split_once(" reign ")?;
         let site = words("site").filter(|name| is_site_name(name))?;
         let key = unhex(words("key")?)?;
+        let id = lines.next_if(|line| line.starts_with(ID));
         let rest: Vec<&str> = lines.take(LINES_MAX + 1).collect();
         let (signers, peppers): (Vec<&str>, Vec<&str>) =
             rest.iter().partition(|line| line.starts_with("signer "));
@@ -70,6 +79,10 @@ impl Enrolment {
             reign: reign.parse().ok()?,
             keys: signers.iter().map(signer).collect::<Option<_>>()?,
             site_key: SiteKey::of(key.try_into().ok()?),
+            id: match id {
+                None => None,
+                Some(line) => Some(Uid::parse(line.strip_prefix(ID)?)?),
+            },
             peppers: peppers.iter().map(pepper).collect::<Option<_>>()?,
         };
         let has_all = !enrolment.keys.is_empty() && !enrolment.peppers.is_empty();
@@ -106,6 +119,7 @@ mod tests {
             reign: 2,
             keys: vec![key.public().clone()],
             site_key: SiteKey::of([3; 32]),
+            id: Some(Uid(5)),
             peppers: vec![(1, [1; 32]), (2, [2; 32])],
         };
         let file = enrolment.lock("a long passphrase").unwrap();
@@ -116,12 +130,19 @@ mod tests {
         let other = Enrolment::unlock("another passphrase", &file).unwrap();
         assert!(other.is_err_and(|why| why.code() == "packs.passphrase"));
         let text = enrolment.to_text();
+        let used = Enrolment {
+            id: None,
+            ..enrolment
+        };
+        let read = Enrolment::parse(&used.to_text()).unwrap();
+        assert!(read.id.is_none() && read.to_text() == used.to_text());
         for (from, to) in [
             ("plant-7", "../x"),
             ("signer ", "signed "),
             ("pepper 1 ", "pepper 65536 "),
             ("server.example\n", "Server\n"),
             ("key 03", "key 3"),
+            ("enrolment 0", "enrolment x"),
         ] {
             assert!(
                 Enrolment::parse(&text.replacen(from, to, 1)).is_none(),

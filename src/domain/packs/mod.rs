@@ -12,6 +12,7 @@ pub mod file;
 pub mod head;
 pub mod keys;
 pub mod note;
+pub mod past;
 mod record;
 pub mod report;
 pub mod revocations;

@@ -8,7 +8,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
 /// The first byte of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The first version, which ended with the number of the last report.
+const VERSION_1: u8 = 1;
 /// The number of bytes of a name.
 const NAME_BYTES_MAX: usize = 200;
 /// The number of keys that a site can trust at once.
@@ -42,6 +44,18 @@ pub struct State {
     pub fork: Fork,
     /// The number of the last report.
     pub reports: u64,
+    /// The newest audit event of the server that the newest pack included, and its hash. It is `events` unless the site has learnt of
+    /// later events in another way.
+    pub pack_events: u64,
+    pub pack_hash: [u8; 32],
+    /// Packs have named the events of those before them. From then on every pack has to.
+    pub has_past: bool,
+    /// Who may spend what is lent according to the newest pack; `None` if it names nobody.
+    pub lent: Option<Uid>,
+    /// What the enrolment has instead of the life, until the server knows the life; `None` if the enrolment was used before.
+    pub enrolment: Option<Uid>,
+    /// An operator has decided that the newest pack was made under a wrong date: the next one may have been made before it.
+    pub is_date_open: bool,
 }
 
 /// A pack in the folder of the site.
@@ -112,8 +126,19 @@ impl State {
             base: Some(base),
             delta,
             fork: Fork::None,
+            pack_events: head.events,
+            pack_hash: head.events_hash,
+            has_past: head.past.is_some(),
+            lent: head.lent,
+            is_date_open: false,
             ..self.clone()
         }
+    }
+
+    /// Whether the uses that the newest pack lends are lent to this state, and not to one that the site had before.
+    pub fn may_spend(&self) -> bool {
+        let is_own = |lent| lent == self.life || Some(lent) == self.enrolment;
+        self.lent.is_none_or(is_own)
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -136,16 +161,24 @@ impl State {
         writer.option(self.delta, |writer, held| held.write(writer));
         writer.u8(self.fork as u8);
         writer.number(self.reports);
+        writer.number(self.pack_events);
+        writer.raw(&self.pack_hash);
+        writer.flag(self.has_past);
+        for uid in [self.lent, self.enrolment] {
+            writer.option(uid, |writer, uid| writer.raw(&uid.0.to_be_bytes()));
+        }
+        writer.flag(self.is_date_open);
         writer.0
     }
 
-    /// The inverse of [`State::to_bytes`].
+    /// The inverse of [`State::to_bytes`]; it reads what older versions have written too.
     pub fn parse(bytes: &[u8]) -> Option<State> {
         let mut reader = Reader::new(bytes);
-        if reader.u8()? != VERSION {
+        let version = reader.u8()?;
+        if !(VERSION_1..=VERSION).contains(&version) {
             return None;
         }
-        let state = State {
+        let mut state = State {
             site: reader.text(NAME_BYTES_MAX)?.to_owned(),
             origin: reader.text(NAME_BYTES_MAX)?.to_owned(),
             server: Uid(reader.u128()?),
@@ -163,7 +196,23 @@ impl State {
             delta: reader.option(HeldFile::read)?,
             fork: *Fork::ALL.get(usize::from(reader.u8()?))?,
             reports: reader.number()?,
+            pack_events: 0,
+            pack_hash: [0; 32],
+            has_past: false,
+            lent: None,
+            enrolment: None,
+            is_date_open: false,
         };
+        if version == VERSION_1 {
+            (state.pack_events, state.pack_hash) = (state.events, state.events_hash);
+        } else {
+            state.pack_events = reader.number()?;
+            state.pack_hash = reader.array()?;
+            state.has_past = reader.flag()?;
+            state.lent = reader.option(|reader| reader.u128().map(Uid))?;
+            state.enrolment = reader.option(|reader| reader.u128().map(Uid))?;
+            state.is_date_open = reader.flag()?;
+        }
         reader.end()?;
         Some(state)
     }
@@ -200,6 +249,12 @@ pub mod tests {
             delta: Some(held(41)),
             fork: Fork::None,
             reports: 3,
+            pack_events: 18_000,
+            pack_hash: [8; 32],
+            has_past: true,
+            lent: Some(Uid(9)),
+            enrolment: Some(Uid(4)),
+            is_date_open: false,
         }
     }
 
@@ -207,6 +262,7 @@ pub mod tests {
     fn a_state_is_read_back_whole_or_not_at_all() {
         let mut other = state();
         (other.base, other.delta, other.fork) = (None, None, Fork::Accepted);
+        (other.lent, other.enrolment, other.is_date_open) = (None, None, true);
         for state in [state(), other] {
             let bytes = state.to_bytes();
             assert_eq!(State::parse(&bytes).as_ref(), Some(&state));
@@ -221,5 +277,43 @@ pub mod tests {
             state().delta.unwrap().name(Some(&base)),
             "1-000041-of-40.lkpack"
         );
+    }
+
+    #[test]
+    fn a_state_of_the_first_version_is_read() {
+        let state = State {
+            has_past: false,
+            lent: None,
+            enrolment: None,
+            ..state()
+        };
+        let mut bytes = state.to_bytes();
+        // A number of three bytes, a hash, and four flags.
+        bytes.truncate(bytes.len() - 3 - 32 - 4);
+        bytes[0] = VERSION_1;
+        assert_eq!(State::parse(&bytes), Some(state));
+        for version in [0, VERSION, VERSION + 1] {
+            bytes[0] = version;
+            assert_eq!(State::parse(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn uses_are_lent_to_one_life_or_to_its_enrolment() {
+        let check = |lent: Option<u128>, enrolment: Option<u128>, expected: bool| {
+            let state = State {
+                lent: lent.map(Uid),
+                enrolment: enrolment.map(Uid),
+                ..state()
+            };
+            assert_eq!(state.may_spend(), expected, "{lent:?} {enrolment:?}");
+        };
+        check(Some(9), Some(4), true);
+        check(Some(9), None, true);
+        check(Some(4), Some(4), true);
+        check(Some(4), None, false);
+        check(Some(5), Some(4), false);
+        // A server that knew of none of this.
+        check(None, None, true);
     }
 }

@@ -88,7 +88,8 @@ pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) ->
     let held = site.held();
     let pack = Pack::open(&state, files).map_err(Error::Conflict)?;
     let base = pack.base.as_ref().map(|(head, _)| &head.head);
-    match judge(&state, &pack.signed.head, base, held.is_some()).map_err(Error::Conflict)? {
+    let newest = held.as_deref().map(Held::head);
+    match judge(&state, &pack.signed.head, base, newest).map_err(Error::Conflict)? {
         Verdict::Take => {}
         Verdict::Fork => {
             note_fork(app, site, caller, state)?;
@@ -253,8 +254,8 @@ impl<'a> New<'a> {
             held::restore(app, site)?;
             return Err(err);
         }
-        let overlay = app.read(Overlay::read)?;
-        let lent = content::lent(content);
+        let overlay = app.read(|read| Overlay::read(read, &self.state))?;
+        let lent = content::lent(content, &self.state);
         match touched {
             Some(ids) => {
                 site.set(self.state.clone(), lent);
@@ -326,7 +327,7 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
     Ok(digests.filter(|digest| live.contains(digest)).collect())
 }
 
-/// Records that the server was restored, once.
+/// Records that the server does not continue from what the site knows, once.
 fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
     if state.fork == Fork::Seen {
         return Ok(());
@@ -345,8 +346,8 @@ fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Resul
     )?;
     *lock(&site.state) = state;
     log::error!(
-        "site: what the server signs now does not follow what this site knows: it was restored from a backup. The site keeps \
-         what it has; see: latchkey site status"
+        "site: what the server signs now does not follow what this site knows: it was restored from a backup, or an older copy of \
+         its folder was put back. The site keeps what it has; see: latchkey site status"
     );
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::domain::packs::Checked;
 use crate::domain::packs::body::Body;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
+use crate::domain::packs::revocations::{START_BYTES, start_of};
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::State;
 use crate::domain::packs::table::Table;
@@ -27,11 +28,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What lies above every pack: what has ended here, and what was spent here.
-#[derive(Default)]
 pub struct Overlay {
     ended: HashSet<KeyId>,
     digests: HashSet<[u8; 32]>,
+    /// Secrets that have ended, by key, with the start of the digest.
+    secrets: HashSet<(KeyId, [u8; START_BYTES])>,
     spent: HashMap<KeyId, u64>,
+    /// Whether the site may spend the uses that its pack lends.
+    may_spend: bool,
 }
 
 /// What a pack has changed, for the answer and the log.
@@ -55,14 +59,22 @@ pub struct Counts {
 }
 
 impl Overlay {
-    pub fn read(read: &Read) -> Result<Overlay> {
+    pub fn read(read: &Read, state: &State) -> Result<Overlay> {
         let ended = store::site::list_ended(read)?;
         let digests = store::site::list_ended_digests(read, true)?;
+        let secrets = store::site::list_ended_secrets(read)?;
         Ok(Overlay {
             ended: ended.into_iter().map(|ended| ended.key).collect(),
             digests: digests.into_iter().map(|(digest, _)| digest).collect(),
+            secrets: secrets.into_iter().map(|one| (one.key, one.start)).collect(),
             spent: store::site::list_spent(read)?.into_iter().collect(),
+            may_spend: state.may_spend(),
         })
+    }
+
+    /// Whether a secret has ended here, whatever its pack says.
+    fn has_ended(&self, key: KeyId, digest: &[u8; 32]) -> bool {
+        self.digests.contains(digest) || self.secrets.contains(&(key, start_of(digest)))
     }
 }
 
@@ -72,18 +84,19 @@ type Parts = HashMap<u32, Arc<SharedPart>>;
 fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
     let part = parts.get(&key.shared)?.clone();
     let spent = overlay.spent.get(&key.id).copied().unwrap_or(0);
-    let mut live = key.live(part, spent);
-    if overlay.ended.contains(&key.id) || overlay.digests.contains(&key.digest) {
+    let lent = key.lent.map(|lent| if overlay.may_spend { lent } else { 0 });
+    let mut live = PackedKey { lent, ..key.clone() }.live(part, spent);
+    if overlay.ended.contains(&key.id) || overlay.has_ended(key.id, &key.digest) {
         live.enabled = false;
     }
     if let Some(optional) = &mut live.optional
         && let Some(older) = &optional.older
-        && overlay.digests.contains(&older.secret.digest.0)
+        && overlay.has_ended(key.id, &older.secret.digest.0)
     {
         optional.older = None;
     }
     if let Some(known) = app.index.counters(key.id) {
-        let stored = key.lent.map(|lent| lent.saturating_sub(spent));
+        let stored = lent.map(|lent| lent.saturating_sub(spent));
         let mut counters = lock(&known);
         let reserved = counters.uses.map_or(0, |uses| uses.reserved);
         counters.uses = stored.map(|stored| Uses { reserved, stored });
@@ -134,9 +147,9 @@ fn directory_of(app: &App, site: &Site, content: &Content) -> Directory {
     directory
 }
 
-/// The uses that the server has lent in all, by key.
-pub fn lent(content: &Content) -> HashMap<KeyId, u64> {
-    let keys = content.keys();
+/// The uses that the server has lent in all, by key; none if they are lent to a state that the site had before.
+pub fn lent(content: &Content, state: &State) -> HashMap<KeyId, u64> {
+    let keys = content.keys().filter(|_| state.may_spend());
     keys.filter_map(|key| Some((key.id, key.lent?))).collect()
 }
 

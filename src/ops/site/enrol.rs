@@ -38,6 +38,12 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
         delta: None,
         fork: Fork::None,
         reports: 0,
+        pack_events: 0,
+        pack_hash: [0; 32],
+        has_past: false,
+        lent: None,
+        enrolment: enrolment.id,
+        is_date_open: false,
     })
 }
 
@@ -128,7 +134,8 @@ pub fn create_again(
     may?;
     let clock = store.read(|read| Ok(Clock::new(sources, clock::find(read)?.as_ref(), None)))?;
     let passed = clock.reading().mark;
-    let (files, state) = (files.clone(), state_of(enrolment, passed)?);
+    // Heads have whole seconds, so a pack of this second can be later than now.
+    let (files, state) = (files.clone(), state_of(enrolment, passed.whole_second())?);
     store.write(Durability::Full, move |tx| {
         put_state(tx, &files.sealing, &state)?;
         let event = Event::of_system("site.init", Target::server(), passed);

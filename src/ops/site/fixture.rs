@@ -14,6 +14,7 @@ use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::file;
 use crate::domain::packs::keys::{PackedKey, PackedOlder};
 use crate::domain::packs::note::SigningKey;
+use crate::domain::packs::past::Point;
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::policies::Policy;
 use crate::domain::uid::Uid;
@@ -25,6 +26,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The fixed time: 2026-11-21T10:00:00Z.
 pub const NOW: Timestamp = Timestamp(1_795_255_200_000);
+/// What the enrolment has until the server knows of the life of the site.
+pub const ENROLMENT: Uid = Uid(44);
 const DAY_MS: i64 = 86_400_000;
 
 /// A server as far as a site sees it: what it signs.
@@ -72,6 +75,8 @@ impl Packer {
                 keys: 0,
                 bytes: 0,
                 sha256: [0; 32],
+                lent: None,
+                past: Some(Vec::new()),
                 signers: Vec::new(),
             },
             base: None,
@@ -86,6 +91,7 @@ impl Packer {
             reign: 1,
             keys: vec![self.signer.public().clone()],
             site_key: SiteKey::of([3; 32]),
+            id: Some(ENROLMENT),
             peppers: vec![(1, self.pepper)],
         }
     }
@@ -182,6 +188,10 @@ impl Packer {
             None => new.clone(),
             Some((_, base)) => base.difference(&Body::read(new.clone()).unwrap()),
         };
+        if self.head.pack > 0 {
+            let point = Point::of(self.head.events, &self.head.events_hash);
+            self.head.past.get_or_insert_default().insert(0, point);
+        }
         self.head.pack += 1;
         self.head.events += 1;
         self.head.made = self.head.made.plus_s(1);
