@@ -10,7 +10,7 @@
 use super::audit::changes;
 use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
-use crate::domain::keys::Member;
+use crate::domain::keys::{KeyId, Member};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -116,6 +116,21 @@ const CLOCK_ACTIONS: [&str; 3] = ["clock.accept", "server.close_older_copy", "se
 /// is that between changes which waited for the writer together.
 const BACK_MS: i64 = 1_000;
 
+/// The action with which a site ends a key. The event is about the site; its key is no row there.
+pub const DISABLED_AT_SITE: &str = "site.disable";
+
+/// The tombstone of a key that a site has ended.
+fn of_site(event: &Event) -> Option<Tombstone> {
+    let members = changes::parse(&event.changes)?;
+    let key = members.into_iter().find(|(member, _)| member == "key")?.1?;
+    Some(Tombstone {
+        at: event.at,
+        verb: Verb::Off,
+        kind: Kind::Key,
+        id: KeyId::parse(&key)?.to_string(),
+    })
+}
+
 /// The tombstones of an event after one with the time `before`.
 pub fn following(event: &Event, before: Option<Timestamp>) -> Vec<Tombstone> {
     let is_back = before.is_some_and(|before| event.at.0 < before.0 - BACK_MS);
@@ -146,8 +161,14 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     if CLOCK_ACTIONS.contains(&event.action.as_str()) {
         return vec![Tombstone::of_clock(event.seq, event.at)];
     }
+    if event.action == DISABLED_AT_SITE {
+        return of_site(event).into_iter().collect();
+    }
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
+        (Kind::Site, "remove") => vec![Verb::Deleted],
+        // What else a site was given before a restore, it takes only if its operator accepts the restore.
+        (Kind::Site, _) => Vec::new(),
         (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
         // Failed attempts to sign in belong to the state of this machine. A restore withdraws no access because of
         // them.
@@ -202,7 +223,12 @@ pub fn retired_name(event: &Event) -> Option<String> {
     let member = match event.target.kind {
         Kind::User => "user_name",
         Kind::Workspace => "slug",
-        Kind::Catalog | Kind::Key | Kind::Policy | Kind::Server | Kind::Session => return None,
+        Kind::Catalog
+        | Kind::Key
+        | Kind::Policy
+        | Kind::Server
+        | Kind::Session
+        | Kind::Site => return None,
     };
     let name = changes::before(&event.changes, member)?;
     // A name has neither blanks nor line ends. A text that has any is not a name, and must not damage the file.

@@ -5,13 +5,14 @@ sentences! { "site":
     base_of_other(base) = "pack {base} does not belong to it";
     change_keys_there(server) = "this is a site of {server}; change keys there";
     enrolled(site, server) = "this is the site {site} of {server} already; packs are applied with: latchkey pack apply FILE";
-    fork(server) = "the server {server} was restored from a backup: what it signs now does not follow what this site knows. The site keeps what it has; look at the server, and if its state is the right one: latchkey site reset";
+    fork(server) = "what {server} signs now does not follow what this site knows: it was restored from a backup, or an older copy of its folder was put back. The site keeps what it has; look at the server, and if its state is the right one: latchkey site reset";
     held(base) = "this site holds pack {base}";
     held_none() = "this site holds none";
     is_local() = "only the administrator of the machine does this at a site";
     is_server() = "this data folder is that of a server, with users of its own; name another one for the site";
-    made_before(pack, made, least) = "pack {pack} was made at {made}, before {least}, which this site knows has passed; make a new one";
+    made_before(pack, made, least) = "pack {pack} was made at {made}, before {least}, which this site knows has passed; make a new one. If {least} has not come yet, the newest pack was made under a wrong date: latchkey site reset --date";
     no_fork() = "there is nothing to decide: what the server signs follows what this site knows";
+    no_wrong_date(made, date) = "the newest pack was made at {made}, which is not after the date of this machine, {date}; there is nothing to accept";
     no_key(id) = "this site has no key {id}";
     older(pack, held) = "pack {pack} is not newer than pack {held}, which was applied already";
     other_reign(pack) = "pack {pack} is of a time before the server was restored";

@@ -91,7 +91,7 @@ pub fn apply(args: &ApplyArgs) -> Result<End> {
 
 /// Applies the revocations of QR codes. Each text counts alone; one that is refused does not stop the others.
 fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
-    let text = match text_or_file.starts_with(revocations::FIRST) {
+    let text = match revocations::is_text(text_or_file) {
         true => text_or_file.to_owned(),
         false => prompt::whole(Path::new(text_or_file))?,
     };
@@ -104,7 +104,7 @@ fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
             Ok(answer) => {
                 let revoked: Revoked = answer.json()?;
                 print::print(&format!(
-                    "code {} of {}: {} keys, of which {} could still be used here; they open nothing any more",
+                    "code {} of {}: {} keys and secrets, of which {} could still be used here; they open nothing any more",
                     revoked.part, revoked.parts, revoked.listed, revoked.ended
                 ))?;
             }

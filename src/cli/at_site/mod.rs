@@ -48,6 +48,10 @@ pub struct ReportArgs {
 pub struct ResetArgs {
     #[command(flatten)]
     data: DataArgs,
+    /// The newest pack was made under a date that was wrong: take the next one although it was made earlier, and record the date of
+    /// this machine as the time. Until then every verdict is refused
+    #[arg(long)]
+    date: bool,
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
@@ -62,6 +66,9 @@ pub struct State {
     pub reign: u64,
     pub base: Option<u64>,
     pub loaded: bool,
+    /// Of the newest pack.
+    pub made: Option<String>,
+    pub date_open: bool,
     fork: String,
 }
 
@@ -144,17 +151,27 @@ pub fn report(args: &ReportArgs) -> Result<End> {
 pub fn reset(args: &ResetArgs) -> Result<End> {
     let server = Server::reach(&args.data.data)?;
     let state = state(&server)?;
-    if state.fork == "seen" {
+    if args.date {
         prompt::confirm(
             &format!(
-                "{} was restored from a backup. Take its next pack, whatever it is? Keys and secrets that this site knows to \
+                "Is the date of this machine right? Then the next pack of {} is taken although it was made before the newest one, and every \
+                 verdict is refused until then.",
+                state.server
+            ),
+            args.yes,
+        )?;
+    } else if state.fork == "seen" {
+        prompt::confirm(
+            &format!(
+                "{} was restored from a backup, or an older copy of its folder was put back. Take its next pack, whatever it is? Keys and secrets that this site knows to \
                  have ended stay ended.",
                 state.server
             ),
             args.yes,
         )?;
     }
-    server.ask("POST", &Target::of(&["site", "reset"]), None)?;
+    let body = args.date.then(|| json!({ "date": true }));
+    server.ask("POST", &Target::of(&["site", "reset"]), body.as_ref())?;
     print::print(&format!(
         "the next pack of {} is taken; make one there: latchkey pack make --site {} --whole --out DIR",
         state.server, state.site

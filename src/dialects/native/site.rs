@@ -6,12 +6,13 @@ use crate::domain::keys::KeyId;
 use crate::domain::packs::state::Fork;
 use crate::domain::users::permissions::Permission::ServerAdmin;
 use crate::error::{Error, Result};
+use crate::http::describe::bodies::{Requested, request};
 use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{BODY_BYTES_MAX, Call, Route, Surface, get, inline, post, strict};
 use crate::http1::BodyRule::UpTo;
-use crate::ops::site::{self, Applied, View, apply, ended, fresh::Age, report, revoke};
+use crate::ops::site::{self, Applied, View, apply, ended, fresh::Age, report, reset, revoke};
 use crate::refusals;
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/site/revocations",  Caller,   apply_revocations).takes_away(),
     post  (        "/site/keys/{id}/disable", Caller, disable).takes_away(),
     post  (        "/site/reports",      Caller,   make_report),
-    post  (        "/site/reset",        Caller,   reset),
+    post  (        "/site/reset",        Caller,   accept),
     // Its own log and clock
     get   (        "/audit-events",      Caller,   audit::audit_events).with_query(),
     get   (        "/audit-events/chain", Caller,  audit::chain),
@@ -67,7 +68,14 @@ struct SiteBody {
     ended_here: Vec<EndedBody>,
     /// `no`, `seen` while an operator has to decide, or `accepted` until the next pack.
     fork: &'static str,
+    /// Whether the next pack may have been made before the newest one.
+    date_open: bool,
     reports: u64,
+    /// The life of this state, which begins with the enrolment.
+    life: String,
+    /// Whether the uses that the pack lends are lent to this life. If they are not, counted keys have none here until the server
+    /// knows of it.
+    may_spend: bool,
 }
 
 #[derive(Serialize)]
@@ -103,6 +111,13 @@ struct RevokedBody {
 struct ReportBody {
     name: String,
     content: String,
+}
+
+request! {
+    struct ResetBody as "SiteReset" {
+        /// Accepts that the newest pack was made under a wrong date, in the place of a restore of the server.
+        date: Option<bool>,
+    }
 }
 
 #[derive(Serialize)]
@@ -161,9 +176,13 @@ fn make_report(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &ReportBody { name, content }))
 }
 
-/// `POST /v1/site/reset`
-fn reset(call: &Call<'_>) -> Result<Reply> {
-    site::accept_fork(call.app, call.caller()?)?;
+/// `POST /v1/site/reset`: of a restored server, or of a wrong date.
+fn accept(call: &Call<'_>) -> Result<Reply> {
+    let body = ResetBody::of_optional(call.request)?;
+    match body.date.unwrap_or(false) {
+        true => reset::accept_date(call.app, call.caller()?)?,
+        false => reset::accept_fork(call.app, call.caller()?)?,
+    }
     show(call)
 }
 
@@ -198,7 +217,10 @@ impl SiteBody {
                 Fork::None => "no",
                 Fork::Seen => "seen",
             },
+            date_open: view.is_date_open,
             reports: view.reports,
+            life: view.life,
+            may_spend: view.may_spend,
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::refusals;
 
 /// The first line.
 const FIRST: &str = "latchkey.site/v1";
-/// What the line begins with that names the enrolment.
-const ID: &str = "enrolment ";
+/// The line of a file of which a site was made.
+const USED: &str = "used";
 /// The number of keys and of peppers.
 const LINES_MAX: usize = 1_000;
 
@@ -26,9 +26,8 @@ pub struct Enrolment {
     /// The keys of the server that the site trusts.
     pub keys: Vec<PublicKey>,
     pub site_key: SiteKey,
-    /// Names this enrolment, in packs that lend uses before the server knows of the life of the site. `None` once a site was made of
-    /// the file.
-    pub id: Option<Uid>,
+    /// A site was made of the file: the next one is another life, to which nothing is lent until the server knows it.
+    pub is_used: bool,
     /// The versions of the pepper, the oldest first.
     pub peppers: Vec<(u16, [u8; 32])>,
 }
@@ -44,8 +43,8 @@ impl Enrolment {
             self.site,
             hex(self.site_key.expose())
         );
-        if let Some(id) = self.id {
-            text += &format!("enrolment {id}\n");
+        if self.is_used {
+            text += &format!("{USED}\n");
         }
         for key in &self.keys {
             text += &format!("signer {}\n", key.to_text());
@@ -63,7 +62,7 @@ impl Enrolment {
         let (server, reign) = words("server")?.split_once(" reign ")?;
         let site = words("site").filter(|name| is_site_name(name))?;
         let key = unhex(words("key")?)?;
-        let id = lines.next_if(|line| line.starts_with(ID));
+        let is_used = lines.next_if(|line| *line == USED).is_some();
         let rest: Vec<&str> = lines.take(LINES_MAX + 1).collect();
         let (signers, peppers): (Vec<&str>, Vec<&str>) =
             rest.iter().partition(|line| line.starts_with("signer "));
@@ -79,10 +78,7 @@ impl Enrolment {
             reign: reign.parse().ok()?,
             keys: signers.iter().map(signer).collect::<Option<_>>()?,
             site_key: SiteKey::of(key.try_into().ok()?),
-            id: match id {
-                None => None,
-                Some(line) => Some(Uid::parse(line.strip_prefix(ID)?)?),
-            },
+            is_used,
             peppers: peppers.iter().map(pepper).collect::<Option<_>>()?,
         };
         let has_all = !enrolment.keys.is_empty() && !enrolment.peppers.is_empty();
@@ -119,7 +115,7 @@ mod tests {
             reign: 2,
             keys: vec![key.public().clone()],
             site_key: SiteKey::of([3; 32]),
-            id: Some(Uid(5)),
+            is_used: false,
             peppers: vec![(1, [1; 32]), (2, [2; 32])],
         };
         let file = enrolment.lock("a long passphrase").unwrap();
@@ -131,18 +127,17 @@ mod tests {
         assert!(other.is_err_and(|why| why.code() == "packs.passphrase"));
         let text = enrolment.to_text();
         let used = Enrolment {
-            id: None,
+            is_used: true,
             ..enrolment
         };
         let read = Enrolment::parse(&used.to_text()).unwrap();
-        assert!(read.id.is_none() && read.to_text() == used.to_text());
+        assert!(read.is_used && read.to_text() == used.to_text());
         for (from, to) in [
             ("plant-7", "../x"),
             ("signer ", "signed "),
             ("pepper 1 ", "pepper 65536 "),
             ("server.example\n", "Server\n"),
             ("key 03", "key 3"),
-            ("enrolment 0", "enrolment x"),
         ] {
             assert!(
                 Enrolment::parse(&text.replacen(from, to, 1)).is_none(),

@@ -43,6 +43,8 @@ pub struct Site {
     pub pack: u64,
     /// The latest whole pack.
     pub base: u64,
+    /// The life of its state to which uses are lent; `None` while the server knows of none: to the enrolment.
+    pub lent_life: Option<Uid>,
     /// The content of the newest report.
     pub reported: Option<Reported>,
     /// What it is given, with everything below.

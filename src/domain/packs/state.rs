@@ -4,6 +4,7 @@
 use super::head::Head;
 use super::note::PublicKey;
 use super::record::{Reader, Writer};
+use super::site_key::SiteKey;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
@@ -50,7 +51,7 @@ pub struct State {
     pub pack_hash: [u8; 32],
     /// Packs have named the events of those before them. From then on every pack has to.
     pub has_past: bool,
-    /// Who may spend what is lent according to the newest pack; `None` if it names nobody.
+    /// Who may spend what is lent according to the newest pack; `None` if it was made by an older version, which names nobody.
     pub lent: Option<Uid>,
     /// What the enrolment has instead of the life, until the server knows the life; `None` if the enrolment was used before.
     pub enrolment: Option<Uid>,
@@ -205,6 +206,8 @@ impl State {
         };
         if version == VERSION_1 {
             (state.pack_events, state.pack_hash) = (state.events, state.events_hash);
+            // Such a state was made of a file that nothing had marked as used.
+            state.enrolment = Some(SiteKey::of(state.key).enrolment());
         } else {
             state.pack_events = reader.number()?;
             state.pack_hash = reader.array()?;
@@ -287,11 +290,13 @@ pub mod tests {
             enrolment: None,
             ..state()
         };
+        let own = SiteKey::of(state.key).enrolment();
         let mut bytes = state.to_bytes();
         // A number of three bytes, a hash, and four flags.
         bytes.truncate(bytes.len() - 3 - 32 - 4);
         bytes[0] = VERSION_1;
-        assert_eq!(State::parse(&bytes), Some(state));
+        let enrolment = Some(own);
+        assert_eq!(State::parse(&bytes), Some(State { enrolment, ..state }));
         for version in [0, VERSION, VERSION + 1] {
             bytes[0] = version;
             assert_eq!(State::parse(&bytes), None);

@@ -1,14 +1,15 @@
 //! Taking in what sites report.
 
-use super::{find, record, require, sites::site_key};
+use super::{find, record, require, require_sound, sites::site_key};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::packs::report::{KeyReport, Report};
-use crate::domain::packs::site::Reported;
+use crate::domain::keys::seal_key::SealKeys;
+use crate::domain::packs::site::{Reported, Site};
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
-use crate::store::sites::{self, Lent};
+use crate::store::sites::{self, Lent, LentRow};
 use crate::store::usage::{self, UsageDelta};
 use crate::store::{Write, packs};
 
@@ -38,6 +39,7 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
     let refused = Error::Malformed;
     let name = Report::site_of(text).ok_or_else(|| refused(refusals::packs::no_report()))?;
     let (site, server) = app.read(|read| Ok((find(read, name)?, packs::find_server(read)?)))?;
+    app.read(|read| require_sound(app, read, &site))?;
     let report = Report::open(text, &site_key(app, &site)?).map_err(refused)?;
     let is_ours = server.is_some_and(|server| server.uid == report.server);
     if !is_ours || report.site != site.name {
@@ -50,13 +52,13 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
         applied: report.pack,
         keys: report.keys.len() as u64,
     };
-    let taken = report.clone();
+    let (taken, seal_keys) = (report.clone(), app.seal_keys.clone());
     let is_new = app.change(caller, REPORT, Target::server(), move |tx, _| {
         let site = find(tx, &taken.site)?;
         if !is_newer(&taken, site.reported.as_ref()) {
             return Ok((None, false));
         }
-        take(tx, &taken, site.reported.as_ref())?;
+        take(tx, &seal_keys, &taken, &site)?;
         let mut changes = Changes::default();
         let before = site.reported.as_ref();
         changes.note(
@@ -84,18 +86,29 @@ fn is_newer(report: &Report, known: Option<&Reported>) -> bool {
     }
 }
 
-fn take(tx: &Write<'_>, report: &Report, known: Option<&Reported>) -> Result<()> {
+fn take(tx: &Write<'_>, seal_keys: &SealKeys, report: &Report, site: &Site) -> Result<()> {
+    let known = site.reported.as_ref();
     if known.is_some_and(|known| known.life != report.life) {
         sites::forget_usage(tx, &report.site)?;
     }
+    match site.lent_life {
+        // The first life of which the server learns is that to which it has lent until now.
+        None => sites::name_life(tx, seal_keys, &report.site, report.life)?,
+        Some(_) => drop(sites::lend_to(tx, &report.site, report.life)?),
+    }
     for key in &report.keys {
-        take_key(tx, report, key)?;
+        take_key(tx, seal_keys, report, key)?;
     }
     sites::put_report(tx, report)
 }
 
 /// Adds what is more than in the report before.
-fn take_key(tx: &Write<'_>, report: &Report, key: &KeyReport) -> Result<()> {
+fn take_key(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    report: &Report,
+    key: &KeyReport,
+) -> Result<()> {
     let (uses, _) = sites::find_usage(tx, &report.site, key.id)?;
     if !sites::put_usage(tx, &report.site, key)? {
         return Ok(());
@@ -117,11 +130,13 @@ fn take_key(tx: &Write<'_>, report: &Report, key: &KeyReport) -> Result<()> {
     };
     usage::add_usage(tx, &delta)?;
     usage::add_totals(tx, std::slice::from_ref(&delta))?;
-    let lent = sites::find_lent(tx, &report.site, key.id)?;
+    let LentRow::Sound(lent) = sites::find_lent(tx, seal_keys, &report.site, key.id)? else {
+        return Ok(());
+    };
     // A site never spends more than it was lent, and what was spent stays spent.
     let spent = key.spent.min(lent.lent).max(lent.spent);
     match lent.spent == spent {
         true => Ok(()),
-        false => sites::put_lent(tx, &report.site, key.id, Lent { spent, ..lent }),
+        false => sites::put_lent(tx, seal_keys, &report.site, key.id, Lent { spent, ..lent }),
     }
 }

@@ -3,6 +3,7 @@
 use super::given::Given;
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::quota::USES_MAX;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::locks::lock;
 use crate::domain::packs::site::Site;
@@ -10,7 +11,7 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::ops::App;
 use crate::store::seals::keys::RemainingUses;
-use crate::store::sites::{self, Lent};
+use crate::store::sites::{self, Lent, LentRow};
 use crate::store::{Durability, Write, keys, seals};
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ const BATCH: usize = 200;
 pub fn lend(app: &App, wanted: &[(Site, Given)]) -> Result<()> {
     let counted = app.read(sites::list_counted)?;
     for (site, given) in wanted.iter().filter(|(site, _)| site.lend > 0) {
-        let lent = app.read(|read| sites::list_lent(read, &site.name))?;
-        let lacks = |id: KeyId| {
-            let known = lent.get(&id).copied().unwrap_or_default();
-            known.lent.saturating_sub(known.spent) < site.lend
+        let lent = app.read(|read| sites::list_lent(read, &app.seal_keys, &site.name))?;
+        let lacks = |id: KeyId| match lent.get(&id) {
+            None => true,
+            Some(LentRow::Altered) => false,
+            Some(LentRow::Sound(known)) => known.lent.saturating_sub(known.spent) < site.lend,
         };
         let own = counted
             .iter()
@@ -41,6 +43,49 @@ pub fn lend(app: &App, wanted: &[(Site, Given)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What becomes of the uses that a site was lent and has not reported as spent, when it is removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Unspent {
+    /// They may have been spent since the last report, so they stay spent.
+    pub kept: u64,
+    pub returned: u64,
+}
+
+/// Gives the keys back what a site has not reported as spent, or counts it. What a changed row says counts as spent.
+pub fn take_back(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    seal_keys: &SealKeys,
+    site: &str,
+    returns: bool,
+) -> Result<Unspent> {
+    let mut unspent = Unspent::default();
+    for (id, row) in sites::list_lent(tx, seal_keys, site)? {
+        let LentRow::Sound(lent) = row else {
+            continue;
+        };
+        let left = lent.lent.saturating_sub(lent.spent);
+        let stored = match seals::keys::find_uses(tx, seal_keys, id)? {
+            RemainingUses::Counted(stored) if returns => stored,
+            _ => {
+                unspent.kept += left;
+                continue;
+            }
+        };
+        let back = left.min(USES_MAX.saturating_sub(stored));
+        keys::update_uses(tx, seal_keys, id, Some(stored + back))?;
+        unspent.returned += back;
+        if let Some(counters) = index.counters(id) {
+            tx.after_commit(move || {
+                if let Some(uses) = &mut lock(&counters).uses {
+                    uses.stored += back;
+                }
+            });
+        }
+    }
+    Ok(unspent)
 }
 
 fn lend_one(
@@ -60,7 +105,9 @@ fn lend_one(
             return Ok(());
         }
     };
-    let known = sites::find_lent(tx, site, id)?;
+    let LentRow::Sound(known) = sites::find_lent(tx, seal_keys, site, id)? else {
+        return Ok(());
+    };
     let left = known.lent.saturating_sub(known.spent);
     let taken = most.saturating_sub(left).min(stored);
     if taken == 0 {
@@ -71,7 +118,7 @@ fn lend_one(
         lent: known.lent.saturating_add(taken),
         ..known
     };
-    sites::put_lent(tx, site, id, lent)?;
+    sites::put_lent(tx, seal_keys, site, id, lent)?;
     if let Some(counters) = index.counters(id) {
         tx.after_commit(move || {
             if let Some(uses) = &mut lock(&counters).uses {

@@ -206,15 +206,17 @@ impl<'a> New<'a> {
         let content = content.ok_or_else(|| Error::internal("a pack without a content"))?;
         // What has ended here may no longer be above the new pack.
         let ended = app.read(store::site::list_ended)?;
+        let ended_secrets = app.read(store::site::list_ended_secrets)?;
         let touched = match (&self.base, held, &self.delta) {
+            // Every counted key differs if its uses are lent to another life now.
+            _ if before.may_spend() != self.state.may_spend() => None,
             (None, Some(held), Some(delta)) => content::touched(held.base(), held.delta(), delta),
             _ => None,
         };
         let touched: Option<Vec<KeyId>> = touched.map(|ids| {
-            let all: BTreeSet<KeyId> = ids
-                .into_iter()
-                .chain(ended.iter().map(|it| it.key))
-                .collect();
+            let ended = ended.iter().map(|it| it.key);
+            let of_secrets = ended_secrets.iter().map(|it| it.key);
+            let all: BTreeSet<KeyId> = ids.into_iter().chain(ended).chain(of_secrets).collect();
             all.into_iter().collect()
         });
         let compared = content::compare(app, content, touched.as_deref());

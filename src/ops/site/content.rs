@@ -4,7 +4,7 @@ use super::Site;
 use crate::domain::catalogs::{BUILT_IN, Catalog};
 use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
-use crate::domain::keys::live::{Live, SharedPart};
+use crate::domain::keys::live::{Live, SharedPart, StoredSecret};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::Uses;
 use crate::domain::locks::lock;
@@ -12,7 +12,7 @@ use crate::domain::packs::Checked;
 use crate::domain::packs::body::Body;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
-use crate::domain::packs::revocations::{START_BYTES, start_of};
+use crate::domain::packs::revocations::{EndedSecret, START_BYTES, start_of};
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::State;
 use crate::domain::packs::table::Table;
@@ -26,6 +26,7 @@ use crate::refusals;
 use crate::store::{self, Read};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What lies above every pack: what has ended here, and what was spent here.
 pub struct Overlay {
@@ -351,5 +352,32 @@ pub fn until_first_use(app: &App) -> Vec<(KeyId, [u8; 32])> {
 pub fn end_in_index(app: &App, ids: &[KeyId]) {
     for id in ids {
         app.index.change_key(*id, |key| key.enabled = false);
+    }
+}
+
+/// Whether a secret that a list names still works for this key.
+pub fn has_live_secret(key: &Live, ended: &EndedSecret) -> bool {
+    let is_it = |secret: &StoredSecret| start_of(&secret.digest.0) == ended.start;
+    let optional = key.optional.as_ref();
+    let older = optional.and_then(|optional| optional.older.as_ref());
+    let older = older.filter(|older| !older.retired.load(Ordering::Acquire));
+    key.enabled && (is_it(&key.secret) || older.is_some_and(|older| is_it(&older.secret)))
+}
+
+/// Ends secrets in the index, after the store has recorded that they have ended here. A key whose newest secret has ended opens
+/// nothing until a pack brings another one.
+pub fn end_secrets_in_index(app: &App, secrets: &[EndedSecret]) {
+    for ended in secrets {
+        app.index.change_key(ended.key, |key| {
+            let is_it = |secret: &StoredSecret| start_of(&secret.digest.0) == ended.start;
+            if is_it(&key.secret) {
+                key.enabled = false;
+            }
+            let optional = key.optional.as_ref();
+            let older = optional.and_then(|optional| optional.older.as_ref());
+            if let Some(older) = older.filter(|older| is_it(&older.secret)) {
+                older.retired.store(true, Ordering::Release);
+            }
+        });
     }
 }

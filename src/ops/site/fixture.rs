@@ -26,8 +26,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The fixed time: 2026-11-21T10:00:00Z.
 pub const NOW: Timestamp = Timestamp(1_795_255_200_000);
-/// What the enrolment has until the server knows of the life of the site.
-pub const ENROLMENT: Uid = Uid(44);
 const DAY_MS: i64 = 86_400_000;
 
 /// A server as far as a site sees it: what it signs.
@@ -91,7 +89,7 @@ impl Packer {
             reign: 1,
             keys: vec![self.signer.public().clone()],
             site_key: SiteKey::of([3; 32]),
-            id: Some(ENROLMENT),
+            is_used: false,
             peppers: vec![(1, self.pepper)],
         }
     }

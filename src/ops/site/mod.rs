@@ -15,6 +15,7 @@ mod held;
 pub mod lent;
 mod recover;
 pub mod report;
+pub mod reset;
 pub mod revoke;
 #[cfg(test)]
 mod tests;
@@ -86,7 +87,13 @@ pub struct View {
     /// Keys that have ended here, also if the pack has them.
     pub ended: Vec<store::site::EndedKey>,
     pub fork: Fork,
+    /// The next pack may have been made before the newest one.
+    pub is_date_open: bool,
     pub reports: u64,
+    /// Of this state; reports have it.
+    pub life: String,
+    /// Whether the uses that the pack lends are lent to this state.
+    pub may_spend: bool,
 }
 
 impl Site {
@@ -110,11 +117,15 @@ impl Site {
     }
 
     /// Gives verdicts from these packs, whose content the index has already. There are none without packs, nor from those of
-    /// before an older copy replaced the database: what had ended here since is not known any more.
+    /// before an older copy replaced the database: what had ended here since is not known any more; nor from those of a wrong
+    /// date, by which nobody knows how old they are.
     fn hold(&self, held: Option<Held>) {
-        let oldest = lock(&self.state).made;
+        let (oldest, is_date_open) = {
+            let state = lock(&self.state);
+            (state.made, state.is_date_open)
+        };
         let head = held.as_ref().map(Held::head);
-        match head.filter(|head| oldest <= head.made) {
+        match head.filter(|head| oldest <= head.made && !is_date_open) {
             Some(head) => self.fresh.set(head.made, head.until),
             None => self.fresh.clear(),
         }
@@ -254,6 +265,8 @@ pub fn view(app: &App) -> Result<View> {
     let (state, held, now) = (site.state(), site.held(), app.now().wall);
     let head = held.as_ref().map(|held| held.head());
     Ok(View {
+        life: state.life.to_string(),
+        may_spend: state.may_spend(),
         site: state.site,
         origin: state.origin,
         server: state.server.to_string(),
@@ -268,47 +281,7 @@ pub fn view(app: &App) -> Result<View> {
         keys: head.map_or(0, |head: &Head| head.keys),
         ended: app.read(store::site::list_ended)?,
         fork: state.fork,
+        is_date_open: state.is_date_open,
         reports: state.reports,
     })
-}
-
-/// Accepts that the server was restored: its next pack is taken with any numbers. What this site knows to have ended
-/// stays ended.
-pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
-    require_local(caller)?;
-    let site = app.own_site()?;
-    let _turn = lock(&site.turn);
-    let mut state = site.state();
-    if state.fork == Fork::None {
-        return Err(Error::Conflict(refusals::site::no_fork()));
-    }
-    state.fork = Fork::Accepted;
-    let now = app.now().wall;
-    let over = content::over(app, now);
-    let stored = state.clone();
-    change(
-        app,
-        caller,
-        "site.reset",
-        Target::server(),
-        move |tx, sealing, changes| {
-            changes.note_always("pack", Some(&stored.pack.to_string()));
-            store::site::keep_digests_ended(tx)?;
-            store::site::keep_revoked(tx)?;
-            for key in &over {
-                store::site::end_key(
-                    tx,
-                    &store::site::EndedKey {
-                        key: *key,
-                        reason: store::site::Reason::Fork,
-                        at: now,
-                        events: 0,
-                    },
-                )?;
-            }
-            put_state(tx, sealing, &stored)
-        },
-    )?;
-    *lock(&site.state) = state;
-    Ok(())
 }

@@ -1,15 +1,17 @@
-//! The step from schema 5 to 6: sites have a longest time without a word of the server.
+//! The step from schema 5 to 6: sites have a longest time without a word of the server, and they and the uses that they were lent
+//! have seals.
 
 use super::Step;
 use crate::domain::audit::Kind;
-use crate::store::seals;
+use crate::store::{seals, sites};
 
 pub const STEP: Step = Step {
     to: 6,
     sql: include_str!("to_6.sql"),
     sealed_before,
     sound_keys: |read, keys| seals::keys::list_fitting(read, keys, &KEYS_OF_5),
-    act: |_, _, _| Ok(()),
+    // No version before has sealed what sites were lent, so every row counts as it is.
+    act: |tx, keys, _| sites::seal_all_lent(tx, &keys.files.seal),
 };
 
 const KEYS_OF_5: seals::keys::OlderRows = seals::keys::OlderRows {
@@ -69,6 +71,6 @@ fn sealed_before(kind: Kind) -> &'static [&'static str] {
              FROM workspaces
              WHERE uid = $1",
         ],
-        Kind::Key | Kind::Server | Kind::Session => &[],
+        Kind::Key | Kind::Server | Kind::Session | Kind::Site => &[],
     }
 }

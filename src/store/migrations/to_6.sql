@@ -1,4 +1,5 @@
--- Sites have a longest time without a word of the server.
+-- Sites have a longest time without a word of the server, and seals, and uses are lent to one life of a site. Packs name what the packs
+-- before them included.
 CREATE TABLE sites_6 (
     name        TEXT    NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 63),
     minimal     INTEGER NOT NULL CHECK (minimal IN (0, 1)),
@@ -16,14 +17,52 @@ CREATE TABLE sites_6 (
     reported_at INTEGER,
     applied     INTEGER,
     applied_events INTEGER,
+    lent_life   TEXT    CHECK (length(lent_life) = 36),
     CHECK ((removed_at IS NULL) = (sealed IS NOT NULL) AND (sealed IS NULL) = (sealing_key IS NULL)),
     CHECK ((report IS NULL) = (life IS NULL) AND (report IS NULL) = (reported_at IS NULL)
            AND (report IS NULL) = (applied IS NULL) AND (report IS NULL) = (applied_events IS NULL))
 ) STRICT;
 INSERT INTO sites_6 (name, minimal, until_s, lend, max_stale_s, created_at, removed_at, sealed, sealing_key, pack, base, life,
-                     report, reported_at, applied, applied_events)
+                     report, reported_at, applied, applied_events, lent_life)
 SELECT name, minimal, until_s, lend, 10, created_at, removed_at, sealed, sealing_key, pack, base, life, report, reported_at,
-       applied, applied_events
+       applied, applied_events, life
 FROM sites;
 DROP TABLE sites;
 ALTER TABLE sites_6 RENAME TO sites;
+CREATE TABLE site_lent_6 (
+    site   TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    lent   INTEGER NOT NULL CHECK (lent >= 0),
+    spent  INTEGER NOT NULL CHECK (spent >= 0),
+    seal   BLOB    NOT NULL CHECK (length(seal) = 32),
+    PRIMARY KEY (site, key_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO site_lent_6 (site, key_id, lent, spent, seal) SELECT site, key_id, lent, spent, zeroblob(32) FROM site_lent;
+DROP TABLE site_lent;
+ALTER TABLE site_lent_6 RENAME TO site_lent;
+CREATE INDEX site_lent_key ON site_lent (key_id);
+
+CREATE TABLE row_seals_6 (
+    kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'site', 'user', 'workspace')),
+    id   TEXT    NOT NULL,
+    seq  INTEGER NOT NULL,
+    seal BLOB    NOT NULL CHECK (length(seal) = 32),
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO row_seals_6 (kind, id, seq, seal) SELECT kind, id, seq, seal FROM row_seals;
+DROP TABLE row_seals;
+ALTER TABLE row_seals_6 RENAME TO row_seals;
+
+CREATE TABLE site_points (
+    site   TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    events INTEGER NOT NULL CHECK (events >= 0),
+    start  BLOB    NOT NULL CHECK (length(start) = 8),
+    PRIMARY KEY (site, events)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE site_ended_secrets (
+    key_id TEXT    NOT NULL CHECK (length(key_id) = 10),
+    start  BLOB    NOT NULL CHECK (length(start) = 8),
+    events INTEGER,
+    PRIMARY KEY (key_id, start)
+) STRICT, WITHOUT ROWID;
