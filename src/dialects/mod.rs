@@ -66,7 +66,7 @@ const REFUSED: &[Route] = &[
 ];
 
 fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
-    Err(site::refusal(call.app))
+    Err(site::refusal(call.app, ""))
 }
 
 /// The surfaces of this server, or of this site.

@@ -87,23 +87,39 @@ fn site() -> Target {
     Target::of(&["site"])
 }
 
-/// The state of the site of a data folder, running or not.
-pub fn state(server: &Server) -> Result<State> {
-    server.get(&site())?.json()
+/// The site of a data folder, running or not, and its state.
+pub fn reach(data: &Path) -> Result<(Server, State)> {
+    let server = Server::reach(data)?;
+    let answer = server.send("GET", &site(), Vec::new())?;
+    if answer.status == 404 {
+        return Err(Failure::refused(format!(
+            "{} is the data folder of a server, and this command is for a site; one is made with: latchkey site init FILE --data DIR",
+            data.display()
+        )));
+    }
+    let state = answer.accepted("GET", &site())?.json()?;
+    Ok((server, state))
+}
+
+/// Refuses a command that only a server needs, before it asks for anything.
+pub fn refuse_at_site(server: &Server, why: impl Fn(&str) -> String) -> Result<()> {
+    let answer = server.send("GET", &site(), Vec::new())?;
+    match answer.status {
+        200 => Err(Failure::refused(why(&answer.json::<State>()?.server))),
+        _ => Ok(()),
+    }
 }
 
 /// Shows the state of the site.
 pub fn status(args: &StatusArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
-    let answer = server.get(&site())?;
-    print::one(&args.common, &answer)?;
+    let (server, _) = reach(&args.common.data.data)?;
+    print::one(&args.common, &server.get(&site())?)?;
     Ok(End::Done)
 }
 
 /// Ends a key at this site.
 pub fn disable(args: &DisableArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
-    let state = state(&server)?;
+    let (server, state) = reach(&args.common.data.data)?;
     prompt::confirm(
         &format!(
             "Disable key {} at site {}? It cannot be enabled here again; {} hears of it with the next report.",
@@ -127,7 +143,7 @@ pub fn disable(args: &DisableArgs) -> Result<End> {
 
 /// Writes the next report to a folder.
 pub fn report(args: &ReportArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
+    let (server, _) = reach(&args.common.data.data)?;
     let answer = server.ask("POST", &Target::of(&["site", "reports"]), Some(&json!({})))?;
     let report: Report = answer.json()?;
     // The name is from this site; nevertheless it cannot lead out of the folder.
@@ -149,8 +165,7 @@ pub fn report(args: &ReportArgs) -> Result<End> {
 
 /// Accepts that the server was restored.
 pub fn reset(args: &ResetArgs) -> Result<End> {
-    let server = Server::reach(&args.data.data)?;
-    let state = state(&server)?;
+    let (server, state) = reach(&args.data.data)?;
     if args.date {
         prompt::confirm(
             &format!(

@@ -53,7 +53,7 @@ struct SitePage {
 }
 
 fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
-    Err(site::refusal(call.app))
+    Err(site::refusal(call.app, ""))
 }
 
 /// `GET /console` at a site

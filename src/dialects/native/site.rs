@@ -1,12 +1,12 @@
-//! `/v1` at a site: verification, the site itself, and its own log and clock. Every other path is refused, also if a server has
+//! `/v1` at a site: verification, the site itself, and its own log, clock and health. Every other path is refused, also if a server has
 //! it: a site issues and manages nothing.
 
-use super::{audit, clock, oauth, verify};
+use super::{audit, clock, doctor, oauth, verify};
 use crate::domain::keys::KeyId;
 use crate::domain::packs::state::Fork;
 use crate::domain::users::permissions::Permission::ServerAdmin;
 use crate::error::{Error, Result};
-use crate::http::describe::bodies::{Requested, request};
+use crate::http::describe::bodies::{ListBody, Requested, request};
 use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public, Verifier};
@@ -39,11 +39,14 @@ const ROUTES: &[Route] = &strict([
     post  (        "/site/keys/{id}/disable", Caller, disable).takes_away(),
     post  (        "/site/reports",      Caller,   make_report),
     post  (        "/site/reset",        Caller,   accept),
-    // Its own log and clock
-    get   (        "/audit-events",      Caller,   audit::audit_events).with_query(),
-    get   (        "/audit-events/chain", Caller,  audit::chain),
-    get   (        "/clock",             Caller,   clock::find),
+    // Its own log, clock and health
+    get   (        "/audit-events",      Caller,   audit_events).with_query(),
+    get   (        "/audit-events/chain", Caller,  chain),
+    get   (        "/clock",             Caller,   find_clock),
     post  (        "/clock/accept",      Caller,   clock::accept),
+    get   (        "/doctor",            Caller,   examine),
+    post  (        "/doctor/bundle",     Caller,   bundle),
+    get   (        "/packs/signing-keys", Caller,  trusted_keys),
     // Everything else
     inline("*",    "/{path...}",         Public,   UpTo(BODY_BYTES_MAX), refuse).with_query(),
 ]);
@@ -121,6 +124,11 @@ request! {
 }
 
 #[derive(Serialize)]
+struct TrustedKeyBody {
+    public_key: String,
+}
+
+#[derive(Serialize)]
 struct DisabledBody {
     key: String,
     /// Whether it had not ended here before.
@@ -129,7 +137,46 @@ struct DisabledBody {
 
 /// Any path that a site does not have.
 fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
-    Err(site::refusal(call.app))
+    Err(site::refusal(call.app, call.param("path")))
+}
+
+/// Passes a request on to what a server answers it with, if the administrator of the machine has sent it: a site has no others
+/// who administer it. A management key of the server is a key that asks for verdicts here, and nothing more.
+fn local(call: &Call<'_>, answer: fn(&Call<'_>) -> Result<Reply>) -> Result<Reply> {
+    site::require_local(call.caller()?)?;
+    answer(call)
+}
+
+/// `GET /v1/audit-events`
+fn audit_events(call: &Call<'_>) -> Result<Reply> {
+    local(call, audit::audit_events)
+}
+
+/// `GET /v1/audit-events/chain`
+fn chain(call: &Call<'_>) -> Result<Reply> {
+    local(call, audit::chain)
+}
+
+/// `GET /v1/clock`
+fn find_clock(call: &Call<'_>) -> Result<Reply> {
+    local(call, clock::find)
+}
+
+/// `GET /v1/doctor`
+fn examine(call: &Call<'_>) -> Result<Reply> {
+    local(call, doctor::examine)
+}
+
+/// `POST /v1/doctor/bundle`
+fn bundle(call: &Call<'_>) -> Result<Reply> {
+    local(call, doctor::bundle)
+}
+
+/// `GET /v1/packs/signing-keys`: those that the site trusts.
+fn trusted_keys(call: &Call<'_>) -> Result<Reply> {
+    let keys = site::trusted_keys(call.app, call.caller()?)?;
+    let items = keys.into_iter().map(|public_key| TrustedKeyBody { public_key });
+    Ok(Reply::json(200, &ListBody::of(items.collect())))
 }
 
 /// `GET /v1/site`

@@ -29,7 +29,7 @@ pub fn sites(app: &App) -> Result<Check> {
         }
         if let Some(count @ 1..) = view.unconfirmed {
             found.push(format!(
-                "{site} is not known to have heard of {count} ended keys"
+                "{site} is not known to have heard of {count} keys and secrets that ended"
             ));
         }
     }

@@ -36,6 +36,8 @@ pub struct Packer {
     pub keys: BTreeMap<u64, Issued>,
     pub head: Head,
     pub base: Option<(u64, Vec<u8>)>,
+    /// What the packs so far have included, the newest first.
+    pub points: Vec<Point>,
 }
 
 /// A key at the server.
@@ -78,6 +80,7 @@ impl Packer {
                 signers: Vec::new(),
             },
             base: None,
+            points: Vec::new(),
         }
     }
 
@@ -186,10 +189,6 @@ impl Packer {
             None => new.clone(),
             Some((_, base)) => base.difference(&Body::read(new.clone()).unwrap()),
         };
-        if self.head.pack > 0 {
-            let point = Point::of(self.head.events, &self.head.events_hash);
-            self.head.past.get_or_insert_default().insert(0, point);
-        }
         self.head.pack += 1;
         self.head.events += 1;
         self.head.made = self.head.made.plus_s(1);
@@ -197,6 +196,9 @@ impl Packer {
         if self.head.base == 0 {
             self.base = Some((self.head.pack, new));
         }
+        self.head.past = Some(self.points.clone());
+        let point = Point::of(self.head.events, &self.head.events_hash);
+        self.points.insert(0, point);
         self.signed(&content)
     }
 

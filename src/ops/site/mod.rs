@@ -31,6 +31,7 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::locks::{lock, read, write};
 use crate::domain::packs::head::Head;
+use crate::domain::packs::note::PublicKey;
 use crate::domain::packs::state::{Fork, State};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -163,12 +164,18 @@ pub fn require_kind(app: &App, as_site: bool) -> Result<()> {
     }
 }
 
-/// What `GET` of any management route is answered with at a site.
-pub fn refusal(app: &App) -> Error {
-    let server = app.site.as_ref().map(Site::server_name);
-    Error::Forbidden(refusals::site::change_keys_there(
-        server.unwrap_or_default(),
-    ))
+/// What a site answers to a request for anything that only its server has. `path` begins below the mount.
+pub fn refusal(app: &App, path: &str) -> Error {
+    let server = app.site.as_ref().map(Site::server_name).unwrap_or_default();
+    let first = path.trim_start_matches('/').split('/').next();
+    Error::Forbidden(match first.unwrap_or_default() {
+        "backups" if path.ends_with("secrets") => refusals::site::key_files(server),
+        "backups" => refusals::site::no_backup(server),
+        "secrets" => refusals::site::key_files(server),
+        "packs" | "sites" => refusals::site::at_server(server),
+        "audit-events" | "notices" | "restore" | "usage" => refusals::site::of_server(server),
+        _ => refusals::site::change_keys_there(server),
+    })
 }
 
 /// The folder of packs of a database.
@@ -284,4 +291,11 @@ pub fn view(app: &App) -> Result<View> {
         is_date_open: state.is_date_open,
         reports: state.reports,
     })
+}
+
+/// The public keys whose signatures count here.
+pub fn trusted_keys(app: &App, caller: &Caller) -> Result<Vec<String>> {
+    require_local(caller)?;
+    let state = app.own_site()?.state();
+    Ok(state.trusted.iter().map(PublicKey::to_text).collect())
 }
