@@ -15,6 +15,8 @@ pub mod revocations;
 pub mod sites;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unconfirmed;
 
 use super::{App, Record};
 use crate::authz::caller::{Caller, Identity};

@@ -18,13 +18,13 @@ use crate::store::{packs, sites as rows, usage};
 
 const PASSPHRASE: &str = "nine anchors in the meadow";
 
-fn with_site(lend: u64) -> Fixture {
+pub fn with_site(lend: u64) -> Fixture {
     let fixture = Fixture::new();
     add(&fixture, "plant-7", lend);
     fixture
 }
 
-fn add(fixture: &Fixture, name: &str, lend: u64) {
+pub fn add(fixture: &Fixture, name: &str, lend: u64) {
     let new = NewSite {
         name: name.to_owned(),
         workspaces: vec!["root".to_owned()],
@@ -38,7 +38,7 @@ fn add(fixture: &Fixture, name: &str, lend: u64) {
     sites::add(&fixture.app, &fixture.local(), new, None).unwrap();
 }
 
-fn counted_key(fixture: &Fixture, uses: u64) -> KeyId {
+pub fn counted_key(fixture: &Fixture, uses: u64) -> KeyId {
     let members = KeyMembers {
         name: Some("counted".to_owned()),
         uses_left: Some(Some(uses)),
@@ -52,7 +52,7 @@ fn counted_key(fixture: &Fixture, uses: u64) -> KeyId {
     issued.view.key.id
 }
 
-fn make(fixture: &Fixture, site: &str) -> Made {
+pub fn make(fixture: &Fixture, site: &str) -> Made {
     let wanted = Wanted {
         sites: Some(vec![site.to_owned()]),
         whole: true,
@@ -62,7 +62,7 @@ fn make(fixture: &Fixture, site: &str) -> Made {
 }
 
 /// The uses that a pack lends of a key.
-fn lent_in(made: &Made, id: KeyId) -> Option<u64> {
+pub fn lent_in(made: &Made, id: KeyId) -> Option<u64> {
     let bytes = std::fs::read(&made.path).unwrap();
     let parts = file::split(&bytes).unwrap();
     let (_, head) = crate::domain::packs::head::Head::peek(parts.head).unwrap();
@@ -71,18 +71,18 @@ fn lent_in(made: &Made, id: KeyId) -> Option<u64> {
     keys.find(|key| key.id == id).unwrap().lent
 }
 
-fn uses_left(app: &App, id: KeyId) -> u64 {
+pub fn uses_left(app: &App, id: KeyId) -> u64 {
     let counters = app.index.counters(id).unwrap();
     let uses = counters.lock().unwrap().uses.unwrap();
     uses.reserved + uses.stored
 }
 
-fn site_key(app: &App, name: &str) -> SiteKey {
+pub fn site_key(app: &App, name: &str) -> SiteKey {
     let site = app.read(|read| find(read, name)).unwrap();
     sites::site_key(app, &site).unwrap()
 }
 
-fn report(app: &App, number: u64, keys: Vec<KeyReport>) -> Report {
+pub fn report(app: &App, number: u64, keys: Vec<KeyReport>) -> Report {
     let server = app.read(packs::find_server).unwrap().unwrap();
     Report {
         origin: server.name,
@@ -99,7 +99,7 @@ fn report(app: &App, number: u64, keys: Vec<KeyReport>) -> Report {
     }
 }
 
-fn key_report(id: KeyId, uses: u64, spent: u64) -> KeyReport {
+pub fn key_report(id: KeyId, uses: u64, spent: u64) -> KeyReport {
     KeyReport {
         id,
         uses,

@@ -119,6 +119,21 @@ impl Packer {
         text
     }
 
+    /// A key as it is now, with the same secret.
+    pub fn copy_of(&self, id: u64) -> Issued {
+        let issued = &self.keys[&id];
+        Issued {
+            secret: Secret::read_back(issued.secret.expose()).unwrap(),
+            older: None,
+            enabled: issued.enabled,
+            lent: issued.lent,
+        }
+    }
+
+    pub fn digest(&self, secret: &str) -> [u8; 32] {
+        self.peppers.digest(secret).1.0
+    }
+
     pub fn body(&self, base: Option<&Body>) -> Vec<u8> {
         let mut builder = Builder::new(false, 1, base);
         let key = SiteKey::of([3; 32]);
@@ -229,6 +244,10 @@ pub fn sources() -> Sources {
 
 impl Plant {
     pub fn new(packer: &Packer) -> Plant {
+        Plant::of(&packer.enrolment())
+    }
+
+    pub fn of(enrolment: &Enrolment) -> Plant {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder =
@@ -239,7 +258,7 @@ impl Plant {
             .peppers
             .replace(Peppers::parse(&format!("1 {}\n", "09".repeat(32))).unwrap());
         let path = folder.join("db");
-        enrol::create(&path, &files, &packer.enrolment(), sources()).unwrap();
+        enrol::create(&path, &files, enrolment, sources()).unwrap();
         let app = setup::open(&path, files.clone(), &[], sources()).unwrap();
         Plant { app, folder, files }
     }

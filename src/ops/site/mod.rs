@@ -6,6 +6,8 @@
 
 pub mod apply;
 mod content;
+#[cfg(test)]
+mod continuity;
 pub mod ended;
 pub mod enrol;
 #[cfg(test)]
