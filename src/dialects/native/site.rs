@@ -47,6 +47,7 @@ const ROUTES: &[Route] = &strict([
     get   (        "/doctor",            Caller,   examine),
     post  (        "/doctor/bundle",     Caller,   bundle),
     get   (        "/packs/signing-keys", Caller,  trusted_keys),
+    post  (        "/packs/signing-keys", Caller,  refuse_change),
     // Everything else
     inline("*",    "/{path...}",         Public,   UpTo(BODY_BYTES_MAX), refuse).with_query(),
 ]);
@@ -137,7 +138,9 @@ struct DisabledBody {
 
 /// Any path that a site does not have.
 fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
-    Err(site::refusal(call.app, call.param("path")))
+    let path = call.request.path();
+    let below = path.strip_prefix(SURFACE.mount).unwrap_or(path);
+    Err(site::refusal(call.app, below))
 }
 
 /// Passes a request on to what a server answers it with, if the administrator of the machine has sent it: a site has no others
@@ -177,6 +180,11 @@ fn trusted_keys(call: &Call<'_>) -> Result<Reply> {
     let keys = site::trusted_keys(call.app, call.caller()?)?;
     let items = keys.into_iter().map(|public_key| TrustedKeyBody { public_key });
     Ok(Reply::json(200, &ListBody::of(items.collect())))
+}
+
+/// `POST /v1/packs/signing-keys`
+fn refuse_change(call: &Call<'_>) -> Result<Reply> {
+    Err(site::refusal(call.app, "packs"))
 }
 
 /// `GET /v1/site`

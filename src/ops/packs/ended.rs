@@ -30,6 +30,8 @@ pub struct Asked<'a> {
     pub site: Option<&'a Site>,
     /// The audit event that the site is known to have.
     pub after: u64,
+    /// Also what was made since: the site may have a later pack than it is known to have.
+    pub with_new: bool,
 }
 
 /// What has ended.
@@ -193,7 +195,8 @@ impl<'a> Compared<'a> {
     fn run(mut self, rows: &mut Rows) -> Result<Ended> {
         let mut ended = Ended::default();
         for (id, then) in &self.history.keys {
-            let Some(key) = rows.find(self.read, *id)?.filter(|_| !then.is_new) else {
+            let is_asked = self.asked.with_new || !then.is_new;
+            let Some(key) = rows.find(self.read, *id)?.filter(|_| is_asked) else {
                 continue;
             };
             // The packs have no key whose secret another system has made.
@@ -312,7 +315,7 @@ impl<'a> Compared<'a> {
         let is_there = directory.user(owner).is_some();
         match self.history.users.get(&owner) {
             None => has_owner(directory, owner),
-            Some(then) if then.is_new => false,
+            Some(then) if then.is_new && !self.asked.with_new => false,
             Some(then) if !is_there && !then.was_there => false,
             Some(then) => match then.enabled {
                 Some(enabled) => enabled,
@@ -381,7 +384,10 @@ impl<'a> Compared<'a> {
             let then = self.history.workspaces.get(&uid);
             let was_there = match then {
                 None => now.is_some(),
-                Some(then) => !then.is_new && (now.is_some() || then.was_there),
+                Some(then) => {
+                    let was_made = self.asked.with_new || !then.is_new;
+                    was_made && (now.is_some() || then.was_there)
+                }
             };
             let enabled = then.and_then(|then| then.enabled);
             place.active &= was_there && enabled.unwrap_or(now.is_none_or(|now| now.enabled));

@@ -46,7 +46,7 @@ fn divide(ended: &Ended) -> Vec<(Vec<KeyId>, Vec<EndedSecret>)> {
 }
 
 /// The keys and the secrets that have ended since the event `since`, or, for one site, since the event that it is known to have applied; if
-/// it has never reported, since the pack from which its differences are made.
+/// it has never reported, all of them.
 ///
 /// # Errors
 /// `Conflict` if no key has ended since, or if there are too many for codes.
@@ -60,6 +60,7 @@ pub fn codes(app: &App, caller: &Caller, site: Option<&str>, since: Option<u64>)
         let asked = Asked {
             site: site.as_ref(),
             after: since,
+            with_new: true,
         };
         let mut found = ended::ended(app, read, &[asked])?;
         let ended = found.pop().unwrap_or_default();

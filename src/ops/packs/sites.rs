@@ -254,7 +254,8 @@ fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<SiteView>> {
     let known = |site: &Site| site.reported.as_ref().map(|reported| reported.events);
     let asked = sites.iter().filter_map(|site| {
         let (site, after) = (Some(site), known(site)?);
-        Some(Asked { site, after })
+        let with_new = false;
+        Some(Asked { site, after, with_new })
     });
     let asked: Vec<Asked<'_>> = asked.collect();
     let mut counts = ended(app, read, &asked)?.into_iter();

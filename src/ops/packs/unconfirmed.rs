@@ -251,6 +251,7 @@ fn several_sites_are_counted_from_their_own_events() {
             .map(|place: usize| Asked {
                 site: Some(&site),
                 after: marks[place],
+                with_new: false,
             })
             .into();
         ended(app, read, &asked)

@@ -1,7 +1,9 @@
 //! Sites: a server that makes packs and a site that verifies from them, as real processes, with files in between.
 
+mod commands;
 mod faults;
 mod histories;
+mod lent;
 mod refused;
 mod ways;
 
