@@ -178,6 +178,15 @@ pub fn count(read: &Read) -> Result<u64> {
     Ok(count.unwrap_or(0))
 }
 
+/// The life of no site.
+const NOBODY: Uid = Uid(0);
+
+/// The life of a site in a column. One that was changed to something else is that of no site.
+fn life(row: &Row<'_>, column: &str) -> Result<Option<Uid>> {
+    let text: Option<String> = row.get(column)?;
+    Ok(text.map(|text| Uid::parse(&text).unwrap_or(NOBODY)))
+}
+
 fn from_row(row: &Row<'_>) -> Result<Site> {
     let sealed: Option<Vec<u8>> = row.get("sealed")?;
     let version: Option<u32> = row.get("sealing_key")?;
@@ -185,7 +194,7 @@ fn from_row(row: &Row<'_>) -> Result<Site> {
     let reported = match report {
         None => None,
         Some(number) => Some(Reported {
-            life: row.get("life")?,
+            life: life(row, "life")?.unwrap_or(NOBODY),
             number,
             at: row.get("reported_at")?,
             applied: row.get("applied")?,
@@ -205,7 +214,7 @@ fn from_row(row: &Row<'_>) -> Result<Site> {
             .map(|(bytes, version)| Sealed { version, bytes }),
         pack: row.get("pack")?,
         base: row.get("base")?,
-        lent_life: row.get("lent_life")?,
+        lent_life: life(row, "lent_life")?,
         reported,
         workspaces: Vec::new(),
         catalogs: Vec::new(),
@@ -230,9 +239,9 @@ pub fn list_counted(read: &Read) -> Result<Vec<CountedKey>> {
     )
 }
 
-/// The text whose seal a row has.
-fn lent_text(site: &str, key: KeyId, life: Option<Uid>, lent: Lent) -> String {
-    let life = life.map_or("-".to_owned(), |life| life.to_string());
+/// The text whose seal a row has. `life` is as it is stored.
+fn lent_text(site: &str, key: KeyId, life: Option<&str>, lent: Lent) -> String {
+    let life = life.unwrap_or("-");
     format!("lent {site} {key} {life} {} {}", lent.lent, lent.spent)
 }
 
@@ -243,7 +252,8 @@ fn lent_row(row: &Row<'_>, seal_keys: &SealKeys) -> Result<(String, KeyId, Lent,
         lent: row.get("lent")?,
         spent: row.get("spent")?,
     };
-    let text = lent_text(&site, key, row.get("lent_life")?, lent);
+    let life: Option<String> = row.get("lent_life")?;
+    let text = lent_text(&site, key, life.as_deref(), lent);
     let sealer = seal_keys.sealer_of_text(&text, &row.get::<[u8; 32]>("seal")?);
     Ok((site, key, lent, sealer))
 }
@@ -297,9 +307,9 @@ pub fn put_lent(
     let life = tx.query_one(
         "SELECT lent_life FROM sites WHERE name = $1",
         &[&site],
-        |row| row.get::<Option<Uid>>("lent_life"),
+        |row| row.get::<Option<String>>("lent_life"),
     )?;
-    let seal = seal_keys.seal(&lent_text(site, key, life.flatten(), lent));
+    let seal = seal_keys.seal(&lent_text(site, key, life.flatten().as_deref(), lent));
     tx.execute(
         "INSERT INTO site_lent (site, key_id, lent, spent, seal)
          VALUES ($1, $2, $3, $4, $5)
