@@ -182,7 +182,7 @@ pub fn count(read: &Read) -> Result<u64> {
 const NOBODY: Uid = Uid(0);
 
 /// The life of a site in a column. One that was changed to something else is that of no site.
-fn life(row: &Row<'_>, column: &str) -> Result<Option<Uid>> {
+fn life(row: &Row<'_>, column: &'static str) -> Result<Option<Uid>> {
     let text: Option<String> = row.get(column)?;
     Ok(text.map(|text| Uid::parse(&text).unwrap_or(NOBODY)))
 }
