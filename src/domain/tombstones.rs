@@ -10,7 +10,8 @@
 use super::audit::changes;
 use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
-use crate::domain::keys::{KeyId, Member};
+use crate::domain::keys::Member;
+use crate::domain::packs::site;
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -116,21 +117,6 @@ const CLOCK_ACTIONS: [&str; 3] = ["clock.accept", "server.close_older_copy", "se
 /// is that between changes which waited for the writer together.
 const BACK_MS: i64 = 1_000;
 
-/// The action with which a site ends a key. The event is about the site; its key is no row there.
-pub const DISABLED_AT_SITE: &str = "site.disable";
-
-/// The tombstone of a key that a site has ended.
-fn of_site(event: &Event) -> Option<Tombstone> {
-    let members = changes::parse(&event.changes)?;
-    let key = members.into_iter().find(|(member, _)| member == "key")?.1?;
-    Some(Tombstone {
-        at: event.at,
-        verb: Verb::Off,
-        kind: Kind::Key,
-        id: KeyId::parse(&key)?.to_string(),
-    })
-}
-
 /// The tombstones of an event after one with the time `before`.
 pub fn following(event: &Event, before: Option<Timestamp>) -> Vec<Tombstone> {
     let is_back = before.is_some_and(|before| event.at.0 < before.0 - BACK_MS);
@@ -143,15 +129,12 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     if event.outcome != Outcome::Allowed {
         return Vec::new();
     }
-    let kind = event.target.kind;
+    let target = site::disabled_key(event).unwrap_or_else(|| event.target.clone());
+    let kind = target.kind;
     let verb = event.action.split_once('.').map_or("", |(_, verb)| verb);
     let switched = |on: bool| {
-        let words = if on {
-            r#"["false","true"]"#
-        } else {
-            r#"["true","false"]"#
-        };
-        event.changes.contains(&format!("\"enabled\":{words}"))
+        let words = format!(r#""enabled":["{}","{on}"]"#, !on);
+        event.changes.contains(&words)
     };
     let edited = |member: &&str| event.changes.contains(&format!("\"{member}\":["));
     let switch = [(switched(false), Verb::Off), (switched(true), Verb::On)];
@@ -161,14 +144,10 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     if CLOCK_ACTIONS.contains(&event.action.as_str()) {
         return vec![Tombstone::of_clock(event.seq, event.at)];
     }
-    if event.action == DISABLED_AT_SITE {
-        return of_site(event).into_iter().collect();
-    }
     let verbs: Vec<Verb> = match (kind, verb) {
-        (Kind::Server | Kind::Session, _) => Vec::new(),
         (Kind::Site, "remove") => vec![Verb::Deleted],
-        // What else a site was given before a restore, it takes only if its operator accepts the restore.
-        (Kind::Site, _) => Vec::new(),
+        // What a site was given before a restore, it takes only if its operator accepts the restore.
+        (Kind::Server | Kind::Session | Kind::Site, _) => Vec::new(),
         (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
         // Failed attempts to sign in belong to the state of this machine. A restore withdraws no access because of
         // them.
@@ -209,7 +188,7 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         at: event.at,
         verb,
         kind,
-        id: event.target.id.clone(),
+        id: target.id.clone(),
     };
     let name = retired_name(event).map(|name| Tombstone {
         id: name,
@@ -223,12 +202,9 @@ pub fn retired_name(event: &Event) -> Option<String> {
     let member = match event.target.kind {
         Kind::User => "user_name",
         Kind::Workspace => "slug",
-        Kind::Catalog
-        | Kind::Key
-        | Kind::Policy
-        | Kind::Server
-        | Kind::Session
-        | Kind::Site => return None,
+        Kind::Catalog | Kind::Key | Kind::Policy | Kind::Server | Kind::Session | Kind::Site => {
+            return None;
+        }
     };
     let name = changes::before(&event.changes, member)?;
     // A name has neither blanks nor line ends. A text that has any is not a name, and must not damage the file.

@@ -161,7 +161,10 @@ pub fn forget_revoked(tx: &Write<'_>, events: u64) -> Result<()> {
         "DELETE FROM site_ended WHERE reason = 'revoked' AND events <= $1",
         &[&events],
     )?;
-    tx.execute("DELETE FROM site_ended_secrets WHERE events <= $1", &[&events])?;
+    tx.execute(
+        "DELETE FROM site_ended_secrets WHERE events <= $1",
+        &[&events],
+    )?;
     Ok(())
 }
 

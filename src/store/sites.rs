@@ -269,7 +269,14 @@ pub fn list_lent(read: &Read, seal_keys: &SealKeys, site: &str) -> Result<HashMa
     )?;
     let found = rows.into_iter().map(|(_, key, lent, sealer)| {
         let is_sound = sealer.is_some();
-        (key, if is_sound { LentRow::Sound(lent) } else { LentRow::Altered })
+        (
+            key,
+            if is_sound {
+                LentRow::Sound(lent)
+            } else {
+                LentRow::Altered
+            },
+        )
     });
     Ok(found.collect())
 }
@@ -319,7 +326,7 @@ pub fn put_lent(
     Ok(())
 }
 
-/// Seals what a site was lent as the rows have it, whatever their seals.
+/// Seals what a site was lent as the rows have it, also those that do not fit their seals.
 pub fn seal_lent(tx: &Write<'_>, seal_keys: &SealKeys, site: &str) -> Result<()> {
     let rows = tx.query(
         "SELECT key_id, lent, spent FROM site_lent WHERE site = $1",

@@ -42,7 +42,7 @@ pub fn init(args: &InitArgs) -> Result<End> {
         ))?;
         return Ok(End::Done);
     }
-    // Whoever finds the file unmarked could spend what was lent a second time.
+    // A second site of an unmarked file could spend what was lent a second time.
     let was_used = enrolment.is_used;
     enrolment.is_used = true;
     let is_marked = was_used || mark(&args.file, &enrolment, &passphrase);
@@ -75,7 +75,7 @@ pub fn init(args: &InitArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Replaces the enrolment file by one that says that a site was made of it. Whether that was possible.
+/// Replaces the enrolment file by one with the mark that a site was made of it. Whether that was possible.
 fn mark(path: &Path, used: &Enrolment, passphrase: &str) -> bool {
     let Ok(text) = used.lock(passphrase) else {
         return false;

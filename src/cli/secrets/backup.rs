@@ -22,7 +22,9 @@ use std::path::Path;
 pub fn backup(args: &SecretsArgs) -> Result<End> {
     let data = &args.data.data;
     let server = Server::reach(data)?;
-    refuse_at_site(&server, |origin| refusals::site::key_files(origin).to_string())?;
+    refuse_at_site(&server, |origin| {
+        refusals::site::key_files(origin).to_string()
+    })?;
     // Creates the file and reads the key files before it asks for the passphrase, so that errors come early, and removes it again, because the
     // user may cancel the prompt.
     drop(output(args)?);

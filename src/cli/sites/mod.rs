@@ -337,7 +337,10 @@ fn remove(args: &RemoveArgs) -> Result<End> {
         ),
     })?;
     if removed.uses_returned > 0 {
-        print::print(&format!("counted keys got {} uses back", removed.uses_returned))?;
+        print::print(&format!(
+            "counted keys got {} uses back",
+            removed.uses_returned
+        ))?;
     }
     if removed.uses_kept > 0 {
         print::print(&format!(

@@ -178,7 +178,9 @@ fn bundle(call: &Call<'_>) -> Result<Reply> {
 /// `GET /v1/packs/signing-keys`: those that the site trusts.
 fn trusted_keys(call: &Call<'_>) -> Result<Reply> {
     let keys = site::trusted_keys(call.app, call.caller()?)?;
-    let items = keys.into_iter().map(|public_key| TrustedKeyBody { public_key });
+    let items = keys
+        .into_iter()
+        .map(|public_key| TrustedKeyBody { public_key });
     Ok(Reply::json(200, &ListBody::of(items.collect())))
 }
 

@@ -3,6 +3,7 @@
 use super::keys::retry;
 use crate::domain::packs::SITE_PATTERN;
 use crate::domain::packs::site::{LEND, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN};
+use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission::ServerAdmin;
 use crate::error::{Error, Result};
 use crate::http::describe::Document;
@@ -11,7 +12,6 @@ use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::packs::sites::{self, NewSite, SiteDetail, SiteEdit, SiteView};
-use crate::domain::uid::Uid;
 use crate::refusals::{self, verbatim};
 use serde_json::json;
 

@@ -201,7 +201,9 @@ impl Head {
             && is_site_name(site)
             && head.base < head.pack
             && head.made < head.until
-            && head.newest_named().is_none_or(|newest| newest.events < head.events)
+            && head
+                .newest_named()
+                .is_none_or(|newest| newest.events < head.events)
             && head.signers.len() <= note::SIGNATURES_MAX
             && head.signers.iter().all(named);
         fits.then_some(head)

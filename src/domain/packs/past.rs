@@ -1,4 +1,4 @@
-//! What the head of a pack says of the history of its server: the events that the packs before it included. A site that
+//! What the head of a pack has of the history of its server: the events that the packs before it included. A site that
 //! has applied one of these packs sees from it that the server continues from there. If the folder of the server was
 //! replaced by an older copy, its packs cannot name the event that the site knows.
 
@@ -87,7 +87,11 @@ mod tests {
 
     #[test]
     fn points_are_read_back_and_nothing_else_is() {
-        for events in [vec![7], vec![18_000, 17_999, 3, 0], (0..3_000).rev().collect()] {
+        for events in [
+            vec![7],
+            vec![18_000, 17_999, 3, 0],
+            (0..3_000).rev().collect(),
+        ] {
             let points: Vec<Point> = events.into_iter().map(point).collect();
             let text = to_text(&points);
             assert_eq!(parse(&text), Some(points.clone()));

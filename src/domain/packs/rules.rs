@@ -64,7 +64,7 @@ fn require_own(state: &State, head: &Head) -> Checked<()> {
 /// back.
 ///
 /// # Errors
-/// The pack is not newer than what the site has, which says nothing about the server.
+/// The pack is not newer than what the site has, from which nothing follows about the server.
 fn continues(state: &State, head: &Head, held: Option<&Head>) -> Checked<bool> {
     // The first pack of all has nothing to continue.
     let is_first = state.pack == 0 && state.fork == Fork::None;
@@ -98,7 +98,11 @@ fn continues(state: &State, head: &Head, held: Option<&Head>) -> Checked<bool> {
     if head.events < state.events {
         // What has come over a link since is newer than the pack.
         let is_by_link = state.pack_events < state.events && state.pack_events <= head.events;
-        return if is_by_link && !is_later { older() } else { Ok(false) };
+        return if is_by_link && !is_later {
+            older()
+        } else {
+            Ok(false)
+        };
     }
     Ok(names_what_is_known(state, head))
 }

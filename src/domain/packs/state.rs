@@ -51,7 +51,7 @@ pub struct State {
     pub pack_hash: [u8; 32],
     /// Packs have named the events of those before them. From then on every pack has to.
     pub has_past: bool,
-    /// Who may spend what is lent according to the newest pack; `None` if it was made by an older version, which names nobody.
+    /// Who may spend what is lent according to the newest pack; `None` if it was made by an older version, which does not name it.
     pub lent: Option<Uid>,
     /// What the enrolment has instead of the life, until the server knows the life; `None` if the enrolment was used before.
     pub enrolment: Option<Uid>,

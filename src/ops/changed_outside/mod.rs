@@ -268,7 +268,8 @@ fn broken(read: &Read, seal_keys: &SealKeys, kind: Kind) -> Result<Vec<Target>> 
     let mut found = Vec::new();
     for target in seals::list(read, kind)? {
         let standing = seals::look(read, seal_keys, &target)?;
-        let has_altered = kind == Kind::Site && sites::has_altered_lent(read, seal_keys, &target.id)?;
+        let has_altered =
+            kind == Kind::Site && sites::has_altered_lent(read, seal_keys, &target.id)?;
         if standing == Standing::Broken || has_altered || is_missing(read, &target, standing)? {
             found.push(target);
         }

@@ -24,7 +24,9 @@ pub fn state(app: &App) -> Result<Check> {
         ),
         Fork::Accepted => Check::warning(
             name,
-            format!("the next pack of {server} is taken with any number, because its restore was accepted"),
+            format!(
+                "the next pack of {server} is taken with any number, because its restore was accepted"
+            ),
             "apply it: latchkey pack apply FILE",
         ),
         Fork::None if view.is_date_open => Check::warning(
@@ -44,7 +46,10 @@ pub fn state(app: &App) -> Result<Check> {
         ),
         Fork::None => Check::ok(
             name,
-            format!("{site} of {server}, {} so far", counted(view.reports, "report")),
+            format!(
+                "{site} of {server}, {} so far",
+                counted(view.reports, "report")
+            ),
         ),
     })
 }
@@ -61,12 +66,17 @@ pub fn packs(app: &App) -> Result<Check> {
         ),
         (pack, false) => Check::failed(
             name,
-            format!("pack {pack} was applied, and is not in the folder any more or is damaged; every verdict is refused"),
+            format!(
+                "pack {pack} was applied, and is not in the folder any more or is damaged; every verdict is refused"
+            ),
             "apply it again, with the whole one before it, or a newer one: latchkey pack apply FILE",
         ),
         (pack, true) => Check::ok(
             name,
-            format!("pack {pack} is in force, with {}", counted(view.keys, "key")),
+            format!(
+                "pack {pack} is in force, with {}",
+                counted(view.keys, "key")
+            ),
         ),
     })
 }
@@ -75,7 +85,10 @@ pub fn packs(app: &App) -> Result<Check> {
 pub fn age(app: &App) -> Result<Check> {
     let name = "age of the pack";
     let view = view(app)?;
-    let until = view.until.map(|until| until.to_string()).unwrap_or_default();
+    let until = view
+        .until
+        .map(|until| until.to_string())
+        .unwrap_or_default();
     let advice = "bring a newer one: latchkey pack apply FILE";
     Ok(match view.age {
         Age::Fresh => Check::ok(name, format!("it counts until {until}")),
@@ -89,7 +102,7 @@ pub fn age(app: &App) -> Result<Check> {
     })
 }
 
-/// What has ended here besides what the pack says.
+/// Keys that have ended here, also if the pack has them.
 pub fn ended(app: &App) -> Result<Check> {
     let view = view(app)?;
     let count = view.ended.len() as u64;
@@ -97,7 +110,10 @@ pub fn ended(app: &App) -> Result<Check> {
         "ended here",
         match count {
             0 => "nothing besides what the packs say".to_owned(),
-            _ => format!("{} stay ended, also if a pack has them", counted(count, "key")),
+            _ => format!(
+                "{} stay ended, also if a pack has them",
+                counted(count, "key")
+            ),
         },
     ))
 }

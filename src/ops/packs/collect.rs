@@ -3,8 +3,8 @@
 use super::{find, record, require, require_sound, sites::site_key};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
-use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::keys::seal_key::SealKeys;
+use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::site::{Reported, Site};
 use crate::error::{Error, Result};
 use crate::ops::App;
@@ -103,12 +103,7 @@ fn take(tx: &Write<'_>, seal_keys: &SealKeys, report: &Report, site: &Site) -> R
 }
 
 /// Adds what is more than in the report before.
-fn take_key(
-    tx: &Write<'_>,
-    seal_keys: &SealKeys,
-    report: &Report,
-    key: &KeyReport,
-) -> Result<()> {
+fn take_key(tx: &Write<'_>, seal_keys: &SealKeys, report: &Report, key: &KeyReport) -> Result<()> {
     let (uses, _) = sites::find_usage(tx, &report.site, key.id)?;
     if !sites::put_usage(tx, &report.site, key)? {
         return Ok(());

@@ -1,8 +1,8 @@
 //! What has ended here since the event that a site is known to have: keys and secrets that the site may still accept, and that
 //! are not accepted here, or not given to it, any more.
 //!
-//! The audit log says what things were at that event ([`super::history`]). A key has ended if it would have been accepted as it was
-//! then, at this moment, and is not accepted as it is now; whatever has ended it: the key itself, its owner, its workspace or one
+//! The audit log has what things were at that event ([`super::history`]). A key has ended if it would have been accepted as it was
+//! then, at this moment, and is not accepted as it is now: the key itself can have ended it, its owner, its workspace or one
 //! above, its policy, or what the site is given.
 
 use super::given::{Given, is_strong};
@@ -224,7 +224,10 @@ impl<'a> Compared<'a> {
                 self.secrets(*id, then.rotations, &mut ended)?;
             }
         }
-        if self.history.concerns_many(self.asked.site.map(|site| site.name.as_str())) {
+        if self
+            .history
+            .concerns_many(self.asked.site.map(|site| site.name.as_str()))
+        {
             self.all_others(&mut ended);
         }
         Ok(ended)
@@ -425,6 +428,8 @@ fn accepts(
         return false;
     };
     let needs_owner = rules.needs_owner || rules.acts_for_owner;
-    let is_owned = key.owner.is_none_or(|owner| !needs_owner || has_owner(owner));
+    let is_owned = key
+        .owner
+        .is_none_or(|owner| !needs_owner || has_owner(owner));
     place.active && place.given && is_owned && key.enabled && now < key.expires_at
 }

@@ -186,7 +186,10 @@ impl History {
         };
         let words = |name: &str| {
             let value = before.value(name)?;
-            let words = value.unwrap_or_default().split(' ').filter(|word| !word.is_empty());
+            let words = value
+                .unwrap_or_default()
+                .split(' ')
+                .filter(|word| !word.is_empty());
             Some(words.map(str::to_owned).collect::<Vec<_>>())
         };
         let (workspaces, catalogs) = (words("workspaces"), words("catalogs"));
@@ -270,9 +273,13 @@ mod tests {
         history.undo(&event("user.edit", user.clone(), |changes| {
             changes.note("email", &"a", &"b");
         }));
-        history.undo(&event("policy.edit", Target::new(Kind::Policy, "p"), |changes| {
-            changes.note("description", &"a", &"b");
-        }));
+        history.undo(&event(
+            "policy.edit",
+            Target::new(Kind::Policy, "p"),
+            |changes| {
+                changes.note("description", &"a", &"b");
+            },
+        ));
         assert!(!history.concerns_many(None));
         history.undo(&event("user.edit", user, |changes| {
             changes.note("enabled", &true, &false);

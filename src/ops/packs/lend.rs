@@ -53,7 +53,7 @@ pub struct Unspent {
     pub returned: u64,
 }
 
-/// Gives the keys back what a site has not reported as spent, or counts it. What a changed row says counts as spent.
+/// Gives the keys back what a site has not reported as spent, or counts it. What a changed row has counts as spent.
 pub fn take_back(
     tx: &Write<'_>,
     index: &Arc<Index>,

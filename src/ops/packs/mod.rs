@@ -49,7 +49,7 @@ const FIGURES_MS: u64 = 10_000;
 pub struct SiteFigures {
     /// Of the oldest among the newest packs of each site.
     pub age_ms: i64,
-    /// Keys that ended here and that a site which has reported is not known to have ended; summed over sites.
+    /// Keys and secrets that ended here and of which a site that has reported is not known to have heard; summed over sites.
     pub unconfirmed: u64,
 }
 

@@ -255,7 +255,11 @@ fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<SiteView>> {
     let asked = sites.iter().filter_map(|site| {
         let (site, after) = (Some(site), known(site)?);
         let with_new = false;
-        Some(Asked { site, after, with_new })
+        Some(Asked {
+            site,
+            after,
+            with_new,
+        })
     });
     let asked: Vec<Asked<'_>> = asked.collect();
     let mut counts = ended(app, read, &asked)?.into_iter();

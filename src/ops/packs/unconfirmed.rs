@@ -77,7 +77,11 @@ fn confirm(fixture: &Fixture, number: u64) {
         ..report(app, number, Vec::new())
     };
     let text = report.write(&site_key(app, "plant-7"));
-    assert!(collect::collect(app, &fixture.local(), &text).unwrap().is_new);
+    assert!(
+        collect::collect(app, &fixture.local(), &text)
+            .unwrap()
+            .is_new
+    );
     assert_eq!(unconfirmed(fixture), 0);
 }
 
@@ -93,7 +97,10 @@ fn edit_key(fixture: &Fixture, id: KeyId, members: KeyMembers) {
 #[test]
 fn an_edit_that_ends_nothing_is_no_revocation() {
     let fixture = server();
-    let (id, elsewhere) = (key_in(&fixture, "plants", None, None), key_in(&fixture, "ships", None, None));
+    let (id, elsewhere) = (
+        key_in(&fixture, "plants", None, None),
+        key_in(&fixture, "ships", None, None),
+    );
     let off = || KeyMembers {
         enabled: Some(false),
         ..KeyMembers::default()
@@ -133,7 +140,9 @@ fn an_edit_that_ends_nothing_is_no_revocation() {
 fn a_rotation_ends_the_secret_that_the_site_has() {
     let fixture = server();
     let (app, local) = (&fixture.app, fixture.local());
-    let ids: Vec<KeyId> = (0..3).map(|_| key_in(&fixture, "plants", None, None)).collect();
+    let ids: Vec<KeyId> = (0..3)
+        .map(|_| key_in(&fixture, "plants", None, None))
+        .collect();
     confirm(&fixture, 1);
     let rotated = |id, grace| drop(rotate::rotate(app, &local, id, grace).unwrap());
     rotated(ids[0], Grace::AtOnce);
@@ -184,7 +193,9 @@ fn what_is_around_a_key_ends_it_too() {
         enabled: Some(enabled),
         ..WorkspaceEdit::default()
     };
-    let set = |text: &str, enabled| drop(workspaces::edit(app, &local, text, workspace(enabled)).unwrap());
+    let set = |text: &str, enabled| {
+        drop(workspaces::edit(app, &local, text, workspace(enabled)).unwrap())
+    };
     set("plants", false);
     assert_eq!(unconfirmed(&fixture), 3);
     assert_eq!(codes(app, &local, Some("plant-7"), None).unwrap().keys, 3);
@@ -221,7 +232,10 @@ fn keys_that_the_site_is_not_given_any_more_are_unconfirmed_also_if_they_end_lat
     let fixture = server();
     let (app, local) = (&fixture.app, fixture.local());
     give(&fixture, &["plants", "ships"]);
-    let (one, two) = (key_in(&fixture, "ships", None, None), key_in(&fixture, "ships", None, None));
+    let (one, two) = (
+        key_in(&fixture, "ships", None, None),
+        key_in(&fixture, "ships", None, None),
+    );
     key_in(&fixture, "plants", None, None);
     confirm(&fixture, 1);
     give(&fixture, &["plants"]);
@@ -239,7 +253,9 @@ fn keys_that_the_site_is_not_given_any_more_are_unconfirmed_also_if_they_end_lat
 fn several_sites_are_counted_from_their_own_events() {
     let fixture = server();
     let (app, local) = (&fixture.app, fixture.local());
-    let ids: Vec<KeyId> = (0..3).map(|_| key_in(&fixture, "plants", None, None)).collect();
+    let ids: Vec<KeyId> = (0..3)
+        .map(|_| key_in(&fixture, "plants", None, None))
+        .collect();
     let mut marks = vec![fixture.last_event().unsigned_abs()];
     for id in ids {
         crate::ops::keys::delete(app, &local, id, None).unwrap();
@@ -273,7 +289,12 @@ fn a_pack_names_the_packs_before_it() {
     assert_eq!(first.past, Some(Vec::new()));
     let second = head_of(&make(&fixture, "plant-7"));
     let third = head_of(&make(&fixture, "plant-7"));
-    let named: Vec<u64> = third.past.unwrap().iter().map(|point| point.events).collect();
+    let named: Vec<u64> = third
+        .past
+        .unwrap()
+        .iter()
+        .map(|point| point.events)
+        .collect();
     assert_eq!(named, [second.events, first.events]);
     assert_eq!(second.past.unwrap()[0].start, first.events_hash[..8]);
 }
@@ -289,12 +310,19 @@ fn uses_are_lent_to_the_life_that_the_server_knows() {
     assert_eq!(head_of(&made).lent, Some(key.enrolment()));
     let collect = |report: Report| {
         let text = report.write(&key);
-        assert!(collect::collect(app, &fixture.local(), &text).unwrap().is_new);
+        assert!(
+            collect::collect(app, &fixture.local(), &text)
+                .unwrap()
+                .is_new
+        );
     };
     // The first life of which the server hears has what was lent.
     collect(report(app, 1, vec![key_report(id, 30, 30)]));
     let made = make(&fixture, "plant-7");
-    assert_eq!((head_of(&made).lent, lent_in(&made, id)), (Some(Uid(7)), Some(130)));
+    assert_eq!(
+        (head_of(&made).lent, lent_in(&made, id)),
+        (Some(Uid(7)), Some(130))
+    );
     assert_eq!(uses_left(app, id), 120);
     // Another one has nothing of it, and what was lent before counts as spent.
     collect(Report {
@@ -303,7 +331,10 @@ fn uses_are_lent_to_the_life_that_the_server_knows() {
         ..report(app, 1, vec![key_report(id, 0, 0)])
     });
     let made = make(&fixture, "plant-7");
-    assert_eq!((head_of(&made).lent, lent_in(&made, id)), (Some(Uid(8)), Some(100)));
+    assert_eq!(
+        (head_of(&made).lent, lent_in(&made, id)),
+        (Some(Uid(8)), Some(100))
+    );
     assert_eq!(uses_left(app, id), 20);
     // A site that cannot report: a person names its life.
     let edit = SiteEdit {
@@ -312,7 +343,10 @@ fn uses_are_lent_to_the_life_that_the_server_knows() {
     };
     sites::edit(app, &fixture.local(), "plant-7", edit).unwrap();
     let made = make(&fixture, "plant-7");
-    assert_eq!((head_of(&made).lent, lent_in(&made, id)), (Some(Uid(9)), Some(20)));
+    assert_eq!(
+        (head_of(&made).lent, lent_in(&made, id)),
+        (Some(Uid(9)), Some(20))
+    );
 }
 
 #[test]
@@ -363,7 +397,11 @@ fn a_site_whose_rows_were_changed_gets_nothing_until_that_is_accepted() {
                 workspace: Some("plants".to_owned()),
                 ..NewKey::default()
             };
-            issue(&fixture.app, &fixture.local(), new, None).unwrap().view.key.id
+            issue(&fixture.app, &fixture.local(), new, None)
+                .unwrap()
+                .view
+                .key
+                .id
         };
         add(&fixture, "plant-8", 0);
         assert_eq!(lent_in(&make(&fixture, "plant-7"), id), Some(100));
@@ -384,9 +422,15 @@ fn a_site_whose_rows_were_changed_gets_nothing_until_that_is_accepted() {
             let all = packs_of::make(app, &local, Wanted::default()).unwrap();
             assert_eq!(all.len(), 1, "{change}");
             let all = sites::list(app, &local).unwrap();
-            assert_eq!(all.iter().map(|view| view.is_sound).collect::<Vec<_>>(), [false, true]);
+            assert_eq!(
+                all.iter().map(|view| view.is_sound).collect::<Vec<_>>(),
+                [false, true]
+            );
             let checks = crate::ops::doctor::examine(app, &local).unwrap();
-            let check = checks.iter().find(|check| check.name == "sites as recorded").unwrap();
+            let check = checks
+                .iter()
+                .find(|check| check.name == "sites as recorded")
+                .unwrap();
             assert!(check.text.contains("plant-7"), "{change}: {}", check.text);
             // A change of something else does not make it sound.
             let edit = SiteEdit {

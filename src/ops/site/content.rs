@@ -67,13 +67,16 @@ impl Overlay {
         Ok(Overlay {
             ended: ended.into_iter().map(|ended| ended.key).collect(),
             digests: digests.into_iter().map(|(digest, _)| digest).collect(),
-            secrets: secrets.into_iter().map(|one| (one.key, one.start)).collect(),
+            secrets: secrets
+                .into_iter()
+                .map(|one| (one.key, one.start))
+                .collect(),
             spent: store::site::list_spent(read)?.into_iter().collect(),
             may_spend: state.may_spend(),
         })
     }
 
-    /// Whether a secret has ended here, whatever its pack says.
+    /// Whether a secret has ended here, also if its pack has it.
     fn has_ended(&self, key: KeyId, digest: &[u8; 32]) -> bool {
         self.digests.contains(digest) || self.secrets.contains(&(key, start_of(digest)))
     }
@@ -85,8 +88,14 @@ type Parts = HashMap<u32, Arc<SharedPart>>;
 fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
     let part = parts.get(&key.shared)?.clone();
     let spent = overlay.spent.get(&key.id).copied().unwrap_or(0);
-    let lent = key.lent.map(|lent| if overlay.may_spend { lent } else { 0 });
-    let mut live = PackedKey { lent, ..key.clone() }.live(part, spent);
+    let lent = key
+        .lent
+        .map(|lent| if overlay.may_spend { lent } else { 0 });
+    let mut live = PackedKey {
+        lent,
+        ..key.clone()
+    }
+    .live(part, spent);
     if overlay.ended.contains(&key.id) || overlay.has_ended(key.id, &key.digest) {
         live.enabled = false;
     }

@@ -48,7 +48,10 @@ fn an_older_copy_of_the_server_is_noticed_also_if_its_numbers_overtake() {
     let next = packer.make(false);
     reset::accept_fork(&plant.app, &plant.local()).unwrap();
     plant.apply(&overtakes).unwrap();
-    assert_eq!((plant.verdict(&one), plant.verdict(&two)), ("DISABLED".into(), "VALID".into()));
+    assert_eq!(
+        (plant.verdict(&one), plant.verdict(&two)),
+        ("DISABLED".into(), "VALID".into())
+    );
     assert_eq!(plant.refused(&next), "site.older");
 }
 
@@ -106,7 +109,10 @@ fn a_wrong_date_is_taken_back_by_the_administrator_alone_and_nothing_comes_back(
     plant.apply(&first).unwrap();
     let right = packer.head.made;
     let local = plant.local();
-    assert!(reset::accept_date(&plant.app, &local).is_err(), "there is no wrong date");
+    assert!(
+        reset::accept_date(&plant.app, &local).is_err(),
+        "there is no wrong date"
+    );
     packer.keys.get_mut(&2).unwrap().enabled = false;
     (packer.head.made, packer.head.until) = (far(400), far(407));
     plant.apply(&packer.make(false)).unwrap();
@@ -123,7 +129,10 @@ fn a_wrong_date_is_taken_back_by_the_administrator_alone_and_nothing_comes_back(
         plant.restart();
     }
     plant.apply(&next).unwrap();
-    assert_eq!((plant.verdict(&one), plant.verdict(&two)), ("DISABLED".into(), "DISABLED".into()));
+    assert_eq!(
+        (plant.verdict(&one), plant.verdict(&two)),
+        ("DISABLED".into(), "DISABLED".into())
+    );
     assert!(!show(&plant.app, &plant.local()).unwrap().is_date_open);
     assert!(plant.app.now().wall < far(1));
 }
@@ -148,7 +157,10 @@ fn what_was_disabled_here_stays_so_if_an_older_copy_of_the_database_is_put_back(
     packer.head.made = far(0).plus_s(60);
     plant.apply(&packer.make(true)).unwrap();
     for _ in 0..2 {
-        assert_eq!((plant.verdict(&one), plant.verdict(&two)), ("DISABLED".into(), "VALID".into()));
+        assert_eq!(
+            (plant.verdict(&one), plant.verdict(&two)),
+            ("DISABLED".into(), "VALID".into())
+        );
         plant.restart();
     }
     let ended = show(&plant.app, &plant.local()).unwrap().ended;
@@ -173,7 +185,7 @@ fn a_site_that_is_made_again_of_the_same_file_has_nothing_of_what_was_lent() {
     };
     assert!(life(&plant).1);
 
-    // The file says that a site was made of it.
+    // The file is marked: a site was made of it.
     let again = Plant::of(&crate::domain::packs::enrolment::Enrolment {
         is_used: true,
         ..packer.enrolment()
@@ -275,6 +287,9 @@ fn a_list_ends_secrets_of_keys_that_go_on() {
     packer.keys.get_mut(&2).unwrap().older = None;
     packer.head.events += 10;
     plant.apply(&packer.make(false)).unwrap();
-    assert_eq!((plant.verdict(&newest), plant.verdict(&one)), ("VALID".into(), "NOT_FOUND".into()));
+    assert_eq!(
+        (plant.verdict(&newest), plant.verdict(&one)),
+        ("VALID".into(), "NOT_FOUND".into())
+    );
     assert_eq!(plant.app.read(store::site::list_ended_secrets).unwrap(), []);
 }

@@ -121,7 +121,7 @@ impl Site {
 
     /// Gives verdicts from these packs, whose content the index has already. There are none without packs, nor from those of
     /// before an older copy replaced the database: what had ended here since is not known any more; nor from those of a wrong
-    /// date, by which nobody knows how old they are.
+    /// date, by which their age is not known.
     fn hold(&self, held: Option<Held>) {
         let (oldest, is_date_open) = {
             let state = lock(&self.state);

@@ -46,7 +46,12 @@ fn end_again(app: &App) -> Result<()> {
             && !has(key)
         {
             let (reason, events) = (Reason::Site, 0);
-            missing.push(EndedKey { key, reason, at, events });
+            missing.push(EndedKey {
+                key,
+                reason,
+                at,
+                events,
+            });
         }
     }
     if missing.is_empty() {

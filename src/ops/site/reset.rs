@@ -49,7 +49,7 @@ pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
 
 /// Accepts that the newest pack was made under a date that was wrong: the next one is taken although it was made earlier. It still has
 /// to be newer by its number, and to continue the history of the server, so nothing that has ended comes back. Until then every verdict
-/// is refused, because by a wrong date nobody knows how old a pack is. The recorded time goes back to the date of this machine.
+/// is refused, because by a wrong date the age of a pack is not known. The recorded time goes back to the date of this machine.
 ///
 /// # Errors
 /// `Conflict` if the newest pack was not made after the date of this machine, or if that date is not plausible.
@@ -60,7 +60,9 @@ pub fn accept_date(app: &App, caller: &Caller) -> Result<()> {
     let mut state = own.state();
     let date = app.clock.reading().wall;
     if state.made <= date {
-        return Err(Error::Conflict(refusals::site::no_wrong_date(state.made, date)));
+        return Err(Error::Conflict(refusals::site::no_wrong_date(
+            state.made, date,
+        )));
     }
     let request = Request {
         dry_run: false,

@@ -205,7 +205,10 @@ fn what_has_ended_at_a_site_stays_ended_whatever_a_pack_holds() {
         plant.apply(&packer.make(whole)).unwrap();
     }
     let (name, file) = report::make(&plant.app, &plant.local()).unwrap();
-    assert!(name.starts_with("plant-7-") && name.ends_with("-000001.lkreport"), "{name}");
+    assert!(
+        name.starts_with("plant-7-") && name.ends_with("-000001.lkreport"),
+        "{name}"
+    );
     let report = crate::domain::packs::report::Report::open(&file, &SiteKey::of([3; 32])).unwrap();
     let of = |id| report.keys.iter().find(|key| key.id == KeyId(id)).unwrap();
     assert!(of(1).ended_at.is_some() && of(2).ended_at.is_none());

@@ -158,7 +158,10 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
 fn altered(read: &Read, former: &SealKeys, columns: seals::Columns) -> Result<HashSet<Target>> {
     let mut altered = HashSet::new();
     // Of a kind that the previous version did not seal, or did not have, there is nothing to compare.
-    for kind in seals::KINDS.into_iter().filter(|kind| !columns(*kind).is_empty()) {
+    for kind in seals::KINDS
+        .into_iter()
+        .filter(|kind| !columns(*kind).is_empty())
+    {
         for target in seals::list(read, kind)? {
             let standing = seals::compare(read, former, &target, columns)?;
             if standing == seals::Standing::Broken {

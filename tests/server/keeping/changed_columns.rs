@@ -162,7 +162,15 @@ const UNSEALED: &[(&str, &str)] = &[
 const UNSEALED_COLUMNS: &[(&str, &[&str], &str)] = &[
     (
         "sites",
-        &["pack", "base", "life", "report", "reported_at", "applied", "applied_events"],
+        &[
+            "pack",
+            "base",
+            "life",
+            "report",
+            "reported_at",
+            "applied",
+            "applied_events",
+        ],
         "what is known of packs and reports; a site refuses a number a second time",
     ),
     (
@@ -395,7 +403,10 @@ impl World {
                 key(json!({ "workspace": name, "uses_left": 500 }));
                 let hangs = Hangs::Site(name.clone());
                 assert!(self.works(&hangs));
-                ((if table == "sites" { "name" } else { "site" }, name), hangs)
+                (
+                    (if table == "sites" { "name" } else { "site" }, name),
+                    hangs,
+                )
             }
             other => {
                 panic!("decide whether {other} is sealed: see schema.sql and src/store/seals/")

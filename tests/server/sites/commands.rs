@@ -35,12 +35,22 @@ fn commands_of_a_server_say_at_a_site_what_to_do() {
         refused(line, &["backup"], no_backup);
         refused(line, &["backup", &out], no_backup);
         let key_files = "the pepper of a site comes from server.example";
-        let save = ["secrets", "backup", &locked, "--passphrase-file", &passphrase];
+        let save = [
+            "secrets",
+            "backup",
+            &locked,
+            "--passphrase-file",
+            &passphrase,
+        ];
         refused(line, &save, key_files);
         assert!(!site.path("locked").exists());
         refused(line, &["secrets", "rotate"], key_files);
         refused(line, &["secrets", "status"], key_files);
-        refused(line, &["secrets", "retire", "pepper", "1", "--yes"], key_files);
+        refused(
+            line,
+            &["secrets", "retire", "pepper", "1", "--yes"],
+            key_files,
+        );
         let at_server = "sites are enrolled, and packs made, there";
         refused(line, &["site", "list"], at_server);
         refused(line, &["site", "show", "plant-7"], at_server);
@@ -74,12 +84,23 @@ fn commands_that_help_work_at_a_site() {
     let count = std::cell::Cell::new(0);
     running_and_stopped(site, |line| {
         let said = line.ok(&["doctor"]);
-        for part in ["plant-7 of server.example", "pack 1 is in force", "it counts until", "tombstones"] {
+        for part in [
+            "plant-7 of server.example",
+            "pack 1 is in force",
+            "it counts until",
+            "tombstones",
+        ] {
             assert!(said.contains(part), "{part}: {said}");
         }
         let shown = line.ok(&["pack", "show", &pack]);
-        assert!(shown.contains("good") && shown.contains("signed by"), "{shown}");
-        assert_eq!(line.json(&["pack", "show", &pack])["not_signed"], json!(null));
+        assert!(
+            shown.contains("good") && shown.contains("signed by"),
+            "{shown}"
+        );
+        assert_eq!(
+            line.json(&["pack", "show", &pack])["not_signed"],
+            json!(null)
+        );
         line.ok(&["audit", "list"]);
         line.ok(&["audit", "verify"]);
         line.ok(&["clock"]);
@@ -160,10 +181,18 @@ fn a_workspace_that_the_site_does_not_have_is_reached_by_no_key() {
     let running = pair.site.serve();
     for workspace in ["nowhere", "later", &later] {
         let question = json!({ "key": key.secret, "workspace": workspace });
-        let answer = running.local().post("/v1/verify", question).expect(200).json();
+        let answer = running
+            .local()
+            .post("/v1/verify", question)
+            .expect(200)
+            .json();
         assert_eq!(answer["code"], "OUTSIDE_WORKSPACE", "{answer}");
         let unknown = json!({ "key": "lk_0000000000", "workspace": workspace });
-        let answer = running.local().post("/v1/verify", unknown).expect(200).json();
+        let answer = running
+            .local()
+            .post("/v1/verify", unknown)
+            .expect(200)
+            .json();
         assert_eq!(answer["code"], "MALFORMED", "{answer}");
     }
 }

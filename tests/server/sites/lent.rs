@@ -34,7 +34,10 @@ fn a_site_that_is_made_again_of_the_same_file_spends_nothing_a_second_time() {
     let init = ["site", "init", &file, "--passphrase-file", &passphrase];
     let ran = again.run(&init);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stderr.contains("a site was made of this file before"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("a site was made of this file before"),
+        "{ran:?}"
+    );
     let stick = site.stick().display().to_string();
     again.ok(&["pack", "apply", &stick]);
     let status = again.json(&["site", "status"]);
@@ -48,12 +51,20 @@ fn a_site_that_is_made_again_of_the_same_file_spends_nothing_a_second_time() {
     site.line.ok(&["site", "report", "--out", &stick]);
     again.ok(&["site", "report", "--out", &stick]);
     let reports = std::fs::read_dir(site.stick()).unwrap().flatten();
-    let reports = reports.filter(|entry| entry.path().extension().is_some_and(|end| end == "lkreport"));
+    let reports = reports.filter(|entry| {
+        entry
+            .path()
+            .extension()
+            .is_some_and(|end| end == "lkreport")
+    });
     assert_eq!(reports.count(), 2);
     let line = pair.line();
     let life = status["life"].as_str().unwrap();
     line.ok(&["site", "edit", "plant-7", "--life", life]);
-    assert_eq!(line.json(&["site", "show", "plant-7"])["life"], status["life"]);
+    assert_eq!(
+        line.json(&["site", "show", "plant-7"])["life"],
+        status["life"]
+    );
     pair.make(&[]);
     again.ok(&["pack", "apply", &stick]);
     assert_eq!(spend(&running, &key.secret), 100);
@@ -70,7 +81,11 @@ fn what_a_removed_site_was_lent_stays_spent_unless_it_is_returned() {
         pair.bring();
         let remove = [&["site", "remove", "plant-7", "--yes"][..], args].concat();
         let said = pair.line().ok(&remove);
-        let word = if args.is_empty() { "stay spent" } else { "got 100 uses back" };
+        let word = if args.is_empty() {
+            "stay spent"
+        } else {
+            "got 100 uses back"
+        };
         assert!(said.contains(word), "{said}");
         assert_eq!(spend(&pair.server, &key.secret), left);
     }
@@ -80,13 +95,19 @@ fn what_a_removed_site_was_lent_stays_spent_unless_it_is_returned() {
 fn an_older_copy_of_the_whole_folder_of_the_server_is_noticed() {
     let mut pair = Pair::new();
     let admin = pair.server.admin();
-    let (one, two) = (admin.issue(json!({ "name": "one" })), admin.issue(json!({ "name": "two" })));
+    let (one, two) = (
+        admin.issue(json!({ "name": "one" })),
+        admin.issue(json!({ "name": "two" })),
+    );
     pair.bring();
     let copy = pair.site.path("copy");
     pair.server.stop();
     Site::copy(&pair.server.data, &copy);
     pair.server.restart();
-    pair.server.admin().delete(&format!("/v1/keys/{}", one.id)).expect(204);
+    pair.server
+        .admin()
+        .delete(&format!("/v1/keys/{}", one.id))
+        .expect(204);
     pair.bring();
     let running = pair.site.serve();
     assert_eq!(running.local().verdict(&one.secret), "NOT_FOUND");
@@ -106,7 +127,11 @@ fn an_older_copy_of_the_whole_folder_of_the_server_is_noticed() {
     let stick = pair.site.stick();
     let ran = pair.site.try_apply(&stick);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stderr.contains("an older copy of its folder was put back"), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("an older copy of its folder was put back"),
+        "{ran:?}"
+    );
     assert_eq!(running.local().verdict(&one.secret), "NOT_FOUND");
     assert_eq!(pair.site.status()["fork"], "seen");
     let ran = pair.site.line.run(&["doctor"]);
@@ -114,6 +139,10 @@ fn an_older_copy_of_the_whole_folder_of_the_server_is_noticed() {
     assert!(ran.stdout.contains("latchkey site reset"), "{ran:?}");
     pair.site.line.ok(&["site", "reset", "--yes"]);
     pair.site.apply();
-    assert_eq!(running.local().verdict(&one.secret), "DISABLED", "what has ended stays ended");
+    assert_eq!(
+        running.local().verdict(&one.secret),
+        "DISABLED",
+        "what has ended stays ended"
+    );
     assert_eq!(running.local().verdict(&two.secret), "VALID");
 }
