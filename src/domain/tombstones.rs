@@ -130,13 +130,10 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         return Vec::new();
     }
     let target = site::disabled_key(event).unwrap_or_else(|| event.target.clone());
-    let kind = target.kind;
     let verb = event.action.split_once('.').map_or("", |(_, verb)| verb);
-    let switched = |on: bool| {
-        let words = format!(r#""enabled":["{}","{on}"]"#, !on);
-        event.changes.contains(&words)
-    };
-    let edited = |member: &&str| event.changes.contains(&format!("\"{member}\":["));
+    let has = |text: String| event.changes.contains(&text);
+    let switched = |on: bool| has(format!(r#""enabled":["{}","{on}"]"#, !on));
+    let edited = |member: &&str| has(format!("\"{member}\":["));
     let switch = [(switched(false), Verb::Off), (switched(true), Verb::On)];
     let switch = switch
         .into_iter()
@@ -144,7 +141,7 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     if CLOCK_ACTIONS.contains(&event.action.as_str()) {
         return vec![Tombstone::of_clock(event.seq, event.at)];
     }
-    let verbs: Vec<Verb> = match (kind, verb) {
+    let verbs: Vec<Verb> = match (target.kind, verb) {
         (Kind::Site, "remove") => vec![Verb::Deleted],
         // What a site was given before a restore, it takes only if its operator accepts the restore.
         (Kind::Server | Kind::Session | Kind::Site, _) => Vec::new(),
@@ -187,7 +184,7 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     let one = |verb| Tombstone {
         at: event.at,
         verb,
-        kind,
+        kind: target.kind,
         id: target.id.clone(),
     };
     let name = retired_name(event).map(|name| Tombstone {
