@@ -149,7 +149,7 @@ mod tests {
                 refused += 1;
                 if ["native", "console"].contains(&surface.name) {
                     let text = String::from_utf8_lossy(&reply.body);
-                    assert!(text.contains("site of server.example"), "{path}: {text}");
+                    assert!(text.contains("server.example"), "{path}: {text}");
                 }
             }
         }
