@@ -4,7 +4,9 @@ sentences! { "site":
     base_missing(pack, base, held: Refusal) = "pack {pack} has what was changed since pack {base}, but {held}; apply pack {base} together with it";
     base_of_other(base) = "pack {base} does not belong to it";
     at_server(server) = "this is a site of {server}; sites are enrolled, and packs made, there";
+    before_link(pack) = "pack {pack} is older than what the link has brought here; make a new one";
     change_keys_there(server) = "this is a site of {server}; change keys there";
+    console_off() = "the site does not run, or its console is off; start it: latchkey serve --site";
     enrolled(site, server) = "this is the site {site} of {server} already; packs are applied with: latchkey pack apply FILE";
     fork(server) = "what {server} signs now does not follow what this site knows: it was restored from a backup, or an older copy of its folder was put back. The site keeps what it has; look at the server, and if its state is the right one: latchkey site reset";
     held(base) = "this site holds pack {base}";
@@ -17,8 +19,11 @@ sentences! { "site":
     no_fork() = "there is nothing to decide: what the server signs follows what this site knows";
     no_wrong_date(made, date) = "the newest pack was made at {made}, which is not after the date of this machine, {date}; there is nothing to accept";
     no_key(id) = "this site has no key {id}";
+    no_word() = "PACK_STALE: this linked site has had no word of its server yet; see: latchkey site status";
+    no_word_since(seconds) = "PACK_STALE: this linked site has had no word of its server for {seconds} s; see: latchkey site status";
     of_server(server) = "this is a site of {server}: it verifies, and has its own audit log and clock; everything else is there";
     older(pack, held) = "pack {pack} is not newer than pack {held}, which was applied already";
+    other_question() = "what was answered is not the word to the question that was asked";
     other_reign(pack) = "pack {pack} is of a time before the server was restored";
     other_server(server) = "it is signed for another server, {server}";
     other_site(site, own) = "it is for the site {site}, and this is {own}";
@@ -34,5 +39,11 @@ sentences! { "site":
 
 /// Whether a pack is the reason: it no longer counts, or there is none.
 pub fn is_stale(why: &super::Refusal) -> bool {
-    matches!(why.code(), "site.stale" | "site.stale_none")
+    let codes = [
+        "site.no_word",
+        "site.no_word_since",
+        "site.stale",
+        "site.stale_none",
+    ];
+    codes.contains(&why.code())
 }

@@ -73,6 +73,7 @@ pub const ALL: &[&str] = &[
     "site.accept",
     "site.init",
     "site.apply",
+    "site.step",
     "site.revoke",
     "site.disable",
     "site.rotation_complete",

@@ -35,9 +35,18 @@ impl Content {
     /// # Errors
     /// Something is named that is not there; or the body is a difference.
     pub fn of(body: Body) -> Checked<Content> {
+        Content::checked(body, true)
+    }
+
+    /// Decodes the records of a step, which are a whole body without peppers: a new version of the pepper comes with a pack.
+    pub(super) fn of_step(body: Body) -> Checked<Content> {
+        Content::checked(body, false)
+    }
+
+    fn checked(body: Body, has_peppers: bool) -> Checked<Content> {
         let lacks = || refusals::packs::body("references");
         let content = Content::decode(body).ok_or_else(lacks)?;
-        content.check().ok_or_else(lacks)?;
+        content.check(has_peppers).ok_or_else(lacks)?;
         Ok(content)
     }
 
@@ -107,7 +116,7 @@ impl Content {
         })
     }
 
-    fn check(&self) -> Option<()> {
+    fn check(&self, has_peppers: bool) -> Option<()> {
         let workspaces: HashSet<Uid> = self.workspaces.iter().map(|one| one.uid).collect();
         let policies: HashSet<&str> = self.policies.iter().map(|one| &*one.name).collect();
         let catalogs = self.catalogs.iter().map(|one| &*one.name);
@@ -125,16 +134,16 @@ impl Content {
                     .is_none_or(|name| catalogs.contains(name))
         };
         let fits = roots.count() <= 1
+            && (has_peppers || self.peppers.is_empty())
             && parents.all(|parent| workspaces.contains(&parent))
             && bindings.all(|binding| workspaces.contains(&binding.workspace))
             && self.shared.values().all(is_known);
         let mut all = 0;
         for key in each_key(&self.body) {
             let key = key?;
-            let older = key
-                .older
-                .is_none_or(|older| versions.contains(&older.pepper));
-            if !self.shared.contains_key(&key.shared) || !versions.contains(&key.pepper) || !older {
+            let is_there = |version: &u16| !has_peppers || versions.contains(version);
+            let older = key.older.is_none_or(|older| is_there(&older.pepper));
+            if !self.shared.contains_key(&key.shared) || !is_there(&key.pepper) || !older {
                 return None;
             }
             all += 1;

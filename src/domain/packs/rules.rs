@@ -24,6 +24,15 @@ pub enum Verdict {
     Fork,
 }
 
+/// How a pack came to a site.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    File,
+    /// In the answer to a question of the site. It can be older than what the link has brought before; then steps follow it before
+    /// the site gives verdicts.
+    Link,
+}
+
 /// Whether a site takes a pack. `base` is the whole pack that comes with it, if one does; `held`: the newest pack that the site has
 /// applied, if it is in its folder and sound. If it is not, the same pack counts as a new one.
 pub fn judge(
@@ -31,16 +40,17 @@ pub fn judge(
     head: &Head,
     base: Option<&Head>,
     held: Option<&Head>,
+    way: Way,
 ) -> Checked<Verdict> {
     require_own(state, head)?;
     if let Some(base) = base {
         require_own(state, base)?;
     }
-    let continues = continues(state, head, held)?;
+    let continues = continues(state, head, held, way)?;
     if !continues && state.fork != Fork::Accepted {
         return Ok(Verdict::Fork);
     }
-    if continues && head.made < state.made && !state.is_date_open {
+    if continues && way == Way::File && head.made < state.made && !state.is_date_open {
         return Err(refusals::site::made_before(
             head.pack, head.made, state.made,
         ));
@@ -65,7 +75,7 @@ fn require_own(state: &State, head: &Head) -> Checked<()> {
 ///
 /// # Errors
 /// The pack is not newer than what the site has, from which nothing follows about the server.
-fn continues(state: &State, head: &Head, held: Option<&Head>) -> Checked<bool> {
+fn continues(state: &State, head: &Head, held: Option<&Head>, way: Way) -> Checked<bool> {
     // The first pack of all has nothing to continue.
     let is_first = state.pack == 0 && state.fork == Fork::None;
     if is_first {
@@ -76,6 +86,13 @@ fn continues(state: &State, head: &Head, held: Option<&Head>) -> Checked<bool> {
     }
     if head.reign > state.reign {
         return Ok(false);
+    }
+    if way == Way::Link && head.pack >= state.pack {
+        // It can be the same pack again, or one from before what the link has brought.
+        if head.pack == state.pack {
+            return Ok((state.pack_events, &state.pack_hash) == (head.events, &head.events_hash));
+        }
+        return Ok(state.pack_events <= head.events && names_what_is_known(state, head));
     }
     let older = || Err(refusals::site::older(head.pack, state.pack));
     // While the date is open, a later one means nothing.
@@ -98,8 +115,8 @@ fn continues(state: &State, head: &Head, held: Option<&Head>) -> Checked<bool> {
     if head.events < state.events {
         // What has come over a link since is newer than the pack.
         let is_by_link = state.pack_events < state.events && state.pack_events <= head.events;
-        return if is_by_link && !is_later {
-            older()
+        return if is_by_link {
+            Err(refusals::site::before_link(head.pack))
         } else {
             Ok(false)
         };
@@ -118,7 +135,7 @@ fn names_what_is_known(state: &State, head: &Head) -> bool {
     let oldest = past.last().map_or(head.events, |point| point.events);
     let is_named = |point: Point| match past.iter().find(|it| it.events == point.events) {
         Some(named) => *named == point,
-        // An event that came over a link is none of a pack.
+        // An event that came over a link is none of a pack, and a pack over a link can be from before it.
         None if point.events != state.pack_events => true,
         // The pack that the site has may be of a time when the server did not name any.
         None => !state.has_past && point.events < oldest,
@@ -179,7 +196,7 @@ mod tests {
         change_state(&mut state);
         change(&mut head);
         let held = held();
-        let found = match judge(&state, &head, base.as_ref(), Some(&held)) {
+        let found = match judge(&state, &head, base.as_ref(), Some(&held), Way::File) {
             Ok(Verdict::Take) => "take",
             Ok(Verdict::Fork) => "fork",
             Err(why) => why.code(),
@@ -367,14 +384,58 @@ mod tests {
         let mut head = held();
         head.base = 0;
         let held = held();
-        assert!(judge(&state(), &head, None, Some(&held)).is_err());
-        assert_eq!(judge(&state(), &head, None, None).unwrap(), Verdict::Take);
+        assert!(judge(&state(), &head, None, Some(&held), Way::File).is_err());
+        assert_eq!(
+            judge(&state(), &head, None, None, Way::File).unwrap(),
+            Verdict::Take
+        );
         head.events_hash = [1; 32];
-        assert_eq!(judge(&state(), &head, None, None).unwrap(), Verdict::Fork);
+        assert_eq!(
+            judge(&state(), &head, None, None, Way::File).unwrap(),
+            Verdict::Fork
+        );
         head.events_hash = held.events_hash;
         head.base = 40;
-        assert!(judge(&state(), &head, None, None).is_err());
+        assert!(judge(&state(), &head, None, None, Way::File).is_err());
         head.pack = 40;
-        assert!(judge(&state(), &head, None, None).is_err());
+        assert!(judge(&state(), &head, None, None, Way::File).is_err());
+    }
+
+    #[test]
+    fn a_pack_from_before_the_link_is_older_and_no_sign_of_a_restore() {
+        let linked = |state: &mut State| (state.events, state.events_hash) = (18_300, [4; 32]);
+        check(linked, |_| {}, None, "site.before_link");
+        check(linked, |head| head.events = 18_300, None, "fork");
+        check(linked, |head| head.events = 18_301, None, "take");
+        check(linked, |head| head.events = 17_999, None, "fork");
+        check(linked, |head| *head = held(), None, "site.older");
+        let mut state = state();
+        linked(&mut state);
+        let early = Head {
+            made: Timestamp(state.made.0 - 1_000),
+            ..sample()
+        };
+        let over_link = judge(&state, &early, None, Some(&held()), Way::Link);
+        assert_eq!(over_link.unwrap(), Verdict::Take);
+        let lost = Head {
+            events: 17_999,
+            ..sample()
+        };
+        let over_link = judge(&state, &lost, None, Some(&held()), Way::Link);
+        assert_eq!(over_link.unwrap(), Verdict::Fork);
+        // The folder has lost what was applied, and the link has brought more since.
+        let again = Head {
+            pack: 41,
+            base: 0,
+            events: 18_000,
+            events_hash: [8; 32],
+            ..sample()
+        };
+        assert!(judge(&state, &again, None, None, Way::File).is_err());
+        let held = held();
+        let over_link = |held| judge(&state, &again, None, held, Way::Link).unwrap();
+        assert_eq!(over_link(None), Verdict::Take);
+        // A site that cannot take a step begins again with the pack before it.
+        assert_eq!(over_link(Some(&held)), Verdict::Take);
     }
 }

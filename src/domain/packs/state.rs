@@ -5,13 +5,14 @@ use super::head::Head;
 use super::note::PublicKey;
 use super::record::{Reader, Writer};
 use super::site_key::SiteKey;
+use super::word::Word;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
 /// The first byte of the encoding.
 const VERSION: u8 = 2;
-/// The first version, which ended with the number of the last report.
-const VERSION_1: u8 = 1;
+/// The first byte of the encoding before there were links.
+const WITHOUT_LINK: u8 = 1;
 /// The number of bytes of a name.
 const NAME_BYTES_MAX: usize = 200;
 /// The number of keys that a site can trust at once.
@@ -33,9 +34,12 @@ pub struct State {
     pub reign: u64,
     /// The newest pack that was ever applied; 0 for none.
     pub pack: u64,
-    /// The newest audit event of the server that a pack included, and its hash.
+    /// The newest audit event of the server that was included in a pack, or in a step over a link, and its hash.
     pub events: u64,
     pub events_hash: [u8; 32],
+    /// An older copy has replaced the database. What was spent and what has ended here since is not known, so the next content
+    /// counts all that it lends as spent, and ends all older secrets that wait for a first use.
+    pub distrusts: bool,
     /// No pack that was made before this is taken.
     pub made: Timestamp,
     /// The whole pack that is held.
@@ -45,8 +49,8 @@ pub struct State {
     pub fork: Fork,
     /// The number of the last report.
     pub reports: u64,
-    /// The newest audit event of the server that the newest pack included, and its hash. It is `events` unless the site has learnt of
-    /// later events in another way.
+    /// The newest audit event of the server that the newest pack included, and its hash. A link brings the
+    /// site further than that.
     pub pack_events: u64,
     pub pack_hash: [u8; 32],
     /// Packs have named the events of those before them. From then on every pack has to.
@@ -108,7 +112,8 @@ impl Fork {
 }
 
 impl State {
-    /// The state after a pack was applied. `base` is the whole pack that is held then.
+    /// The state after a pack was applied. `base` is the whole pack that is held then. A pack that a link brings can be older than
+    /// what the link has brought before; what the site knows of its server stays known.
     #[must_use]
     pub fn after(
         &self,
@@ -117,13 +122,21 @@ impl State {
         base: HeldFile,
         delta: Option<HeldFile>,
     ) -> State {
+        let is_other_history = head.reign != self.reign || self.fork == Fork::Accepted;
+        let (events, events_hash) = match head.events < self.events && !is_other_history {
+            true => (self.events, self.events_hash),
+            false => (head.events, head.events_hash),
+        };
         State {
             trusted,
             reign: head.reign,
             pack: head.pack,
-            events: head.events,
-            events_hash: head.events_hash,
-            made: head.made,
+            events,
+            events_hash,
+            made: match is_other_history || self.is_date_open {
+                true => head.made,
+                false => head.made.max(self.made),
+            },
             base: Some(base),
             delta,
             fork: Fork::None,
@@ -140,6 +153,20 @@ impl State {
     pub fn may_spend(&self) -> bool {
         let is_own = |lent| lent == self.life || Some(lent) == self.enrolment;
         self.lent.is_none_or(is_own)
+    }
+
+    /// The state after a step over the link. `trusted` are the keys that have signed the word.
+    #[must_use]
+    pub fn after_step(&self, word: &Word, trusted: Vec<PublicKey>) -> State {
+        State {
+            trusted,
+            events: word.to.number,
+            events_hash: word.to.hash,
+            made: word.made.max(self.made),
+            distrusts: false,
+            fork: Fork::None,
+            ..self.clone()
+        }
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -163,6 +190,7 @@ impl State {
         writer.u8(self.fork as u8);
         writer.number(self.reports);
         writer.number(self.pack_events);
+        writer.flag(self.distrusts);
         writer.raw(&self.pack_hash);
         writer.flag(self.has_past);
         for uid in [self.lent, self.enrolment] {
@@ -176,7 +204,7 @@ impl State {
     pub fn parse(bytes: &[u8]) -> Option<State> {
         let mut reader = Reader::new(bytes);
         let version = reader.u8()?;
-        if !(VERSION_1..=VERSION).contains(&version) {
+        if !matches!(version, VERSION | WITHOUT_LINK) {
             return None;
         }
         let mut state = State {
@@ -198,18 +226,20 @@ impl State {
             fork: *Fork::ALL.get(usize::from(reader.u8()?))?,
             reports: reader.number()?,
             pack_events: 0,
+            distrusts: false,
             pack_hash: [0; 32],
             has_past: false,
             lent: None,
             enrolment: None,
             is_date_open: false,
         };
-        if version == VERSION_1 {
+        if version == WITHOUT_LINK {
             (state.pack_events, state.pack_hash) = (state.events, state.events_hash);
             // Such a state was made of a file that nothing had marked as used.
             state.enrolment = Some(SiteKey::of(state.key).enrolment());
         } else {
             state.pack_events = reader.number()?;
+            state.distrusts = reader.flag()?;
             state.pack_hash = reader.array()?;
             state.has_past = reader.flag()?;
             state.lent = reader.option(|reader| reader.u128().map(Uid))?;
@@ -250,9 +280,10 @@ pub mod tests {
             made: Timestamp(head.made.0 - 60_000),
             base: Some(held(40)),
             delta: Some(held(41)),
+            pack_events: 18_000,
+            distrusts: false,
             fork: Fork::None,
             reports: 3,
-            pack_events: 18_000,
             pack_hash: [8; 32],
             has_past: true,
             lent: Some(Uid(9)),
@@ -266,6 +297,7 @@ pub mod tests {
         let mut other = state();
         (other.base, other.delta, other.fork) = (None, None, Fork::Accepted);
         (other.lent, other.enrolment, other.is_date_open) = (None, None, true);
+        other.distrusts = true;
         for state in [state(), other] {
             let bytes = state.to_bytes();
             assert_eq!(State::parse(&bytes).as_ref(), Some(&state));
@@ -274,6 +306,11 @@ pub mod tests {
             }
             assert_eq!(State::parse(&[&bytes[..], &[0]].concat()), None);
         }
+        // As it was stored before there were links.
+        let mut old = state().to_bytes();
+        old.truncate(old.len() - 4);
+        old[0] = WITHOUT_LINK;
+        assert_eq!(State::parse(&old), Some(state()));
         let base = state().base.unwrap();
         assert_eq!(base.name(None), "1-000040.lkpack");
         assert_eq!(
@@ -292,9 +329,9 @@ pub mod tests {
         };
         let own = SiteKey::of(state.key).enrolment();
         let mut bytes = state.to_bytes();
-        // A number of three bytes, a hash, and four flags.
-        bytes.truncate(bytes.len() - 3 - 32 - 4);
-        bytes[0] = VERSION_1;
+        // A number of three bytes, a hash, and five flags.
+        bytes.truncate(bytes.len() - 3 - 32 - 5);
+        bytes[0] = WITHOUT_LINK;
         let enrolment = Some(own);
         assert_eq!(State::parse(&bytes), Some(State { enrolment, ..state }));
         for version in [0, VERSION, VERSION + 1] {
@@ -320,5 +357,39 @@ pub mod tests {
         check(Some(5), Some(4), false);
         // A server that knew of none of this.
         check(None, None, true);
+    }
+
+    #[test]
+    fn neither_an_older_pack_nor_an_older_word_takes_back_what_a_link_has_brought() {
+        let linked = State {
+            events: 18_300,
+            events_hash: [4; 32],
+            made: Timestamp(sample().made.0 + 60_000),
+            ..state()
+        };
+        let base = linked.base.unwrap();
+        let after = |state: &State, head: &Head| state.after(head, Vec::new(), base, None);
+        let older = after(&linked, &sample());
+        assert_eq!((older.pack, older.pack_events), (43, 18_211));
+        assert_eq!((older.events, older.events_hash), (18_300, [4; 32]));
+        assert_eq!(older.made, linked.made);
+        let newer = Head {
+            events: 18_400,
+            made: Timestamp(linked.made.0 + 1_000),
+            ..sample()
+        };
+        let newer_state = after(&linked, &newer);
+        assert_eq!((newer_state.events, newer_state.made), (18_400, newer.made));
+        // An operator has accepted that the server was restored.
+        let accepted = State {
+            fork: Fork::Accepted,
+            ..linked.clone()
+        };
+        assert_eq!(after(&accepted, &sample()).events, 18_211);
+        let restored = Head {
+            reign: 2,
+            ..sample()
+        };
+        assert_eq!(after(&linked, &restored).made, restored.made);
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::ops::App;
 use crate::ops::site::fresh::Age;
 use crate::ops::site::view;
+use crate::refusals::verbatim;
 
 /// Whether the server continues from what the site knows.
 pub fn state(app: &App) -> Result<Check> {
@@ -16,40 +17,42 @@ pub fn state(app: &App) -> Result<Check> {
     Ok(match view.fork {
         Fork::Seen => Check::failed(
             name,
-            format!(
+            verbatim(format!(
                 "what {server} signs does not follow what this site knows: it was restored from a backup, or an older copy of its \
                  folder was put back; its packs are not taken"
-            ),
-            "look at the server; if its state is the right one: latchkey site reset",
+            )),
+            verbatim("look at the server; if its state is the right one: latchkey site reset"),
         ),
         Fork::Accepted => Check::warning(
             name,
-            format!(
+            verbatim(format!(
                 "the next pack of {server} is taken with any number, because its restore was accepted"
-            ),
-            "apply it: latchkey pack apply FILE",
+            )),
+            verbatim("apply it: latchkey pack apply FILE"),
         ),
         Fork::None if view.is_date_open => Check::warning(
             name,
-            "the date of the newest pack was wrong; every verdict is refused until the next one is applied",
-            "apply it: latchkey pack apply FILE",
+            verbatim(
+                "the date of the newest pack was wrong; every verdict is refused until the next one is applied",
+            ),
+            verbatim("apply it: latchkey pack apply FILE"),
         ),
         Fork::None if !view.may_spend => Check::warning(
             name,
-            format!(
+            verbatim(format!(
                 "{site} of {server}; the uses of counted keys are lent to a state that this site had before, so such keys have none here"
-            ),
-            format!(
+            )),
+            verbatim(format!(
                 "bring a report to the server, or name this state there: latchkey site edit {site} --life {}",
                 view.life
-            ),
+            )),
         ),
         Fork::None => Check::ok(
             name,
-            format!(
+            verbatim(format!(
                 "{site} of {server}, {} so far",
                 counted(view.reports, "report")
-            ),
+            )),
         ),
     })
 }
@@ -61,22 +64,24 @@ pub fn packs(app: &App) -> Result<Check> {
     Ok(match (view.pack, view.is_loaded) {
         (0, _) => Check::failed(
             name,
-            "there is no pack yet, so every verdict is refused",
-            "apply one: latchkey pack apply FILE",
+            verbatim("there is no pack yet, so every verdict is refused"),
+            verbatim("apply one: latchkey pack apply FILE"),
         ),
         (pack, false) => Check::failed(
             name,
-            format!(
+            verbatim(format!(
                 "pack {pack} was applied, and is not in the folder any more or is damaged; every verdict is refused"
+            )),
+            verbatim(
+                "apply it again, with the whole one before it, or a newer one: latchkey pack apply FILE",
             ),
-            "apply it again, with the whole one before it, or a newer one: latchkey pack apply FILE",
         ),
         (pack, true) => Check::ok(
             name,
-            format!(
+            verbatim(format!(
                 "pack {pack} is in force, with {}",
                 counted(view.keys, "key")
-            ),
+            )),
         ),
     })
 }
@@ -91,14 +96,24 @@ pub fn age(app: &App) -> Result<Check> {
         .unwrap_or_default();
     let advice = "bring a newer one: latchkey pack apply FILE";
     Ok(match view.age {
-        Age::Fresh => Check::ok(name, format!("it counts until {until}")),
+        Age::Fresh => Check::ok(name, verbatim(format!("it counts until {until}"))),
         Age::Aging => Check::warning(
             name,
-            format!("more than half of its time is over; it counts until {until}"),
-            advice,
+            verbatim(format!(
+                "more than half of its time is over; it counts until {until}"
+            )),
+            verbatim(advice),
         ),
-        Age::Over => Check::failed(name, format!("it counted until {until}"), advice),
-        Age::None => Check::failed(name, "there is none that counts", advice),
+        Age::Over => Check::failed(
+            name,
+            verbatim(format!("it counted until {until}")),
+            verbatim(advice),
+        ),
+        Age::None => Check::failed(
+            name,
+            verbatim("there is none that counts"),
+            verbatim(advice),
+        ),
     })
 }
 
@@ -108,12 +123,12 @@ pub fn ended(app: &App) -> Result<Check> {
     let count = view.ended.len() as u64;
     Ok(Check::ok(
         "ended here",
-        match count {
+        verbatim(match count {
             0 => "nothing besides what the packs say".to_owned(),
             _ => format!(
                 "{} stay ended, also if a pack has them",
                 counted(count, "key")
             ),
-        },
+        }),
     ))
 }

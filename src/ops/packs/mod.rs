@@ -6,11 +6,13 @@
 
 pub mod collect;
 mod ended;
+pub mod feed;
 mod given;
 mod history;
 pub mod identity;
 mod lend;
 pub mod make;
+pub mod pending;
 pub mod revocations;
 pub mod sites;
 #[cfg(test)]

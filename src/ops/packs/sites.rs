@@ -12,11 +12,13 @@ use crate::domain::keys::passphrase;
 use crate::domain::keys::quota::USES_MAX;
 use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::site::{
-    LEND, MAX_STALE_S, MadePack, PARTS_MAX, SITES_MAX, Site, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN,
-    key_purpose,
+    LEND, MAX_STALE_S, MAX_STALE_S_MAX, MAX_STALE_S_MIN, MadePack, PARTS_MAX, SITES_MAX, Site,
+    UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
 };
 use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::standing::Standing;
 use crate::domain::packs::{is_server_name, is_site_name};
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -27,7 +29,7 @@ use crate::ops::secrets::rotate::{self, Rotated};
 use crate::ops::{App, idempotency};
 use crate::refusals;
 use crate::store::sites::EndedAtSite;
-use crate::store::{Read, packs, sites as rows};
+use crate::store::{Read, audit, packs, site_links, sites as rows};
 
 const ADD: &str = "site.add";
 const EDIT: &str = "site.edit";
@@ -46,6 +48,7 @@ pub struct NewSite {
     pub minimal: bool,
     pub until_s: Option<u64>,
     pub lend: Option<u64>,
+    pub max_stale_s: Option<u64>,
     /// The name of this server, for the first site.
     pub server: String,
     /// Protects the enrolment.
@@ -62,6 +65,7 @@ pub struct SiteEdit {
     pub lend: Option<u64>,
     /// The life of its state to which uses are lent from now on. What another one was lent counts as spent.
     pub life: Option<Uid>,
+    pub max_stale_s: Option<u64>,
 }
 
 /// A site with what is known about it.
@@ -74,8 +78,27 @@ pub struct SiteView {
     pub newest: Option<MadePack>,
     /// Whether the rows of the site are what Latchkey last wrote; otherwise it gets nothing.
     pub is_sound: bool,
+    /// The whole pack that the newest one has to be applied to, or the newest one itself.
+    pub base: Option<MadePack>,
+    /// The pack that it has applied, if it has reported that lately enough.
+    pub applied: Option<MadePack>,
     /// Keys and secrets that ended here, and of which the site is not known to have heard; `None` if it never reported.
     pub unconfirmed: Option<u64>,
+    /// `None` if it has never asked over a link.
+    pub link: Option<LinkView>,
+}
+
+/// The live link to a site.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkView {
+    /// Whether the site may answer by the last word that it got.
+    pub is_linked: bool,
+    /// When it asked last; up to a minute earlier if that was before the start of this server.
+    pub asked_at: Timestamp,
+    /// The newest event that it had applied then.
+    pub applied: u64,
+    /// The events that are newer.
+    pub lag: u64,
 }
 
 /// What became of a site that was removed.
@@ -121,7 +144,9 @@ pub fn add(
         return Err(Error::invalid("passphrase", least));
     }
     let (until_s, lend) = (new.until_s.unwrap_or(UNTIL_S), new.lend.unwrap_or(LEND));
+    let max_stale_s = new.max_stale_s.unwrap_or(MAX_STALE_S);
     check_times(until_s, lend)?;
+    check_max_stale(max_stale_s)?;
     let files = app.key_files();
     let (index, who) = (app.index.clone(), caller.clone());
     let (name, passphrase) = (new.name.clone(), new.passphrase.clone());
@@ -145,7 +170,7 @@ pub fn add(
             minimal: new.minimal,
             until_s,
             lend,
-            max_stale_s: MAX_STALE_S,
+            max_stale_s,
             created_at: now,
             removed_at: None,
             sealed: Some(sealed),
@@ -197,6 +222,68 @@ pub(super) fn site_key(app: &App, site: &Site) -> Result<SiteKey> {
     let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
     let lost = || Error::Unavailable(refusals::packs::site_sealed(&site.name));
     bytes.map(SiteKey::of).ok_or_else(lost)
+}
+
+impl SiteView {
+    /// How the site stands.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let (newest, applied) = (self.newest.as_ref(), self.applied.as_ref());
+        let linked = self.live_link().map(|link| link.is_linked);
+        Standing::of(newest, applied, self.unconfirmed, linked, now)
+    }
+
+    /// The link, unless a later report has come on another way.
+    pub fn live_link(&self) -> Option<&LinkView> {
+        let reported = self.site.reported.as_ref().map(|reported| reported.at);
+        self.link
+            .as_ref()
+            .filter(|link| reported <= Some(link.asked_at))
+    }
+
+    /// The newest event that the site is known to have applied.
+    pub(super) fn known_events(&self) -> Option<u64> {
+        known_events(&self.site, self.link.as_ref())
+    }
+}
+
+/// Whether there is a site, for a caller who may know.
+pub fn is_any(app: &App, caller: &Caller) -> Result<bool> {
+    match require(app, caller) {
+        Ok(()) => app.read(rows::is_any),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Whether the name of a new site is one, and no site has it or had it.
+pub fn check_name(app: &App, caller: &Caller, name: &str) -> Result<()> {
+    require(app, caller)?;
+    if !is_site_name(name) {
+        return Err(Error::invalid("name", refusals::packs::site_name()));
+    }
+    match app.read(|read| rows::find(read, name))? {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid("name", refusals::packs::site_exists(name))),
+    }
+}
+
+/// Whether a site can be given this; nothing is changed.
+pub fn check(app: &App, caller: &Caller, edit: &SiteEdit) -> Result<()> {
+    require(app, caller)?;
+    let directory = app.index.directory();
+    if let Some(asked) = &edit.workspaces {
+        workspaces(&directory, asked)?;
+    }
+    if let Some(asked) = &edit.catalogs {
+        catalogs(&directory, asked.clone())?;
+    }
+    check_times(edit.until_s.unwrap_or(UNTIL_S), edit.lend.unwrap_or(LEND))?;
+    check_max_stale(edit.max_stale_s.unwrap_or(MAX_STALE_S))
+}
+
+/// One site, without what needs a look at every key.
+pub fn find_view(app: &App, caller: &Caller, name: &str) -> Result<SiteView> {
+    require(app, caller)?;
+    app.read(|read| view(app, read, find(read, name)?))
 }
 
 /// Every site, by name.
@@ -251,33 +338,73 @@ fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
 
 /// The views of sites, in their order.
 fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<SiteView>> {
-    let known = |site: &Site| site.reported.as_ref().map(|reported| reported.events);
-    let asked = sites.iter().filter_map(|site| {
-        let (site, after) = (Some(site), known(site)?);
-        let with_new = false;
+    let mut links = Vec::new();
+    for site in &sites {
+        links.push(link(app, read, &site.name)?);
+    }
+    let known = |place: usize| known_events(&sites[place], links[place].as_ref());
+    let asked = sites.iter().enumerate().filter_map(|(place, site)| {
         Some(Asked {
-            site,
-            after,
-            with_new,
+            site: Some(site),
+            after: known(place)?,
+            with_new: false,
         })
     });
     let asked: Vec<Asked<'_>> = asked.collect();
     let mut counts = ended(app, read, &asked)?.into_iter();
     let mut counted = Vec::new();
-    for site in &sites {
-        let ended = known(site).and_then(|_| counts.next());
+    for place in 0..sites.len() {
+        let ended = known(place).and_then(|_| counts.next());
         counted.push(ended.map(|ended| ended.count()));
     }
-    let views = sites.into_iter().zip(counted).map(|(site, unconfirmed)| {
+    let all = sites.into_iter().zip(links).zip(counted);
+    let views = all.map(|((site, link), unconfirmed)| {
         Ok(SiteView {
             workspaces: slugs(&app.index.directory(), &site),
             newest: packs::find(read, &site.name, site.pack)?,
+            base: packs::find(read, &site.name, site.base)?,
+            applied: match &site.reported {
+                None => None,
+                Some(reported) => packs::find(read, &site.name, reported.applied)?,
+            },
             is_sound: is_sound(app, read, &site)?,
             unconfirmed,
+            link,
             site,
         })
     });
     views.collect()
+}
+
+/// The newest event that a site is known to have applied: every question of a linked one has it.
+fn known_events(site: &Site, link: Option<&LinkView>) -> Option<u64> {
+    let reported = site.reported.as_ref().map(|reported| reported.events);
+    let linked = link.map(|link| link.applied).filter(|events| *events > 0);
+    reported.max(linked)
+}
+
+/// What is known about the link to a site.
+fn link(app: &App, read: &Read, name: &str) -> Result<Option<LinkView>> {
+    let newest = audit::newest_number(read)?.unsigned_abs();
+    let recorded = site_links::find(read, name)?;
+    let (now, standing) = (app.now(), app.feed.standing(name, app.now().steady_ms));
+    let asked = standing.and_then(|standing| Some((standing, standing.asked_ago_ms?)));
+    Ok(match (asked, recorded) {
+        (Some((standing, ago_ms)), _) => Some(LinkView {
+            is_linked: standing.is_linked,
+            asked_at: Timestamp(now.wall.0.saturating_sub(ago_ms as i64)),
+            applied: standing.applied_events,
+            lag: newest.saturating_sub(standing.applied_events),
+        }),
+        // It has not asked since the start.
+        (None, Some(row)) => Some(LinkView {
+            is_linked: false,
+            asked_at: row.asked_at,
+            applied: row.events.min(newest),
+            lag: newest.saturating_sub(row.events),
+        }),
+        (None, None) => None,
+    })
 }
 
 /// Changes what a site is given from the next pack on.
@@ -297,8 +424,10 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
         after.minimal = edit.minimal.unwrap_or(after.minimal);
         after.until_s = edit.until_s.unwrap_or(after.until_s);
         after.lend = edit.lend.unwrap_or(after.lend);
+        after.max_stale_s = edit.max_stale_s.unwrap_or(after.max_stale_s);
         check_times(after.until_s, after.lend)?;
         after.lent_life = edit.life.or(before.lent_life);
+        check_max_stale(after.max_stale_s)?;
         let changes = changes(&directory, Some(&before), &after);
         if changes.is_empty() {
             return Ok((None, after));
@@ -356,6 +485,16 @@ fn check_times(until_s: u64, lend: u64) -> Result<()> {
     }
 }
 
+fn check_max_stale(max_stale_s: u64) -> Result<()> {
+    match (MAX_STALE_S_MIN..=MAX_STALE_S_MAX).contains(&max_stale_s) {
+        true => Ok(()),
+        false => {
+            let between = refusals::packs::until(MAX_STALE_S_MIN, MAX_STALE_S_MAX);
+            Err(Error::invalid("max_stale_s", between))
+        }
+    }
+}
+
 fn workspaces(directory: &Directory, asked: &[String]) -> Result<Vec<Uid>> {
     if asked.is_empty() || asked.len() > PARTS_MAX {
         let entries = refusals::values::entries(PARTS_MAX);
@@ -410,11 +549,12 @@ fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Change
     let of = |part: Part| (before.map(part), Some(part(after)));
     let given = (before.map(slugs), Some(slugs(after)));
     changes.note_option("workspaces", &given.0, &given.1);
-    let members: [(&'static str, Part); 4] = [
+    let members: [(&'static str, Part); 5] = [
         ("catalogs", |site| site.catalogs.join(" ")),
         ("minimal", |site| site.minimal.to_string()),
         ("until_s", |site| site.until_s.to_string()),
         ("lend", |site| site.lend.to_string()),
+        ("max_stale_s", |site| site.max_stale_s.to_string()),
     ];
     for (name, part) in members {
         let (before, after) = of(part);

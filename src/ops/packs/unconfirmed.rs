@@ -431,7 +431,8 @@ fn a_site_whose_rows_were_changed_gets_nothing_until_that_is_accepted() {
                 .iter()
                 .find(|check| check.name == "sites as recorded")
                 .unwrap();
-            assert!(check.text.contains("plant-7"), "{change}: {}", check.text);
+            let text = check.english();
+            assert!(text.contains("plant-7"), "{change}: {text}");
             // A change of something else does not make it sound.
             let edit = SiteEdit {
                 lend: Some(7),

@@ -3,7 +3,7 @@
 //! The commit of the state is what decides: before it, the folder has a file more than the state names, which the next start
 //! looks at again; after it, a file that is no longer named, which the next start removes.
 
-use super::content::{self, Applied, Overlay, Whole};
+use super::content::{self, Applied, Distrusted, Overlay, Whole};
 use super::held::{self, Held};
 use super::{Site, change, put_state, require_local};
 use crate::authz::caller::Caller;
@@ -16,7 +16,7 @@ use crate::domain::packs::body::{Body, sha256};
 use crate::domain::packs::content::Content;
 use crate::domain::packs::file::{self, MAGIC, Parts};
 use crate::domain::packs::head::{Head, SignedHead};
-use crate::domain::packs::rules::{Verdict, judge};
+use crate::domain::packs::rules::{Verdict, Way, judge};
 use crate::domain::packs::state::{Fork, HeldFile, State};
 use crate::error::{Error, Result};
 use crate::files::private;
@@ -79,17 +79,24 @@ pub fn apply(app: &App, caller: &Caller, bytes: &[u8]) -> Result<Applied> {
     let site = app.own_site()?;
     let files = Files::split(bytes).map_err(Error::Conflict)?;
     let _turn = lock(&site.turn);
-    take(app, site, caller, files)
+    take(app, site, caller, files, Way::File)
 }
 
 /// Does the same for a caller who has the turn.
-pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) -> Result<Applied> {
+pub(super) fn take(
+    app: &App,
+    site: &Site,
+    caller: &Caller,
+    files: Files<'_>,
+    way: Way,
+) -> Result<Applied> {
     let state = site.state();
     let held = site.held();
     let pack = Pack::open(&state, files).map_err(Error::Conflict)?;
     let base = pack.base.as_ref().map(|(head, _)| &head.head);
     let newest = held.as_deref().map(Held::head);
-    match judge(&state, &pack.signed.head, base, newest).map_err(Error::Conflict)? {
+    let judged = judge(&state, &pack.signed.head, base, newest, way);
+    match judged.map_err(Error::Conflict)? {
         Verdict::Take => {}
         Verdict::Fork => {
             note_fork(app, site, caller, state)?;
@@ -97,7 +104,9 @@ pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) ->
             return Err(Error::Conflict(why));
         }
     }
-    let new = New::of(&state, pack, held.as_deref(), files).map_err(Error::Conflict)?;
+    let mut new = New::of(&state, pack, held.as_deref(), files).map_err(Error::Conflict)?;
+    // Over the link, a step that follows has what the pack may lack.
+    new.state.distrusts &= way == Way::Link;
     new.put(app, site, caller, &state, held.as_deref())
 }
 
@@ -213,11 +222,15 @@ impl<'a> New<'a> {
             (None, Some(held), Some(delta)) => content::touched(held.base(), held.delta(), delta),
             _ => None,
         };
-        let touched: Option<Vec<KeyId>> = touched.map(|ids| {
-            let ended = ended.iter().map(|it| it.key);
-            let of_secrets = ended_secrets.iter().map(|it| it.key);
-            let all: BTreeSet<KeyId> = ids.into_iter().chain(ended).chain(of_secrets).collect();
-            all.into_iter().collect()
+        let touched: Option<Vec<KeyId>> = touched.and_then(|ids| {
+            let stepped = lock(&site.stepped);
+            let all: BTreeSet<KeyId> = ids
+                .into_iter()
+                .chain(ended.iter().map(|it| it.key))
+                .chain(ended_secrets.iter().map(|it| it.key))
+                .chain(stepped.ids.iter().copied())
+                .collect();
+            (!stepped.is_any).then(|| all.into_iter().collect())
         });
         let compared = content::compare(app, content, touched.as_deref());
         let back = come_back(app, content)?;
@@ -232,6 +245,12 @@ impl<'a> New<'a> {
         };
         let (stored, digests) = (self.state.clone(), compared.digests);
         let had = before.pack;
+        let distrusted = match before.distrusts {
+            true => Distrusted::of(content.keys()),
+            false => Distrusted::default(),
+        };
+        // The link has brought more than this pack has: steps follow it before verdicts are given again.
+        let goes_back = (self.head.reign, self.head.events) < (before.reign, before.events);
         let committed = change(
             app,
             caller,
@@ -241,13 +260,14 @@ impl<'a> New<'a> {
                 changes.note("pack", &had, &stored.pack);
                 changes.note_always("keys", Some(&applied.keys.to_string()));
                 changes.note_always("ended", Some(&applied.counts.ended.to_string()));
-                store::site::forget_revoked(tx, stored.events)?;
+                store::site::forget_revoked(tx, stored.pack_events)?;
                 for digest in &back {
                     store::site::forget_digest(tx, digest)?;
                 }
                 for (digest, key) in &digests {
                     store::site::end_digest(tx, digest, *key, false)?;
                 }
+                distrusted.store(tx)?;
                 put_state(tx, sealing, &stored)
             },
         );
@@ -258,15 +278,22 @@ impl<'a> New<'a> {
         }
         let overlay = app.read(|read| Overlay::read(read, &self.state))?;
         let lent = content::lent(content, &self.state);
+        if goes_back {
+            site.fresh.lease.end();
+        }
         match touched {
             Some(ids) => {
                 site.set(self.state.clone(), lent);
                 content::install_some(app, site, content, &ids, &overlay, self.peppers);
+                content::end_older_again(app, &ids);
             }
             None => {
                 let whole = Whole::build(app, site, content, &overlay);
                 site.set(self.state.clone(), lent);
                 whole.install(app, self.peppers);
+                let waiting = content::until_first_use(app);
+                let ids: Vec<KeyId> = waiting.into_iter().map(|(id, _)| id).collect();
+                content::end_older_again(app, &ids);
             }
         }
         site.hold(match (self.base, site.held()) {
@@ -281,7 +308,7 @@ impl<'a> New<'a> {
             log::warn!("site: the time at which the pack was made is not recorded: {err}");
         }
         log::info!(
-            "site: pack {} is in force: {} keys, {} new, {} changed, {} ended; it counts until {}",
+            "site: pack {} is applied: {} keys, {} new, {} changed, {} ended; it counts until {}",
             applied.pack,
             applied.keys,
             applied.counts.added,
@@ -330,7 +357,7 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
 }
 
 /// Records that the server does not continue from what the site knows, once.
-fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
+pub(super) fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
     if state.fork == Fork::Seen {
         return Ok(());
     }

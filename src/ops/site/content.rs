@@ -1,7 +1,7 @@
-//! What is in a pack becomes what the index has: as a whole, or only what has changed.
+//! What is in a pack becomes what the index has: as a whole, or only what has changed. Steps over a link are in `link/step.rs`.
 
 use super::Site;
-use crate::domain::catalogs::{BUILT_IN, Catalog};
+use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, SharedPart, StoredSecret};
@@ -12,6 +12,7 @@ use crate::domain::packs::Checked;
 use crate::domain::packs::body::Body;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
+use crate::domain::packs::report::OLDER_BYTES;
 use crate::domain::packs::revocations::{EndedSecret, START_BYTES, start_of};
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::State;
@@ -23,12 +24,13 @@ use crate::index::NewKeys;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::refusals;
-use crate::store::{self, Read};
+use crate::store::{self, Read, Write};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What lies above every pack: what has ended here, and what was spent here.
+#[derive(Default)]
 pub struct Overlay {
     ended: HashSet<KeyId>,
     digests: HashSet<[u8; 32]>,
@@ -80,12 +82,51 @@ impl Overlay {
     fn has_ended(&self, key: KeyId, digest: &[u8; 32]) -> bool {
         self.digests.contains(digest) || self.secrets.contains(&(key, start_of(digest)))
     }
+
+    /// The same of some keys alone.
+    pub fn read_of<'k>(
+        read: &Read,
+        state: &State,
+        keys: impl Iterator<Item = &'k PackedKey<'k>>,
+    ) -> Result<Overlay> {
+        let mut overlay = Overlay {
+            may_spend: state.may_spend(),
+            ..Overlay::default()
+        };
+        let secrets = store::site::list_ended_secrets(read)?;
+        overlay.secrets = secrets
+            .into_iter()
+            .map(|one| (one.key, one.start))
+            .collect();
+        for key in keys {
+            if store::site::find_ended(read, key.id)?.is_some() {
+                overlay.ended.insert(key.id);
+            }
+            for digest in digests_of(key) {
+                if store::site::stays_ended(read, &digest)? {
+                    overlay.digests.insert(digest);
+                }
+            }
+            if key.lent.is_some() {
+                let spent = store::site::find_spent(read, key.id)?;
+                overlay.spent.insert(key.id, spent);
+            }
+        }
+        Ok(overlay)
+    }
 }
 
-type Parts = HashMap<u32, Arc<SharedPart>>;
+/// The digests of the secrets of a key.
+pub fn digests_of(key: &PackedKey<'_>) -> impl Iterator<Item = [u8; 32]> {
+    [Some(key.digest), key.older.map(|older| older.digest)]
+        .into_iter()
+        .flatten()
+}
+
+pub type Parts = HashMap<u32, Arc<SharedPart>>;
 
 /// The key as verification needs it. What was counted so far goes on counting.
-fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
+pub fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
     let part = parts.get(&key.shared)?.clone();
     let spent = overlay.spent.get(&key.id).copied().unwrap_or(0);
     let lent = key
@@ -100,10 +141,11 @@ fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> 
         live.enabled = false;
     }
     if let Some(optional) = &mut live.optional
-        && let Some(older) = &optional.older
+        && let Some(older) = &mut optional.older
         && overlay.has_ended(key.id, &older.secret.digest.0)
     {
-        optional.older = None;
+        // It stays in the index, so that reports name it until the server has ended it too.
+        *older.retired.get_mut() = true;
     }
     if let Some(known) = app.index.counters(key.id) {
         let stored = lent.map(|lent| lent.saturating_sub(spent));
@@ -117,7 +159,7 @@ fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> 
 }
 
 /// What keys share. A part that a key of the index has already is the same one.
-fn parts_of(app: &App, content: &Content) -> Parts {
+pub fn parts_of(app: &App, content: &Content) -> Parts {
     let part = |(number, part): (&u32, &SharedPart)| (*number, app.index.shared(part.clone()));
     content.shared.iter().map(part).collect()
 }
@@ -141,20 +183,59 @@ fn directory_of(app: &App, site: &Site, content: &Content) -> Directory {
         let same = known.filter(|known| known.definition() == definition);
         let catalog = match same {
             Some(same) => Some(same.clone()),
-            None => match Catalog::load(definition.clone()) {
-                Ok(catalog) => Some(Arc::new(catalog)),
-                // The keys of the catalog then open nothing.
-                Err(err) => {
-                    log::error!("site: catalog {} cannot be used: {err}", definition.name);
-                    None
-                }
-            },
+            None => compiled(definition),
         };
         directory.put_catalog(&definition.name, catalog);
     }
     let built_in = Catalog::compile(permissions::built_in_catalog());
     directory.put_catalog(BUILT_IN, built_in.ok().map(Arc::new));
     directory
+}
+
+/// The catalog of a definition. Without one, the keys of the catalog open nothing.
+pub fn compiled(definition: &Definition) -> Option<Arc<Catalog>> {
+    match Catalog::load(definition.clone()) {
+        Ok(catalog) => Some(Arc::new(catalog)),
+        Err(err) => {
+            log::error!("site: catalog {} cannot be used: {err}", definition.name);
+            None
+        }
+    }
+}
+
+/// What may have been spent, and what may have ended, since the copy of the database was made that has replaced it.
+#[derive(Default)]
+pub struct Distrusted {
+    /// Keys with all uses that they were lent.
+    pub lent: Vec<(KeyId, u64)>,
+    /// Older secrets that end with the first use of the newer one.
+    pub older: Vec<(KeyId, [u8; 32])>,
+}
+
+impl Distrusted {
+    /// Of these keys.
+    pub fn of<'k>(keys: impl Iterator<Item = PackedKey<'k>>) -> Distrusted {
+        let mut found = Distrusted::default();
+        for key in keys {
+            found.lent.extend(key.lent.map(|lent| (key.id, lent)));
+            let older = key.older.filter(|older| older.until_first_use);
+            found
+                .older
+                .extend(older.map(|older| (key.id, older.digest)));
+        }
+        found
+    }
+
+    /// Counts all of it as spent and as ended.
+    pub fn store(&self, tx: &Write<'_>) -> Result<()> {
+        for (key, lent) in &self.lent {
+            store::site::set_spent(tx, *key, *lent)?;
+        }
+        for (key, digest) in &self.older {
+            store::site::end_digest(tx, digest, *key, true)?;
+        }
+        Ok(())
+    }
 }
 
 /// The uses that the server has lent in all, by key; none if they are lent to a state that the site had before.
@@ -219,6 +300,36 @@ pub fn install_some(
     app.index.replace_some(directory, changed, replace);
 }
 
+/// Ends the older secrets of these keys whose first use was recorded while the keys were being replaced.
+pub fn end_older_again(app: &App, ids: &[KeyId]) {
+    for id in ids {
+        let waiting = |key: &Live| {
+            let older = key.optional.as_ref()?.older.as_ref()?;
+            older.until_first_use.then_some(older.secret.digest.0)
+        };
+        let Some(digest) = app.index.with_key(*id, waiting).flatten() else {
+            continue;
+        };
+        match app.read(|read| store::site::stays_ended(read, &digest)) {
+            Ok(false) => {}
+            // In doubt it has ended.
+            Ok(true) | Err(_) => end_older_in_index(app, *id, &digest),
+        }
+    }
+}
+
+/// Ends the older secret of a key in the index, if it is still this one.
+pub fn end_older_in_index(app: &App, id: KeyId, digest: &[u8; 32]) {
+    app.index.with_key(id, |key| {
+        let optional = key.optional.as_ref();
+        if let Some(older) = optional.and_then(|optional| optional.older.as_ref())
+            && older.secret.digest.0 == *digest
+        {
+            older.retired.store(true, Ordering::Release);
+        }
+    });
+}
+
 /// The keys that can differ between what is held, a whole pack with or without a delta, and a new delta to it: those that
 /// either of the two puts or takes away. `None` if a number of a shared part of the base means something else: then every
 /// key can differ.
@@ -266,12 +377,7 @@ pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended
         counts: Counts::default(),
     };
     match touched {
-        Some(ids) => {
-            for (id, new) in ids.iter().zip(content.find(ids)) {
-                let known = app.index.with_key(*id, |old| ended.note(old, new.as_ref()));
-                ended.counts.added += u64::from(known.is_none() && new.is_some());
-            }
-        }
+        Some(ids) => return compare_some(app, ids, &content.find(ids)),
         None => {
             let (mut known, mut there) = (0, HashSet::new());
             for new in content.keys() {
@@ -288,6 +394,19 @@ pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended
                 }
             });
         }
+    }
+    ended
+}
+
+/// Compares what the index has of some keys with what they are now.
+pub fn compare_some(app: &App, ids: &[KeyId], found: &[Option<PackedKey<'_>>]) -> Ended {
+    let mut ended = Ended {
+        digests: Vec::new(),
+        counts: Counts::default(),
+    };
+    for (id, new) in ids.iter().zip(found) {
+        let known = app.index.with_key(*id, |old| ended.note(old, new.as_ref()));
+        ended.counts.added += u64::from(known.is_none() && new.is_some());
     }
     ended
 }
@@ -354,6 +473,22 @@ pub fn until_first_use(app: &App) -> Vec<(KeyId, [u8; 32])> {
             found.push((key.id, older.secret.digest.0));
         }
     });
+    found
+}
+
+/// The starts of the digests of older secrets that have ended here with the first use of the newer one: of one key, or of all.
+pub fn older_ended(app: &App, of: Option<KeyId>) -> Vec<(KeyId, [u8; OLDER_BYTES])> {
+    let look = |key: &Live| {
+        let older = key.optional.as_ref()?.older.as_ref()?;
+        let has_ended = older.until_first_use && older.retired.load(Ordering::Acquire);
+        let start = older.secret.digest.0.first_chunk().copied()?;
+        has_ended.then_some((key.id, start))
+    };
+    let mut found = Vec::new();
+    match of {
+        Some(id) => found.extend(app.index.with_key(id, look).flatten()),
+        None => app.index.each_key(|_, key| found.extend(look(key))),
+    }
     found
 }
 

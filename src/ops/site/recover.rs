@@ -9,6 +9,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::locks::read;
 use crate::domain::packs::file;
 use crate::domain::packs::head::Head;
+use crate::domain::packs::rules::Way;
 use crate::domain::text::counted;
 use crate::error::Result;
 use crate::ops::App;
@@ -103,7 +104,7 @@ fn take_newer(app: &App, site: &Site) {
         let directory = app.index.directory();
         let caller = Caller::system(&directory);
         drop(directory);
-        match caller.and_then(|caller| apply::take(app, site, &caller, files)) {
+        match caller.and_then(|caller| apply::take(app, site, &caller, files, Way::File)) {
             Ok(_) => {
                 log::warn!(
                     "site: pack {} was found in the folder and is newer than the state; it was applied",
@@ -124,6 +125,7 @@ fn distrust(app: &App, site: &Site) -> Result<()> {
     // Heads have whole seconds, and a pack of this second may have been made before now.
     let after_now = app.now().wall.plus_s(1).whole_second();
     state.made = state.made.max(after_now);
+    state.distrusts = true;
     let lent: Vec<_> = read(&site.lent)
         .iter()
         .map(|(key, lent)| (*key, *lent))

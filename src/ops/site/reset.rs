@@ -44,6 +44,7 @@ pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
     };
     change(app, caller, "site.reset", Target::server(), work)?;
     *lock(&own.state) = state;
+    own.link.wake();
     Ok(())
 }
 

@@ -73,3 +73,9 @@ CREATE TABLE site_ended_secrets (
     events INTEGER,
     PRIMARY KEY (key_id, start)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE site_links (
+    site     TEXT    NOT NULL PRIMARY KEY REFERENCES sites (name) ON DELETE CASCADE,
+    lease_s  INTEGER NOT NULL CHECK (lease_s >= 0),
+    asked_at INTEGER NOT NULL,
+    events   INTEGER NOT NULL CHECK (events >= 0)
+) STRICT, WITHOUT ROWID;

@@ -127,6 +127,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "what packs included; a site that knows of something else does not take the next pack",
     ),
     (
+        "site_links",
+        "how long a server that is started again waits for sites that were linked; no verdict depends on it",
+    ),
+    (
         "site_spent",
         "at a site: uses of counted keys, as those of a server since its last change",
     ),
