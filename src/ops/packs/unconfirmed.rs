@@ -431,7 +431,7 @@ fn a_site_whose_rows_were_changed_gets_nothing_until_that_is_accepted() {
                 .iter()
                 .find(|check| check.name == "sites as recorded")
                 .unwrap();
-            let text = check.english();
+            let text = check.found.to_string();
             assert!(text.contains("plant-7"), "{change}: {text}");
             // A change of something else does not make it sound.
             let edit = SiteEdit {
