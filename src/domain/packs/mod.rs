@@ -13,6 +13,7 @@ pub mod file;
 pub mod head;
 pub mod keys;
 pub mod note;
+pub mod past;
 pub mod question;
 mod record;
 pub mod report;

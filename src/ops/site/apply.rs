@@ -94,7 +94,8 @@ pub(super) fn take(
     let held = site.held();
     let pack = Pack::open(&state, files).map_err(Error::Conflict)?;
     let base = pack.base.as_ref().map(|(head, _)| &head.head);
-    let judged = judge(&state, &pack.signed.head, base, held.is_some(), way);
+    let newest = held.as_deref().map(Held::head);
+    let judged = judge(&state, &pack.signed.head, base, newest, way);
     match judged.map_err(Error::Conflict)? {
         Verdict::Take => {}
         Verdict::Fork => {
@@ -214,7 +215,10 @@ impl<'a> New<'a> {
         let content = content.ok_or_else(|| Error::internal("a pack without a content"))?;
         // What has ended here may no longer be above the new pack.
         let ended = app.read(store::site::list_ended)?;
+        let ended_secrets = app.read(store::site::list_ended_secrets)?;
         let touched = match (&self.base, held, &self.delta) {
+            // Every counted key differs if its uses are lent to another life now.
+            _ if before.may_spend() != self.state.may_spend() => None,
             (None, Some(held), Some(delta)) => content::touched(held.base(), held.delta(), delta),
             _ => None,
         };
@@ -223,6 +227,7 @@ impl<'a> New<'a> {
             let all: BTreeSet<KeyId> = ids
                 .into_iter()
                 .chain(ended.iter().map(|it| it.key))
+                .chain(ended_secrets.iter().map(|it| it.key))
                 .chain(stepped.ids.iter().copied())
                 .collect();
             (!stepped.is_any).then(|| all.into_iter().collect())
@@ -271,8 +276,8 @@ impl<'a> New<'a> {
             held::restore(app, site)?;
             return Err(err);
         }
-        let overlay = app.read(Overlay::read)?;
-        let lent = content::lent(content);
+        let overlay = app.read(|read| Overlay::read(read, &self.state))?;
+        let lent = content::lent(content, &self.state);
         if goes_back {
             site.fresh.lease.end();
         }
@@ -351,7 +356,7 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
     Ok(digests.filter(|digest| live.contains(digest)).collect())
 }
 
-/// Records that the server was restored, once.
+/// Records that the server does not continue from what the site knows, once.
 pub(super) fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
     if state.fork == Fork::Seen {
         return Ok(());
@@ -370,8 +375,8 @@ pub(super) fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: Stat
     )?;
     *lock(&site.state) = state;
     log::error!(
-        "site: what the server signs now does not follow what this site knows: it was restored from a backup. The site keeps \
-         what it has; see: latchkey site status"
+        "site: what the server signs now does not follow what this site knows: it was restored from a backup, or an older copy of \
+         its folder was put back. The site keeps what it has; see: latchkey site status"
     );
     Ok(())
 }

@@ -4,17 +4,22 @@ use super::apply::{self, Files};
 use super::held::{read_pack, restore};
 use super::{Site, content, put_state};
 use crate::authz::caller::Caller;
+use crate::domain::audit::Kind;
+use crate::domain::keys::KeyId;
 use crate::domain::locks::read;
 use crate::domain::packs::file;
 use crate::domain::packs::head::Head;
 use crate::domain::packs::rules::Way;
+use crate::domain::text::counted;
 use crate::error::Result;
 use crate::ops::App;
+use crate::store::site::{EndedKey, Reason};
 use crate::store::{self, Durability};
 
 /// Puts into the index what is in force according to the state, and then what is newer in the folder: a process that ended between
 /// writing a pack and storing its state has left it, or an older copy has replaced the database.
 pub fn recover(app: &App, site: &Site, was_older_copy: bool) -> Result<()> {
+    end_again(app)?;
     restore(app, site)?;
     take_newer(app, site);
     if was_older_copy {
@@ -22,6 +27,47 @@ pub fn recover(app: &App, site: &Site, was_older_copy: bool) -> Result<()> {
     }
     site.sweep(&site.state());
     Ok(())
+}
+
+/// Ends the keys again that were ended at this site according to the file of tombstones. An older copy of the database does not
+/// have them all.
+fn end_again(app: &App) -> Result<()> {
+    let Some(known) = app.store.tombstones()? else {
+        return Ok(());
+    };
+    let ended = app.read(store::site::list_ended)?;
+    let has = |id: KeyId| {
+        let mut ended = ended.iter();
+        ended.any(|one| one.key == id && one.reason == Reason::Site)
+    };
+    let mut missing = Vec::new();
+    for ((kind, id), fate) in &known.fates {
+        let id = KeyId::parse(id).filter(|_| Kind::parse(kind) == Some(Kind::Key));
+        if let (Some(key), Some((at, false))) = (id, fate.switched)
+            && !has(key)
+        {
+            let (reason, events) = (Reason::Site, 0);
+            missing.push(EndedKey {
+                key,
+                reason,
+                at,
+                events,
+            });
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    log::warn!(
+        "site: {} that was ended here is not in the database any more; it is ended again",
+        counted(missing.len() as u64, "key")
+    );
+    app.store.write(Durability::Full, move |tx| {
+        for ended in &missing {
+            store::site::end_key(tx, ended)?;
+        }
+        Ok(())
+    })
 }
 
 /// Applies what is newer in the folder of the site than its state.
@@ -76,7 +122,9 @@ fn take_newer(app: &App, site: &Site) {
 /// all those secrets, takes no pack that was made before now, and gives no verdict until it has one.
 fn distrust(app: &App, site: &Site) -> Result<()> {
     let mut state = site.state();
-    state.made = state.made.max(app.now().wall);
+    // Heads have whole seconds, and a pack of this second may have been made before now.
+    let after_now = app.now().wall.plus_s(1).whole_second();
+    state.made = state.made.max(after_now);
     state.distrusts = true;
     let lent: Vec<_> = read(&site.lent)
         .iter()
@@ -95,7 +143,7 @@ fn distrust(app: &App, site: &Site) -> Result<()> {
     })?;
     log::warn!(
         "site: an older copy has replaced the database; uses that the server has lent count as spent, and every verdict is refused \
-         until a pack is applied that was made after {}",
+         until a pack is applied that was made at {} or later",
         state.made
     );
     restore(app, site)

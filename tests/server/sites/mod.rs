@@ -1,8 +1,10 @@
 //! Sites: a server that makes packs and a site that verifies from them, as real processes, with files in between.
 
+mod commands;
 mod console;
 mod faults;
 mod histories;
+mod lent;
 mod link;
 mod refused;
 mod ways;

@@ -14,6 +14,7 @@ use crate::ops::packs::given::Given;
 use crate::ops::packs::{collect, lend};
 use crate::refusals;
 use crate::store::site_links::{self, LinkRow};
+use crate::store::sites::LentRow;
 use crate::store::{Durability, sites};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -125,9 +126,10 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
         asked_at: app.now().wall,
         events: question.events.number,
     };
+    let seal_keys = app.seal_keys.clone();
     let (lent, report) = app.store.write(Durability::Full, move |tx| {
         site_links::put(tx, &row)?;
-        let lent = sites::list_lent(tx, &row.site)?;
+        let lent = sites::list_lent(tx, &seal_keys, &row.site)?;
         let report = sites::find(tx, &row.site)?.and_then(|site| site.reported);
         Ok((lent, report))
     })?;
@@ -137,8 +139,11 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
     let is_first = link.asked_ms.is_none();
     if is_first || is_new {
         // What was lent before this process, or that of the site, began may never have arrived, and no event names it.
-        let open = lent.iter();
-        let open = open.filter(|(_, lent)| lent.lent > lent.spent || (is_new && lent.lent > 0));
+        let is_open = |row: &LentRow| match row {
+            LentRow::Altered => false,
+            LentRow::Sound(lent) => lent.lent > lent.spent || (is_new && lent.lent > 0),
+        };
+        let open = lent.iter().filter(|(_, row)| is_open(row));
         let open: BTreeSet<KeyId> = open.map(|(id, _)| *id).collect();
         match open.len() > TOUCHED_MAX / 2 {
             true => link.needs_newer_than = Some(question.pack),
