@@ -27,7 +27,7 @@ fn ask(server: &Server, body: &str, more: &[(&str, &str)]) -> Response {
 #[test]
 fn only_the_key_of_a_site_is_answered() {
     let server = Server::start();
-    // Before there is a site, and with one: nobody learns which sites there are.
+    // Before there is a site, and with one: no caller learns which sites there are.
     for round in 0..2 {
         let own = format!("Bearer {}", server.management_key);
         for more in [&[][..], &[("Authorization", own.as_str())]] {
