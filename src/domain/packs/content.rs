@@ -116,6 +116,9 @@ impl Content {
         let roots = self.workspaces.iter().filter(|one| one.parent.is_none());
         let mut parents = self.workspaces.iter().filter_map(|one| one.parent);
         let mut bindings = self.users.iter().flat_map(|user| &user.roles);
+        let above: HashMap<Uid, Option<Uid>> = (self.workspaces.iter())
+            .map(|one| (one.uid, one.parent))
+            .collect();
         let is_known = |part: &SharedPart| {
             workspaces.contains(&part.workspace)
                 && policies.contains(&*part.policy)
@@ -126,6 +129,7 @@ impl Content {
         };
         let fits = roots.count() <= 1
             && parents.all(|parent| workspaces.contains(&parent))
+            && is_tree(&above)
             && bindings.all(|binding| workspaces.contains(&binding.workspace))
             && self.shared.values().all(is_known);
         let mut all = 0;
@@ -148,6 +152,24 @@ impl Content {
         let with = rows.filter(|row| row.has_extras).count();
         (fits && all == self.key_count() && with == extras.count()).then_some(())
     }
+}
+
+/// Whether no workspace is above itself; `above` has the parent of each.
+fn is_tree(above: &HashMap<Uid, Option<Uid>>) -> bool {
+    let mut grounded: HashSet<Uid> = HashSet::new();
+    above.keys().all(|start| {
+        let mut path = Vec::new();
+        let mut next = Some(*start);
+        while let Some(uid) = next.filter(|uid| !grounded.contains(uid)) {
+            if path.len() == above.len() {
+                return false;
+            }
+            path.push(uid);
+            next = above.get(&uid).copied().flatten();
+        }
+        grounded.extend(path);
+        true
+    })
 }
 
 /// Every key of a whole body; `None` in the place of one whose parts do not fit each other.

@@ -75,10 +75,7 @@ impl Revocations {
 
     /// The signed text.
     pub fn sign(&self, key: &SigningKey) -> String {
-        let bytes = self.to_bytes();
-        let signature = key.sign(&[SIGNED, &bytes].concat());
-        let all = [&bytes[..], &signature.hash, &signature.bytes].concat();
-        format!("{FIRST}{}", encode(&all))
+        signed(&self.to_bytes(), key)
     }
 
     /// Reads a text that one of these keys has signed.
@@ -103,8 +100,15 @@ impl Revocations {
     }
 }
 
+/// The text of the bytes of a list and their signature.
+pub(super) fn signed(bytes: &[u8], key: &SigningKey) -> String {
+    let signature = key.sign(&[SIGNED, bytes].concat());
+    let all = [bytes, &signature.hash, &signature.bytes].concat();
+    format!("{FIRST}{}", encode(&all))
+}
+
 /// Base 45: two bytes are three digits, the least significant first; a last byte is two digits.
-fn encode(bytes: &[u8]) -> String {
+pub(super) fn encode(bytes: &[u8]) -> String {
     let digit = |value: u32| char::from(DIGITS[(value % 45) as usize]);
     let mut text = String::with_capacity(bytes.len().div_ceil(2) * 3);
     for pair in bytes.chunks(2) {
@@ -119,7 +123,8 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// The inverse of [`encode`].
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 3 * 2 + 1);
     for group in text.as_bytes().chunks(3) {
         let mut value = 0_u32;
