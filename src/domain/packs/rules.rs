@@ -40,11 +40,12 @@ pub fn judge(state: &State, head: &Head, base: Option<&Head>, is_loaded: bool) -
         if !is_newer {
             return Err(refusals::site::older(head.pack, state.pack));
         }
-        if head.made < state.made {
-            return Err(refusals::site::made_before(
-                head.pack, head.made, state.made,
-            ));
-        }
+    }
+    // An operator who accepts a restored server accepts its newest state, and none of its earlier packs.
+    if head.made < state.made {
+        return Err(refusals::site::made_before(
+            head.pack, head.made, state.made,
+        ));
     }
     follows(state, head, base, is_loaded && continues)?;
     Ok(Verdict::Take)
@@ -216,6 +217,11 @@ mod tests {
         check(|state| state.fork = Fork::Seen, restored, None, "fork");
         let accepted = |state: &mut State| state.fork = Fork::Accepted;
         check(accepted, restored, None, "take");
+        let restored_earlier = |head: &mut Head| {
+            restored(head);
+            head.made = Timestamp(head.made.0 - 61_000);
+        };
+        check(accepted, restored_earlier, None, "site.made_before");
         // What an operator accepts is the restore, and nothing else.
         check(accepted, |head| head.pack = 41, None, "site.older");
         let follows = |head: &mut Head| head.reign = 2;

@@ -116,6 +116,12 @@ impl State {
         }
     }
 
+    /// Whether an older copy of this state has replaced it when its packs were gone, so that it is not known what the site has
+    /// spent and ended since.
+    pub fn is_forgetful(&self) -> bool {
+        self.pack > 0 && self.base.is_none()
+    }
+
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.u8(VERSION);

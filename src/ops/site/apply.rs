@@ -3,7 +3,7 @@
 //! The commit of the state is what decides: before it, the folder has a file more than the state names, which the next start
 //! looks at again; after it, a file that is no longer named, which the next start removes.
 
-use super::content::{self, Applied, Overlay, Whole};
+use super::content::{self, Applied, Overlay, Possible, Whole};
 use super::held::{self, Held};
 use super::{Site, change, put_state, require_local};
 use crate::authz::caller::Caller;
@@ -86,18 +86,24 @@ pub fn apply(app: &App, caller: &Caller, bytes: &[u8]) -> Result<Applied> {
 pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) -> Result<Applied> {
     let state = site.state();
     let held = site.held();
-    let pack = Pack::open(&state, files).map_err(Error::Conflict)?;
-    let base = pack.base.as_ref().map(|(head, _)| &head.head);
-    match judge(&state, &pack.signed.head, base, held.is_some()).map_err(Error::Conflict)? {
-        Verdict::Take => {}
-        Verdict::Fork => {
+    match look(&state, held.as_deref(), files).map_err(Error::Conflict)? {
+        Some(new) => new.put(app, site, caller, &state, held.as_deref()),
+        None => {
+            let why = refusals::site::fork(&state.origin);
             note_fork(app, site, caller, state)?;
-            let why = refusals::site::fork(&pack.signed.head.origin);
-            return Err(Error::Conflict(why));
+            Err(Error::Conflict(why))
         }
     }
-    let new = New::of(&state, pack, held.as_deref(), files).map_err(Error::Conflict)?;
-    new.put(app, site, caller, &state, held.as_deref())
+}
+
+/// What a site would have after a pack, from its state and what it holds alone; `None` if the server was restored.
+fn look<'a>(state: &State, held: Option<&Held>, files: Files<'a>) -> Checked<Option<New<'a>>> {
+    let pack = Pack::open(state, files)?;
+    let base = pack.base.as_ref().map(|(head, _)| &head.head);
+    match judge(state, &pack.signed.head, base, held.is_some())? {
+        Verdict::Take => New::of(state, pack, held, files).map(Some),
+        Verdict::Fork => Ok(None),
+    }
 }
 
 /// Packs whose signatures are checked; their bodies are not read yet.
@@ -229,6 +235,10 @@ impl<'a> New<'a> {
         };
         let (stored, digests) = (self.state.clone(), compared.digests);
         let had = before.pack;
+        let unknown = match before.is_forgetful() {
+            true => content::possible(content),
+            false => Possible::default(),
+        };
         let committed = change(
             app,
             caller,
@@ -245,6 +255,7 @@ impl<'a> New<'a> {
                 for (digest, key) in &digests {
                     store::site::end_digest(tx, digest, *key, false)?;
                 }
+                unknown.note(tx)?;
                 put_state(tx, sealing, &stored)
             },
         );
@@ -349,4 +360,41 @@ fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Resul
          what it has; see: latchkey site status"
     );
     Ok(())
+}
+
+/// A site without a database, for tests that try many inputs.
+#[cfg(test)]
+pub(super) mod trial {
+    use super::*;
+
+    pub struct Trial {
+        pub state: State,
+        pub held: Option<Held>,
+    }
+
+    impl Trial {
+        /// Takes bytes as the site would. A refusal changes nothing.
+        pub fn take(&mut self, bytes: &[u8]) -> Checked<()> {
+            let files = Files::split(bytes)?;
+            let new = look(&self.state, self.held.as_ref(), files)?;
+            let new = new.ok_or_else(|| refusals::site::fork(&self.state.origin))?;
+            let held = match (new.base, self.held.take()) {
+                (Some(base), _) => Some(Held::new(new.head, base, new.delta)),
+                (None, held) => held.map(|held| held.with(new.head, new.delta)),
+            };
+            *self = Trial {
+                state: new.state,
+                held,
+            };
+            Ok(())
+        }
+
+        /// The bytes of the body that is in force.
+        pub fn body(&self) -> Option<Vec<u8>> {
+            let held = self.held.as_ref()?;
+            let current = held.current().ok()?;
+            let content = current.as_ref().unwrap_or_else(|| held.base());
+            Some(content.body().bytes().to_vec())
+        }
+    }
 }

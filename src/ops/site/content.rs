@@ -22,7 +22,7 @@ use crate::index::NewKeys;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::refusals;
-use crate::store::{self, Read};
+use crate::store::{self, Read, Write};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -332,6 +332,41 @@ pub fn until_first_use(app: &App) -> Vec<(KeyId, [u8; 32])> {
         }
     });
     found
+}
+
+/// What may have been spent, and which secrets may have ended, at a site that does not know it any more.
+#[derive(Default)]
+pub struct Possible {
+    /// All uses that the server has lent, by key.
+    pub spent: Vec<(KeyId, u64)>,
+    /// The older secrets that end with the first use of the newer one.
+    pub older: Vec<(KeyId, [u8; 32])>,
+}
+
+/// What a site may have spent and ended of the keys of a content.
+pub fn possible(content: &Content) -> Possible {
+    let older = |key: PackedKey<'_>| {
+        let older = key.older.filter(|older| older.until_first_use)?;
+        Some((key.id, older.digest))
+    };
+    Possible {
+        spent: lent(content).into_iter().collect(),
+        older: content.keys().filter_map(older).collect(),
+    }
+}
+
+impl Possible {
+    /// Counts the uses as spent, and ends the secrets.
+    pub fn note(&self, tx: &Write<'_>) -> Result<()> {
+        for (key, spent) in &self.spent {
+            let known = store::site::find_spent(tx, *key)?;
+            store::site::set_spent(tx, *key, known.max(*spent))?;
+        }
+        for (key, digest) in &self.older {
+            store::site::end_digest(tx, digest, *key, true)?;
+        }
+        Ok(())
+    }
 }
 
 /// Ends keys in the index, after the store has recorded that they have ended here.

@@ -229,7 +229,7 @@ fn change<T: Send + 'static>(
     let (seal_keys, sealing): (Arc<SealKeys>, Arc<SealingKeys>) =
         (app.seal_keys.clone(), app.sealing.clone());
     let draft = super::draft(caller, action, app.now().wall);
-    app.store.write(Durability::Full, move |tx| {
+    let value = app.store.write(Durability::Full, move |tx| {
         let mut changes = Changes::default();
         let value = work(tx, &sealing, &mut changes)?;
         let record = Record {
@@ -239,7 +239,12 @@ fn change<T: Send + 'static>(
         };
         append_all(tx, &seal_keys, &draft, vec![(action, record)])?;
         Ok(value)
-    })
+    })?;
+    // None of these events has a tombstone, and an older copy of the database gives back uses.
+    if let Err(err) = app.store.mark_tombstones() {
+        log::warn!("site: an older copy of the database may go unnoticed: {err}");
+    }
+    Ok(value)
 }
 
 /// The state of the site. Only for the administrator of the machine.
