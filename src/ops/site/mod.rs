@@ -6,10 +6,14 @@
 
 pub mod apply;
 mod content;
+#[cfg(test)]
+mod damage;
 pub mod ended;
 pub mod enrol;
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod fleet;
 pub mod fresh;
 mod held;
 pub mod lent;
