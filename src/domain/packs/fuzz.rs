@@ -145,6 +145,33 @@ fn judge_difference(base: &Body, body: &Body) {
     assert!(body.apply(body).is_err(), "a whole body was applied");
 }
 
+/// The content after a difference is that of the whole result, although most of it is not looked at again.
+fn judge_after(base: &Body, delta: &Body, result: Option<&Body>) {
+    let read = |body: &Body| Body::read(body.bytes().to_vec()).and_then(Content::of);
+    let quick = read(base).unwrap().after(delta);
+    let slow = result.map(read).and_then(Result::ok);
+    let Some(slow) = slow else {
+        assert!(quick.is_err(), "what is refused as a whole was taken");
+        return;
+    };
+    let quick = quick.unwrap();
+    assert!(quick.keys().eq(slow.keys()), "other keys");
+    assert!(quick.counted().eq(slow.counted()), "other counted keys");
+    assert_eq!(quick.key_count(), slow.key_count());
+    assert_eq!(quick.shared, slow.shared);
+    assert_eq!(quick.policies, slow.policies);
+    assert_eq!(quick.catalogs, slow.catalogs);
+    assert_eq!(quick.workspaces, slow.workspaces);
+    assert_eq!(quick.peppers, slow.peppers);
+    let name = |content: &Content| -> Vec<String> {
+        let users = content.users.iter();
+        users.map(|user| user.user_name.clone()).collect()
+    };
+    assert_eq!(name(&quick), name(&slow));
+    let ids: Vec<KeyId> = slow.keys().map(|key| key.id).collect();
+    assert_eq!(quick.find(&ids), slow.find(&ids));
+}
+
 fn judge_body(base: &Body, input: &[u8]) -> String {
     let mut bytes = input.to_vec();
     // A difference is one from the base of the test.
@@ -164,7 +191,9 @@ fn judge_body(base: &Body, input: &[u8]) -> String {
     let put = String::from_iter(counts(Body::count));
     if body.base().is_some() {
         let gone = String::from_iter(counts(Body::gone_count));
-        let Ok(result) = base.apply(&body) else {
+        let applied = base.apply(&body);
+        judge_after(base, &body, applied.as_ref().ok());
+        let Ok(result) = applied else {
             return format!("difference of another: {put} {gone}");
         };
         // The same result has a difference that is not larger.

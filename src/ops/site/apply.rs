@@ -392,9 +392,12 @@ pub(super) mod trial {
         /// The bytes of the body that is in force.
         pub fn body(&self) -> Option<Vec<u8>> {
             let held = self.held.as_ref()?;
-            let current = held.current().ok()?;
-            let content = current.as_ref().unwrap_or_else(|| held.base());
-            Some(content.body().bytes().to_vec())
+            let base = held.base().body();
+            let whole = match held.delta() {
+                Some(delta) => base.apply(delta).ok()?.bytes().to_vec(),
+                None => base.bytes().to_vec(),
+            };
+            Some(whole)
         }
     }
 }

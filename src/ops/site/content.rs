@@ -136,7 +136,7 @@ fn directory_of(app: &App, site: &Site, content: &Content) -> Directory {
 
 /// The uses that the server has lent in all, by key.
 pub fn lent(content: &Content) -> HashMap<KeyId, u64> {
-    let keys = content.keys();
+    let keys = content.counted();
     keys.filter_map(|key| Some((key.id, key.lent?))).collect()
 }
 
