@@ -1,7 +1,9 @@
 //! Sites: a server that makes packs and a site that verifies from them, as real processes, with files in between.
 
+mod diode;
 mod faults;
 mod histories;
+mod killed;
 mod refused;
 mod ways;
 
