@@ -96,7 +96,7 @@ fn an_older_database_whose_packs_are_gone_gives_back_no_use_and_no_secret() {
 fn an_older_database_takes_no_pack_of_before_the_newest_in_its_folder() {
     let server = Machine::server(SOURCES);
     let mut site = Machine::site(&server.enrol(new_site("plant-7", &["root"])), SOURCES);
-    let mut make = || {
+    let make = || {
         WALL.fetch_add(1_000, SeqCst);
         bytes_of(&server.make(None, true).unwrap()[0])
     };

@@ -345,7 +345,8 @@ impl History {
                 ));
             }
             12 if choice == 0 => {
-                drop(secrets::rotate::rotate(&app, &local, KeyKind::Pepper).unwrap())
+                let rotated = secrets::rotate::rotate(&app, &local, KeyKind::Pepper).unwrap();
+                assert!(rotated.version > 1);
             }
             12 if choice == 1 => drop(identity::rotate(&app, &local).unwrap()),
             _ => {
