@@ -515,6 +515,14 @@ CREATE TABLE site_usage (
     PRIMARY KEY (site, key_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Sites that ask over the live link, also those that were removed since.
+CREATE TABLE site_links (
+    site     TEXT    NOT NULL PRIMARY KEY REFERENCES sites (name) ON DELETE CASCADE,
+    lease_s  INTEGER NOT NULL CHECK (lease_s >= 0), -- after a start of the server, the site may answer for so long
+    asked_at INTEGER NOT NULL,
+    events   INTEGER NOT NULL CHECK (events >= 0)   -- the newest audit event that was in force there then
+) STRICT, WITHOUT ROWID;
+
 CREATE INDEX site_usage_key ON site_usage (key_id);
 CREATE INDEX site_lent_key ON site_lent (key_id);
 

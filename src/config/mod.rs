@@ -7,6 +7,7 @@ mod file;
 pub mod folder;
 pub mod key_files;
 mod leak_keys;
+mod link;
 mod notices;
 pub mod owner;
 mod restore;
@@ -213,6 +214,12 @@ pub struct ServeArgs {
     /// What a site does when its pack no longer counts: refuse every verdict with 503 PACK_STALE, or go on and warn
     #[arg(long, env = "LATCHKEY_STALE", value_enum, default_value_t = Stale::Deny, value_name = "deny|warn")]
     pub stale: Stale,
+    /// Whether the answers to requests that only end something wait until each linked site has applied the change, or gives no
+    /// verdict any more; otherwise only those with ?wait=sites do
+    #[arg(long, env = "LATCHKEY_ENDS_WAIT_FOR_SITES", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
+    pub ends_wait_for_sites: bool,
+    #[command(flatten)]
+    pub link: link::LinkArgs,
     #[command(flatten)]
     pub notices: notices::NoticeArgs,
     /// The number of I/O threads; by default one for each processor
@@ -330,6 +337,7 @@ impl ServeArgs {
         }
         self.trust()?;
         self.notices.sinks()?;
+        self.link.setting(self.site)?;
         self.mounts()?;
         self.console_texts(console::check_texts)?;
         self.leak_keys()?;

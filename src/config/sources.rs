@@ -355,6 +355,7 @@ console_path = "/keys"
 console_texts = "/etc/latchkey/dutch.txt"
 cors_origins = ["https://app.example"]
 data = "/var/lib/latchkey"
+ends_wait_for_sites = true
 head_bytes_max = 65536
 keys = ["/etc/latchkey/keys.d"]
 keys_allow_management = true
@@ -363,6 +364,7 @@ leak_report_keys = "/etc/latchkey/leak-keys.json"
 listen = "127.0.0.1:8420"
 log_format = "json"
 log_level = "debug"
+max_stale = "30s"
 metrics_listen = "10.0.0.5:9420"
 mounts = ["vspc=/veeam"]
 notice_allow = ["10.0.0.0/8"]
@@ -378,6 +380,8 @@ notice_workspaces = ["file=root"]
 numbers_as_text = true
 second_factor_roles = ["owner"]
 security_txt = "/etc/latchkey/security.txt"
+server = "https://keys.example"
+server_ca = "/etc/latchkey/authorities.pem"
 site = true
 stale = "warn"
 systems = ["all"]

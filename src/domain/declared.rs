@@ -6,7 +6,7 @@
 use crate::domain::hex::hex;
 use crate::refusals::{Refusal, declared, nouns};
 use ring::digest::{SHA256, digest};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::{Display, Formatter};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -164,33 +164,50 @@ pub fn merge<T>(
     folders: Vec<Vec<Stanza<T>>>,
     what: &str,
 ) -> std::result::Result<Merged<T>, Vec<Complaint>> {
+    let numbered = folders.into_iter().enumerate();
+    let all: Vec<(usize, Stanza<T>)> = numbered
+        .flat_map(|(folder, stanzas)| stanzas.into_iter().map(move |stanza| (folder, stanza)))
+        .collect();
     let mut complaints = Vec::new();
-    let mut latest: HashMap<String, Stanza<T>> = HashMap::new();
-    let mut idle = HashSet::new();
-    for folder in folders {
-        let mut own: HashMap<String, Place> = HashMap::new();
-        for stanza in folder {
-            if let Some(other) = own.insert(stanza.name.clone(), stanza.place.clone()) {
-                let why = declared::name_twice(nouns::of(what), &stanza.name, other);
-                complaints.push(Complaint::at(&stanza.place, why));
-            }
-            let (name, is_mask) = (stanza.name.clone(), stanza.body.is_none());
-            let earlier = latest.insert(name.clone(), stanza);
-            if is_mask && earlier.is_none() {
-                idle.insert(name);
-            }
+    let mut latest: HashMap<&str, usize> = HashMap::with_capacity(all.len());
+    let mut counts = vec![Counts::Yes; all.len()];
+    for (at, (folder, stanza)) in all.iter().enumerate() {
+        let earlier = latest.insert(&stanza.name, at);
+        let (is_idle, is_mask) = match earlier {
+            None => (true, stanza.body.is_none()),
+            Some(other) => (counts[other] == Counts::Idle, stanza.body.is_none()),
+        };
+        if is_idle && is_mask {
+            counts[at] = Counts::Idle;
+        }
+        let Some(other) = earlier else {
+            continue;
+        };
+        counts[other] = Counts::Replaced;
+        let (other_folder, other) = &all[other];
+        if other_folder == folder {
+            let why = declared::name_twice(nouns::of(what), &stanza.name, &other.place);
+            complaints.push(Complaint::at(&stanza.place, why));
         }
     }
     if !complaints.is_empty() {
         return Err(complaints);
     }
-    let mut all: Vec<Stanza<T>> = latest.into_values().collect();
-    all.sort_by(|a, b| {
-        let (one, other) = (&a.place, &b.place);
+    let counted = all.into_iter().zip(counts);
+    let mut kept: Vec<(Stanza<T>, Counts)> = counted
+        .filter(|(_, counts)| *counts != Counts::Replaced)
+        .map(|((_, stanza), counts)| (stanza, counts))
+        .collect();
+    // They are sorted already, unless a later folder has an earlier path.
+    let order = |(one, _): &(Stanza<T>, Counts), (other, _): &(Stanza<T>, Counts)| {
+        let (one, other) = (&one.place, &other.place);
         (&one.file.path, one.line).cmp(&(&other.file.path, other.line))
-    });
+    };
+    if !kept.is_sorted_by(|one, other| order(one, other).is_le()) {
+        kept.sort_by(order);
+    }
     let mut merged = Merged::default();
-    for stanza in all {
+    for (stanza, counts) in kept {
         let bare = Stanza {
             name: stanza.name,
             place: stanza.place,
@@ -199,11 +216,21 @@ pub fn merge<T>(
         };
         match stanza.body {
             Some(body) => merged.stanzas.push((bare, body)),
-            None if idle.contains(&bare.name) => merged.idle.push(bare),
+            None if counts == Counts::Idle => merged.idle.push(bare),
             None => merged.masks.push(bare),
         }
     }
     Ok(merged)
+}
+
+/// Whether a stanza counts beside those of later folders.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Counts {
+    Yes,
+    /// It is a mask, and no earlier folder has the name.
+    Idle,
+    /// By the stanza of the same name of a later folder.
+    Replaced,
 }
 
 /// Complains about every stanza that has a value which another one has already.
@@ -278,6 +305,19 @@ mod tests {
                 "/etc/a.toml:2 -two"
             ]
         );
+    }
+
+    /// A mask is idle as long as no earlier folder has the name, whatever still earlier ones mask.
+    #[test]
+    fn a_mask_of_nothing_is_idle() {
+        let mask = |path| vec![stanza(path, 2, "one", None)];
+        let body = || vec![stanza("/run/a.toml", 2, "one", Some(1))];
+        let idle_of = |folders| merge(folders, "key").unwrap().idle.len();
+        assert_eq!(idle_of(vec![mask("/etc/a.toml")]), 1);
+        assert_eq!(idle_of(vec![mask("/etc/a.toml"), mask("/run/a.toml")]), 1);
+        assert_eq!(idle_of(vec![mask("/etc/a.toml"), body()]), 0);
+        let last = vec![mask("/etc/a.toml"), body(), mask("/srv/a.toml")];
+        assert_eq!(idle_of(last), 0);
     }
 
     #[test]

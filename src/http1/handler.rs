@@ -36,6 +36,25 @@ pub fn answer(state: &ServerState, request: &Request, execution: Execution) -> O
     }
 }
 
+/// As [`counted`], for an answer that came later.
+pub fn counted_later(state: &ServerState, mut reply: Reply) -> Reply {
+    if reply.body.len() <= FREE_ANSWER_BYTES || !reply.body.is_unique() {
+        return reply;
+    }
+    let (hold, fits) = state
+        .held
+        .answers
+        .take(reply.body.len() - FREE_ANSWER_BYTES);
+    if !fits {
+        state.slots.relieve(&[Phase::Write]);
+        if reply.is_repeatable {
+            return Reply::new(503).with("retry-after", "1");
+        }
+    }
+    reply.body = tied(reply.body, hold);
+    reply
+}
+
 /// Counts a large answer against the memory limit until its client has received it; refuses the request if unread
 /// answers leave no memory for it.
 ///

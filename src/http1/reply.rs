@@ -1,7 +1,11 @@
 //! An answer as handlers build it. `answer` writes it.
+//!
+//! An answer may come later: the request then waits for an event and occupies no thread. The connection sends the answer
+//! when the [`Pledge`] is fulfilled.
 
 use crate::http1::headers::{self, Headers};
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 /// The bytes of an answer. Clones share the same bytes, so content that many clients receive is in memory once.
 pub type Body = Bytes;
@@ -19,9 +23,36 @@ pub struct Reply {
     /// Whether the head begins with the header `x-head-bytes`, the number of bytes of the head that follow this header,
     /// for clients that read a known number of bytes faster than lines.
     pub announces_head: bool,
+    /// The answer that is sent in the place of this one, once it is there.
+    pub later: Option<Later>,
+}
+
+/// The place of an answer that comes later.
+#[derive(Debug)]
+pub struct Later(pub(super) oneshot::Receiver<Reply>);
+
+/// The right to give one answer later. If it is dropped, the client gets 503.
+#[derive(Debug)]
+pub struct Pledge(oneshot::Sender<Reply>);
+
+impl Pledge {
+    /// Sends the answer. The client may have disconnected, which changes nothing.
+    pub fn fulfil(self, reply: Reply) {
+        let _ = self.0.send(reply);
+    }
 }
 
 impl Reply {
+    /// The place of an answer that the pledge gives later.
+    pub fn later() -> (Reply, Pledge) {
+        let (sender, receiver) = oneshot::channel();
+        let reply = Reply {
+            later: Some(Later(receiver)),
+            ..Reply::new(503)
+        };
+        (reply, Pledge(sender))
+    }
+
     /// An answer without headers and body.
     pub fn new(status: u16) -> Reply {
         Reply {
@@ -30,6 +61,7 @@ impl Reply {
             body: Body::new(),
             is_repeatable: false,
             announces_head: false,
+            later: None,
         }
     }
 

@@ -218,9 +218,21 @@ impl Index {
         changed: Vec<(KeyId, Option<Live>)>,
         also: impl FnOnce(),
     ) {
+        let replace = |current: &mut Directory| {
+            also();
+            *current = directory;
+        };
+        self.change_some(replace, changed);
+    }
+
+    /// Changes the directory and some keys in one step; `None` removes a key.
+    pub fn change_some(
+        &self,
+        change: impl FnOnce(&mut Directory),
+        changed: Vec<(KeyId, Option<Live>)>,
+    ) {
         let mut current = self.directory_mut();
-        also();
-        *current = directory;
+        change(&mut current);
         for (id, key) in changed {
             let mut shard = self.shard_mut(id);
             match key {
@@ -308,6 +320,12 @@ impl Index {
         let shared = Arc::new(shared);
         shared_parts.known.insert(shared.clone());
         shared
+    }
+
+    /// Calls `look` with what keys share. There may be parts that no key uses any more.
+    pub fn each_shared_part(&self, look: impl FnMut(&SharedPart)) {
+        let shared_parts = lock(&self.shared_parts);
+        shared_parts.known.iter().map(|part| &**part).for_each(look);
     }
 
     /// A session by the id in its token.

@@ -208,7 +208,7 @@ fn in_force(found: KeyWithSeal) -> (Key, Vec<SecretRow>) {
 }
 
 /// A user as decisions use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
-fn user(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<User>> {
+pub fn user(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<User>> {
     let Some(mut user) = users::find(read, uid)? else {
         return Ok(None);
     };
@@ -217,7 +217,7 @@ fn user(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<User>> {
 }
 
 /// A workspace as decisions use it, with the same rule as [`user`].
-fn workspace(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<Workspace>> {
+pub fn workspace(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<Workspace>> {
     let Some(mut found) = workspaces::find(read, uid)? else {
         return Ok(None);
     };
@@ -227,7 +227,7 @@ fn workspace(read: &Read, seal_keys: &SealKeys, uid: Uid) -> Result<Option<Works
 }
 
 /// The policies that are what Latchkey last wrote. A key with any other policy opens nothing.
-fn policies_in_force(read: &Read, seal_keys: &SealKeys) -> Result<Vec<Policy>> {
+pub fn policies_in_force(read: &Read, seal_keys: &SealKeys) -> Result<Vec<Policy>> {
     let mut sound = Vec::new();
     for policy in policies::list(read)? {
         let target = Target::new(Kind::Policy, &policy.name);

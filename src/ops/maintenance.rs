@@ -3,6 +3,7 @@
 use super::audit::retention::{Retention, RetentionTimer};
 use super::idempotency::REMEMBERED_MS;
 use super::keys::upgrade;
+use super::packs::feed::ask;
 use super::usage::is_management;
 use super::{App, attempts, index_updates, site, tripwires};
 use crate::domain::keys::KeyId;
@@ -47,6 +48,9 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
     if used || swept_ms.is_none_or(|at| steady_ms.saturating_sub(at) >= SWEEP_MS) {
         *swept_ms = Some(steady_ms);
         if let Err(err) = sweep(app, mark) {
+            log::warn!("upkeep: {err}");
+        }
+        if let Err(err) = ask::record_all(app) {
             log::warn!("upkeep: {err}");
         }
     }

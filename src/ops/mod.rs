@@ -93,6 +93,7 @@ pub struct App {
     /// Of a site only: a server that verifies from the packs of another one.
     site: Option<site::Site>,
     packing: packs::Packing,
+    pub feed: Arc<packs::feed::Feed>,
 }
 
 /// When the last test write to the store ended, on the steady clock, and its error.

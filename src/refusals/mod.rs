@@ -34,6 +34,7 @@ pub mod backups;
 pub mod catalogs;
 pub mod connect;
 pub mod declared;
+pub mod findings;
 pub mod imports;
 pub mod keys;
 pub mod notices;
@@ -88,6 +89,7 @@ pub fn all() -> impl Iterator<Item = &'static Sentence> {
         connect::ALL,
         imports::ALL,
         declared::ALL,
+        findings::ALL,
         keys::ALL,
         notices::ALL,
         nouns::ALL,

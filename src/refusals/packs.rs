@@ -1,6 +1,8 @@
 //! Packs, and the sites that they are made for.
 
 sentences! { "packs":
+    asked_again() = "the site has asked again meanwhile; this question gets no other answer";
+    being_made() = "a pack of the site is being made; ask again";
     body(place) = "the pack's body is damaged ({place})";
     changed() = "the pack's body is not the one that was signed";
     cut() = "the pack is cut off or has bytes behind its end";
@@ -11,9 +13,11 @@ sentences! { "packs":
     meanwhile(site) = "another pack of site {site} was made meanwhile; try again";
     no_enrolment() = "the file is not an enrolment of a site";
     no_pack() = "the file is not a pack";
+    no_question() = "the body is not the question of a site";
     no_report() = "the file is not the report of a site";
     no_revocations() = "the text is not a list of revocations, or not all of it";
     no_site() = "there is no site yet; enrol one: latchkey site add NAME --workspace WORKSPACE --out FILE";
+    no_word() = "the answer is not the word of a server, or was changed";
     none_ended() = "no key has ended since";
     note() = "the pack's head is not a signed note";
     other_base() = "the pack is the difference from another base";
@@ -24,12 +28,20 @@ sentences! { "packs":
     site_name() = "must be 1 to 63 characters: a-z, 0-9 and hyphens, beginning with a letter or a digit";
     site_sealed(name) = "the key of site {name} cannot be opened with the sealing key of this data folder; remove the site and enrol it under another name";
     sites_most(most) = "a server has at most {most} sites, with those that were removed";
+    strange_question() = "the question was not made with the key of its site, or was changed";
     strange_report() = "the report was not made with the key of its site, or was changed";
     strange_revocations() = "no key that is trusted has signed the revocations";
     strange_signer(signers) = "no key that is trusted has signed the pack, only {signers}";
     too_many_ended(count) = "{count} keys have ended since, which are too many for QR codes; make a pack";
+    unconfirmed(sites) = "the change is made, but these sites may still answer as before it: {sites}";
+    unconfirmed_site(site, until) = "{site} until {until} at the latest";
     unknown_catalog() = "is not a catalog of this server";
     unreadable(path) = "{path} cannot be read; make a new pack: latchkey pack make --site NAME --whole --out DIR";
     until(least, most) = "must be between {least} and {most} seconds";
     unwritable(path, cause) = "{path} cannot be written: {cause}";
+}
+
+/// Whether the reason is that a site is not known to have a change which is made.
+pub fn is_unconfirmed(why: &super::Refusal) -> bool {
+    why.code() == "packs.unconfirmed"
 }

@@ -36,4 +36,5 @@ sentences! { "requests":
     parameters_too_many() = "there are too many parameters";
     too_many(seconds) = "too many requests; try again in {seconds} seconds";
     unread() = "too many answers wait for clients that do not read them; try again";
+    wait() = "the parameter wait must be sites";
 }

@@ -3,7 +3,9 @@
 sentences! { "site":
     base_missing(pack, base, held: Refusal) = "pack {pack} has what was changed since pack {base}, but {held}; apply pack {base} together with it";
     base_of_other(base) = "pack {base} does not belong to it";
+    before_link(pack) = "pack {pack} is older than what the link has brought here; make a new one";
     change_keys_there(server) = "this is a site of {server}; change keys there";
+    console_off() = "the site does not run, or its console is off; start it: latchkey serve --site";
     enrolled(site, server) = "this is the site {site} of {server} already; packs are applied with: latchkey pack apply FILE";
     fork(server) = "the server {server} was restored from a backup: what it signs now does not follow what this site knows. The site keeps what it has; look at the server, and if its state is the right one: latchkey site reset";
     held(base) = "this site holds pack {base}";
@@ -13,7 +15,10 @@ sentences! { "site":
     made_before(pack, made, least) = "pack {pack} was made at {made}, before {least}, which this site knows has passed; make a new one";
     no_fork() = "there is nothing to decide: what the server signs follows what this site knows";
     no_key(id) = "this site has no key {id}";
+    no_word() = "PACK_STALE: this linked site has had no word of its server yet; see: latchkey site status";
+    no_word_since(seconds) = "PACK_STALE: this linked site has had no word of its server for {seconds} s; see: latchkey site status";
     older(pack, held) = "pack {pack} is not newer than pack {held}, which was applied already";
+    other_question() = "what was answered is not the word to the question that was asked";
     other_reign(pack) = "pack {pack} is of a time before the server was restored";
     other_server(server) = "it is signed for another server, {server}";
     other_site(site, own) = "it is for the site {site}, and this is {own}";
@@ -29,5 +34,11 @@ sentences! { "site":
 
 /// Whether a pack is the reason: it no longer counts, or there is none.
 pub fn is_stale(why: &super::Refusal) -> bool {
-    matches!(why.code(), "site.stale" | "site.stale_none")
+    let codes = [
+        "site.no_word",
+        "site.no_word_since",
+        "site.stale",
+        "site.stale_none",
+    ];
+    codes.contains(&why.code())
 }

@@ -4,13 +4,17 @@
 use super::Reach;
 use crate::domain::keys::address::{AddressList, canonical, parse_address};
 use crate::http1::timed::{Timed, left};
-use crate::http1::tls::client::TlsStream;
+use crate::http1::tls::client::{Authorities, TlsStream};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// The longest time for a delivery: connecting, sending and the answer together, once the name is resolved.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest time for the connection of a link, and then for its handshake: both fit into a short lease, also over a satellite.
+const CONNECT: Duration = Duration::from_millis(1_500);
+const HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// A host and a port, and whether the connection is encrypted.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,6 +96,36 @@ impl Destination {
         Ok(Stream::Tls(Box::new(
             authorities.connect(&self.host, stream)?,
         )))
+    }
+
+    /// The addresses that the name stands for now.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs()?;
+        Ok(found.collect())
+    }
+
+    /// Opens a connection to one address of the name. The administrator has set this destination for this purpose alone, so that it
+    /// may be any address; but what is not encrypted stays on this machine.
+    pub fn dial_address(
+        &self,
+        address: &SocketAddr,
+        authorities: Option<&Authorities>,
+    ) -> io::Result<Stream> {
+        if !self.is_tls && !address.ip().is_loopback() {
+            let why = format!("{address} is not on this machine; use https:");
+            return Err(io::Error::other(why));
+        }
+        let socket = TcpStream::connect_timeout(address, CONNECT)?;
+        // A question is one write, and its answer is waited for.
+        socket.set_nodelay(true)?;
+        let end = Instant::now() + HANDSHAKE;
+        let stream = Timed { socket, end };
+        if !self.is_tls {
+            return Ok(Stream::Plain(stream));
+        }
+        let authorities = authorities.ok_or_else(|| io::Error::other("no authorities"))?;
+        let stream = authorities.connect(&self.host, stream)?;
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
     /// Whether an address that the name stands for may be connected to. What is not encrypted stays on this machine.

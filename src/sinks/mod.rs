@@ -3,6 +3,7 @@
 
 mod body;
 mod connect;
+pub mod feed;
 pub mod file;
 mod refused;
 pub mod syslog;

@@ -43,6 +43,7 @@ pub mod seals;
 pub mod sessions;
 pub mod sign_ins;
 pub mod site;
+pub mod site_links;
 pub mod sites;
 mod sqlite;
 pub mod tombstones;

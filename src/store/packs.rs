@@ -136,8 +136,11 @@ fn sealed_from_row(row: &Row<'_>) -> Result<Sealed> {
     })
 }
 
+/// The number of packs of a site that are remembered, so that what is known about a site has the times of its pack.
+const REMEMBERED_MAX: u64 = 100;
+
 /// Records a pack under the next number of its site; `false` if another pack has taken that number. Packs that no later
-/// pack needs are forgotten.
+/// pack needs and that are older than the one which the site is known to have are forgotten.
 pub fn insert(tx: &Write<'_>, pack: &MadePack) -> Result<bool> {
     let base = if pack.base == 0 {
         pack.number
@@ -152,8 +155,14 @@ pub fn insert(tx: &Write<'_>, pack: &MadePack) -> Result<bool> {
         return Ok(false);
     }
     tx.execute(
-        "DELETE FROM packs WHERE site = $1 AND number <> $2",
-        &[&pack.site, &base],
+        "DELETE FROM packs
+         WHERE site = $1 AND number <> $2
+               AND (number < $3 OR number < (SELECT coalesce(applied, 0) FROM sites WHERE name = $1))",
+        &[
+            &pack.site,
+            &base,
+            &pack.number.saturating_sub(REMEMBERED_MAX),
+        ],
     )?;
     tx.execute(
         "INSERT INTO packs (site, number, base, made_at, until, events, keys, bytes, sha256)
@@ -173,7 +182,7 @@ pub fn insert(tx: &Write<'_>, pack: &MadePack) -> Result<bool> {
     Ok(true)
 }
 
-/// A pack of a site; only the whole one and the newest one are kept.
+/// A pack of a site that is remembered. Only the files of the whole one and of the newest one are kept.
 pub fn find(read: &Read, site: &str, number: u64) -> Result<Option<MadePack>> {
     read.query_one(
         "SELECT site, number, base, made_at, until, events, keys, bytes, sha256

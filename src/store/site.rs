@@ -86,24 +86,35 @@ pub fn end_key(tx: &Write<'_>, ended: &EndedKey) -> Result<bool> {
     Ok(changed == 1)
 }
 
+/// What has ended a key here; `None` if nothing has.
+pub fn find_ended(read: &Read, key: KeyId) -> Result<Option<EndedKey>> {
+    read.query_one(
+        "SELECT key_id, reason, ended_at, events FROM site_ended WHERE key_id = $1",
+        &[&key],
+        ended_of,
+    )
+}
+
+fn ended_of(row: &Row<'_>) -> Result<EndedKey> {
+    let word = row.get::<String>("reason")?;
+    let mut known = Reason::ALL.into_iter();
+    Ok(EndedKey {
+        key: row.get("key_id")?,
+        // An unknown reason would be the work of another program. What lasts longest is the safe one.
+        reason: known
+            .find(|reason| reason.as_str() == word)
+            .unwrap_or(Reason::Site),
+        at: row.get("ended_at")?,
+        events: row.get("events")?,
+    })
+}
+
 /// The keys that have ended here, in the order of their ids.
 pub fn list_ended(read: &Read) -> Result<Vec<EndedKey>> {
     read.query(
         "SELECT key_id, reason, ended_at, events FROM site_ended ORDER BY key_id",
         &[],
-        |row: &Row<'_>| {
-            let word = row.get::<String>("reason")?;
-            let mut known = Reason::ALL.into_iter();
-            Ok(EndedKey {
-                key: row.get("key_id")?,
-                // An unknown reason would be the work of another program. What lasts longest is the safe one.
-                reason: known
-                    .find(|reason| reason.as_str() == word)
-                    .unwrap_or(Reason::Site),
-                at: row.get("ended_at")?,
-                events: row.get("events")?,
-            })
-        },
+        ended_of,
     )
 }
 
@@ -162,6 +173,16 @@ pub fn list_ended_digests(read: &Read, stays: bool) -> Result<Vec<([u8; 32], Key
     )
 }
 
+/// Whether a digest has ended and stays ended, whatever a pack holds.
+pub fn stays_ended(read: &Read, digest: &[u8; 32]) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT stays FROM site_ended_digests WHERE digest = $1",
+        &[digest],
+        |row: &Row<'_>| row.get::<bool>("stays"),
+    )?;
+    Ok(found == Some(true))
+}
+
 /// The uses that were taken so far from those that the server has lent.
 pub fn find_spent(read: &Read, key: KeyId) -> Result<u64> {
     let found = read.query_one(
@@ -191,6 +212,24 @@ pub fn set_spent(tx: &Write<'_>, key: KeyId, spent: u64) -> Result<()> {
     Ok(())
 }
 
+/// The counts of a key.
+pub fn find_use(read: &Read, key: KeyId) -> Result<Option<UseRow>> {
+    read.query_one(
+        "SELECT key_id, uses, refusals, last_used_at FROM site_uses WHERE key_id = $1",
+        &[&key],
+        use_of,
+    )
+}
+
+fn use_of(row: &Row<'_>) -> Result<UseRow> {
+    Ok(UseRow {
+        key: row.get("key_id")?,
+        uses: row.get("uses")?,
+        refusals: row.get("refusals")?,
+        last_used_at: row.get("last_used_at")?,
+    })
+}
+
 /// Adds to the counts of a key.
 pub fn add_use(tx: &Write<'_>, more: &UseRow) -> Result<()> {
     tx.execute(
@@ -208,14 +247,7 @@ pub fn list_uses(read: &Read) -> Result<Vec<UseRow>> {
     read.query(
         "SELECT key_id, uses, refusals, last_used_at FROM site_uses ORDER BY key_id",
         &[],
-        |row: &Row<'_>| {
-            Ok(UseRow {
-                key: row.get("key_id")?,
-                uses: row.get("uses")?,
-                refusals: row.get("refusals")?,
-                last_used_at: row.get("last_used_at")?,
-            })
-        },
+        use_of,
     )
 }
 

@@ -141,6 +141,16 @@ pub fn list(read: &Read) -> Result<Vec<Site>> {
     found.collect()
 }
 
+/// Whether there is a site that was not removed.
+pub fn is_any(read: &Read) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT name FROM sites WHERE removed_at IS NULL LIMIT 1",
+        &[],
+        |row| row.get::<String>("name"),
+    )?;
+    Ok(found.is_some())
+}
+
 /// The number of sites, with those that were removed.
 pub fn count(read: &Read) -> Result<u64> {
     let count = read.query_one("SELECT count(*) AS count FROM sites", &[], |row| {
@@ -224,6 +234,38 @@ pub fn find_lent(read: &Read, site: &str, key: KeyId) -> Result<Lent> {
         },
     )?;
     Ok(found.unwrap_or_default())
+}
+
+/// Where keys of a user are, and by what rules they live.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnedPart {
+    pub workspace: Uid,
+    pub policy: String,
+    pub catalog: Option<String>,
+}
+
+/// See [`OwnedPart`]; each once.
+pub fn list_parts_of_owner(read: &Read, owner: Uid) -> Result<Vec<OwnedPart>> {
+    read.query(
+        "SELECT DISTINCT workspace_uid, policy, catalog FROM keys WHERE owner_uid = $1 AND deleted_at IS NULL",
+        &[&owner],
+        |row| {
+            Ok(OwnedPart {
+                workspace: row.get("workspace_uid")?,
+                policy: row.get("policy")?,
+                catalog: row.get("catalog")?,
+            })
+        },
+    )
+}
+
+/// The keys with these numbers, from and to, at most `limit`.
+pub fn list_numbered(read: &Read, (first, last): (i64, i64), limit: u32) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys WHERE number BETWEEN $1 AND $2 ORDER BY number LIMIT $3",
+        &[&first, &last, &limit],
+        |row| row.get("id"),
+    )
 }
 
 /// Records what a site was lent of one key.
@@ -310,5 +352,20 @@ pub fn list_ended_since(read: &Read, after: u64) -> Result<Vec<(KeyId, Uid)>> {
          ORDER BY target_id",
         &[&after],
         |row| Ok((row.get("target_id")?, row.get("workspace_uid")?)),
+    )
+}
+
+/// Keys that were made or changed in events after `after`, and that are still there.
+pub fn list_changed_since(read: &Read, after: u64) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT DISTINCT target_id
+         FROM audit_events JOIN keys ON keys.id = target_id
+         WHERE seq > $1 AND target_kind = 'key' AND outcome = 'allowed'
+               AND action IN ('key.accept', 'key.edit', 'key.enable', 'key.import', 'key.issue', 'key.release', 'key.rotate',
+                              'key.rotation_complete')
+               AND enabled = 1 AND deleted_at IS NULL
+         ORDER BY target_id",
+        &[&after],
+        |row| row.get("target_id"),
     )
 }

@@ -19,6 +19,7 @@ mod callers;
 mod console;
 mod described;
 mod forward_auth;
+mod link;
 mod native;
 mod openapi;
 mod probes;

@@ -94,6 +94,7 @@ pub const LINES: &[Line] = &[
     line("GET",    "/sites/{name}",        Elsewhere("tests/server/packs/rights.rs")),
     line("PATCH",  "/sites/{name}",        Elsewhere("tests/server/packs/rights.rs")),
     line("DELETE", "/sites/{name}",        Elsewhere("tests/server/packs/rights.rs")),
+    line("POST",   "/feed",                Elsewhere("tests/server/sites/link/server.rs")),
     line("POST",   "/packs",               Elsewhere("tests/server/packs/rights.rs")),
     line("GET",    "/packs/{site}/{number}", Elsewhere("tests/server/packs/rights.rs")),
     line("POST",   "/packs/reports",       Elsewhere("tests/server/packs/rights.rs")),

@@ -15,6 +15,8 @@ const ALWAYS: &[&str] = &[
     "POST /console/keys/{id}/end-previous",
     "POST /console/policies/{name}/delete",
     "POST /console/sign-out",
+    "POST /console/sites/{name}/keys/{id}/disable",
+    "POST /console/sites/{name}/remove",
     "POST /console/users/{name}/delete",
     "POST /console/users/{name}/end-sessions",
     "POST /console/users/{name}/sessions/{id}/end",

@@ -8,8 +8,10 @@ use crate::http::client::Trust;
 use crate::http::request::{Head, Method, Peer, Request, RequestId};
 use crate::http::route::{Mounts, Router};
 use crate::http1::{Execution, Service};
+use crate::ops::App;
 use crate::ops::setup::fixture::{Fixture, NOW};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The workspaces of the test: `here` and `there` are next to each other, and `below`, which contains the things, is in
@@ -53,7 +55,72 @@ impl Seen {
     }
 }
 
+/// Who sends a request.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// A client elsewhere, with this credential.
+    Bearer(Option<&'a str>),
+    /// The administrator of the machine.
+    Local,
+}
+
+/// Things that depend on each other: verdicts on the key depend on all of them.
+pub struct Dependents {
+    key: (String, String),
+    user: String,
+    policy: String,
+    catalog: String,
+    workspace: String,
+}
+
+impl Dependents {
+    /// The id and the secret of the thing of this kind.
+    pub fn of(&self, thing: Thing) -> (&str, &str) {
+        match thing {
+            Thing::Catalog => (&self.catalog, ""),
+            Thing::Key => (&self.key.0, &self.key.1),
+            Thing::Nothing => ("", ""),
+            Thing::Policy => (&self.policy, ""),
+            Thing::User => (&self.user, ""),
+            Thing::Workspace => (&self.workspace, ""),
+        }
+    }
+}
+
 impl World {
+    /// The server itself.
+    pub fn app(&self) -> Arc<App> {
+        self.fixture.app.clone()
+    }
+
+    /// Creates one of each kind in `below`.
+    pub fn dependents(&mut self) -> Dependents {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let name = self.new_name();
+        let policy = json!({ "name": name, "secret_shown": "sealed" });
+        self.local("POST", "/v1/policies", policy);
+        let scopes = json!({ "scopes": [{ "name": format!("{name}:read") }] });
+        self.local("PUT", &format!("/v1/catalogs/{name}"), scopes);
+        let workspace = json!({ "slug": name, "parent": BELOW });
+        self.local("POST", "/v1/workspaces", workspace);
+        let user = json!({
+            "user_name": name, "workspace": BELOW, "roles": [{ "workspace": name, "role": "member" }],
+        });
+        self.local("POST", "/v1/users", user);
+        let key = json!({
+            "name": name, "workspace": name, "policy": name, "owner": name, "catalog": name,
+            "scopes": [format!("{name}:read")],
+        });
+        let issued = self.local("POST", "/v1/keys", key);
+        Dependents {
+            key: (text(&issued["key"]["id"]), text(&issued["secret"])),
+            user: name.clone(),
+            policy: name.clone(),
+            catalog: name.clone(),
+            workspace: name,
+        }
+    }
+
     pub fn new() -> World {
         let fixture = Fixture::with_clock(&[], || Timestamp(NOW.0 + LATER.load(Ordering::Relaxed)));
         let trust = Trust {
@@ -116,17 +183,33 @@ impl World {
             Some((thing, id, secret)) if thing == line.thing => (id, secret),
             _ => self.thing(line.thing),
         };
+        let seen = self.ask_about(mount, line, (&id, &thing_secret), By::Bearer(secret));
+        if !seen.changed {
+            self.unchanged = Some((line.thing, id, thing_secret));
+        }
+        seen
+    }
+
+    /// Sends the request of a line about a thing, by its id and its secret.
+    #[track_caller]
+    pub fn ask_about(
+        &mut self,
+        mount: &str,
+        line: &Line,
+        (id, thing_secret): (&str, &str),
+        by: By<'_>,
+    ) -> Seen {
         let new = self.new_name();
         let filled = |text: &str| {
-            text.replace("{id}", &id)
-                .replace("{name}", &id)
-                .replace("{slug}", &id)
-                .replace("{userUid}", &id)
+            text.replace("{id}", id)
+                .replace("{name}", id)
+                .replace("{slug}", id)
+                .replace("{userUid}", id)
                 .replace("{userLoginId}", "7")
                 .replace("{organizationUid}", "7")
                 .replace("/gateway/{path...}", "/gateway/-/-/a/b")
                 .replace("{path...}", "a/b")
-                .replace("{secret}", &thing_secret)
+                .replace("{secret}", thing_secret)
                 .replace("{new}", &new)
         };
         let path = match (mount, line.path) {
@@ -139,18 +222,19 @@ impl World {
             line.method
         };
         let before = self.fixture.last_event();
-        let (status, text) = self.call(
-            method,
-            path.trim_end_matches('?'),
-            &filled(line.body),
-            secret,
-        );
+        let (path, body) = (path.trim_end_matches('?'), filled(line.body));
+        let (status, text) = match by {
+            By::Bearer(secret) => self.call(method, path, &body, secret),
+            By::Local => {
+                self.count += 1;
+                let id = RequestId::new(0, self.count);
+                let request = Request::in_process(method, path, body.into_bytes(), 0, id);
+                self.answer(&request.unwrap())
+            }
+        };
         let asked = RequestId::new(0, self.count).to_string();
         let changed = self.fixture.last_event() > before && self.has_changed_by(&asked);
-        let shows_thing = !id.is_empty() && text.contains(&id);
-        if !changed {
-            self.unchanged = Some((line.thing, id, thing_secret));
-        }
+        let shows_thing = !id.is_empty() && text.contains(id);
         Seen {
             status,
             changed,

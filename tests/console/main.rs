@@ -14,6 +14,7 @@ mod people;
 mod rules;
 mod seeds;
 mod senses;
+mod sites;
 #[path = "../server/support/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod support;

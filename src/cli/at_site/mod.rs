@@ -1,13 +1,15 @@
 //! The commands of a site: enrolling, applying packs, ending keys, reporting.
 
 mod apply;
+pub mod check;
+mod console;
 mod init;
 mod stick;
 
 use super::client::{Server, Target};
 use super::failure::{End, Failure, Result};
 use super::output_file::Output;
-use super::print::{self, Common};
+use super::print::{self, Common, Object};
 use super::prompt;
 use crate::config::DataArgs;
 use crate::files::Readers;
@@ -16,6 +18,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 pub use apply::{ApplyArgs, WatchArgs, apply, watch};
+pub use console::{ConsoleArgs, console};
 pub use init::{InitArgs, init};
 
 #[derive(clap::Args, Clone, Debug)]
@@ -89,7 +92,13 @@ pub fn state(server: &Server) -> Result<State> {
 pub fn status(args: &StatusArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
     let answer = server.get(&site())?;
-    print::one(&args.common, &answer)?;
+    if args.common.json {
+        print::print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let mut object: Object = answer.json()?;
+    object.unfold("link");
+    print::print(&object.written())?;
     Ok(End::Done)
 }
 

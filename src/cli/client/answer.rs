@@ -12,6 +12,8 @@ pub struct Answer {
     pub status: u16,
     /// The value of `Link`, if there is one.
     pub link: Option<String>,
+    /// The value of `Latchkey-Sites`: the sites that the answer has waited for.
+    pub sites: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -87,6 +89,7 @@ mod tests {
         let answer = Answer {
             status: 409,
             link: None,
+            sites: None,
             body: problem.to_string().into_bytes(),
         };
         let Err(Failure::Refused(told)) = answer.accepted("GET", &Target::of(&["keys"])) else {

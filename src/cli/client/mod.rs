@@ -92,6 +92,25 @@ impl Server {
         }
     }
 
+    /// As [`Server::ask`]; with `waits`, the answer comes when the linked sites have the change.
+    pub fn ask_sites(
+        &self,
+        method: &str,
+        target: Target,
+        body: Option<&Value>,
+        waits: bool,
+    ) -> Result<Answer> {
+        match (self, waits) {
+            (_, false) => self.ask(method, &target, body),
+            (Server::Running(_), true) => {
+                self.ask(method, &target.with("wait", Some("sites")), body)
+            }
+            (Server::Stopped(_), true) => Err(Failure::refused(
+                "--wait-sites needs the running server, which the sites ask; nothing was changed",
+            )),
+        }
+    }
+
     pub fn get(&self, target: &Target) -> Result<Answer> {
         self.ask("GET", target, None)
     }

@@ -151,12 +151,14 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         .get(..3)?
         .parse()
         .ok()?;
-    let (mut length, mut link) = (None, None);
+    let (mut length, mut link, mut sites) = (None, None, None);
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("content-length") {
             length = Some(value.trim().parse::<usize>().ok()?);
         } else if name.eq_ignore_ascii_case("link") {
             link = Some(value.trim().to_owned());
+        } else if name.eq_ignore_ascii_case("latchkey-sites") {
+            sites = Some(value.trim().to_owned());
         }
     }
     let mut body = bytes[end + 4..].to_vec();
@@ -165,7 +167,12 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         None if status == 204 => body.clear(),
         _ => return None,
     }
-    Some(Answer { status, link, body })
+    Some(Answer {
+        status,
+        link,
+        sites,
+        body,
+    })
 }
 
 #[cfg(test)]

@@ -66,6 +66,8 @@ impl Stopped {
         Ok(Answer {
             status: reply.status,
             link: link.map(|value| String::from_utf8_lossy(value).into_owned()),
+            // No site can ask while the server is stopped.
+            sites: None,
             body: reply.body.into(),
         })
     }

@@ -1,7 +1,7 @@
 //! The commands that change a key: edit, disable, enable and delete.
 
-use super::Labels;
 use super::list::{IdArgs, IdsArgs};
+use super::{Labels, SitesArg};
 use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -54,6 +54,8 @@ pub struct EditArgs {
     #[arg(long, conflicts_with = "owner")]
     no_owner: bool,
     #[command(flatten)]
+    sites: SitesArg,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -69,6 +71,8 @@ pub struct DeleteArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -107,12 +111,14 @@ pub fn edit(args: &EditArgs) -> Result<End> {
         ));
     }
     let server = Server::reach(&args.common.data.data)?;
-    let answer = server.ask(
+    let answer = server.ask_sites(
         "PATCH",
-        &Target::of(&["keys", &args.id]),
+        Target::of(&["keys", &args.id]),
         Some(&body.value()),
+        args.sites.wait_sites,
     )?;
     print::one(&args.common, &answer)?;
+    args.sites.tell(&args.common, &answer)?;
     Ok(End::Done)
 }
 
@@ -122,18 +128,48 @@ struct Page {
     items: Vec<Box<RawValue>>,
 }
 
+/// The arguments of `latchkey key disable`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DisableArgs {
+    #[command(flatten)]
+    keys: IdsArgs,
+    #[command(flatten)]
+    sites: SitesArg,
+}
+
+/// The arguments of `latchkey key end-previous`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct EndPreviousArgs {
+    #[command(flatten)]
+    key: IdArgs,
+    #[command(flatten)]
+    sites: SitesArg,
+}
+
+pub fn disable(args: &DisableArgs) -> Result<End> {
+    switch(&args.keys, "disable", args.sites)
+}
+
+pub fn enable(args: &IdsArgs) -> Result<End> {
+    switch(args, "enable", SitesArg { wait_sites: false })
+}
+
 /// `verb`: `disable` or `enable`.
-pub fn switch(args: &IdsArgs, verb: &str) -> Result<End> {
+fn switch(args: &IdsArgs, verb: &str, sites: SitesArg) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
     if let [id] = args.ids.as_slice() {
-        let answer = server.ask("POST", &Target::of(&["keys", id, verb]), None)?;
+        let target = Target::of(&["keys", id, verb]);
+        let answer = server.ask_sites("POST", target, None, sites.wait_sites)?;
         if args.common.json {
             print::one(&args.common, &answer)?;
             return Ok(End::Done);
         }
-        return tell_state(&args.common, verb, &answer.json()?);
+        tell_state(&args.common, verb, &answer.json()?)?;
+        sites.tell(&args.common, &answer)?;
+        return Ok(End::Done);
     }
-    let page: Page = batch(&server, verb, &args.ids, &[])?.json()?;
+    let answer = batch(&server, verb, &args.ids, &[], sites)?;
+    let page: Page = answer.json()?;
     if args.common.json {
         print::list(&args.common, &[], &page.items)?;
         return Ok(End::Done);
@@ -144,25 +180,28 @@ pub fn switch(args: &IdsArgs, verb: &str) -> Result<End> {
         })?;
         tell_state(&args.common, verb, &key)?;
     }
+    sites.tell(&args.common, &answer)?;
     Ok(End::Done)
 }
 
-fn tell_state(common: &Common, verb: &str, key: &Object) -> Result<End> {
+fn tell_state(common: &Common, verb: &str, key: &Object) -> Result<()> {
     let [id, name, state] = ["id", "name", "state"].map(|member| text_of(key.member(member)));
     print::done(
         common,
         &format!("{verb}d key {id} ({name}), which is now {state}"),
-    )?;
-    Ok(End::Done)
+    )
 }
 
-pub fn end_previous(args: &IdArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
-    server.ask("DELETE", &Target::of(&["keys", &args.id, "previous"]), None)?;
+pub fn end_previous(args: &EndPreviousArgs) -> Result<End> {
+    let EndPreviousArgs { key, sites } = args;
+    let server = Server::reach(&key.common.data.data)?;
+    let target = Target::of(&["keys", &key.id, "previous"]);
+    let answer = server.ask_sites("DELETE", target, None, sites.wait_sites)?;
     print::done(
-        &args.common,
-        &format!("only the newest secret of key {} works now", args.id),
+        &key.common,
+        &format!("only the newest secret of key {} works now", key.id),
     )?;
+    sites.tell(&key.common, &answer)?;
     Ok(End::Done)
 }
 
@@ -183,27 +222,39 @@ pub fn delete(args: &DeleteArgs) -> Result<End> {
             }
         };
         let server = Server::reach(&args.common.data.data)?;
-        server.ask("DELETE", &Target::of(&["keys", id]), name.as_ref())?;
+        let target = Target::of(&["keys", id]);
+        let waits = args.sites.wait_sites;
+        let answer = server.ask_sites("DELETE", target, name.as_ref(), waits)?;
         print::done(&args.common, &format!("deleted key {id}"))?;
+        args.sites.tell(&args.common, &answer)?;
         return Ok(End::Done);
     }
     let question = format!("Delete keys {} for good?", args.ids.join(", "));
     prompt::confirm(&question, args.yes)?;
     let server = Server::reach(&args.common.data.data)?;
-    batch(&server, "delete", &args.ids, &args.confirm_names)?;
+    let names = &args.confirm_names;
+    let answer = batch(&server, "delete", &args.ids, names, args.sites)?;
     for id in &args.ids {
         print::done(&args.common, &format!("deleted key {id}"))?;
     }
+    args.sites.tell(&args.common, &answer)?;
     Ok(End::Done)
 }
 
 /// Requests the same action for several keys; it applies to all of them or to none.
-fn batch(server: &Server, action: &str, ids: &[String], names: &[String]) -> Result<Answer> {
+fn batch(
+    server: &Server,
+    action: &str,
+    ids: &[String],
+    names: &[String],
+    sites: SitesArg,
+) -> Result<Answer> {
     let mut body = json!({ "action": action, "ids": ids });
     if !names.is_empty() {
         body["confirm_names"] = json!(names);
     }
-    server.ask("POST", &Target::of(&["keys", "batch"]), Some(&body))
+    let target = Target::of(&["keys", "batch"]);
+    server.ask_sites("POST", target, Some(&body), sites.wait_sites)
 }
 
 /// `None` if there are no values; null for the single word `none`.

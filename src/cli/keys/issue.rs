@@ -1,6 +1,6 @@
 //! The commands that print a secret: issue, rotate and reveal.
 
-use super::Labels;
+use super::{Labels, SitesArg};
 use crate::cli::arguments::{Body, JsonObject, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -89,6 +89,8 @@ pub struct RotateArgs {
     #[arg(long)]
     until_first_use: bool,
     #[command(flatten)]
+    sites: SitesArg,
+    #[command(flatten)]
     shown: SecretOutput,
 }
 
@@ -145,7 +147,13 @@ pub fn rotate(args: &RotateArgs) -> Result<End> {
         .value();
     let server = Server::reach(&args.shown.common.data.data)?;
     let target = Target::of(&["keys", &args.id, "rotate"]);
-    show(&args.shown, &server.ask("POST", &target, Some(&body))?)
+    let waits = args.sites.wait_sites;
+    let answer = server.ask_sites("POST", target, Some(&body), waits)?;
+    show(&args.shown, &answer)?;
+    if !args.shown.secret_only {
+        args.sites.tell(&args.shown.common, &answer)?;
+    }
+    Ok(End::Done)
 }
 
 pub fn reveal(args: &RevealArgs) -> Result<End> {

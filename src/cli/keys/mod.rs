@@ -7,7 +7,9 @@ mod list;
 mod verify;
 
 use super::arguments::Body;
+use super::client::Answer;
 use super::failure::{End, Result};
+use super::print::{self, Common};
 use clap::Subcommand;
 
 /// Issue, list, edit, rotate, disable, delete and verify keys.
@@ -70,7 +72,7 @@ pub enum KeyCommand {
         after_help = "`latchkey key show ID` says until when the old secret works and when it was last used.\n\n\
                       Examples:\n  latchkey key end-previous k3J9aQ0xZb"
     )]
-    EndPrevious(list::IdArgs),
+    EndPrevious(change::EndPreviousArgs),
     /// Show a secret again, if the key's policy allows it
     #[command(
         after_help = "Examples:\n  latchkey key reveal k3J9aQ0xZb\n  latchkey key reveal k3J9aQ0xZb --secret-only"
@@ -80,7 +82,7 @@ pub enum KeyCommand {
     #[command(
         after_help = "Examples:\n  latchkey key disable k3J9aQ0xZb\n  latchkey key disable k3J9aQ0xZb 7hQ2mN4pRs"
     )]
-    Disable(list::IdsArgs),
+    Disable(change::DisableArgs),
     /// Enable keys again; either all of them or none
     #[command(
         after_help = "Examples:\n  latchkey key enable k3J9aQ0xZb\n  latchkey key enable k3J9aQ0xZb 7hQ2mN4pRs"
@@ -99,6 +101,25 @@ pub enum KeyCommand {
                       printf %s \"$SECRET\" | latchkey key verify --method GET --path /invoices/7 --catalog billing"
     )]
     Verify(verify::VerifyArgs),
+}
+
+/// Whether a command waits for the sites.
+#[derive(clap::Args, Clone, Copy, Debug)]
+struct SitesArg {
+    /// Return when no linked site can answer as before any more: each has the change, or gives no verdict
+    #[arg(long)]
+    wait_sites: bool,
+}
+
+impl SitesArg {
+    /// Prints what became of the sites.
+    fn tell(self, common: &Common, answer: &Answer) -> Result<()> {
+        match &answer.sites {
+            None => Ok(()),
+            Some(none) if none == "none" => print::done(common, "no site is linked"),
+            Some(sites) => print::done(common, &format!("sites: {sites}")),
+        }
+    }
 }
 
 /// What people write on a key, besides its name.
@@ -132,8 +153,8 @@ pub fn run(command: &KeyCommand) -> Result<End> {
         KeyCommand::Rotate(args) => issue::rotate(args),
         KeyCommand::EndPrevious(args) => change::end_previous(args),
         KeyCommand::Reveal(args) => issue::reveal(args),
-        KeyCommand::Disable(args) => change::switch(args, "disable"),
-        KeyCommand::Enable(args) => change::switch(args, "enable"),
+        KeyCommand::Disable(args) => change::disable(args),
+        KeyCommand::Enable(args) => change::enable(args),
         KeyCommand::Delete(args) => change::delete(args),
         KeyCommand::Verify(args) => verify::verify(args),
     }

@@ -21,6 +21,21 @@ impl Object {
         self.0.retain(|(known, _)| known != name);
     }
 
+    /// Puts the members of a member that is an object in its place, with its name before theirs.
+    pub fn unfold(&mut self, name: &str) {
+        let Some(position) = self.0.iter().position(|(known, _)| known == name) else {
+            return;
+        };
+        let Value::Object(inner) = &self.0[position].1 else {
+            return;
+        };
+        let named = inner
+            .iter()
+            .map(|(member, value)| (format!("{name}_{member}"), value.clone()));
+        let named: Vec<(String, Value)> = named.collect();
+        self.0.splice(position..=position, named);
+    }
+
     /// The members, one on each line.
     pub fn written(&self) -> String {
         let line = |(name, value): &(String, Value)| vec![name.replace('_', " "), text_of(value)];

@@ -25,6 +25,7 @@ use crate::ops::clock::Sources;
 use crate::ops::declared;
 use crate::ops::maintenance;
 use crate::ops::notices;
+use crate::ops::packs::feed;
 use crate::ops::policies::pages;
 use crate::ops::secrets::settle;
 use crate::ops::setup::first_run;
@@ -185,6 +186,7 @@ impl Doors<'_> {
         site::require_kind(&app, settings.site)?;
         app.warn_if_stale_only(settings.stale == Stale::Warn);
         app.budgets.set_rate(settings.changes_rate());
+        app.feed.set_ends_wait(settings.ends_wait_for_sites);
         app.demand_second_factor(settings.second_factor_roles());
         app.pin_leak_keys(settings.leak_keys()?);
         if settings.second_factor_roles().bits() != 0 && settings.console_place()?.is_none() {
@@ -194,6 +196,9 @@ impl Doors<'_> {
             );
         }
         let is_site = app.site().is_some();
+        if let Some(site) = app.site() {
+            site.browsers.serve_at(self.console()?);
+        }
         if !is_site {
             declared::begin(&app, settings.declared())?;
         }
@@ -213,9 +218,17 @@ impl Doors<'_> {
             });
         }
         app.keep_audit_days(settings.audit_keep_min);
-        // A site has no notices, and connects to nothing.
+        // A site has no notices, and connects to nothing but its server, if that is set.
         if !is_site {
             sinks::start(&app, settings.notices.sinks()?)?;
+        }
+        if let Some(link) = settings.link.setting(is_site)? {
+            let follow = site::link::Settings {
+                server: link.server.to_string(),
+                max_stale_s: link.max_stale_s,
+                clock: since_boot,
+            };
+            sinks::feed::start(&app, link.server, link.authorities, follow)?;
         }
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
@@ -231,6 +244,7 @@ impl Doors<'_> {
             trust: trust.clone(),
             tls: self.tls.clone().zip(settings.tls()?),
         })?;
+        let stopping = app.clone();
         let hooks = Hooks {
             on_ready: Box::new(move || {
                 systemd::ready();
@@ -239,7 +253,10 @@ impl Doors<'_> {
             on_hangup: Box::new(move || {
                 let _ = reloading.send(());
             }),
-            on_stop: Box::new(systemd::stopping),
+            on_stop: Box::new(move || {
+                systemd::stopping();
+                stopping.feed.stop();
+            }),
         };
         let mut listeners = self.listeners;
         listeners.push(Listener::Unix(self.unix));
@@ -285,6 +302,9 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
     if app.site().is_none() {
         spawn("key loader", load)?;
         spawn("notices", move || notices::run(&noticing))?;
+        let (answering, packing) = (app.clone(), app.clone());
+        spawn("site answers", move || feed::run_answers(&answering))?;
+        spawn("site packs", move || feed::run_packs(&packing))?;
     }
     spawn("tripwires", move || tripwires::run(&tripping))?;
     spawn("upkeep", move || {
@@ -343,14 +363,19 @@ pub const TIME: Sources = Sources {
     uptime,
 };
 
+/// The milliseconds since the machine was booted, including time in suspend.
+fn since_boot() -> i64 {
+    let since = clock_gettime(ClockId::Boottime);
+    since.tv_sec * 1000 + since.tv_nsec / 1_000_000
+}
+
 /// The time since the machine was booted, including time in suspend, and the id of the boot. A sandbox may hide the id;
 /// then the server cannot know whether the machine was off since the last stop.
 fn uptime() -> Uptime {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    let since = clock_gettime(ClockId::Boottime);
     Uptime {
         boot: boot.map(|id| id.trim().to_owned()),
-        ms: since.tv_sec * 1000 + since.tv_nsec / 1_000_000,
+        ms: since_boot(),
     }
 }
 

@@ -29,6 +29,8 @@ const COLUMNS: &[Column] = &[
     Column { heading: "APPLIED",     member: "applied" },
     Column { heading: "REPORTED",    member: "reported_at" },
     Column { heading: "UNCONFIRMED", member: "unconfirmed_revocations" },
+    Column { heading: "LINKED",      member: "linked" },
+    Column { heading: "LAG",         member: "lag_events" },
 ];
 
 /// Enrol, list, edit and remove sites, which verify without this server.
@@ -52,7 +54,7 @@ pub enum SiteCommand {
     Show(SiteArgs),
     /// Change what a site is given, from its next pack on
     #[command(
-        after_help = "Examples:\n  latchkey site edit plant-7 --workspace plants --workspace ships\n  latchkey site edit plant-7 --until 30d"
+        after_help = "Examples:\n  latchkey site edit plant-7 --workspace plants --workspace ships\n  latchkey site edit plant-7 --until 30d\n  latchkey site edit plant-7 --max-stale 30s"
     )]
     Edit(EditArgs),
     /// Remove a site: no more packs, and its reports are refused
@@ -87,6 +89,12 @@ pub enum SiteCommand {
         after_help = "Examples:\n  latchkey site report --out /media/stick\n  latchkey site report --out /media/stick --data ./site --json"
     )]
     Report(at_site::ReportArgs),
+    /// At a site: let a browser of this machine see its keys, and test them
+    #[command(
+        after_help = "Prints a link for one browser, which counts for five minutes. The browser sees the keys for twelve hours, or until \
+                      the site is stopped, and can change nothing.\n\nExample:\n  latchkey site console --data /var/lib/latchkey-site"
+    )]
+    Console(at_site::ConsoleArgs),
     /// At a site: accept that the server was restored from a backup, so that its next pack is taken
     #[command(
         after_help = "Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes"
@@ -113,6 +121,9 @@ pub struct AddArgs {
     /// Uses of a counted key that it may have at a time
     #[arg(long, value_name = "N")]
     lend: Option<u64>,
+    /// How long it may answer after the last word of this server, while it is linked: 2s to 24h [default: 10s]
+    #[arg(long, value_name = "SPAN")]
+    max_stale: Option<Span>,
     /// The name of this server in the heads of packs, for the first site [default: the name of the machine]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
@@ -156,6 +167,9 @@ pub struct EditArgs {
     /// Uses of a counted key that it may have at a time
     #[arg(long, value_name = "N")]
     lend: Option<u64>,
+    /// How long it may answer after the last word of this server, while it is linked: 2s to 24h
+    #[arg(long, value_name = "SPAN")]
+    max_stale: Option<Span>,
     #[command(flatten)]
     common: Common,
 }
@@ -193,6 +207,7 @@ pub fn run(command: &SiteCommand) -> Result<End> {
         SiteCommand::Edit(args) => edit(args),
         SiteCommand::Remove(args) => remove(args),
         SiteCommand::Collect(args) => collect::run(args),
+        SiteCommand::Console(args) => at_site::console(args),
         SiteCommand::Disable(args) => at_site::disable(args),
         SiteCommand::Init(args) => at_site::init(args),
         SiteCommand::Report(args) => at_site::report(args),
@@ -215,6 +230,7 @@ fn add(args: &AddArgs) -> Result<End> {
         .flag("minimal", args.minimal)
         .with("until_s", Some(args.until.0))
         .with("lend", args.lend)
+        .with("max_stale_s", args.max_stale.map(|span| span.0))
         .with("server", Some(name))
         .with("passphrase", Some(passphrase));
     let answer = server.ask("POST", &Target::of(&["sites"]), Some(&body.value()))?;
@@ -289,7 +305,8 @@ fn edit(args: &EditArgs) -> Result<End> {
         .list("catalogs", &args.catalogs)
         .with("minimal", args.minimal)
         .with("until_s", args.until.map(|span| span.0))
-        .with("lend", args.lend);
+        .with("lend", args.lend)
+        .with("max_stale_s", args.max_stale.map(|span| span.0));
     if args.all_catalogs {
         body = body.with("catalogs", Some(Value::Array(Vec::new())));
     }

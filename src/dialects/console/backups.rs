@@ -168,9 +168,17 @@ fn name_of(backup: &Backup) -> String {
 }
 
 /// The data folder, as an argument.
-fn data_of(home: &Home) -> String {
+pub(super) fn data_of(home: &Home) -> String {
     let data = home.data.display().to_string();
     quoted(data.trim_end_matches('/'))
+}
+
+/// What a command begins with that needs the administrator of the machine.
+pub(super) fn prefix(home: &Home) -> &'static str {
+    match home.unit_user {
+        Some(_) => "sudo ",
+        None => "",
+    }
 }
 
 /// The command that restores a backup, as it can be pasted on the server.
@@ -201,7 +209,7 @@ fn saved_text(texts: &Texts, saved: &Saved) -> String {
 }
 
 /// A path, quoted for a shell if necessary.
-fn quoted(path: &str) -> String {
+pub(super) fn quoted(path: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b);
     match path.bytes().all(plain) {
         true => path.to_owned(),
@@ -209,7 +217,8 @@ fn quoted(path: &str) -> String {
     }
 }
 
-fn size(texts: &Texts, bytes: u64) -> String {
+/// A number of bytes, for people.
+pub(super) fn size(texts: &Texts, bytes: u64) -> String {
     match bytes {
         0..1_000_000 => texts.with("size.kb", &texts.number(bytes.div_ceil(1_000))),
         _ => {

@@ -11,7 +11,7 @@ use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::connection_check::{self, Seen};
-use crate::ops::{catalogs, workspaces};
+use crate::ops::{backups, catalogs, workspaces};
 use crate::refusals::connect;
 use askama::Template;
 
@@ -44,6 +44,8 @@ struct ConnectPage {
     verdict: Option<(String, bool)>,
     /// A refusal that concerns no field.
     refusal: Option<String>,
+    /// Whether the page leads to sites.
+    leads_to_sites: bool,
 }
 
 /// `GET /console/connect`: with a query, the configuration too.
@@ -170,6 +172,7 @@ fn shown(
             .collect(),
         verdict,
         refusal: conflict,
+        leads_to_sites: backups::require(visit.call.app, &visit.caller).is_ok(),
         s,
     };
     html(status, &page)

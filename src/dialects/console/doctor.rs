@@ -1,5 +1,4 @@
-//! The page that runs the checks of `latchkey doctor`. Their names are translated; what they find is in English, as the
-//! command prints it.
+//! The page that runs the checks of `latchkey doctor`, and shows what they find in the user's language.
 
 use super::auth::{Visit, page, submit};
 use super::layout::{Layout, Nav, html};
@@ -27,7 +26,8 @@ struct CheckRow {
     is_english: bool,
     badge: &'static str,
     class: &'static str,
-    text: String,
+    /// What was found, a sentence each.
+    found: Vec<String>,
     advice: String,
 }
 
@@ -62,8 +62,16 @@ fn shown(visit: &Visit<'_>, checks: Option<Vec<Check>>) -> Result<Reply> {
             is_english: name.is_none(),
             badge: texts.get(badge),
             class,
-            text: check.text,
-            advice: check.advice,
+            found: check
+                .found
+                .0
+                .iter()
+                .map(|one| texts.sentence(one))
+                .collect(),
+            advice: match &check.advice {
+                Some(advice) => texts.sentence(advice),
+                None => String::new(),
+            },
         }
     };
     let mut checks = checks;

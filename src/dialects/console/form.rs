@@ -72,7 +72,7 @@ impl Input {
 
     /// Whether the field leaves room for another one in the same row.
     pub fn is_short(&self) -> bool {
-        matches!(self.kind, Kind::Number) || self.name == "life_unit"
+        matches!(self.kind, Kind::Number) || matches!(self.name, "life_unit" | "until_unit")
     }
 }
 
@@ -84,6 +84,21 @@ pub struct Choice {
     pub chosen: bool,
     /// The requests that a scope opens.
     pub opens: Vec<String>,
+}
+
+/// The units of a span in seconds, the largest first. Their labels are `unit.NAME`.
+pub const UNITS: [(&str, u64); 4] = [
+    ("days", 86_400),
+    ("hours", 3_600),
+    ("minutes", 60),
+    ("seconds", 1),
+];
+
+/// A span in the largest unit in which it is a whole number, and the unit.
+pub fn in_units(seconds: u64) -> (u64, &'static str) {
+    let fitting = UNITS.iter().find(|(_, size)| seconds % size == 0);
+    let (unit, size) = fitting.unwrap_or(&UNITS[UNITS.len() - 1]);
+    (seconds / size, unit)
 }
 
 /// The number of boxes that are always visible; further boxes are folded unless they are ticked.

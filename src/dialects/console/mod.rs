@@ -19,12 +19,14 @@ mod prefix;
 pub mod sections;
 mod session_rows;
 pub mod site;
+mod site_keys;
+mod sites;
 mod text;
 pub mod users;
 mod workspace_choice;
 pub mod workspaces;
 
-use crate::domain::users::permissions::Permission::{CatalogsWrite, KeysWrite};
+use crate::domain::users::permissions::Permission::{CatalogsWrite, KeysWrite, ServerAdmin};
 use crate::http::route::Access::Public;
 use crate::http::route::{Moved, Route, Surface, get, inline, post};
 use crate::http1::BodyRule;
@@ -138,6 +140,19 @@ const ROUTES: &[Route] = &[
     post  ("/import-catalog",           Public, import::preview).large(CatalogsWrite),
     get   ("/connect",                  Public, connect::show),
     post  ("/connect",                  Public, connect::check),
+    // Sites
+    get   ("/sites",                    Public, sites::show_all),
+    get   ("/new-site",                 Public, sites::enrol::show),
+    post  ("/site-reports",             Public, sites::packs::collect).large(ServerAdmin),
+    get   ("/sites/{name}",             Public, sites::detail::show),
+    get   ("/sites/{name}/edit",        Public, sites::edit::show),
+    post  ("/sites/{name}/edit",        Public, sites::edit::edit),
+    get   ("/sites/{name}/remove",      Public, sites::edit::ask_remove),
+    post  ("/sites/{name}/remove",      Public, sites::edit::remove).takes_away(),
+    post  ("/sites/{name}/packs",       Public, sites::packs::make),
+    get   ("/sites/{name}/packs/{number}", Public, sites::packs::download),
+    post  ("/sites/{name}/revocations", Public, sites::packs::revoke),
+    post  ("/sites/{name}/keys/{id}/disable", Public, sites::detail::disable).takes_away(),
     // Workspaces, users and the audit log
     get   ("/users",                    Public, users::show_all),
     get   ("/users/new",                Public, users::show_new),

@@ -1,7 +1,7 @@
 //! The page of notices: what an administrator or the owner of a key should hear of, and what of it the user has seen.
 
 use super::MOUNT;
-use super::audit::{Thing, target};
+use super::audit::{Thing, actor_name, target};
 use super::auth::{Visit, page, redirect, submit};
 use super::layout::moment::DisplayTime;
 use super::layout::{Layout, Nav, html};
@@ -84,11 +84,13 @@ fn row(visit: &Visit<'_>, notice: &Notice, seen: i64) -> Result<NoticeRow> {
         let is_time = crate::domain::time::Timestamp::parse("", text).ok();
         let shown = match (name.as_str(), is_time) {
             ("action", _) => texts.action(text).to_owned(),
+            ("actor", _) => actor_name(visit, text)?,
             (_, Some(at)) => texts.minute(at),
             _ => text.to_owned(),
         };
-        let label = texts.find(&format!("notice_fact.{name}"));
-        (label.map_or(name, str::to_owned), shown)
+        let mut groups = ["notice_fact", "member"].iter();
+        let label = groups.find_map(|group| texts.find(&format!("{group}.{name}")));
+        Ok((label.map_or(name, str::to_owned), shown))
     };
     Ok(NoticeRow {
         at: DisplayTime::new(texts, notice.last_at, visit.call.app.now().wall),
@@ -101,6 +103,6 @@ fn row(visit: &Visit<'_>, notice: &Notice, seen: i64) -> Result<NoticeRow> {
             1 => String::new(),
             count => texts.count("notices.times", count),
         },
-        facts: facts.into_iter().map(fact).collect(),
+        facts: facts.into_iter().map(fact).collect::<Result<_>>()?,
     })
 }

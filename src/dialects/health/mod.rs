@@ -113,7 +113,7 @@ answer! {
         /// The current time of the server: the later of the two.
         now: Time,
         /// What the administrator should do; null if the clock is in step.
-        advice: Option<&'static str>,
+        advice: Option<String>,
     }
 }
 
@@ -168,7 +168,7 @@ impl ReadyBody {
                 wall: Time(clock.wall),
                 mark: Time(clock.mark),
                 now: Time(clock.now),
-                advice: clock.advice(),
+                advice: clock.advice().map(|advice| advice.to_string()),
             },
         }
     }

@@ -163,6 +163,19 @@ impl Snapshot {
                 ),
             ],
         };
+        let link = app.link_figures();
+        snapshot.add_if_known([
+            (
+                "latchkey_link_up",
+                "At a linked site, 1 if the server has answered the last question",
+                link.map(|(is_up, _)| flag(is_up)),
+            ),
+            (
+                "latchkey_link_lease_seconds",
+                "At a linked site, seconds for which it gives verdicts without a further word of the server",
+                link.map(|(_, left_ms)| left_ms as f64 / 1000.0),
+            ),
+        ]);
         let sites = packs::figures(app).ok().flatten();
         snapshot.add_if_known([
             (
@@ -176,6 +189,9 @@ impl Snapshot {
                 sites.map(|sites| sites.unconfirmed as f64),
             ),
         ]);
+        if sites.is_some() {
+            snapshot.add_links(app);
+        }
         snapshot.add_if_known([
             (
                 "latchkey_disk_free_bytes",
@@ -207,6 +223,41 @@ impl Snapshot {
     ) {
         let known = |(name, help, value): (_, _, Option<f64>)| Some((name, help, value?));
         self.gauges.extend(gauges.into_iter().filter_map(known));
+    }
+
+    /// Adds the figures of the live links to sites.
+    fn add_links(&mut self, app: &App) {
+        let (linked, lag) = app.feed.lag(app.now().steady_ms);
+        let figures = &app.feed.figures;
+        self.gauges.extend([
+            (
+                "latchkey_sites_linked",
+                "Sites that may answer by the last word that they got over a live link",
+                linked as f64,
+            ),
+            (
+                "latchkey_site_lag_events",
+                "Events that a linked site had not applied when it asked last; of the one that is furthest behind",
+                lag as f64,
+            ),
+        ]);
+        self.counters.extend([
+            (
+                "latchkey_site_words",
+                "Questions of linked sites that were answered with a signed word",
+                figures.words.load(Relaxed),
+            ),
+            (
+                "latchkey_site_steps",
+                "Words with something that was changed",
+                figures.steps.load(Relaxed),
+            ),
+            (
+                "latchkey_site_packs_sent",
+                "Words with packs, because a site could not follow in steps",
+                figures.packs.load(Relaxed),
+            ),
+        ]);
     }
 
     fn add_process(&mut self, process: &Process) {

@@ -29,7 +29,7 @@ answer! {
         /// Whether the server has seen a plausible date yet.
         settled: bool = true,
         /// What the administrator should do; null if nothing is needed.
-        advice: Option<&'static str>,
+        advice: Option<String>,
     }
 }
 
@@ -123,7 +123,7 @@ impl From<Reading> for ClockBody {
             now: Time(reading.now),
             allowance_s: reading.allowance_ms / 1000,
             settled: reading.settled,
-            advice: reading.advice(),
+            advice: reading.advice().map(|advice| advice.to_string()),
         }
     }
 }

@@ -141,7 +141,7 @@ struct EventBody {
 /// `GET /v1/doctor`
 pub fn examine(call: &Call<'_>) -> Result<Reply> {
     let checks = doctor::examine(call.app, call.caller()?)?;
-    Ok(Reply::json(200, &DoctorBody::of(checks)))
+    Ok(Reply::json(200, &DoctorBody::of(&checks)))
 }
 
 /// `POST /v1/doctor/accept`
@@ -162,9 +162,11 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
     no_members(call.request)?;
     let (app, caller) = (call.app, call.caller()?);
     doctor::note_bundle(app, caller)?;
-    let mut checks = doctor::examine(app, caller)?;
-    for check in checks.iter_mut().filter(|check| check.has_names) {
-        check.text = "the text of latchkey doctor has names in it and was left out".to_owned();
+    let checks = doctor::examine(app, caller)?;
+    let mut report = DoctorBody::of(&checks);
+    let bodies = checks.iter().zip(&mut report.checks);
+    for (_, body) in bodies.filter(|(check, _)| check.has_names) {
+        body.text = "the text of latchkey doctor has names in it and was left out".to_owned();
     }
     let wanted = EventFilter {
         limit: EVENTS,
@@ -177,7 +179,7 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
     let body = BundleBody {
         made_at: app.now().wall.to_string(),
         version: env!("CARGO_PKG_VERSION"),
-        doctor: DoctorBody::of(checks),
+        doctor: report,
         clock: app.clock.reading().state.as_str(),
         keys: states.zip(app.key_figures().states).collect(),
         verdicts: codes.zip(figures.verdicts()).collect(),
@@ -191,22 +193,26 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
 }
 
 impl DoctorBody {
-    fn of(checks: Vec<Check>) -> DoctorBody {
+    fn of(checks: &[Check]) -> DoctorBody {
         DoctorBody {
             healthy: checks.iter().all(|check| check.finding != Finding::Failed),
-            checks: checks.into_iter().map(CheckBody::from).collect(),
+            checks: checks.iter().map(CheckBody::of).collect(),
             unseen: UNSEEN,
         }
     }
 }
 
-impl From<Check> for CheckBody {
-    fn from(check: Check) -> CheckBody {
+impl CheckBody {
+    fn of(check: &Check) -> CheckBody {
         CheckBody {
             name: check.name,
             finding: check.finding.as_str(),
-            text: check.text,
-            advice: check.advice,
+            text: check.found.to_string(),
+            advice: check
+                .advice
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         }
     }
 }

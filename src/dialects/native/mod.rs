@@ -6,6 +6,7 @@ pub mod catalogs;
 pub mod clock;
 pub mod declared;
 pub mod doctor;
+mod feed;
 mod keys;
 mod leaks;
 pub mod notices;
@@ -63,6 +64,7 @@ fn describe(document: &mut Document) {
     secrets::describe(document);
     sites::describe(document);
     packs::describe(document);
+    feed::describe(document);
     openapi::describe(document);
 }
 
@@ -80,21 +82,21 @@ const ROUTES: &[Route] = &strict([
     get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),
     post  (        "/keys/identify",      Caller,   verify::identify),
-    post  (        "/keys/batch",         Caller,   keys::batch).takes_away_if(ends_keys),
+    post  (        "/keys/batch",         Caller,   keys::batch).takes_away_if(ends_keys).waits(),
     post  (        "/keys/import",        Caller,   keys::import).large(KeysWrite).with_query(),
     get   (        "/keys/export",        Caller,   keys::export).with_query(),
     get   (        "/keys/{id}",          Caller,   keys::find),
-    patch (        "/keys/{id}",          Caller,   keys::edit).takes_away_if(disables),
-    delete(        "/keys/{id}",          Caller,   keys::delete),
-    post  (        "/keys/{id}/rotate",   Caller,   keys::rotate),
-    delete(        "/keys/{id}/previous", Caller,   keys::end_previous),
-    post  (        "/keys/{id}/disable",  Caller,   keys::disable).takes_away(),
+    patch (        "/keys/{id}",          Caller,   keys::edit).takes_away_if(disables).waits(),
+    delete(        "/keys/{id}",          Caller,   keys::delete).waits(),
+    post  (        "/keys/{id}/rotate",   Caller,   keys::rotate).waits_with_secret(),
+    delete(        "/keys/{id}/previous", Caller,   keys::end_previous).waits(),
+    post  (        "/keys/{id}/disable",  Caller,   keys::disable).takes_away().waits(),
     post  (        "/keys/{id}/enable",   Caller,   keys::enable),
     post  (        "/keys/{id}/reveal",   Caller,   keys::reveal),
     post  (        "/keys/{id}/test",     Caller,   keys::test),
     get   (        "/keys/{id}/refusals", Caller,   keys::list_refusals),
     get   (        "/whoami",             Caller,   keys::whoami),
-    post  (        "/whoami/rotate",      Caller,   keys::rotate_own),
+    post  (        "/whoami/rotate",      Caller,   keys::rotate_own).waits_with_secret(),
     post  (        "/leaks",              Caller,   leaks::report),
     post  (        "/leaks/github",       Public,   leaks::take_delivery),
     // Workspaces
@@ -148,6 +150,7 @@ const ROUTES: &[Route] = &strict([
     get   (        "/sites/{name}",       Caller,   sites::find),
     patch (        "/sites/{name}",       Caller,   sites::edit),
     delete(        "/sites/{name}",       Caller,   sites::remove).with_query(),
+    inline("POST", "/feed",               Public,   UpTo(feed::BYTES_MAX), feed::answer),
     post  (        "/packs",              Caller,   packs::make),
     get   (        "/packs/{site}/{number}", Caller, packs::fetch),
     post  (        "/packs/reports",      Caller,   packs::collect).large(ServerAdmin),

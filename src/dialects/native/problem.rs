@@ -159,15 +159,24 @@ const UNAVAILABLE: Kind = kind(
     "the database cannot be written just now",
 );
 
+const SITES_UNCONFIRMED: Kind = kind(
+    ("sites-unconfirmed", 503, "sites-unconfirmed"),
+    "The change is made, and a site may not have it yet",
+    "The store cannot be written at the moment (full, locked, busy): `unavailable`. Or, with `sites-unconfirmed`: the change is \
+     made, and not every linked site has confirmed it within a minute; the detail names the sites, and until when they may \
+     answer as before.",
+    "the change is made, but these sites may still answer as before it: plant-7 until 2026-11-28T22:00:00Z at the latest",
+);
+
 /// Of a site alone, so it is not in the description of a server.
 const PACK_STALE: Kind = kind(
     ("pack-stale", 503, "pack-stale"),
     "The pack no longer counts",
-    "The newest pack of this site has ended, or there is none.",
+    "The newest pack of this site has ended, or there is none; or a linked site had no word of its server for too long.",
     "PACK_STALE",
 );
 
-const KINDS: [&Kind; 15] = [
+const KINDS: [&Kind; 16] = [
     &MALFORMED,
     &UNAUTHENTICATED,
     &FORBIDDEN,
@@ -183,6 +192,7 @@ const KINDS: [&Kind; 15] = [
     &TOO_MANY,
     &INTERNAL,
     &UNAVAILABLE,
+    &SITES_UNCONFIRMED,
 ];
 
 /// Every code, once.
@@ -246,6 +256,7 @@ fn written(err: &Error, head: &Head, key: Option<&str>) -> Reply {
         Error::TooMany { .. } => TOO_MANY,
         Error::LocalHeaderMissing | Error::Unauthenticated => UNAUTHENTICATED,
         Error::Unavailable(why) if refusals::site::is_stale(why) => PACK_STALE,
+        Error::Unavailable(why) if refusals::packs::is_unconfirmed(why) => SITES_UNCONFIRMED,
         Error::Unavailable(_) => UNAVAILABLE,
         Error::UnsupportedMediaType(_) => UNSUPPORTED_MEDIA_TYPE,
     };

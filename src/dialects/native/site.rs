@@ -11,7 +11,8 @@ use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{BODY_BYTES_MAX, Call, Route, Surface, get, inline, post, strict};
 use crate::http1::BodyRule::UpTo;
-use crate::ops::site::{self, Applied, View, apply, ended, fresh::Age, report, revoke};
+use crate::ops::site::link::{self, lease::Left};
+use crate::ops::site::{self, Applied, View, apply, browsers, ended, fresh::Age, report, revoke};
 use crate::refusals;
 use serde::Serialize;
 
@@ -38,6 +39,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/site/keys/{id}/disable", Caller, disable).takes_away(),
     post  (        "/site/reports",      Caller,   make_report),
     post  (        "/site/reset",        Caller,   reset),
+    post  (        "/site/browsers",     Caller,   invite),
     // Its own log and clock
     get   (        "/audit-events",      Caller,   audit::audit_events).with_query(),
     get   (        "/audit-events/chain", Caller,  audit::chain),
@@ -61,13 +63,35 @@ struct SiteBody {
     made: Option<Time>,
     until: Option<Time>,
     age_s: Option<u64>,
-    /// `fresh`, `aging`, `over`, or `none` without a pack.
+    /// `fresh`, `aging`, `over`, or `none` without a pack; with a link, of the last word of the server.
     age: &'static str,
     keys: u64,
     ended_here: Vec<EndedBody>,
     /// `no`, `seen` while an operator has to decide, or `accepted` until the next pack.
     fork: &'static str,
     reports: u64,
+    /// Null without a link.
+    link: Option<LinkBody>,
+}
+
+/// The link of the site to its server.
+#[derive(Serialize)]
+struct LinkBody {
+    server: String,
+    /// Whether the last question was answered with a word that lets the site go on.
+    up: bool,
+    /// How long the lease lasts, and what is left of it; zeros without one.
+    lease_s: f64,
+    left_s: f64,
+    /// When the last word came.
+    word_at: Option<Time>,
+    /// The newest event of the server that is in force here, and the newest of which the site knows.
+    events: Option<u64>,
+    server_events: u64,
+    /// The words that were applied since the start.
+    steps: u64,
+    /// Why the last question had no answer that leads further.
+    fault: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -110,6 +134,12 @@ struct DisabledBody {
     key: String,
     /// Whether it had not ended here before.
     changed: bool,
+}
+
+/// A link that lets one browser of this machine see the keys.
+#[derive(Serialize)]
+struct InvitedBody {
+    url: String,
 }
 
 /// Any path that a site does not have.
@@ -167,6 +197,12 @@ fn reset(call: &Call<'_>) -> Result<Reply> {
     show(call)
 }
 
+/// `POST /v1/site/browsers`
+fn invite(call: &Call<'_>) -> Result<Reply> {
+    let url = browsers::invite(call.app, call.caller()?)?;
+    Ok(Reply::json(201, &InvitedBody { url }))
+}
+
 impl SiteBody {
     fn of(view: View) -> SiteBody {
         let ended = view.ended.iter().map(|one| EndedBody {
@@ -199,6 +235,30 @@ impl SiteBody {
                 Fork::Seen => "seen",
             },
             reports: view.reports,
+            link: view.link.map(LinkBody::of),
+        }
+    }
+}
+
+impl LinkBody {
+    fn of(view: link::View) -> LinkBody {
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        let (left_ms, lasts_ms) = match view.left {
+            Left::Running {
+                left_ms, lasts_ms, ..
+            } => (left_ms, lasts_ms),
+            Left::None | Left::Over { .. } => (0, 0),
+        };
+        LinkBody {
+            server: view.server,
+            up: view.is_up,
+            lease_s: seconds(lasts_ms),
+            left_s: seconds(left_ms),
+            word_at: view.word_at.map(Time),
+            events: view.events,
+            server_events: view.server_events,
+            steps: view.steps,
+            fault: view.fault,
         }
     }
 }

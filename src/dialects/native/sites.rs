@@ -2,7 +2,9 @@
 
 use super::keys::retry;
 use crate::domain::packs::SITE_PATTERN;
-use crate::domain::packs::site::{LEND, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN};
+use crate::domain::packs::site::{
+    LEND, MAX_STALE_S, MAX_STALE_S_MAX, MAX_STALE_S_MIN, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN,
+};
 use crate::domain::users::permissions::Permission::ServerAdmin;
 use crate::error::{Error, Result};
 use crate::http::describe::Document;
@@ -27,6 +29,8 @@ answer! {
         until_s: u64 = UNTIL_S,
         /// Uses of a counted key that it may have at a time.
         lend: u64 = LEND,
+        /// How long it may answer after the last word of this server, while it is linked.
+        max_stale_s: u64 = MAX_STALE_S,
         created_at: Time,
         /// The newest pack that was made for it; 0 if none was.
         pack: u64 = 43,
@@ -43,6 +47,12 @@ answer! {
         reported_at: Option<Time>,
         /// Keys that ended here, of which the site is not known to have heard; null if it never reported.
         unconfirmed_revocations: Option<u64> = 3,
+        /// Whether it has a live link, by whose last word it may still answer.
+        linked: bool,
+        /// When it asked last over the link; null if it never did.
+        asked_at: Option<Time>,
+        /// The events of the audit log that it had not applied then; null if it never asked.
+        lag_events: Option<u64> = 0,
     }
 }
 
@@ -91,6 +101,8 @@ request! {
         until_s: Option<u64> [minimum = UNTIL_S_MIN, maximum = UNTIL_S_MAX] = UNTIL_S,
         /// Uses of a counted key that it may have at a time.
         lend: Option<u64> = LEND,
+        /// How long it may answer after the last word of this server, while it is linked; ten seconds by default.
+        max_stale_s: Option<u64> [minimum = MAX_STALE_S_MIN, maximum = MAX_STALE_S_MAX] = MAX_STALE_S,
         /// The name of this server in the heads of packs; only for the first site.
         server: Option<String> = "keys.example.com",
         /// Protects the enrolment; at least 12 bytes.
@@ -106,6 +118,7 @@ request! {
         minimal: Option<bool> = true,
         until_s: Option<u64> [minimum = UNTIL_S_MIN, maximum = UNTIL_S_MAX],
         lend: Option<u64>,
+        max_stale_s: Option<u64> [minimum = MAX_STALE_S_MIN, maximum = MAX_STALE_S_MAX],
     }
 }
 
@@ -152,7 +165,7 @@ pub fn describe(document: &mut Document) {
             "editSite",
             "Change what a site is given",
         )
-        .about("It counts from the next pack on.")
+        .about("It counts from the next pack on; `max_stale_s` from the next word on.")
         .needs(&[ServerAdmin])
         .body::<SiteEditBody>()
         .answers::<SiteBody>(200, "The site as it is now.");
@@ -178,6 +191,8 @@ impl SiteBody {
             workspaces,
             newest,
             unconfirmed,
+            link,
+            ..
         } = view;
         let made = newest.as_ref();
         let reported = site.reported.as_ref();
@@ -187,6 +202,7 @@ impl SiteBody {
             minimal: site.minimal,
             until_s: site.until_s,
             lend: site.lend,
+            max_stale_s: site.max_stale_s,
             created_at: Time(site.created_at),
             pack: site.pack,
             base: site.base,
@@ -196,6 +212,9 @@ impl SiteBody {
             applied: reported.map(|reported| reported.applied),
             reported_at: reported.map(|reported| Time(reported.at)),
             unconfirmed_revocations: unconfirmed,
+            linked: link.is_some_and(|link| link.is_linked),
+            asked_at: link.map(|link| Time(link.asked_at)),
+            lag_events: link.map(|link| link.lag),
             name: site.name,
         }
     }
@@ -239,6 +258,7 @@ pub fn add(call: &Call<'_>) -> Result<Reply> {
         minimal: body.minimal.unwrap_or(false),
         until_s: body.until_s,
         lend: body.lend,
+        max_stale_s: body.max_stale_s,
         server: body.server.unwrap_or_else(|| SERVER.to_owned()),
         passphrase: body.passphrase,
     };
@@ -265,6 +285,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         minimal: body.minimal,
         until_s: body.until_s,
         lend: body.lend,
+        max_stale_s: body.max_stale_s,
     };
     let site = sites::edit(call.app, call.caller()?, call.param("name"), edit)?;
     Ok(Reply::json(200, &SiteBody::of(site)))

@@ -71,6 +71,7 @@ pub const ALL: &[&str] = &[
     "site.remove",
     "site.init",
     "site.apply",
+    "site.step",
     "site.revoke",
     "site.disable",
     "site.rotation_complete",

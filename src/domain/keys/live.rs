@@ -233,6 +233,11 @@ impl Live {
         }
     }
 
+    /// The start of the key; `None` if it has none.
+    pub fn starts_at(&self) -> Option<Timestamp> {
+        (self.not_before != ALWAYS).then_some(self.not_before)
+    }
+
     /// The expiry of the key; `None` if it never expires.
     pub fn ends_at(&self) -> Option<Timestamp> {
         (self.expires_at.0 != i64::MAX).then_some(self.expires_at)

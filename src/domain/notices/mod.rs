@@ -2,8 +2,8 @@
 //! `ops::notices` finds and stores them, and `sinks` sends them to other machines.
 
 pub mod filter;
+pub mod repeats;
 pub mod sink;
-pub mod waiting;
 
 use super::audit::Target;
 use super::json;

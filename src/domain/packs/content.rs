@@ -56,9 +56,18 @@ impl Content {
     /// # Errors
     /// Something is named that is not there; or the body is a difference.
     pub fn of(body: Body) -> Checked<Content> {
+        Content::checked(body, true)
+    }
+
+    /// Decodes the records of a step, which are a whole body without peppers: a new version of the pepper comes with a pack.
+    pub(super) fn of_step(body: Body) -> Checked<Content> {
+        Content::checked(body, false)
+    }
+
+    fn checked(body: Body, has_peppers: bool) -> Checked<Content> {
         let lacks = || refusals::packs::body("references");
         let mut content = Content::decode(body).ok_or_else(lacks)?;
-        content.check().ok_or_else(lacks)?;
+        content.check(has_peppers).ok_or_else(lacks)?;
         Ok(content)
     }
 
@@ -176,7 +185,7 @@ impl Content {
     }
 
     /// Whether everything that is named is there. Notes the counted keys.
-    fn check(&mut self) -> Option<()> {
+    fn check(&mut self, has_peppers: bool) -> Option<()> {
         let workspaces: HashSet<Uid> = self.workspaces.iter().map(|one| one.uid).collect();
         let policies: HashSet<&str> = self.policies.iter().map(|one| &*one.name).collect();
         let catalogs = self.catalogs.iter().map(|one| &*one.name);
@@ -197,6 +206,7 @@ impl Content {
                     .is_none_or(|name| catalogs.contains(name))
         };
         let fits = roots.count() <= 1
+            && (has_peppers || self.peppers.is_empty())
             && parents.all(|parent| workspaces.contains(&parent))
             && is_tree(&above)
             && bindings.all(|binding| workspaces.contains(&binding.workspace))
@@ -205,10 +215,9 @@ impl Content {
         for key in each_key(&self.body) {
             let key = key?;
             counted.extend(key.lent.map(|_| key.id));
-            let older = key
-                .older
-                .is_none_or(|older| versions.contains(&older.pepper));
-            if !self.shared.contains_key(&key.shared) || !versions.contains(&key.pepper) || !older {
+            let is_there = |version: &u16| !has_peppers || versions.contains(version);
+            let older = key.older.is_none_or(|older| is_there(&older.pepper));
+            if !self.shared.contains_key(&key.shared) || !is_there(&key.pepper) || !older {
                 return None;
             }
             all += 1;

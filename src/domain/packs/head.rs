@@ -171,13 +171,12 @@ impl Head {
             sha256: hash(sha256)?,
             signers: rest.iter().map(signer).collect::<Option<_>>()?,
         };
-        let named = |one: &Introduction| one.key.name == key_name(origin);
         let fits = is_server_name(origin)
             && is_site_name(site)
             && head.base < head.pack
             && head.made < head.until
             && head.signers.len() <= note::SIGNATURES_MAX
-            && head.signers.iter().all(named);
+            && head.signers.iter().all(|one| is_of_key_of(one, origin));
         fits.then_some(head)
     }
 
@@ -190,26 +189,7 @@ impl Head {
     /// introduced.
     pub fn open(bytes: &[u8], trusted: &[PublicKey]) -> Checked<SignedHead> {
         let (note, head) = Head::peek(bytes)?;
-        let mut known: Vec<PublicKey> = trusted.to_vec();
-        for one in &head.signers {
-            let text = introduction(&head.origin, head.server, &one.key);
-            let by = known.iter().find(|key| one.signature.names(key));
-            let Some(by) = by.filter(|_| !known.contains(&one.key)) else {
-                continue;
-            };
-            if !by.has_signed(text.as_bytes(), &one.signature.bytes) {
-                return Err(refusals::packs::signature(&by.name));
-            }
-            known.push(one.key.clone());
-        }
-        let name = key_name(&head.origin);
-        known.retain(|key| key.name == name);
-        let signed_by = note.signers(&known)?;
-        if signed_by.is_empty() {
-            let of = |one: &Signature| format!("{}+{}", one.name, hex(&one.hash));
-            let signers: Vec<String> = note.signatures.iter().map(of).collect();
-            return Err(refusals::packs::strange_signer(signers.join(", ")));
-        }
+        let signed_by = trusted_signers(&note, &head.origin, head.server, &head.signers, trusted)?;
         Ok(SignedHead { head, signed_by })
     }
 
@@ -224,8 +204,47 @@ impl Head {
     }
 }
 
+/// The keys that have signed a note: those that the site trusts, or that one of them has introduced.
+///
+/// # Errors
+/// There is none; or a signature or an introduction has the name of a key that has not made it.
+pub(super) fn trusted_signers(
+    note: &Note<'_>,
+    origin: &str,
+    server: Uid,
+    signers: &[Introduction],
+    trusted: &[PublicKey],
+) -> Checked<Vec<PublicKey>> {
+    let mut known: Vec<PublicKey> = trusted.to_vec();
+    for one in signers {
+        let text = introduction(origin, server, &one.key);
+        let by = known.iter().find(|key| one.signature.names(key));
+        let Some(by) = by.filter(|_| !known.contains(&one.key)) else {
+            continue;
+        };
+        if !by.has_signed(text.as_bytes(), &one.signature.bytes) {
+            return Err(refusals::packs::signature(&by.name));
+        }
+        known.push(one.key.clone());
+    }
+    let name = key_name(origin);
+    known.retain(|key| key.name == name);
+    let signed_by = note.signers(&known)?;
+    if signed_by.is_empty() {
+        let of = |one: &Signature| format!("{}+{}", one.name, hex(&one.hash));
+        let signers: Vec<String> = note.signatures.iter().map(of).collect();
+        return Err(refusals::packs::strange_signer(signers.join(", ")));
+    }
+    Ok(signed_by)
+}
+
+/// Whether an introduction is of a key of this server.
+pub(super) fn is_of_key_of(one: &Introduction, origin: &str) -> bool {
+    one.key.name == key_name(origin)
+}
+
 /// A time in whole seconds.
-fn second(text: &str) -> Option<Timestamp> {
+pub(super) fn second(text: &str) -> Option<Timestamp> {
     let at = Timestamp::parse("", text).ok()?;
     (at.0 % 1000 == 0).then_some(at)
 }

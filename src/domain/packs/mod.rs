@@ -1,7 +1,8 @@
 //! Packs: what verification at a site needs, as signed and numbered files. `docs/pack-format.md` specifies the bytes.
 //!
 //! A [`file`] has a [`head`] (a signed [`note`]) and a [`body`]: [`table`]s of records, whole or as the difference from a whole
-//! body. The server makes a body with [`builder`]; a site reads [`content`] out of it. Nothing here reads a file or a clock.
+//! body. The server makes a body with [`builder`]; a site reads [`content`] out of it. A linked site asks a [`question`] and is
+//! answered with a [`word`], whose body is a [`step`] or packs. Nothing here reads a file or a clock.
 
 pub mod body;
 pub mod builder;
@@ -14,16 +15,20 @@ mod fuzz;
 pub mod head;
 pub mod keys;
 pub mod note;
+pub mod question;
 mod record;
 pub mod report;
 pub mod revocations;
 pub mod rules;
 pub mod site;
 pub mod site_key;
+pub mod standing;
 pub mod state;
+pub mod step;
 pub mod table;
 #[cfg(test)]
 pub mod tests;
+pub mod word;
 
 use crate::refusals::Refusal;
 

@@ -5,6 +5,7 @@
 use super::note::is_key_name;
 use super::site_key::SiteKey;
 use super::{Checked, is_server_name, is_site_name};
+use crate::domain::hex::{hex, unhex};
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -50,7 +51,12 @@ pub struct KeyReport {
     pub last_used_at: Option<Timestamp>,
     /// When the key was ended at the site: a proposal to disable it at the server.
     pub ended_at: Option<Timestamp>,
+    /// The start of the digest of the secret before the newest, if it has ended there with the first use of the newest.
+    pub older_ended: Option<[u8; OLDER_BYTES]>,
 }
+
+/// See [`KeyReport::older_ended`].
+pub const OLDER_BYTES: usize = 8;
 
 impl Report {
     /// The text without the line that authenticates it.
@@ -73,7 +79,7 @@ impl Report {
         let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
         for key in &self.keys {
             text += &format!(
-                "key {} uses {} refusals {} spent {} last {} ended {}\n",
+                "key {} uses {} refusals {} spent {} last {} ended {}",
                 key.id,
                 key.uses,
                 key.refusals,
@@ -81,6 +87,10 @@ impl Report {
                 time(key.last_used_at),
                 time(key.ended_at)
             );
+            if let Some(start) = &key.older_ended {
+                text += &format!(" older {}", hex(start));
+            }
+            text.push('\n');
         }
         text
     }
@@ -177,6 +187,11 @@ impl KeyReport {
             spent: number(value("spent")?)?,
             last_used_at: time(value("last")?)?,
             ended_at: time(value("ended")?)?,
+            older_ended: match words.next() {
+                None => None,
+                Some("older") => Some(unhex(words.next()?)?.try_into().ok()?),
+                Some(_) => return None,
+            },
         })
     }
 }
@@ -193,6 +208,7 @@ mod tests {
             spent: 3,
             last_used_at: last,
             ended_at: ended,
+            older_ended: None,
         };
         Report {
             origin: "server.example".to_owned(),
@@ -208,6 +224,10 @@ mod tests {
             keys: vec![
                 key(1, Some(Timestamp(1_764_367_200_000)), None),
                 key(2, None, Some(Timestamp(1_764_367_200_000))),
+                KeyReport {
+                    older_ended: Some([0xab; OLDER_BYTES]),
+                    ..key(3, None, None)
+                },
             ],
         }
     }
@@ -241,6 +261,10 @@ mod tests {
             ("report 3", "report -3"),
             ("last -", "last never"),
             ("pack 43", "pack 43 "),
+            ("older abab", "older ABAB"),
+            ("older abab", "older ab"),
+            ("older abab", "newer abab"),
+            ("ended -\n", "ended - \n"),
         ] {
             assert!(text.contains(from), "{from}");
             let text = text.replacen(from, to, 1);

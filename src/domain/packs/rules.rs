@@ -21,9 +21,24 @@ pub enum Verdict {
     Fork,
 }
 
+/// How a pack came to a site.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    File,
+    /// In the answer to a question of the site. It can be older than what the link has brought before; then steps follow it before
+    /// the site gives verdicts.
+    Link,
+}
+
 /// Whether a site takes a pack. `base` is the whole pack that comes with it, if one does; `is_loaded`: whether what the site
 /// has applied is in its folder and sound. If it is not, the same pack counts as a new one.
-pub fn judge(state: &State, head: &Head, base: Option<&Head>, is_loaded: bool) -> Checked<Verdict> {
+pub fn judge(
+    state: &State,
+    head: &Head,
+    base: Option<&Head>,
+    is_loaded: bool,
+    way: Way,
+) -> Checked<Verdict> {
     require_own(state, head)?;
     if let Some(base) = base {
         require_own(state, base)?;
@@ -33,16 +48,19 @@ pub fn judge(state: &State, head: &Head, base: Option<&Head>, is_loaded: bool) -
         return Ok(Verdict::Fork);
     }
     if continues {
-        let is_newer = match is_loaded {
+        let is_newer = match is_loaded && way == Way::File {
             true => head.pack > state.pack,
             false => head.pack >= state.pack,
         };
         if !is_newer {
             return Err(refusals::site::older(head.pack, state.pack));
         }
+        if way == Way::File && head.events < state.events {
+            return Err(refusals::site::before_link(head.pack));
+        }
     }
     // An operator who accepts a restored server accepts its newest state, and none of its earlier packs.
-    if head.made < state.made {
+    if way == Way::File && head.made < state.made {
         return Err(refusals::site::made_before(
             head.pack, head.made, state.made,
         ));
@@ -72,7 +90,8 @@ fn continues(state: &State, head: &Head) -> Checked<bool> {
     if head.reign < state.reign {
         return Err(refusals::site::other_reign(head.pack));
     }
-    let lost = head.pack > state.pack && head.events < state.events;
+    // A link brings the site further than its newest pack, so a pack that is older than that is no sign of a restore.
+    let lost = head.pack > state.pack && head.events < state.pack_events;
     let other = head.events == state.events && head.events_hash != state.events_hash;
     Ok(head.reign == state.reign && !lost && !other)
 }
@@ -128,7 +147,7 @@ mod tests {
         let (mut state, mut head) = (state(), sample());
         change_state(&mut state);
         change(&mut head);
-        let found = match judge(&state, &head, base.as_ref(), true) {
+        let found = match judge(&state, &head, base.as_ref(), true, Way::File) {
             Ok(Verdict::Take) => "take",
             Ok(Verdict::Fork) => "fork",
             Err(why) => why.code(),
@@ -241,11 +260,48 @@ mod tests {
     fn what_was_lost_from_the_folder_is_taken_again() {
         let mut head = sample();
         (head.pack, head.base) = (41, 0);
-        assert!(judge(&state(), &head, None, true).is_err());
-        assert_eq!(judge(&state(), &head, None, false).unwrap(), Verdict::Take);
+        let judge = |head: &Head, is_loaded| judge(&state(), head, None, is_loaded, Way::File);
+        assert!(judge(&head, true).is_err());
+        assert_eq!(judge(&head, false).unwrap(), Verdict::Take);
         head.base = 40;
-        assert!(judge(&state(), &head, None, false).is_err());
+        assert!(judge(&head, false).is_err());
         head.pack = 40;
-        assert!(judge(&state(), &head, None, false).is_err());
+        assert!(judge(&head, false).is_err());
+    }
+
+    #[test]
+    fn a_pack_from_before_the_link_is_older_and_no_sign_of_a_restore() {
+        let linked = |state: &mut State| (state.events, state.events_hash) = (18_300, [4; 32]);
+        check(linked, |_| {}, None, "site.before_link");
+        check(linked, |head| head.events = 18_300, None, "fork");
+        check(linked, |head| head.events = 18_301, None, "take");
+        check(linked, |head| head.events = 17_999, None, "fork");
+        check(linked, |head| head.pack = 41, None, "site.older");
+        let mut state = state();
+        linked(&mut state);
+        let early = Head {
+            made: Timestamp(state.made.0 - 1_000),
+            ..sample()
+        };
+        let over_link = judge(&state, &early, None, true, Way::Link);
+        assert_eq!(over_link.unwrap(), Verdict::Take);
+        let lost = Head {
+            events: 17_999,
+            ..sample()
+        };
+        let over_link = judge(&state, &lost, None, true, Way::Link);
+        assert_eq!(over_link.unwrap(), Verdict::Fork);
+        // The folder has lost what was applied, and the link has brought more since.
+        let again = Head {
+            pack: 41,
+            base: 0,
+            events: 18_000,
+            ..sample()
+        };
+        assert!(judge(&state, &again, None, false, Way::File).is_err());
+        let over_link = |is_loaded| judge(&state, &again, None, is_loaded, Way::Link).unwrap();
+        assert_eq!(over_link(false), Verdict::Take);
+        // A site that cannot take a step begins again with the pack before it.
+        assert_eq!(over_link(true), Verdict::Take);
     }
 }

@@ -90,17 +90,34 @@ impl SiteKey {
 
     /// Authenticates a report: a line for its end.
     pub fn authenticate(&self, report: &str) -> String {
-        use base64ct::{Base64, Encoding};
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.derive("latchkey: reports"));
-        let tag = bytes_of(hmac::sign(&key, report.as_bytes()));
-        Base64::encode_string(&tag)
+        self.tag("latchkey: reports", report)
     }
 
     /// Whether a tag is the one that [`SiteKey::authenticate`] makes.
     pub fn has_authenticated(&self, report: &str, tag: &str) -> bool {
-        note::decode(tag, 32).is_some()
-            && same(self.authenticate(report).as_bytes(), tag.as_bytes())
+        is_tag(&self.authenticate(report), tag)
     }
+
+    /// Authenticates the lines of a question, as [`SiteKey::authenticate`] does a report.
+    pub fn authenticate_question(&self, lines: &str) -> String {
+        self.tag("latchkey: questions", lines)
+    }
+
+    /// Whether a tag is the one that [`SiteKey::authenticate_question`] makes.
+    pub fn has_authenticated_question(&self, lines: &str, tag: &str) -> bool {
+        is_tag(&self.authenticate_question(lines), tag)
+    }
+
+    fn tag(&self, purpose: &str, text: &str) -> String {
+        use base64ct::{Base64, Encoding};
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.derive(purpose));
+        Base64::encode_string(&bytes_of(hmac::sign(&key, text.as_bytes())))
+    }
+}
+
+/// Compares a tag with the right one, in a time that does not depend on where they differ.
+fn is_tag(right: &str, tag: &str) -> bool {
+    note::decode(tag, 32).is_some() && same(right.as_bytes(), tag.as_bytes())
 }
 
 /// What a sealed pepper is bound to.

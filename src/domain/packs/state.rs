@@ -4,11 +4,14 @@
 use super::head::Head;
 use super::note::PublicKey;
 use super::record::{Reader, Writer};
+use super::word::Word;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
 /// The first byte of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The first byte of the encoding before there were links.
+const WITHOUT_LINK: u8 = 1;
 /// The number of bytes of a name.
 const NAME_BYTES_MAX: usize = 200;
 /// The number of keys that a site can trust at once.
@@ -30,9 +33,14 @@ pub struct State {
     pub reign: u64,
     /// The newest pack that was ever applied; 0 for none.
     pub pack: u64,
-    /// The newest audit event of the server that a pack included, and its hash.
+    /// The newest audit event of the server that was included in a pack, or in a step over a link, and its hash.
     pub events: u64,
     pub events_hash: [u8; 32],
+    /// The newest audit event that the newest pack included. A link brings the site further than that.
+    pub pack_events: u64,
+    /// An older copy has replaced the database. What was spent and what has ended here since is not known, so the next content
+    /// counts all that it lends as spent, and ends all older secrets that wait for a first use.
+    pub distrusts: bool,
     /// No pack that was made before this is taken.
     pub made: Timestamp,
     /// The whole pack that is held.
@@ -93,7 +101,8 @@ impl Fork {
 }
 
 impl State {
-    /// The state after a pack was applied. `base` is the whole pack that is held then.
+    /// The state after a pack was applied. `base` is the whole pack that is held then. A pack that a link brings can be older than
+    /// what the link has brought before; what the site knows of its server stays known.
     #[must_use]
     pub fn after(
         &self,
@@ -102,13 +111,22 @@ impl State {
         base: HeldFile,
         delta: Option<HeldFile>,
     ) -> State {
+        let is_other_history = head.reign != self.reign || self.fork == Fork::Accepted;
+        let (events, events_hash) = match head.events < self.events && !is_other_history {
+            true => (self.events, self.events_hash),
+            false => (head.events, head.events_hash),
+        };
         State {
             trusted,
             reign: head.reign,
             pack: head.pack,
-            events: head.events,
-            events_hash: head.events_hash,
-            made: head.made,
+            events,
+            events_hash,
+            pack_events: head.events,
+            made: match is_other_history {
+                true => head.made,
+                false => head.made.max(self.made),
+            },
             base: Some(base),
             delta,
             fork: Fork::None,
@@ -116,10 +134,18 @@ impl State {
         }
     }
 
-    /// Whether an older copy of this state has replaced it when its packs were gone, so that it is not known what the site has
-    /// spent and ended since.
-    pub fn is_forgetful(&self) -> bool {
-        self.pack > 0 && self.base.is_none()
+    /// The state after a step over the link. `trusted` are the keys that have signed the word.
+    #[must_use]
+    pub fn after_step(&self, word: &Word, trusted: Vec<PublicKey>) -> State {
+        State {
+            trusted,
+            events: word.to.number,
+            events_hash: word.to.hash,
+            made: word.made.max(self.made),
+            distrusts: false,
+            fork: Fork::None,
+            ..self.clone()
+        }
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -142,16 +168,19 @@ impl State {
         writer.option(self.delta, |writer, held| held.write(writer));
         writer.u8(self.fork as u8);
         writer.number(self.reports);
+        writer.number(self.pack_events);
+        writer.flag(self.distrusts);
         writer.0
     }
 
     /// The inverse of [`State::to_bytes`].
     pub fn parse(bytes: &[u8]) -> Option<State> {
         let mut reader = Reader::new(bytes);
-        if reader.u8()? != VERSION {
+        let version = reader.u8()?;
+        if !matches!(version, VERSION | WITHOUT_LINK) {
             return None;
         }
-        let state = State {
+        let mut state = State {
             site: reader.text(NAME_BYTES_MAX)?.to_owned(),
             origin: reader.text(NAME_BYTES_MAX)?.to_owned(),
             server: Uid(reader.u128()?),
@@ -169,6 +198,12 @@ impl State {
             delta: reader.option(HeldFile::read)?,
             fork: *Fork::ALL.get(usize::from(reader.u8()?))?,
             reports: reader.number()?,
+            pack_events: 0,
+            distrusts: false,
+        };
+        (state.pack_events, state.distrusts) = match version {
+            WITHOUT_LINK => (state.events, false),
+            _ => (reader.number()?, reader.flag()?),
         };
         reader.end()?;
         Some(state)
@@ -204,6 +239,8 @@ pub mod tests {
             made: Timestamp(head.made.0 - 60_000),
             base: Some(held(40)),
             delta: Some(held(41)),
+            pack_events: 18_000,
+            distrusts: false,
             fork: Fork::None,
             reports: 3,
         }
@@ -213,6 +250,7 @@ pub mod tests {
     fn a_state_is_read_back_whole_or_not_at_all() {
         let mut other = state();
         (other.base, other.delta, other.fork) = (None, None, Fork::Accepted);
+        other.distrusts = true;
         for state in [state(), other] {
             let bytes = state.to_bytes();
             assert_eq!(State::parse(&bytes).as_ref(), Some(&state));
@@ -221,11 +259,49 @@ pub mod tests {
             }
             assert_eq!(State::parse(&[&bytes[..], &[0]].concat()), None);
         }
+        // As it was stored before there were links.
+        let mut old = state().to_bytes();
+        old.truncate(old.len() - 4);
+        old[0] = WITHOUT_LINK;
+        assert_eq!(State::parse(&old), Some(state()));
         let base = state().base.unwrap();
         assert_eq!(base.name(None), "1-000040.lkpack");
         assert_eq!(
             state().delta.unwrap().name(Some(&base)),
             "1-000041-of-40.lkpack"
         );
+    }
+    #[test]
+    fn neither_an_older_pack_nor_an_older_word_takes_back_what_a_link_has_brought() {
+        let linked = State {
+            events: 18_300,
+            events_hash: [4; 32],
+            made: Timestamp(sample().made.0 + 60_000),
+            ..state()
+        };
+        let base = linked.base.unwrap();
+        let after = |state: &State, head: &Head| state.after(head, Vec::new(), base, None);
+        let older = after(&linked, &sample());
+        assert_eq!((older.pack, older.pack_events), (43, 18_211));
+        assert_eq!((older.events, older.events_hash), (18_300, [4; 32]));
+        assert_eq!(older.made, linked.made);
+        let newer = Head {
+            events: 18_400,
+            made: Timestamp(linked.made.0 + 1_000),
+            ..sample()
+        };
+        let newer_state = after(&linked, &newer);
+        assert_eq!((newer_state.events, newer_state.made), (18_400, newer.made));
+        // An operator has accepted that the server was restored.
+        let accepted = State {
+            fork: Fork::Accepted,
+            ..linked.clone()
+        };
+        assert_eq!(after(&accepted, &sample()).events, 18_211);
+        let restored = Head {
+            reign: 2,
+            ..sample()
+        };
+        assert_eq!(after(&linked, &restored).made, restored.made);
     }
 }

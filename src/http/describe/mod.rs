@@ -227,6 +227,27 @@ impl Operation<'_> {
         self
     }
 
+    /// The answer with this status may wait for the linked sites.
+    pub fn waits_for_sites(self, status: u16) -> Self {
+        let about = "`sites`: the answer comes when each linked site has applied the change, or gives no verdict any more; after a \
+                     minute it is 503 with `sites-unconfirmed`, except for an answer with a secret. The change is made in any \
+                     case.";
+        let header = "With `wait`: the sites that were waited for, as `plant-7=applied, ship-2=lease-over`, or `none`.";
+        self.query(
+            "wait",
+            about,
+            json!({ "type": "string", "enum": ["sites"] }),
+            json!("sites"),
+        )
+        .header(
+            status,
+            "Latchkey-Sites",
+            header,
+            json!({ "type": "string" }),
+        )
+        .refuses(503, "sites-unconfirmed")
+    }
+
     pub fn conflicts(self) -> Self {
         self.refuses(409, "conflict")
     }

@@ -6,11 +6,13 @@ mod mounts;
 mod refused;
 mod router;
 mod taking;
+mod waiting;
 
 pub use mounts::{Mounts, methods};
 pub use refused::{CatalogWords, RefusedRequest, judge};
 pub use router::Router;
 pub use taking::{Takes, disables, ends_keys, leaves_only_roles, patches_off};
+pub use waiting::Waits;
 
 use crate::authz::caller::Caller;
 use crate::domain::users::permissions::Permission;
@@ -74,6 +76,8 @@ pub struct Route {
     pub body: BodyRule,
     pub query: QueryRule,
     pub takes: Takes,
+    /// Whether its answer may wait for the sites.
+    pub waits: Waits,
     /// Whether it is also open to an access token of a user who must set up a second factor before anything else.
     pub ends_sessions: bool,
     /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
@@ -250,6 +254,7 @@ pub const fn inline(
         body,
         query: QueryRule::Free,
         takes: Takes::Never,
+        waits: Waits::IfSet,
         ends_sessions: false,
         large_for: None,
         oauth: None,
@@ -279,6 +284,18 @@ impl Route {
     /// The same route, some of whose requests only remove or restrict something.
     pub const fn takes_away_if(mut self, decide: fn(&App, &Request, &str) -> bool) -> Route {
         self.takes = Takes::If(decide);
+        self
+    }
+
+    /// The same route, whose answer waits for the sites if the request asks for it.
+    pub const fn waits(mut self) -> Route {
+        self.waits = Waits::IfAsked;
+        self
+    }
+
+    /// The same, for an answer with a secret that is shown only once: it is given in any case.
+    pub const fn waits_with_secret(mut self) -> Route {
+        self.waits = Waits::WithSecret;
         self
     }
 
@@ -327,6 +344,7 @@ const fn blocking(
         body: BodyRule::UpTo(BODY_BYTES_MAX),
         query: QueryRule::Free,
         takes: Takes::Never,
+        waits: Waits::IfSet,
         ends_sessions: false,
         large_for: None,
         oauth: None,

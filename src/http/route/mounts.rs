@@ -283,6 +283,13 @@ fn fits(template: &str, path: &str) -> bool {
     if template == path {
         return true;
     }
+    // The first letter excludes most templates without dividing anything.
+    if let ([b'/', wanted, ..], [b'/', found, ..]) = (template.as_bytes(), path.as_bytes())
+        && wanted != found
+        && *wanted != b'{'
+    {
+        return false;
+    }
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut wanted = template.split('/');
     let mut found = path.split('/');
@@ -315,6 +322,11 @@ mod tests {
             ("/keys/{id}", "/keys/a/b", false),
             ("/keys/{id}/rotate", "/keys/a/rotate", true),
             ("/envoy/{path...}", "/envoy/a/b/c", true),
+            ("/envoy/{path...}", "/gateway/a", false),
+            ("/{name}", "/keys", true),
+            ("/{name}", "//", false),
+            ("/keys", "//", false),
+            ("/keys", "/", false),
             ("", "", true),
             ("", "/", true),
         ] {

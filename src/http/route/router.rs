@@ -1,14 +1,14 @@
 //! Dispatches a request: finds its route and its caller, and runs its handler.
 
 use super::mounts::{Found, Mounts, Table, Target, methods};
-use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
+use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface, waiting};
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::attempts::throttle::network;
 use crate::domain::policies::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::http::client::{LiveTrust, Locality};
 use crate::http::credential::{self, Client, Presented};
-use crate::http::query::{self, Query};
+use crate::http::query;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 use crate::http1::{Answerer, BodyRule, Class, Execution, Fault, FaultWords, Service, Turn};
@@ -146,7 +146,8 @@ impl Router {
         let Target::Route(route) = found.target else {
             return Turn::usual();
         };
-        if matches!(route.handler, Handler::Inline(_)) {
+        let is_verification = matches!(route.handler, Handler::Inline(_));
+        if is_verification && route.access != Access::Public {
             return Turn::usual();
         }
         let predicted = match route.oauth {
@@ -186,6 +187,15 @@ impl Router {
     fn answer(&self, request: &Request, execution: Execution) -> Option<Reply> {
         let found = self.table.find(request);
         let surface = found.surface;
+        // Before the change: afterwards a request may no longer be one that takes something away.
+        let wait = match found.target {
+            Target::Route(route) => {
+                let takes_away = || route.takes.away(&self.app, request, found.below);
+                let ends_wait = self.app.feed.ends_wait();
+                waiting::of(route, request.query(), ends_wait, takes_away)
+            }
+            Target::OtherMethods(_) | Target::Nothing => None,
+        };
         let reply = match self.route(&found, request, execution) {
             Ok(None) => return None,
             Ok(Some(reply)) => reply,
@@ -205,7 +215,17 @@ impl Router {
             None => reply,
             Some(age_s) => reply.with(STALE, age_s.to_string()),
         };
-        Some(self.with_cors(request, reply))
+        let reply = self.with_cors(request, reply);
+        Some(match wait {
+            Some(wait) if reply.status < 400 && reply.later.is_none() => {
+                self.after_sites(surface, request, reply, wait)
+            }
+            _ => reply,
+        })
+    }
+
+    pub(super) fn app(&self) -> &Arc<App> {
+        &self.app
     }
 
     fn route(
@@ -257,7 +277,7 @@ impl Router {
         }
         let params = params(route.path, found.below).ok_or(Error::NotFound("path"))?;
         if route.query == QueryRule::Refused {
-            Query::parse(request.query())?.finish()?;
+            waiting::check_query(route, request.query())?;
         }
         let call = Call {
             app: &self.app,

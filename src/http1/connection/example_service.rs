@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
-use crate::http1::reply::Reply;
+use crate::http1::reply::{Pledge, Reply};
 use crate::http1::request::Head;
 use crate::http1::{
     BodyRule, Engine, Execution, Fault, Hooks, Limits, Listener, Service, Stopper, Turn,
@@ -75,6 +76,9 @@ impl Drop for Running {
     }
 }
 
+/// The answers that are to come later, of all servers of the process.
+static PLEDGES: Mutex<Vec<Pledge>> = Mutex::new(Vec::new());
+
 static SHARED: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
 pub fn example_service() -> Service {
@@ -106,6 +110,18 @@ pub fn example_service() -> Service {
                 "/repeatable" => Reply::new(200)
                     .body("text/plain", vec![b'x'; BIG])
                     .repeatable(),
+                "/later" => {
+                    let (reply, pledge) = Reply::later();
+                    PLEDGES.lock().unwrap().push(pledge);
+                    reply
+                }
+                "/forgotten" => Reply::later().0,
+                "/now" => {
+                    for pledge in PLEDGES.lock().unwrap().drain(..) {
+                        pledge.fulfil(Reply::new(200).body("text/plain", "late"));
+                    }
+                    Reply::new(204)
+                }
                 "/shared" => Reply::new(200).body("text/plain", SHARED.as_slice()),
                 _ => Reply::new(200).body("text/plain", request.body.to_vec()),
             })

@@ -39,7 +39,7 @@ use super::outgoing::Outgoing;
 use super::slots::{Phase, Slot};
 use super::state::ServerState;
 use super::{BodyRule, Execution, Fault};
-use crate::http1::reply::Reply;
+use crate::http1::reply::{Later, Reply};
 use crate::http1::request::{Head, Peer, Request};
 
 /// Large enough for nearly every request, and small enough for the many connections that stay silent.
@@ -217,6 +217,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 (self.state.service.fault)(fault, &head)
             }
         };
+        let reply = match reply.later {
+            Some(later) => self.await_answer(later).await,
+            None => reply,
+        };
         frame.closes |= self.has_unread || self.state.slots.is_draining();
         self.send_answer(reply, frame).await?;
         Ok(frame.closes)
@@ -311,6 +315,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         })
         .await
         .unwrap_or_else(|_| Reply::new(500))
+    }
+
+    /// Waits for an answer that comes later. It occupies no thread, and its giver bounds the time.
+    async fn await_answer(&mut self, later: Later) -> Reply {
+        self.slot.enter(Phase::Answer);
+        let mut answer = later.0;
+        let answered = poll_fn(|cx| {
+            self.slot.must_leave();
+            Pin::new(&mut answer).poll(cx)
+        })
+        .await;
+        let reply = answered.unwrap_or_else(|_| Reply::new(503).with("retry-after", "1"));
+        handler::counted_later(&self.state, reply)
     }
 
     /// Answers a request whose head is refused, in the form of the path as far as the head contains one.

@@ -329,6 +329,43 @@ fn requests_are_answered_in_their_order_wherever_they_run() {
     check(&answers, &[[200; 201].as_slice(), &[400]].concat());
 }
 
+/// It occupies no thread meanwhile: more requests wait than there are threads, and others are answered.
+#[test]
+fn an_answer_that_comes_later_keeps_its_place() {
+    let server = Running::start(Limits {
+        connections_max: 200,
+        ..patient()
+    });
+    let later = "GET /later HTTP/1.1\r\nHost: a\r\n\r\n";
+    let behind = "GET /204 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut waiting: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream
+                .write_all(format!("{later}{behind}").as_bytes())
+                .unwrap();
+            stream
+        })
+        .collect();
+    let forgotten = "GET /forgotten HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    check(&server.ask(forgotten), &[503]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let now = "GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                check(&server.ask(now), &[204]);
+            }
+        });
+        for stream in &mut waiting {
+            let answers = rest(stream);
+            check(&answers, &[200, 204]);
+            assert!(answers.contains("late"), "{answers}");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn a_client_that_asks_and_does_not_read_is_held_up_and_then_cut_off() {
     let server = Running::start(Limits {

@@ -45,6 +45,18 @@ pub struct Head {
 }
 
 impl Head {
+    /// The head without its headers, to render an error after the request is gone.
+    pub fn without_headers(&self) -> Head {
+        Head {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            is_http_11: self.is_http_11,
+            headers: Headers::default(),
+            peer: self.peer,
+            id: self.id,
+        }
+    }
+
     /// The path as it was sent, not decoded; starts with `/` (or is `*` for `OPTIONS *`).
     pub fn path(&self) -> &str {
         self.target.path()

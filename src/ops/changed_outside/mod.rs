@@ -11,6 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::App;
+use crate::refusals::{Refusal, findings};
 use crate::store::seals::recorded::NEVER_ISSUED;
 use crate::store::seals::{self, ACCEPT, Standing, TAMPERED};
 use crate::store::{Durability, Read, Write, audit, refresh_tokens, users, workspaces};
@@ -132,7 +133,7 @@ pub fn checks(app: &App) -> Vec<Check> {
         });
         let check = match found {
             Err(err) => {
-                return Check::failed(name, err.to_string(), "look into the log of the server");
+                return Check::failed(name, err.refusal(), findings::look_into_log());
             }
             Ok((wrong, earlier)) => {
                 let mut closed: Vec<String> = wrong;
@@ -142,22 +143,16 @@ pub fn checks(app: &App) -> Vec<Check> {
                         closed.truncate(NAMED_MAX);
                         Check::failed(
                             name,
-                            format!(
-                                "not what Latchkey last wrote, and closed: {}",
-                                closed.join("; ")
-                            ),
+                            findings::rows_changed(closed.join("; ")),
                             accept_advice(kind),
                         )
                     }
                     (true, false) => Check::warning(
                         name,
-                        format!(
-                            "as Latchkey last wrote them, but some had been changed past it before that: {}",
-                            earlier.changed_since.join("; ")
-                        ),
+                        findings::changed_before(earlier.changed_since.join("; ")),
                         accept_advice(kind),
                     ),
-                    (true, true) => return Check::ok(name, "as Latchkey last wrote them"),
+                    (true, true) => return Check::ok(name, findings::rows_fit()),
                 }
             }
         };
@@ -169,25 +164,16 @@ pub fn checks(app: &App) -> Vec<Check> {
 }
 
 /// The advice about a thing that was changed and is closed.
-pub fn accept_advice(kind: Kind) -> String {
+pub fn accept_advice(kind: Kind) -> Refusal {
     let word = kind.as_str();
-    let enable = match kind {
-        Kind::Key | Kind::User | Kind::Workspace => {
-            format!(", then open it: latchkey {word} enable NAME")
-        }
-        _ => String::new(),
+    let id = match kind {
+        Kind::Key | Kind::Session => "ID",
+        _ => "NAME",
     };
-    let enable = enable.replace("NAME", if kind == Kind::Key { "ID" } else { "NAME" });
-    let id = if matches!(kind, Kind::Key | Kind::Session) {
-        "ID"
-    } else {
-        "NAME"
-    };
-    format!(
-        "somebody has changed the database past the server: find out who could write to the data folder, compare with the \
-         audit log and set it right with latchkey; what is meant to be as it is now you accept: latchkey doctor accept \
-         {word} {id}{enable}"
-    )
+    match kind {
+        Kind::Key | Kind::User | Kind::Workspace => findings::accept_and_enable(word, id),
+        _ => findings::accept(word, id),
+    }
 }
 
 fn sessions(app: &App) -> Check {
@@ -203,19 +189,12 @@ fn sessions(app: &App) -> Check {
         Ok(found)
     });
     match found {
-        Err(err) => Check::failed(name, err.to_string(), "look into the log of the server"),
-        Ok(found) if found.is_empty() => Check::ok(
-            name,
-            "every session and refresh token is as Latchkey last wrote it, and belongs to the user recorded in the audit log",
-        ),
+        Err(err) => Check::failed(name, err.refusal(), findings::look_into_log()),
+        Ok(found) if found.is_empty() => Check::ok(name, findings::sessions_fit()),
         Ok(found) => Check::failed(
             name,
-            format!(
-                "not of the user who began them, or changed in another way, and ended: {}",
-                found.join(", ")
-            ),
-            "somebody has changed the database past the server: find out who could write to the data folder, and end the \
-             sessions of all users (a new password does); then acknowledge each: latchkey doctor accept session ID",
+            findings::sessions_changed(found.join(", ")),
+            findings::accept_sessions(),
         ),
     }
 }

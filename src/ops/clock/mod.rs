@@ -7,6 +7,7 @@ pub mod future;
 use crate::domain::clock::{self, State, StoredClock, Uptime, WallClockTrust};
 use crate::domain::locks::lock;
 use crate::domain::time::{Moment, Timestamp};
+use crate::refusals::{Refusal, findings};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
@@ -68,16 +69,11 @@ pub struct Reading {
 
 impl Reading {
     /// What the administrator should do; `None` if the clock is in step.
-    pub fn advice(&self) -> Option<&'static str> {
+    pub fn advice(&self) -> Option<Refusal> {
         match self.state {
             State::InStep => None,
-            State::Ahead => Some(
-                "if this machine's date is wrong, correct it; if it is right, record it: latchkey clock accept",
-            ),
-            State::Behind => Some(
-                "if this machine's date is wrong, correct it; if it is right, the recorded time is wrong, which is corrected with: \
-                 latchkey clock accept",
-            ),
+            State::Ahead => Some(findings::clock_ahead_advice()),
+            State::Behind => Some(findings::clock_behind_advice()),
         }
     }
 }
@@ -387,6 +383,7 @@ mod tests {
                 .reading()
                 .advice()
                 .unwrap()
+                .to_string()
                 .contains("latchkey clock accept")
         );
         let read_at = Instant::now();

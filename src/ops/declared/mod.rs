@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::doctor::finding::{Check, NAMED_MAX};
 use crate::ops::keys::members::KeyMembers;
-use crate::refusals::{self, Refusal};
+use crate::refusals::{self, Refusal, findings};
 use crate::store::declared::{self as stored, AppliedFile};
 use crate::store::{Durability, Read, Write, audit};
 use plan::{Known, Plan, Warning};
@@ -225,10 +225,7 @@ pub fn check(app: &App) -> Result<Check> {
     let name = "files of keys";
     let settings = lock(&app.declared.settings);
     let Some(settings) = settings.as_ref() else {
-        return Ok(Check::ok(
-            name,
-            "the server does not run, and reads them when it does",
-        ));
+        return Ok(Check::ok(name, findings::files_stopped()));
     };
     let outcome = run(app, settings, Mode::DryRun)?;
     let listed = |complaints: &[Complaint]| {
@@ -242,28 +239,22 @@ pub fn check(app: &App) -> Result<Check> {
     ) {
         ([], 0, []) => {
             let (keys, files) = (outcome.unchanged.unwrap_or_default(), outcome.files.len());
-            return Ok(Check::ok(
-                name,
-                format!("{keys} keys of {files} files are as declared"),
-            ));
+            return Ok(Check::ok(name, findings::files_as_declared(keys, files)));
         }
         ([], 0, warnings) => Check::warning(
             name,
-            listed(warnings),
-            "bring the files to what is so, or draw new secrets: latchkey key draw NAME",
+            findings::faults(listed(warnings)),
+            findings::files_warnings_advice(),
         ),
         ([], changes, _) => Check::warning(
             name,
-            format!("{changes} changes wait to be applied"),
-            "see which with latchkey keys drift, and apply them: latchkey keys apply",
+            findings::files_changes(changes),
+            findings::files_changes_advice(),
         ),
         (complaints, _, _) => Check::failed(
             name,
-            format!(
-                "not applied, and what was applied last is served: {}",
-                listed(complaints)
-            ),
-            "correct the files, and apply them: latchkey keys apply",
+            findings::files_not_applied(listed(complaints)),
+            findings::files_advice(),
         ),
     };
     Ok(check.with_names())

@@ -1,5 +1,8 @@
 //! One check and its outcome.
 
+use crate::refusals::Refusal;
+use std::fmt::{Display, Formatter, Result};
+
 /// The maximum number of names in the text of a check.
 pub const NAMED_MAX: usize = 20;
 
@@ -13,56 +16,73 @@ pub enum Finding {
     Warning,
 }
 
+/// What was found: one sentence, or several about several things.
+#[derive(Clone, Debug, Default)]
+pub struct Sentences(pub Vec<Refusal>);
+
 /// The outcome of one check.
 #[derive(Clone, Debug)]
 pub struct Check {
     pub name: &'static str,
     pub finding: Finding,
-    /// What was found.
-    pub text: String,
-    /// Whether `text` contains names of users, workspaces, policies or catalogs.
+    pub found: Sentences,
+    /// Whether what was found contains names of users, workspaces, policies or catalogs.
     pub has_names: bool,
-    /// The advice to the administrator; empty if there is nothing to do.
-    pub advice: String,
+    /// The advice to the administrator, if there is something to do.
+    pub advice: Option<Refusal>,
+}
+
+impl From<Refusal> for Sentences {
+    fn from(one: Refusal) -> Sentences {
+        Sentences(vec![one])
+    }
+}
+
+impl From<Vec<Refusal>> for Sentences {
+    fn from(all: Vec<Refusal>) -> Sentences {
+        Sentences(all)
+    }
+}
+
+/// The English text.
+impl Display for Sentences {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join("; "))
+    }
 }
 
 impl Check {
-    pub fn ok(name: &'static str, text: impl Into<String>) -> Check {
+    pub fn ok(name: &'static str, found: impl Into<Sentences>) -> Check {
         Check {
             name,
             finding: Finding::Ok,
-            text: text.into(),
+            found: found.into(),
             has_names: false,
-            advice: String::new(),
+            advice: None,
         }
     }
 
-    pub fn warning(
-        name: &'static str,
-        text: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Check {
+    pub fn warning(name: &'static str, found: impl Into<Sentences>, advice: Refusal) -> Check {
         Check {
-            name,
             finding: Finding::Warning,
-            text: text.into(),
-            has_names: false,
-            advice: advice.into(),
+            advice: Some(advice),
+            ..Check::ok(name, found)
         }
     }
 
-    /// Marks the text as containing names, which must stay on this machine.
+    pub fn failed(name: &'static str, found: impl Into<Sentences>, advice: Refusal) -> Check {
+        Check {
+            finding: Finding::Failed,
+            ..Check::warning(name, found, advice)
+        }
+    }
+
+    /// Marks what was found as containing names, which must stay on this machine.
     pub fn with_names(self) -> Check {
         Check {
             has_names: true,
             ..self
-        }
-    }
-
-    pub fn failed(name: &'static str, text: impl Into<String>, advice: impl Into<String>) -> Check {
-        Check {
-            finding: Finding::Failed,
-            ..Check::warning(name, text, advice)
         }
     }
 }

@@ -5,6 +5,7 @@ use super::finding::Check;
 use crate::domain::keys::keyfile::KeyKind;
 use crate::error::Result;
 use crate::ops::{App, secrets};
+use crate::refusals::findings;
 use crate::store::foreign;
 
 /// Whether a backup of the key files has every newest version, and whether everything is under these versions.
@@ -18,33 +19,19 @@ pub fn saved(app: &App) -> Result<Check> {
     if let [kind, ..] = saved.unsettled.as_slice() {
         return Ok(Check::warning(
             name,
-            format!(
-                "not everything is under the newest version of the {} yet",
-                all(&saved.unsettled)
-            ),
-            format!(
-                "finish the rotation: latchkey secrets rotate {}",
-                kind.as_str()
-            ),
+            findings::key_files_unsettled(all(&saved.unsettled)),
+            findings::key_files_unsettled_advice(kind.as_str()),
         ));
     }
-    let advice =
-        "make one, and store it apart from backups of the database: latchkey secrets backup FILE";
+    let advice = findings::key_files_advice();
     Ok(match (saved.at, saved.stale.is_empty()) {
-        (Some(at), true) => Check::ok(name, format!("made on {at}, with every newest version")),
+        (Some(at), true) => Check::ok(name, findings::key_files_saved(at)),
         (Some(at), false) => Check::warning(
             name,
-            format!(
-                "the one of {at} is stale: it lacks the newest version of the {}",
-                all(&saved.stale)
-            ),
+            findings::key_files_stale(at, all(&saved.stale)),
             advice,
         ),
-        (None, _) => Check::warning(
-            name,
-            "none was ever made, and without the key files no backup of the database can be used",
-            advice,
-        ),
+        (None, _) => Check::warning(name, findings::key_files_never(), advice),
     })
 }
 
@@ -59,18 +46,11 @@ pub fn hmac_keys(app: &App) -> Result<Check> {
         .filter(|name| !app.index.foreign.has_hmac_key(name))
         .collect();
     Ok(match missing.is_empty() {
-        true => Check::ok(
-            name,
-            "every key of another system that a digest names is there",
-        ),
+        true => Check::ok(name, findings::hmac_all()),
         false => Check::failed(
             name,
-            format!(
-                "keys that were imported cannot be verified, because these HMAC keys are missing: {}",
-                missing.join(", ")
-            ),
-            "put the files back into the folder hmac-keys of the data folder (latchkey secrets restore FILE), and restart the \
-             server",
+            findings::hmac_missing(missing.join(", ")),
+            findings::hmac_advice(),
         ),
     })
 }

@@ -21,6 +21,7 @@ use crate::ops::clock::future::Plan;
 use crate::ops::declared;
 use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
+use crate::refusals::{Refusal, findings};
 use crate::store::seals::recorded::each_changed;
 use crate::store::{Foreign, audit};
 use finding::NAMED_MAX;
@@ -71,9 +72,8 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("sites", sites::sites),
     ];
     let look = |(name, check): Question| {
-        check(app).unwrap_or_else(|err| {
-            Check::failed(name, err.to_string(), "look into the log of the server")
-        })
+        check(app)
+            .unwrap_or_else(|err| Check::failed(name, err.refusal(), findings::look_into_log()))
     };
     let mut found: Vec<Check> = checks.into_iter().map(look).collect();
     found.insert(5, room(app));
@@ -104,13 +104,15 @@ pub fn note_bundle(app: &App, caller: &Caller) -> Result<()> {
     )
 }
 
-const RESTORE: &str = "stop the server and restore a backup: latchkey restore FILE";
-
 fn database(app: &App) -> Result<Check> {
     let faults = app.read(|read| read.faults())?;
     Ok(match faults.is_empty() {
-        true => Check::ok("database", "pages, indexes and references are whole"),
-        false => Check::failed("database", faults.join("; "), RESTORE),
+        true => Check::ok("database", findings::database_whole()),
+        false => Check::failed(
+            "database",
+            findings::faults(faults.join("; ")),
+            findings::restore(),
+        ),
     })
 }
 
@@ -119,51 +121,45 @@ fn schema(app: &App) -> Result<Check> {
     let difference = app.read(|read| read.difference())?;
     let (harmless, refused) = (difference.harmless(), difference.refused());
     if !difference.faults.is_empty() {
-        return Ok(Check::failed(name, refused.join("; "), RESTORE));
+        return Ok(Check::failed(
+            name,
+            findings::faults(refused.join("; ")),
+            findings::restore(),
+        ));
     }
     if !refused.is_empty() {
         let active: Vec<Foreign> = difference.foreign;
         let active: Vec<Foreign> = active.into_iter().filter(|it| !it.is_harmless).collect();
         return Ok(Check::failed(
             name,
-            format!(
-                "{}; until that is gone there can be no backup",
-                refused.join("; ")
-            ),
+            findings::foreign_blocks(refused.join("; ")),
             removal(&active),
         ));
     }
     Ok(match harmless.is_empty() {
-        true => Check::ok(name, "as this version makes it"),
+        true => Check::ok(name, findings::schema_fits()),
         false => Check::warning(
             name,
-            format!(
-                "not Latchkey's, and left out of backups: {}",
-                backups::names(&harmless)
-            ),
+            findings::foreign_harmless(backups::names(&harmless)),
             removal(&harmless),
         ),
     })
 }
 
 /// Instructions for removing foreign objects from the database.
-fn removal(foreign: &[Foreign]) -> String {
+fn removal(foreign: &[Foreign]) -> Refusal {
     let statements: Vec<String> = foreign.iter().map(Foreign::statement).collect();
-    format!(
-        "find out which program made it and keep that away from the database; then stop the server and run with an SQLite \
-         shell, in latchkey.db: {}",
-        statements.join(" ")
-    )
+    findings::foreign_removal(statements.join(" "))
 }
 
 fn audit_log(app: &App) -> Result<Check> {
     let walked = app.read(|read| audit::verify(read, &app.seal_keys))?;
     Ok(match walked {
-        Ok(events) => Check::ok("audit log", format!("intact, {events} events")),
+        Ok(events) => Check::ok("audit log", findings::log_intact(events)),
         Err(why) => Check::failed(
             "audit log",
-            format!("tampered with: {why}"),
-            "find out who could write to the data folder; compare with exports and backups",
+            findings::log_tampered(why),
+            findings::log_advice(),
         ),
     })
 }
@@ -185,19 +181,13 @@ fn keys_and_log(app: &App) -> Result<Check> {
     Ok(match found.is_empty() {
         true if !changed_since.is_empty() => Check::warning(
             name,
-            format!(
-                "as Latchkey last wrote them, but some had been changed past it before that: {}",
-                changed_since.join("; ")
-            ),
+            findings::changed_before(changed_since.join("; ")),
             super::changed_outside::accept_advice(Kind::Key),
         ),
-        true => Check::ok(
-            name,
-            "every key, its secrets, its uses and its metadata fit their seals and what the audit log last said of the key",
-        ),
+        true => Check::ok(name, findings::keys_fit()),
         false => Check::failed(
             name,
-            format!("rows differ from what was recorded: {}", found.join("; ")),
+            findings::keys_changed(found.join("; ")),
             super::changed_outside::accept_advice(Kind::Key),
         ),
     })
@@ -206,32 +196,18 @@ fn keys_and_log(app: &App) -> Result<Check> {
 fn second_factors(app: &App) -> Result<Check> {
     let name = "second factors";
     let without = owners_without(app)?;
-    let (some, verb) = (
-        without.join(", "),
-        if without.len() == 1 { "signs" } else { "sign" },
-    );
-    Ok(match without.is_empty() {
-        true => Check::ok(name, "every owner who has a password signs in with a second factor"),
-        false => Check::ok(
-            name,
-            format!(
-                "{some} {verb} in with the password alone; two-step sign-in is set up on the account page of the console, \
-                 and the setting second_factor_roles demands it"
-            ),
-        )
-        .with_names(),
+    Ok(match without.as_slice() {
+        [] => Check::ok(name, findings::second_factors_all()),
+        [user] => Check::ok(name, findings::second_factors_one(user)).with_names(),
+        users => Check::ok(name, findings::second_factors_some(users.join(", "))).with_names(),
     })
 }
 
 fn writing(app: &App) -> Result<Check> {
     Ok(
         match app.store.check_place().and_then(|()| app.check_writable()) {
-            Ok(()) => Check::ok("writing", "changes can be saved"),
-            Err(err) => Check::failed(
-                "writing",
-                err.to_string(),
-                "free some space or mend what it says; verification goes on, and changes do by themselves afterwards",
-            ),
+            Ok(()) => Check::ok("writing", findings::writable()),
+            Err(err) => Check::failed("writing", err.refusal(), findings::writable_advice()),
         },
     )
 }
@@ -246,39 +222,33 @@ impl App {
 fn room(app: &App) -> Check {
     let name = "free space";
     match app.disk_free() {
-        None => Check::warning(name, "the system does not tell", "look with df"),
-        Some(free) if free < FREE_BYTES_MIN => Check::warning(
+        None => Check::warning(
             name,
-            format!("{} MiB are free", free >> 20),
-            "free some space before changes are refused; old backups and exports are candidates",
+            findings::room_unknown(),
+            findings::room_unknown_advice(),
         ),
-        Some(free) => Check::ok(name, format!("{} MiB are free", free >> 20)),
+        Some(free) if free < FREE_BYTES_MIN => {
+            Check::warning(name, findings::room(free >> 20), findings::room_advice())
+        }
+        Some(free) => Check::ok(name, findings::room(free >> 20)),
     }
 }
 
 fn tombstones(app: &App) -> Result<Check> {
     let name = "tombstones";
     Ok(match app.store.tombstones()? {
-        Some(known) if known.damaged == 0 => Check::ok(
-            name,
-            format!(
-                "{} things are known to have ended or changed",
-                known.fates.len()
-            ),
-        ),
+        Some(known) if known.damaged == 0 => {
+            Check::ok(name, findings::tombstones(known.fates.len()))
+        }
         Some(known) => Check::warning(
             name,
-            format!(
-                "{} lines are damaged, {} are good",
-                known.damaged, known.lines
-            ),
-            "a restore passes damaged lines over; to make the file again from the audit log, stop the server, move the file \
-             away and start it",
+            findings::tombstones_damaged(known.damaged, known.lines),
+            findings::tombstones_damaged_advice(),
         ),
         None => Check::failed(
             name,
-            "the file is not there, so a restore would not know what was deleted or disabled",
-            "start the server anew, which makes it again from the audit log",
+            findings::tombstones_gone(),
+            findings::tombstones_gone_advice(),
         ),
     })
 }
@@ -288,16 +258,14 @@ fn clock(app: &App) -> Result<Check> {
     let Reading { wall, mark, .. } = reading;
     let text = match reading.state {
         State::InStep => return untimely(app, &reading),
-        State::Ahead => format!(
-            "this machine's clock says {wall}, more than a day after the recorded time {mark}; it counts, but it is not recorded as \
-             believed yet"
-        ),
-        State::Behind => format!(
-            "this machine's clock says {wall}, and {mark} has been recorded; the recorded time counts and goes on, so keys and \
-             sessions end by it"
-        ),
+        State::Ahead => findings::clock_ahead(wall, mark),
+        State::Behind => findings::clock_behind(wall, mark),
     };
-    Ok(Check::failed("clock", text, reading.advice().unwrap_or("")))
+    let advice = reading.advice();
+    Ok(Check {
+        advice,
+        ..Check::failed("clock", text, findings::look_into_log())
+    })
 }
 
 /// The effects of a wrong time that was never trusted.
@@ -310,14 +278,11 @@ fn untimely(app: &App, reading: &Reading) -> Result<Check> {
         .filter(|one| one.ends_at.is_some())
         .count();
     Ok(match keys {
-        0 => Check::ok("clock", format!("{}", reading.wall)),
+        0 => Check::ok("clock", findings::clock_is(reading.wall)),
         _ => Check::warning(
             "clock",
-            format!(
-                "{} is right now, but {keys} keys were issued at times that have not come yet and end too late",
-                reading.wall
-            ),
-            "see which, and have them end earlier: latchkey clock accept",
+            findings::clock_future(reading.wall, keys),
+            findings::clock_future_advice(),
         ),
     })
 }
@@ -325,11 +290,11 @@ fn untimely(app: &App, reading: &Reading) -> Result<Check> {
 fn sign_in(app: &App) -> Result<Check> {
     let locked = attempts::locked(app);
     Ok(match locked.is_empty() {
-        true => Check::ok("sign-in", "no user is locked"),
+        true => Check::ok("sign-in", findings::locked_none()),
         false => Check::warning(
             "sign-in",
-            format!("users locked after failed attempts: {}", locked.join(", ")),
-            "look in the audit log where the attempts came from, then: latchkey user unlock NAME",
+            findings::locked(locked.join(", ")),
+            findings::locked_advice(),
         )
         .with_names(),
     })
@@ -337,34 +302,25 @@ fn sign_in(app: &App) -> Result<Check> {
 
 fn backups(app: &App) -> Result<Check> {
     let name = "backups";
-    let advice = "make one with latchkey backup, or have them made with --backup-every 24h";
+    let advice = findings::backup_advice();
     if let Some(at) = app.scheduled_backup_failed() {
         return Ok(Check::failed(
             name,
-            format!("the latest scheduled one failed at {at}"),
-            "see the log for why, and mend that; it is tried again every ten minutes",
+            findings::backup_failed(at),
+            findings::backup_failed_advice(),
         ));
     }
     let Some(latest) = app.latest_backup() else {
-        return Ok(Check::warning(name, "there is none yet", advice));
+        return Ok(Check::warning(name, findings::backup_none(), advice));
     };
     let now = app.now().wall;
     let days = (now.0 - latest.at.0) / DAY_MS;
-    let note = match is_elsewhere(app, &latest) {
-        true => " (not looked into)",
-        false => "",
+    let text = match is_elsewhere(app, &latest) {
+        true => findings::backup_elsewhere(latest.path.display(), latest.at),
+        false => findings::backup_latest(latest.path.display(), latest.at),
     };
-    let text = format!(
-        "the latest is {} of {}{note}",
-        latest.path.display(),
-        latest.at
-    );
     Ok(match latest.is_from_future(now) {
-        true => Check::warning(
-            name,
-            format!("{text}, which was made while the clock was wrong, so its age is not known"),
-            advice,
-        ),
+        true => Check::warning(name, findings::backup_of_wrong_clock(text), advice),
         false if days > BACKUP_DAYS => Check::warning(name, text, advice),
         false => Check::ok(name, text),
     })
@@ -375,21 +331,14 @@ fn management_keys(app: &App) -> Result<Check> {
     let name = "management keys";
     let found = app.read(ownerless::orphans)?;
     if found.is_empty() {
-        return Ok(Check::ok(
-            name,
-            "none without an owner was made by a user who is deleted or disabled",
-        ));
+        return Ok(Check::ok(name, findings::management_keys_none()));
     }
     let sentence = |(key, user): &(Key, String)| format!("key {} (made by {user})", key.id);
     let named: Vec<String> = found.iter().take(NAMED_MAX).map(sentence).collect();
     Ok(Check::warning(
         name,
-        format!(
-            "{} without an owner, made by users who are deleted or disabled: {}",
-            found.len(),
-            named.join(", ")
-        ),
-        "find out with latchkey key show what uses each of them; delete those that are not needed, and replace the others by keys with an owner",
+        findings::management_keys_ownerless(found.len(), named.join(", ")),
+        findings::management_keys_advice(),
     )
     .with_names())
 }
@@ -397,16 +346,13 @@ fn management_keys(app: &App) -> Result<Check> {
 fn certificate(app: &App) -> Result<Check> {
     let name = "certificate";
     let Some(end) = app.figures().certificate_end() else {
-        return Ok(Check::ok(
-            name,
-            "this server speaks plain HTTP and has none",
-        ));
+        return Ok(Check::ok(name, findings::certificate_none()));
     };
     let days = (end.0 - app.now().wall.0).div_euclid(DAY_MS);
-    let advice = "put a new certificate in its place and send SIGHUP to the server";
+    let advice = findings::certificate_advice();
     Ok(match days {
-        ..0 => Check::failed(name, format!("it ended on {end}"), advice),
-        0..CERTIFICATE_DAYS => Check::warning(name, format!("it ends on {end}"), advice),
-        _ => Check::ok(name, format!("it ends on {end}")),
+        ..0 => Check::failed(name, findings::certificate_ended(end), advice),
+        0..CERTIFICATE_DAYS => Check::warning(name, findings::certificate_ends(end), advice),
+        _ => Check::ok(name, findings::certificate_ends(end)),
     })
 }

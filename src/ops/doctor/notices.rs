@@ -5,6 +5,7 @@ use crate::domain::notices::sink::Series;
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::notices::sinks::unknown_workspaces;
+use crate::refusals::findings;
 
 /// Names the sinks that fail, and what waits for them.
 pub fn sinks(app: &App) -> Result<Check> {
@@ -19,25 +20,18 @@ pub fn sinks(app: &App) -> Result<Check> {
         let sink = state.sink.as_str();
         let unknown = unknown_workspaces(app, state);
         if !unknown.is_empty() {
-            bad.push(format!(
-                "{sink} is set for workspaces that do not exist: {}",
-                unknown.join(", ")
-            ));
+            bad.push(findings::sink_unknown(sink, unknown.join(", ")));
         }
         match state.fault() {
-            None => good.push(format!("{sink} ({waiting} waiting)")),
+            None => good.push(findings::sink_good(sink, waiting)),
             Some((at, why)) => {
-                bad.push(format!("{sink} failed at {at} ({waiting} waiting): {why}"));
+                bad.push(findings::sink_failed(sink, at, waiting, why));
             }
         }
     }
     Ok(match (good.is_empty(), bad.is_empty()) {
-        (true, true) => Check::ok(name, "this process sends notices to no sink"),
-        (_, true) => Check::ok(name, good.join("; ")),
-        _ => Check::warning(
-            name,
-            bad.join("; "),
-            "mend what it says, and try it with latchkey notices test SINK; nothing is lost before 10,000 notices wait",
-        ),
+        (true, true) => Check::ok(name, findings::sinks_none()),
+        (_, true) => Check::ok(name, good),
+        _ => Check::warning(name, bad, findings::sinks_advice()),
     })
 }

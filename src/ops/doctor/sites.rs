@@ -1,36 +1,43 @@
 //! The check of sites: whether their packs still count, and whether they have heard of what ended.
 
 use super::finding::{Check, NAMED_MAX};
+use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::Result;
 use crate::ops::App;
-use crate::ops::packs::sites::{SiteView, all};
+use crate::ops::packs::sites::{LinkView, SiteView, all};
+use crate::refusals::findings;
+
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Whether a site that asked within the last day asks no more. One that asked before has been given other ways.
+fn lost(link: &LinkView, now: Timestamp) -> bool {
+    !link.is_linked && now.0.saturating_sub(link.asked_at.0) < DAY_MS
+}
 
 /// Names the sites whose packs have ended or are about to end, and those that are not known to have a revocation.
 pub fn sites(app: &App) -> Result<Check> {
     let name = "sites";
     let sites = all(app)?;
     let now = app.now().wall;
-    let mut found: Vec<String> = Vec::new();
+    let mut found = Vec::new();
     for view in &sites {
         let site = &view.site.name;
         match &view.newest {
-            None => found.push(format!("no pack was made for {site} yet")),
+            None => found.push(findings::site_no_pack(site)),
             Some(made) if made.until <= now => {
-                found.push(format!(
-                    "the newest pack of {site} has ended at {}",
-                    made.until
-                ));
+                found.push(findings::site_ended(site, made.until));
             }
             // From half of its time on a site reports it too.
             Some(made) if now.0 - made.made_at.0 > (made.until.0 - made.made_at.0) / 2 => {
-                found.push(format!("the newest pack of {site} ends at {}", made.until));
+                found.push(findings::site_ends(site, made.until));
             }
             Some(_) => {}
         }
+        if let Some(link) = view.link.filter(|link| lost(link, now)) {
+            found.push(findings::site_cut(site, link.asked_at));
+        }
         if let Some(count @ 1..) = view.unconfirmed {
-            found.push(format!(
-                "{site} is not known to have heard of {count} ended keys"
-            ));
+            found.push(findings::site_behind(site, count));
         }
     }
     let silent = sites.iter().filter(|view| view.unconfirmed.is_none());
@@ -39,19 +46,15 @@ pub fn sites(app: &App) -> Result<Check> {
         .collect();
     if found.is_empty() {
         let mut text = match sites.len() {
-            0 => return Ok(Check::ok(name, "there are none")),
-            count => format!("{count}, and each has a pack that counts"),
+            0 => return Ok(Check::ok(name, findings::sites_none())),
+            count => vec![findings::sites_good(count)],
         };
         if !silent.is_empty() {
             let some: Vec<&str> = silent.iter().take(NAMED_MAX).copied().collect();
-            text += &format!("; no report has come from {}", some.join(", "));
+            text.push(findings::sites_silent(some.join(", ")));
         }
         return Ok(Check::ok(name, text));
     }
     found.truncate(NAMED_MAX);
-    Ok(Check::warning(
-        name,
-        found.join("; "),
-        "make packs, and bring them to the sites: latchkey pack make --all --out DIR; take in their reports: latchkey site collect DIR",
-    ))
+    Ok(Check::warning(name, found, findings::sites_advice()))
 }

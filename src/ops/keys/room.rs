@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;
 use crate::ops::Record;
-use crate::ops::keys::replace;
+use crate::ops::keys::owner_limit;
 use crate::refusals;
 use crate::store::{Read, Write, keys, policies, workspaces};
 use std::collections::hash_map::Entry;
@@ -152,7 +152,7 @@ pub fn make_room(
         return Ok(Vec::new());
     }
     // Before the name is checked: the key that is replaced may have the name of the new one.
-    let replaced = replace::make_owners_room(tx, directory, usage, caller, policy, key, now)?;
+    let replaced = owner_limit::make_owners_room(tx, directory, usage, caller, policy, key, now)?;
     check_name(tx, policy, key)?;
     Ok(replaced)
 }

@@ -2,17 +2,24 @@
 
 use super::{find, record, require, sites::site_key};
 use crate::authz::caller::Caller;
-use crate::domain::audit::{Changes, Target};
+use crate::domain::audit::{Changes, Event, Kind, Target};
+use crate::domain::keys::KeyId;
 use crate::domain::packs::report::{KeyReport, Report};
-use crate::domain::packs::site::Reported;
+use crate::domain::packs::site::{Reported, Site};
+use crate::domain::packs::site_key::SiteKey;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::App;
+use crate::ops::{App, Record, append_all};
 use crate::refusals;
+use crate::store::keys::SecretRow;
+use crate::store::packs::Server;
 use crate::store::sites::{self, Lent};
 use crate::store::usage::{self, UsageDelta};
-use crate::store::{Write, packs};
+use crate::store::{Durability, Write, keys, packs};
 
 const REPORT: &str = "site.report";
+const COMPLETE: &str = "key.rotation_complete";
 /// The code of good uses.
 const VALID: &str = "VALID";
 
@@ -51,12 +58,12 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
         keys: report.keys.len() as u64,
     };
     let taken = report.clone();
-    let is_new = app.change(caller, REPORT, Target::server(), move |tx, _| {
+    let is_new = app.change_all(caller, REPORT, Target::server(), move |tx, now| {
         let site = find(tx, &taken.site)?;
         if !is_newer(&taken, site.reported.as_ref()) {
-            return Ok((None, false));
+            return Ok((Vec::new(), false));
         }
-        take(tx, &taken, site.reported.as_ref())?;
+        let ended = take(tx, &taken, site.reported.as_ref(), now)?;
         let mut changes = Changes::default();
         let before = site.reported.as_ref();
         changes.note(
@@ -69,9 +76,89 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
             &before.map_or(0, |known| known.applied),
             &taken.pack,
         );
-        Ok((Some(record(&taken.site, changes)), true))
+        let mut records = vec![(REPORT, record(&taken.site, changes))];
+        records.extend(ended.into_iter().map(|record| (COMPLETE, record)));
+        Ok((records, true))
     })?;
     Ok(collected(is_new))
+}
+
+/// What a report in a question brought.
+#[derive(Clone, Debug)]
+pub struct LinkedReport {
+    pub life: Uid,
+    /// The number of the newest report of this life, which may be another one.
+    pub number: u64,
+    /// Counted keys of which the site has spent more.
+    pub spent: Vec<KeyId>,
+}
+
+/// Takes in the report in a question, which may have only some of the keys. There are many of them, so they have no event of
+/// their own; what they end here has one, and so has a key that the site proposes to end.
+///
+/// # Errors
+/// `Malformed` if the report was not made with the key of the site.
+pub fn take_linked(
+    app: &App,
+    site: &Site,
+    server: &Server,
+    key: &SiteKey,
+    text: &str,
+) -> Result<LinkedReport> {
+    let report = Report::open(text, key).map_err(Error::Malformed)?;
+    if server.uid != report.server || report.site != site.name {
+        return Err(Error::Malformed(refusals::packs::strange_report()));
+    }
+    let (seal_keys, now, life) = (app.seal_keys.clone(), app.now().wall, report.life);
+    let (number, spent) = app.store.write(Durability::Full, move |tx| {
+        let site = find(tx, &report.site)?;
+        let known = site.reported.as_ref();
+        if !is_newer(&report, known) {
+            // A report of a former life has no number that the site would look for.
+            let number = known.filter(|known| known.life == report.life);
+            return Ok((number.map_or(0, |known| known.number), Vec::new()));
+        }
+        let proposed = proposals(tx, &report)?;
+        let before = sites::list_lent(tx, &site.name)?;
+        let ended = take(tx, &report, known, now)?;
+        let mut records: Vec<(&str, Record)> =
+            ended.into_iter().map(|record| (COMPLETE, record)).collect();
+        if proposed > 0 {
+            let mut changes = Changes::default();
+            changes.note(
+                "report",
+                &known.map_or(0, |known| known.number),
+                &report.number,
+            );
+            changes.note("proposed", &0, &proposed);
+            records.push((REPORT, record(&report.site, changes)));
+        }
+        let draft = Event::of_system(REPORT, Target::server(), now);
+        append_all(tx, &seal_keys, &draft, records)?;
+        let after = sites::list_lent(tx, &site.name)?;
+        let differs = |(id, lent): &(&KeyId, &Lent)| before.get(id) != Some(*lent);
+        let spent = after.iter().filter(differs).map(|(id, _)| *id).collect();
+        Ok((report.number, spent))
+    })?;
+    Ok(LinkedReport {
+        life,
+        number,
+        spent,
+    })
+}
+
+/// The number of keys that a report proposes to end, and that no report proposed before.
+fn proposals(tx: &Write<'_>, report: &Report) -> Result<u64> {
+    let mut known = sites::list_ended(tx, &report.site)?;
+    known.sort_unstable_by_key(|one| one.id);
+    let is_known = |id: &KeyId| known.binary_search_by_key(id, |one| one.id).is_ok();
+    let proposed = report.keys.iter().filter(|key| key.ended_at.is_some());
+    let mut count = 0;
+    for key in proposed.filter(|key| !is_known(&key.id)) {
+        let live = keys::find(tx, key.id)?;
+        count += u64::from(live.is_some_and(|key| key.enabled && key.deleted_at.is_none()));
+    }
+    Ok(count)
 }
 
 /// Whether a report has more than the one before. A site whose state has begun again counts from zero, so its first reports
@@ -84,14 +171,45 @@ fn is_newer(report: &Report, known: Option<&Reported>) -> bool {
     }
 }
 
-fn take(tx: &Write<'_>, report: &Report, known: Option<&Reported>) -> Result<()> {
+/// Takes all of a report in. Returns the rotations that it has completed.
+fn take(
+    tx: &Write<'_>,
+    report: &Report,
+    known: Option<&Reported>,
+    now: Timestamp,
+) -> Result<Vec<Record>> {
     if known.is_some_and(|known| known.life != report.life) {
         sites::forget_usage(tx, &report.site)?;
     }
+    let mut ended = Vec::new();
     for key in &report.keys {
         take_key(tx, report, key)?;
+        ended.extend(end_older(tx, key, now)?);
     }
-    sites::put_report(tx, report)
+    sites::put_report(tx, report)?;
+    Ok(ended)
+}
+
+/// Ends the secret before the newest, if the first use of the newest at the site has ended it there.
+fn end_older(tx: &Write<'_>, report: &KeyReport, now: Timestamp) -> Result<Option<Record>> {
+    let Some(start) = report.older_ended else {
+        return Ok(None);
+    };
+    let ends = |row: &SecretRow| {
+        row.until_first_use && row.expires_at.is_some() && row.secret.digest.0.starts_with(&start)
+    };
+    let Some(key) = keys::find(tx, report.id)?.filter(|key| key.deleted_at.is_none()) else {
+        return Ok(None);
+    };
+    if !keys::list_secrets(tx, key.id)?.iter().any(ends) {
+        return Ok(None);
+    }
+    let changed = keys::delete_older_secret(tx, key.id, true, now)?;
+    Ok(changed.then(|| Record {
+        target: Target::new(Kind::Key, key.id),
+        workspace: Some(key.workspace),
+        changes: Changes::default(),
+    }))
 }
 
 /// Adds what is more than in the report before.

@@ -8,6 +8,7 @@ use crate::index::directory::Directory;
 use std::collections::HashSet;
 
 /// Which keys a site is given.
+#[derive(Clone, Debug)]
 pub struct Given {
     /// With all workspaces below.
     pub workspaces: HashSet<Uid>,
@@ -25,6 +26,15 @@ impl Given {
         Given {
             workspaces: below.collect(),
             catalogs: (!site.catalogs.is_empty()).then(|| catalogs.collect()),
+        }
+    }
+
+    /// All keys of these workspaces.
+    #[cfg(test)]
+    pub fn for_tests(workspaces: HashSet<Uid>) -> Given {
+        Given {
+            workspaces,
+            catalogs: None,
         }
     }
 

@@ -46,6 +46,13 @@ pub fn signer(read: &Read, sealing: &SealingKeys) -> Result<Signer> {
     })
 }
 
+/// The name of this server in the heads of packs; `None` before the first site.
+pub fn server_name(app: &App, caller: &Caller) -> Result<Option<String>> {
+    require(app, caller)?;
+    let server = app.read(packs::find_server)?;
+    Ok(server.map(|server| server.name))
+}
+
 /// The newest key that signs packs, as the enrolment of a site has it.
 pub fn public_key(read: &Read) -> Result<PublicKey> {
     let rows = packs::list_signing_keys(read)?;

@@ -43,6 +43,32 @@ pub fn lend(app: &App, wanted: &[(Site, Given)]) -> Result<()> {
     Ok(())
 }
 
+/// Gives a site as many uses of these keys as it lacks. Returns the keys of which it got some.
+pub fn lend_some(app: &App, site: &Site, given: &Given, ids: &[KeyId]) -> Result<Vec<KeyId>> {
+    if site.lend == 0 {
+        return Ok(Vec::new());
+    }
+    let is_given = |id: &&KeyId| app.index.with_key(**id, |key| given.has_key(key)) == Some(true);
+    let ids: Vec<KeyId> = ids.iter().filter(is_given).copied().collect();
+    let mut got = Vec::new();
+    for batch in ids.chunks(BATCH) {
+        let (batch, name, most) = (batch.to_vec(), site.name.clone(), site.lend);
+        let (index, seal_keys) = (app.index.clone(), app.seal_keys.clone());
+        got.extend(app.store.write(Durability::Full, move |tx| {
+            let mut got = Vec::new();
+            for id in batch {
+                let before = sites::find_lent(tx, &name, id)?;
+                lend_one(tx, &index, &seal_keys, &name, id, most)?;
+                if sites::find_lent(tx, &name, id)? != before {
+                    got.push(id);
+                }
+            }
+            Ok(got)
+        })?);
+    }
+    Ok(got)
+}
+
 fn lend_one(
     tx: &Write<'_>,
     index: &Arc<Index>,

@@ -32,6 +32,7 @@ use crate::store::sites::Lent;
 use crate::store::{Read, audit, key_versions, packs, sites as rows};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MAKE: &str = "site.pack";
 /// The largest id of a key.
@@ -123,17 +124,18 @@ struct Drawn {
     events: (u64, [u8; 32]),
 }
 
-/// A pack that is being built.
-struct Draft {
-    site: Site,
-    given: Given,
-    builder: Builder,
+/// A pack that is being built, or the records of a step.
+pub(super) struct Draft {
+    pub(super) site: Site,
+    given: Arc<Given>,
+    pub(super) builder: Builder,
     base: Option<Body>,
-    lent: HashMap<KeyId, Lent>,
-    policies: BTreeSet<String>,
-    catalogs: BTreeSet<String>,
+    pub(super) lent: HashMap<KeyId, Lent>,
+    pub(super) policies: BTreeSet<String>,
+    pub(super) catalogs: BTreeSet<String>,
     owners: BTreeSet<Uid>,
-    keys: u64,
+    /// The number of those that were put in.
+    pub(super) keys: u64,
     left_out: u64,
 }
 
@@ -149,16 +151,8 @@ fn draw(app: &App, read: &Read, chosen: Vec<(Site, Given)>, whole: bool) -> Resu
             base_of(app, read, &site)?
         };
         drafts.push(Draft {
-            given: Given::of(&site, &directory),
-            builder: Builder::new(site.minimal, pepper, base.as_ref()),
             lent: rows::list_lent(read, &site.name)?,
-            base,
-            policies: BTreeSet::new(),
-            catalogs: BTreeSet::new(),
-            owners: BTreeSet::new(),
-            keys: 0,
-            left_out: 0,
-            site,
+            ..Draft::new(Arc::new(Given::of(&site, &directory)), pepper, base, site)
         });
     }
     let mut by_workspace: HashMap<Uid, Vec<usize>> = HashMap::new();
@@ -211,8 +205,34 @@ fn usual_pepper(app: &App, read: &Read, now: Timestamp) -> Result<u16> {
 }
 
 impl Draft {
+    fn new(given: Arc<Given>, pepper: u16, base: Option<Body>, site: Site) -> Draft {
+        Draft {
+            given,
+            builder: Builder::new(site.minimal, pepper, base.as_ref()),
+            lent: HashMap::new(),
+            base,
+            policies: BTreeSet::new(),
+            catalogs: BTreeSet::new(),
+            owners: BTreeSet::new(),
+            keys: 0,
+            left_out: 0,
+            site,
+        }
+    }
+
+    /// The records of a step for a site that is given this.
+    pub(super) fn of_step(app: &App, site: Site, given: &Arc<Given>) -> Draft {
+        let newest = u16::try_from(app.peppers.newest()).unwrap_or(u16::MAX);
+        Draft::new(given.clone(), newest, None, site)
+    }
+
     /// Puts a key in, if the site is given it.
-    fn take(&mut self, found: &KeyWithSeal, directory: &Directory, now: Timestamp) -> Result<()> {
+    pub(super) fn take(
+        &mut self,
+        found: &KeyWithSeal,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<()> {
         let key = &found.key;
         if !self.given.has(key.workspace, key.catalog.as_deref()) {
             return Ok(());
@@ -341,7 +361,7 @@ fn base_of(app: &App, read: &Read, site: &Site) -> Result<Option<Body>> {
 }
 
 /// The content of a file; `None` if it cannot be read, or is too large for a pack.
-fn read_file(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read_file(path: &Path) -> Option<Vec<u8>> {
     read_regular_up_to(path, file::FILE_BYTES_MAX as u64).ok()
 }
 
@@ -452,7 +472,10 @@ pub fn fetch(app: &App, caller: &Caller, site: &str, number: u64) -> Result<Vec<
     require(app, caller)?;
     let made = app.read(|read| {
         let site = find(read, site)?;
-        packs::find(read, &site.name, number)
+        match number == site.pack || number == site.base {
+            true => packs::find(read, &site.name, number),
+            false => Ok(None),
+        }
     })?;
     let made = made.ok_or(Error::NotFound("pack"))?;
     let path = app.packs_of(&made.site).join(made.file_name());

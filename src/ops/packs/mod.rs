@@ -5,10 +5,12 @@
 //! administrator of the machine.
 
 pub mod collect;
+pub mod feed;
 mod given;
 pub mod identity;
 mod lend;
 pub mod make;
+pub mod pending;
 pub mod revocations;
 pub mod sites;
 #[cfg(test)]

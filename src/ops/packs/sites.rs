@@ -10,11 +10,13 @@ use crate::domain::keys::passphrase;
 use crate::domain::keys::quota::USES_MAX;
 use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::site::{
-    LEND, MAX_STALE_S, MadePack, PARTS_MAX, SITES_MAX, Site, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN,
-    key_purpose,
+    LEND, MAX_STALE_S, MAX_STALE_S_MAX, MAX_STALE_S_MIN, MadePack, PARTS_MAX, SITES_MAX, Site,
+    UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
 };
 use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::standing::Standing;
 use crate::domain::packs::{is_server_name, is_site_name};
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -25,7 +27,7 @@ use crate::ops::secrets::rotate::{self, Rotated};
 use crate::ops::{App, idempotency};
 use crate::refusals;
 use crate::store::sites::EndedAtSite;
-use crate::store::{Read, packs, sites as rows};
+use crate::store::{Read, audit, packs, site_links, sites as rows};
 
 const ADD: &str = "site.add";
 const EDIT: &str = "site.edit";
@@ -44,6 +46,7 @@ pub struct NewSite {
     pub minimal: bool,
     pub until_s: Option<u64>,
     pub lend: Option<u64>,
+    pub max_stale_s: Option<u64>,
     /// The name of this server, for the first site.
     pub server: String,
     /// Protects the enrolment.
@@ -58,6 +61,7 @@ pub struct SiteEdit {
     pub minimal: Option<bool>,
     pub until_s: Option<u64>,
     pub lend: Option<u64>,
+    pub max_stale_s: Option<u64>,
 }
 
 /// A site with what is known about it.
@@ -68,8 +72,27 @@ pub struct SiteView {
     pub workspaces: Vec<String>,
     /// The newest pack.
     pub newest: Option<MadePack>,
+    /// The whole pack that the newest one has to be applied to, or the newest one itself.
+    pub base: Option<MadePack>,
+    /// The pack that it has applied, if it has reported that lately enough.
+    pub applied: Option<MadePack>,
     /// Keys that ended here and that the site is not known to have ended; `None` if it never reported.
     pub unconfirmed: Option<u64>,
+    /// `None` if it has never asked over a link.
+    pub link: Option<LinkView>,
+}
+
+/// The live link to a site.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkView {
+    /// Whether the site may answer by the last word that it got.
+    pub is_linked: bool,
+    /// When it asked last; up to a minute earlier if that was before the start of this server.
+    pub asked_at: Timestamp,
+    /// The newest event that it had applied then.
+    pub applied: u64,
+    /// The events that are newer.
+    pub lag: u64,
 }
 
 /// What a view of one site has in addition.
@@ -119,7 +142,9 @@ pub(in crate::ops) fn enrol(
         return Err(Error::invalid("passphrase", least));
     }
     let (until_s, lend) = (new.until_s.unwrap_or(UNTIL_S), new.lend.unwrap_or(LEND));
+    let max_stale_s = new.max_stale_s.unwrap_or(MAX_STALE_S);
     check_times(until_s, lend)?;
+    check_max_stale(max_stale_s)?;
     let files = app.key_files();
     let (index, who) = (app.index.clone(), caller.clone());
     let name = new.name.clone();
@@ -143,7 +168,7 @@ pub(in crate::ops) fn enrol(
             minimal: new.minimal,
             until_s,
             lend,
-            max_stale_s: MAX_STALE_S,
+            max_stale_s,
             created_at: now,
             removed_at: None,
             sealed: Some(sealed),
@@ -192,6 +217,68 @@ pub(super) fn site_key(app: &App, site: &Site) -> Result<SiteKey> {
     let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
     let lost = || Error::Unavailable(refusals::packs::site_sealed(&site.name));
     bytes.map(SiteKey::of).ok_or_else(lost)
+}
+
+impl SiteView {
+    /// How the site stands.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let (newest, applied) = (self.newest.as_ref(), self.applied.as_ref());
+        let linked = self.live_link().map(|link| link.is_linked);
+        Standing::of(newest, applied, self.unconfirmed, linked, now)
+    }
+
+    /// The link, unless a later report has come on another way.
+    pub fn live_link(&self) -> Option<&LinkView> {
+        let reported = self.site.reported.as_ref().map(|reported| reported.at);
+        self.link
+            .as_ref()
+            .filter(|link| reported <= Some(link.asked_at))
+    }
+
+    /// The newest event that the site is known to have applied.
+    pub(super) fn known_events(&self) -> Option<u64> {
+        known_events(&self.site, self.link.as_ref())
+    }
+}
+
+/// Whether there is a site, for a caller who may know.
+pub fn is_any(app: &App, caller: &Caller) -> Result<bool> {
+    match require(app, caller) {
+        Ok(()) => app.read(rows::is_any),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Whether the name of a new site is one, and no site has it or had it.
+pub fn check_name(app: &App, caller: &Caller, name: &str) -> Result<()> {
+    require(app, caller)?;
+    if !is_site_name(name) {
+        return Err(Error::invalid("name", refusals::packs::site_name()));
+    }
+    match app.read(|read| rows::find(read, name))? {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid("name", refusals::packs::site_exists(name))),
+    }
+}
+
+/// Whether a site can be given this; nothing is changed.
+pub fn check(app: &App, caller: &Caller, edit: &SiteEdit) -> Result<()> {
+    require(app, caller)?;
+    let directory = app.index.directory();
+    if let Some(asked) = &edit.workspaces {
+        workspaces(&directory, asked)?;
+    }
+    if let Some(asked) = &edit.catalogs {
+        catalogs(&directory, asked.clone())?;
+    }
+    check_times(edit.until_s.unwrap_or(UNTIL_S), edit.lend.unwrap_or(LEND))?;
+    check_max_stale(edit.max_stale_s.unwrap_or(MAX_STALE_S))
+}
+
+/// One site, without what needs a look at every key.
+pub fn find_view(app: &App, caller: &Caller, name: &str) -> Result<SiteView> {
+    require(app, caller)?;
+    app.read(|read| view(app, read, find(read, name)?))
 }
 
 /// Every site, by name.
@@ -245,10 +332,11 @@ pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
 fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
     let directory = app.index.directory();
     let given = Given::of(&site, &directory);
-    let unconfirmed = match &site.reported {
+    let link = link(app, read, &site.name)?;
+    let unconfirmed = match known_events(&site, link.as_ref()) {
         None => None,
-        Some(reported) => {
-            let ended = rows::list_ended_since(read, reported.events)?;
+        Some(events) => {
+            let ended = rows::list_ended_since(read, events)?;
             let own = ended
                 .iter()
                 .filter(|(_, uid)| given.workspaces.contains(uid));
@@ -258,8 +346,45 @@ fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
     Ok(SiteView {
         workspaces: slugs(&directory, &site),
         newest: packs::find(read, &site.name, site.pack)?,
+        base: packs::find(read, &site.name, site.base)?,
+        applied: match &site.reported {
+            None => None,
+            Some(reported) => packs::find(read, &site.name, reported.applied)?,
+        },
         unconfirmed,
+        link,
         site,
+    })
+}
+
+/// The newest event that a site is known to have applied: every question of a linked one has it.
+fn known_events(site: &Site, link: Option<&LinkView>) -> Option<u64> {
+    let reported = site.reported.as_ref().map(|reported| reported.events);
+    let linked = link.map(|link| link.applied).filter(|events| *events > 0);
+    reported.max(linked)
+}
+
+/// What is known about the link to a site.
+fn link(app: &App, read: &Read, name: &str) -> Result<Option<LinkView>> {
+    let newest = audit::newest_number(read)?.unsigned_abs();
+    let recorded = site_links::find(read, name)?;
+    let (now, standing) = (app.now(), app.feed.standing(name, app.now().steady_ms));
+    let asked = standing.and_then(|standing| Some((standing, standing.asked_ago_ms?)));
+    Ok(match (asked, recorded) {
+        (Some((standing, ago_ms)), _) => Some(LinkView {
+            is_linked: standing.is_linked,
+            asked_at: Timestamp(now.wall.0.saturating_sub(ago_ms as i64)),
+            applied: standing.applied_events,
+            lag: newest.saturating_sub(standing.applied_events),
+        }),
+        // It has not asked since the start.
+        (None, Some(row)) => Some(LinkView {
+            is_linked: false,
+            asked_at: row.asked_at,
+            applied: row.events.min(newest),
+            lag: newest.saturating_sub(row.events),
+        }),
+        (None, None) => None,
     })
 }
 
@@ -280,7 +405,9 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
         after.minimal = edit.minimal.unwrap_or(after.minimal);
         after.until_s = edit.until_s.unwrap_or(after.until_s);
         after.lend = edit.lend.unwrap_or(after.lend);
+        after.max_stale_s = edit.max_stale_s.unwrap_or(after.max_stale_s);
         check_times(after.until_s, after.lend)?;
+        check_max_stale(after.max_stale_s)?;
         let changes = changes(&directory, Some(&before), &after);
         if changes.is_empty() {
             return Ok((None, after));
@@ -319,6 +446,16 @@ fn check_times(until_s: u64, lend: u64) -> Result<()> {
     match lend > USES_MAX {
         true => Err(Error::invalid("lend", refusals::values::at_most(USES_MAX))),
         false => Ok(()),
+    }
+}
+
+fn check_max_stale(max_stale_s: u64) -> Result<()> {
+    match (MAX_STALE_S_MIN..=MAX_STALE_S_MAX).contains(&max_stale_s) {
+        true => Ok(()),
+        false => {
+            let between = refusals::packs::until(MAX_STALE_S_MIN, MAX_STALE_S_MAX);
+            Err(Error::invalid("max_stale_s", between))
+        }
     }
 }
 
@@ -376,11 +513,12 @@ fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Change
     let of = |part: Part| (before.map(part), Some(part(after)));
     let given = (before.map(slugs), Some(slugs(after)));
     changes.note_option("workspaces", &given.0, &given.1);
-    let members: [(&'static str, Part); 4] = [
+    let members: [(&'static str, Part); 5] = [
         ("catalogs", |site| site.catalogs.join(" ")),
         ("minimal", |site| site.minimal.to_string()),
         ("until_s", |site| site.until_s.to_string()),
         ("lend", |site| site.lend.to_string()),
+        ("max_stale_s", |site| site.max_stale_s.to_string()),
     ];
     for (name, part) in members {
         let (before, after) = of(part);

@@ -32,6 +32,7 @@ fn add(fixture: &Fixture, name: &str, lend: u64) {
         minimal: false,
         until_s: None,
         lend: Some(lend),
+        max_stale_s: None,
         server: "server.example".to_owned(),
         passphrase: PASSPHRASE.to_owned(),
     };
@@ -107,6 +108,7 @@ fn key_report(id: KeyId, uses: u64, spent: u64) -> KeyReport {
         spent,
         last_used_at: Some(NOW),
         ended_at: None,
+        older_ended: None,
     }
 }
 

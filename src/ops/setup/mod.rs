@@ -33,6 +33,7 @@ use crate::ops::changed_outside;
 use crate::ops::clock::{Clock, Sources};
 use crate::ops::index_updates;
 use crate::ops::keys::issue;
+use crate::ops::packs::feed::{Feed, ask};
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::restore::closing::Closing;
 use crate::ops::sessions::password_gate::PasswordGate;
@@ -152,6 +153,8 @@ fn opened(
 ) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let (publishing, seal_keys) = (index.clone(), files.seal.clone());
+    let feed = Arc::new(Feed::default());
+    let feeding = feed.clone();
     let is_site = Arc::new(AtomicBool::new(false));
     let is_of_packs = is_site.clone();
     let store = Store::open(
@@ -160,7 +163,18 @@ fn opened(
         (sources.wall)(),
         Box::new(move |read, targets| match is_of_packs.load(Relaxed) {
             true => Ok(Box::new(|| {})),
-            false => index_updates::prepare(&publishing, &seal_keys, read, targets),
+            false => {
+                let install = index_updates::prepare(&publishing, &seal_keys, read, targets)?;
+                if !feeding.is_active() {
+                    return Ok(install);
+                }
+                let (feeding, touched) =
+                    (feeding.clone(), feeding.look(&publishing, read, targets)?);
+                Ok(Box::new(move || {
+                    install();
+                    feeding.committed(touched);
+                }))
+            }
         }),
     )?;
     store.read(|read| key_files::check(read, &files))?;
@@ -245,7 +259,11 @@ fn opened(
         notices: Default::default(),
         site,
         packing: Default::default(),
+        feed,
     };
+    if closes && app.site.is_none() {
+        ask::begin(&app)?;
+    }
     site::open(&app, was_older_copy)?;
     Ok(Arc::new(app))
 }

@@ -3,7 +3,7 @@
 //! The commit of the state is what decides: before it, the folder has a file more than the state names, which the next start
 //! looks at again; after it, a file that is no longer named, which the next start removes.
 
-use super::content::{self, Applied, Overlay, Possible, Whole};
+use super::content::{self, Applied, Distrusted, Overlay, Whole};
 use super::held::{self, Held};
 use super::{Site, change, put_state, require_local};
 use crate::authz::caller::Caller;
@@ -16,7 +16,7 @@ use crate::domain::packs::body::{Body, sha256};
 use crate::domain::packs::content::Content;
 use crate::domain::packs::file::{self, MAGIC, Parts};
 use crate::domain::packs::head::{Head, SignedHead};
-use crate::domain::packs::rules::{Verdict, judge};
+use crate::domain::packs::rules::{Verdict, Way, judge};
 use crate::domain::packs::state::{Fork, HeldFile, State};
 use crate::error::{Error, Result};
 use crate::files::private;
@@ -79,14 +79,20 @@ pub fn apply(app: &App, caller: &Caller, bytes: &[u8]) -> Result<Applied> {
     let site = app.own_site()?;
     let files = Files::split(bytes).map_err(Error::Conflict)?;
     let _turn = lock(&site.turn);
-    take(app, site, caller, files)
+    take(app, site, caller, files, Way::File)
 }
 
 /// Does the same for a caller who has the turn.
-pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) -> Result<Applied> {
+pub(super) fn take(
+    app: &App,
+    site: &Site,
+    caller: &Caller,
+    files: Files<'_>,
+    way: Way,
+) -> Result<Applied> {
     let state = site.state();
     let held = site.held();
-    match look(&state, held.as_deref(), files).map_err(Error::Conflict)? {
+    match look(&state, held.as_deref(), files, way).map_err(Error::Conflict)? {
         Some(new) => new.put(app, site, caller, &state, held.as_deref()),
         None => {
             let why = refusals::site::fork(&state.origin);
@@ -97,11 +103,21 @@ pub(super) fn take(app: &App, site: &Site, caller: &Caller, files: Files<'_>) ->
 }
 
 /// What a site would have after a pack, from its state and what it holds alone; `None` if the server was restored.
-fn look<'a>(state: &State, held: Option<&Held>, files: Files<'a>) -> Checked<Option<New<'a>>> {
+fn look<'a>(
+    state: &State,
+    held: Option<&Held>,
+    files: Files<'a>,
+    way: Way,
+) -> Checked<Option<New<'a>>> {
     let pack = Pack::open(state, files)?;
     let base = pack.base.as_ref().map(|(head, _)| &head.head);
-    match judge(state, &pack.signed.head, base, held.is_some())? {
-        Verdict::Take => New::of(state, pack, held, files).map(Some),
+    match judge(state, &pack.signed.head, base, held.is_some(), way)? {
+        Verdict::Take => {
+            let mut new = New::of(state, pack, held, files)?;
+            // Over the link, a step that follows has what the pack may lack.
+            new.state.distrusts &= way == Way::Link;
+            Ok(Some(new))
+        }
         Verdict::Fork => Ok(None),
     }
 }
@@ -215,12 +231,14 @@ impl<'a> New<'a> {
             (None, Some(held), Some(delta)) => content::touched(held.base(), held.delta(), delta),
             _ => None,
         };
-        let touched: Option<Vec<KeyId>> = touched.map(|ids| {
+        let touched: Option<Vec<KeyId>> = touched.and_then(|ids| {
+            let stepped = lock(&site.stepped);
             let all: BTreeSet<KeyId> = ids
                 .into_iter()
                 .chain(ended.iter().map(|it| it.key))
+                .chain(stepped.ids.iter().copied())
                 .collect();
-            all.into_iter().collect()
+            (!stepped.is_any).then(|| all.into_iter().collect())
         });
         let compared = content::compare(app, content, touched.as_deref());
         let back = come_back(app, content)?;
@@ -235,10 +253,12 @@ impl<'a> New<'a> {
         };
         let (stored, digests) = (self.state.clone(), compared.digests);
         let had = before.pack;
-        let unknown = match before.is_forgetful() {
-            true => content::possible(content),
-            false => Possible::default(),
+        let distrusted = match before.distrusts {
+            true => Distrusted::of(content.keys()),
+            false => Distrusted::default(),
         };
+        // The link has brought more than this pack has: steps follow it before verdicts are given again.
+        let goes_back = (self.head.reign, self.head.events) < (before.reign, before.events);
         let committed = change(
             app,
             caller,
@@ -248,14 +268,14 @@ impl<'a> New<'a> {
                 changes.note("pack", &had, &stored.pack);
                 changes.note_always("keys", Some(&applied.keys.to_string()));
                 changes.note_always("ended", Some(&applied.counts.ended.to_string()));
-                store::site::forget_revoked(tx, stored.events)?;
+                store::site::forget_revoked(tx, stored.pack_events)?;
                 for digest in &back {
                     store::site::forget_digest(tx, digest)?;
                 }
                 for (digest, key) in &digests {
                     store::site::end_digest(tx, digest, *key, false)?;
                 }
-                unknown.note(tx)?;
+                distrusted.store(tx)?;
                 put_state(tx, sealing, &stored)
             },
         );
@@ -266,15 +286,22 @@ impl<'a> New<'a> {
         }
         let overlay = app.read(Overlay::read)?;
         let lent = content::lent(content);
+        if goes_back {
+            site.fresh.lease.end();
+        }
         match touched {
             Some(ids) => {
                 site.set(self.state.clone(), lent);
                 content::install_some(app, site, content, &ids, &overlay, self.peppers);
+                content::end_older_again(app, &ids);
             }
             None => {
                 let whole = Whole::build(app, site, content, &overlay);
                 site.set(self.state.clone(), lent);
                 whole.install(app, self.peppers);
+                let waiting = content::until_first_use(app);
+                let ids: Vec<KeyId> = waiting.into_iter().map(|(id, _)| id).collect();
+                content::end_older_again(app, &ids);
             }
         }
         site.hold(match (self.base, site.held()) {
@@ -289,7 +316,7 @@ impl<'a> New<'a> {
             log::warn!("site: the time at which the pack was made is not recorded: {err}");
         }
         log::info!(
-            "site: pack {} is in force: {} keys, {} new, {} changed, {} ended; it counts until {}",
+            "site: pack {} is applied: {} keys, {} new, {} changed, {} ended; it counts until {}",
             applied.pack,
             applied.keys,
             applied.counts.added,
@@ -338,7 +365,7 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
 }
 
 /// Records that the server was restored, once.
-fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
+pub(super) fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
     if state.fork == Fork::Seen {
         return Ok(());
     }
@@ -376,7 +403,7 @@ pub(super) mod trial {
         /// Takes bytes as the site would. A refusal changes nothing.
         pub fn take(&mut self, bytes: &[u8]) -> Checked<()> {
             let files = Files::split(bytes)?;
-            let new = look(&self.state, self.held.as_ref(), files)?;
+            let new = look(&self.state, self.held.as_ref(), files, Way::File)?;
             let new = new.ok_or_else(|| refusals::site::fork(&self.state.origin))?;
             let held = match (new.base, self.held.take()) {
                 (Some(base), _) => Some(Held::new(new.head, base, new.delta)),

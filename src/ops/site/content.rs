@@ -1,7 +1,7 @@
-//! What is in a pack becomes what the index has: as a whole, or only what has changed.
+//! What is in a pack becomes what the index has: as a whole, or only what has changed. Steps over a link are in `link/step.rs`.
 
 use super::Site;
-use crate::domain::catalogs::{BUILT_IN, Catalog};
+use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, SharedPart};
@@ -12,6 +12,7 @@ use crate::domain::packs::Checked;
 use crate::domain::packs::body::Body;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
+use crate::domain::packs::report::OLDER_BYTES;
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::State;
 use crate::domain::packs::table::Table;
@@ -25,6 +26,7 @@ use crate::refusals;
 use crate::store::{self, Read, Write};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What lies above every pack: what has ended here, and what was spent here.
 #[derive(Default)]
@@ -64,12 +66,42 @@ impl Overlay {
             spent: store::site::list_spent(read)?.into_iter().collect(),
         })
     }
+
+    /// The same of some keys alone.
+    pub fn read_of<'k>(
+        read: &Read,
+        keys: impl Iterator<Item = &'k PackedKey<'k>>,
+    ) -> Result<Overlay> {
+        let mut overlay = Overlay::default();
+        for key in keys {
+            if store::site::find_ended(read, key.id)?.is_some() {
+                overlay.ended.insert(key.id);
+            }
+            for digest in digests_of(key) {
+                if store::site::stays_ended(read, &digest)? {
+                    overlay.digests.insert(digest);
+                }
+            }
+            if key.lent.is_some() {
+                let spent = store::site::find_spent(read, key.id)?;
+                overlay.spent.insert(key.id, spent);
+            }
+        }
+        Ok(overlay)
+    }
 }
 
-type Parts = HashMap<u32, Arc<SharedPart>>;
+/// The digests of the secrets of a key.
+pub fn digests_of(key: &PackedKey<'_>) -> impl Iterator<Item = [u8; 32]> {
+    [Some(key.digest), key.older.map(|older| older.digest)]
+        .into_iter()
+        .flatten()
+}
+
+pub type Parts = HashMap<u32, Arc<SharedPart>>;
 
 /// The key as verification needs it. What was counted so far goes on counting.
-fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
+pub fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
     let part = parts.get(&key.shared)?.clone();
     let spent = overlay.spent.get(&key.id).copied().unwrap_or(0);
     let mut live = key.live(part, spent);
@@ -77,10 +109,11 @@ fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> 
         live.enabled = false;
     }
     if let Some(optional) = &mut live.optional
-        && let Some(older) = &optional.older
+        && let Some(older) = &mut optional.older
         && overlay.digests.contains(&older.secret.digest.0)
     {
-        optional.older = None;
+        // It stays in the index, so that reports name it until the server has ended it too.
+        *older.retired.get_mut() = true;
     }
     if let Some(known) = app.index.counters(key.id) {
         let stored = key.lent.map(|lent| lent.saturating_sub(spent));
@@ -94,7 +127,7 @@ fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> 
 }
 
 /// What keys share. A part that a key of the index has already is the same one.
-fn parts_of(app: &App, content: &Content) -> Parts {
+pub fn parts_of(app: &App, content: &Content) -> Parts {
     let part = |(number, part): (&u32, &SharedPart)| (*number, app.index.shared(part.clone()));
     content.shared.iter().map(part).collect()
 }
@@ -118,20 +151,60 @@ fn directory_of(app: &App, site: &Site, content: &Content) -> Directory {
         let same = known.filter(|known| known.definition() == definition);
         let catalog = match same {
             Some(same) => Some(same.clone()),
-            None => match Catalog::load(definition.clone()) {
-                Ok(catalog) => Some(Arc::new(catalog)),
-                // The keys of the catalog then open nothing.
-                Err(err) => {
-                    log::error!("site: catalog {} cannot be used: {err}", definition.name);
-                    None
-                }
-            },
+            None => compiled(definition),
         };
         directory.put_catalog(&definition.name, catalog);
     }
     let built_in = Catalog::compile(permissions::built_in_catalog());
     directory.put_catalog(BUILT_IN, built_in.ok().map(Arc::new));
     directory
+}
+
+/// The catalog of a definition. Without one, the keys of the catalog open nothing.
+pub fn compiled(definition: &Definition) -> Option<Arc<Catalog>> {
+    match Catalog::load(definition.clone()) {
+        Ok(catalog) => Some(Arc::new(catalog)),
+        Err(err) => {
+            log::error!("site: catalog {} cannot be used: {err}", definition.name);
+            None
+        }
+    }
+}
+
+/// What may have been spent, and what may have ended, since the copy of the database was made that has replaced it.
+#[derive(Default)]
+pub struct Distrusted {
+    /// Keys with all uses that they were lent.
+    pub lent: Vec<(KeyId, u64)>,
+    /// Older secrets that end with the first use of the newer one.
+    pub older: Vec<(KeyId, [u8; 32])>,
+}
+
+impl Distrusted {
+    /// Of these keys.
+    pub fn of<'k>(keys: impl Iterator<Item = PackedKey<'k>>) -> Distrusted {
+        let mut found = Distrusted::default();
+        for key in keys {
+            found.lent.extend(key.lent.map(|lent| (key.id, lent)));
+            let older = key.older.filter(|older| older.until_first_use);
+            found
+                .older
+                .extend(older.map(|older| (key.id, older.digest)));
+        }
+        found
+    }
+
+    /// Counts all of it as spent and as ended.
+    pub fn store(&self, tx: &Write<'_>) -> Result<()> {
+        for (key, lent) in &self.lent {
+            let known = store::site::find_spent(tx, *key)?;
+            store::site::set_spent(tx, *key, known.max(*lent))?;
+        }
+        for (key, digest) in &self.older {
+            store::site::end_digest(tx, digest, *key, true)?;
+        }
+        Ok(())
+    }
 }
 
 /// The uses that the server has lent in all, by key.
@@ -196,6 +269,36 @@ pub fn install_some(
     app.index.replace_some(directory, changed, replace);
 }
 
+/// Ends the older secrets of these keys whose first use was recorded while the keys were being replaced.
+pub fn end_older_again(app: &App, ids: &[KeyId]) {
+    for id in ids {
+        let waiting = |key: &Live| {
+            let older = key.optional.as_ref()?.older.as_ref()?;
+            older.until_first_use.then_some(older.secret.digest.0)
+        };
+        let Some(digest) = app.index.with_key(*id, waiting).flatten() else {
+            continue;
+        };
+        match app.read(|read| store::site::stays_ended(read, &digest)) {
+            Ok(false) => {}
+            // In doubt it has ended.
+            Ok(true) | Err(_) => end_older_in_index(app, *id, &digest),
+        }
+    }
+}
+
+/// Ends the older secret of a key in the index, if it is still this one.
+pub fn end_older_in_index(app: &App, id: KeyId, digest: &[u8; 32]) {
+    app.index.with_key(id, |key| {
+        let optional = key.optional.as_ref();
+        if let Some(older) = optional.and_then(|optional| optional.older.as_ref())
+            && older.secret.digest.0 == *digest
+        {
+            older.retired.store(true, Ordering::Release);
+        }
+    });
+}
+
 /// The keys that can differ between what is held, a whole pack with or without a delta, and a new delta to it: those that
 /// either of the two puts or takes away. `None` if a number of a shared part of the base means something else: then every
 /// key can differ.
@@ -243,12 +346,7 @@ pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended
         counts: Counts::default(),
     };
     match touched {
-        Some(ids) => {
-            for (id, new) in ids.iter().zip(content.find(ids)) {
-                let known = app.index.with_key(*id, |old| ended.note(old, new.as_ref()));
-                ended.counts.added += u64::from(known.is_none() && new.is_some());
-            }
-        }
+        Some(ids) => return compare_some(app, ids, &content.find(ids)),
         None => {
             let (mut known, mut there) = (0, HashSet::new());
             for new in content.keys() {
@@ -265,6 +363,19 @@ pub fn compare(app: &App, content: &Content, touched: Option<&[KeyId]>) -> Ended
                 }
             });
         }
+    }
+    ended
+}
+
+/// Compares what the index has of some keys with what they are now.
+pub fn compare_some(app: &App, ids: &[KeyId], found: &[Option<PackedKey<'_>>]) -> Ended {
+    let mut ended = Ended {
+        digests: Vec::new(),
+        counts: Counts::default(),
+    };
+    for (id, new) in ids.iter().zip(found) {
+        let known = app.index.with_key(*id, |old| ended.note(old, new.as_ref()));
+        ended.counts.added += u64::from(known.is_none() && new.is_some());
     }
     ended
 }
@@ -334,39 +445,20 @@ pub fn until_first_use(app: &App) -> Vec<(KeyId, [u8; 32])> {
     found
 }
 
-/// What may have been spent, and which secrets may have ended, at a site that does not know it any more.
-#[derive(Default)]
-pub struct Possible {
-    /// All uses that the server has lent, by key.
-    pub spent: Vec<(KeyId, u64)>,
-    /// The older secrets that end with the first use of the newer one.
-    pub older: Vec<(KeyId, [u8; 32])>,
-}
-
-/// What a site may have spent and ended of the keys of a content.
-pub fn possible(content: &Content) -> Possible {
-    let older = |key: PackedKey<'_>| {
-        let older = key.older.filter(|older| older.until_first_use)?;
-        Some((key.id, older.digest))
+/// The starts of the digests of older secrets that have ended here with the first use of the newer one: of one key, or of all.
+pub fn older_ended(app: &App, of: Option<KeyId>) -> Vec<(KeyId, [u8; OLDER_BYTES])> {
+    let look = |key: &Live| {
+        let older = key.optional.as_ref()?.older.as_ref()?;
+        let has_ended = older.until_first_use && older.retired.load(Ordering::Acquire);
+        let start = older.secret.digest.0.first_chunk().copied()?;
+        has_ended.then_some((key.id, start))
     };
-    Possible {
-        spent: lent(content).into_iter().collect(),
-        older: content.keys().filter_map(older).collect(),
+    let mut found = Vec::new();
+    match of {
+        Some(id) => found.extend(app.index.with_key(id, look).flatten()),
+        None => app.index.each_key(|_, key| found.extend(look(key))),
     }
-}
-
-impl Possible {
-    /// Counts the uses as spent, and ends the secrets.
-    pub fn note(&self, tx: &Write<'_>) -> Result<()> {
-        for (key, spent) in &self.spent {
-            let known = store::site::find_spent(tx, *key)?;
-            store::site::set_spent(tx, *key, known.max(*spent))?;
-        }
-        for (key, digest) in &self.older {
-            store::site::end_digest(tx, digest, *key, true)?;
-        }
-        Ok(())
-    }
+    found
 }
 
 /// Ends keys in the index, after the store has recorded that they have ended here.

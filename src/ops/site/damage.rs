@@ -76,6 +76,8 @@ fn packs() -> Packs {
         delta: None,
         fork: Fork::None,
         reports: 0,
+        pack_events: 0,
+        distrusts: false,
     };
     Packs {
         own,

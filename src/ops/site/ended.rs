@@ -11,7 +11,6 @@ use crate::ops::App;
 use crate::refusals;
 use crate::store::site::{EndedKey, Reason};
 use crate::store::{self, Durability, audit};
-use std::sync::atomic::Ordering;
 
 /// Disables a key here for good; `false` if it had ended here already. Only for the administrator of the machine.
 pub fn disable(app: &App, caller: &Caller, id: KeyId) -> Result<bool> {
@@ -39,6 +38,7 @@ pub fn disable(app: &App, caller: &Caller, id: KeyId) -> Result<bool> {
         },
     )?;
     content::end_in_index(app, &[id]);
+    site.unreported.note_urgent(id);
     Ok(is_new)
 }
 
@@ -62,14 +62,10 @@ pub fn retire_older(app: &App, id: KeyId) -> Result<()> {
         };
         audit::append(tx, &seal_keys, event)
     })?;
-    app.index.with_key(id, |key| {
-        let optional = key.optional.as_ref();
-        // Another pack may have come meanwhile, with another older secret.
-        if let Some(older) = optional.and_then(|optional| optional.older.as_ref())
-            && older.secret.digest.0 == digest
-        {
-            older.retired.store(true, Ordering::Release);
-        }
-    });
+    // Another pack may have come meanwhile, with another older secret.
+    content::end_older_in_index(app, id, &digest);
+    if let Some(site) = &app.site {
+        site.unreported.note_urgent(id);
+    }
     Ok(())
 }

@@ -33,6 +33,8 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
         pack: 0,
         events: 0,
         events_hash: [0; 32],
+        pack_events: 0,
+        distrusts: false,
         made,
         base: None,
         delta: None,

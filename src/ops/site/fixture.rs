@@ -15,6 +15,7 @@ use crate::domain::packs::file;
 use crate::domain::packs::keys::{PackedKey, PackedOlder};
 use crate::domain::packs::note::SigningKey;
 use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::step::{self, Gone};
 use crate::domain::policies::Policy;
 use crate::domain::uid::Uid;
 use crate::domain::workspaces::Workspace;
@@ -117,6 +118,29 @@ impl Packer {
         let key = SiteKey::of([3; 32]);
         let sealed = key.seal_pepper(Uid(7), "plant-7", 1, &self.pepper).unwrap();
         builder.pepper(1, sealed);
+        self.put(&mut builder, 1, |_| true);
+        builder.finish()
+    }
+
+    /// The body of a step that touches these keys; its secrets are under this version of the pepper.
+    pub fn step(&self, ids: &[u64], pepper: u16) -> Vec<u8> {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut builder = Builder::new(false, 1, None);
+        self.put(&mut builder, pepper, |id| ids.contains(id));
+        let gone = ids.iter().filter(|id| !self.keys.contains_key(id));
+        let gone = Gone {
+            keys: gone.map(|id| KeyId(*id)).collect(),
+            ..Gone::default()
+        };
+        match ids.is_empty() {
+            true => Vec::new(),
+            false => step::write(&gone, Some(&builder.finish())),
+        }
+    }
+
+    fn put(&self, builder: &mut Builder, pepper: u16, has: impl Fn(&u64) -> bool) {
         builder.workspace(
             &Workspace {
                 uid: Uid(1),
@@ -131,7 +155,7 @@ impl Packer {
             true,
         );
         builder.policy(&Policy::standard());
-        for (id, issued) in &self.keys {
+        for (id, issued) in self.keys.iter().filter(|(id, _)| has(id)) {
             // Keys of some ids have a part that no other has, so that its number changes from delta to delta.
             let shared = builder.shared(&SharedPart {
                 workspace: Uid(1),
@@ -155,7 +179,7 @@ impl Packer {
                 .key(&PackedKey {
                     id: KeyId(*id),
                     digest: digest(&issued.secret),
-                    pepper: 1,
+                    pepper,
                     shared,
                     enabled: issued.enabled,
                     expires_at: None,
@@ -170,7 +194,6 @@ impl Packer {
                 })
                 .unwrap();
         }
-        builder.finish()
     }
 
     /// The next pack, whole or as what has changed since the last whole one.

@@ -1,5 +1,7 @@
-//! How old the pack of a site is. Every verification asks this, so it is a few numbers without a lock.
+//! How old the pack of a site is, or the last word of its server over the link. Every verification asks this, so it is a few
+//! numbers without a lock.
 
+use super::link::lease::{Lease, Left};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::App;
@@ -9,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 /// The time of a site without a pack.
 const NONE: i64 = i64::MIN;
 
-/// The times of the pack that is in force.
+/// The times of the pack that is in force, and the lease of a linked site. With a link, the age of the pack does not matter: only
+/// a word of the server allows verdicts.
 pub struct Freshness {
+    pub lease: Lease,
     made_at: AtomicI64,
     half_at: AtomicI64,
     until: AtomicI64,
@@ -34,6 +38,7 @@ pub enum Age {
 impl Default for Freshness {
     fn default() -> Freshness {
         Freshness {
+            lease: Lease::default(),
             made_at: AtomicI64::new(NONE),
             half_at: AtomicI64::new(NONE),
             until: AtomicI64::new(NONE),
@@ -70,6 +75,16 @@ impl Freshness {
     }
 
     pub fn age(&self, now: Timestamp) -> Age {
+        if self.lease.is_demanded() {
+            return match self.lease.left(now) {
+                Left::None => Age::None,
+                Left::Over { .. } => Age::Over,
+                Left::Running {
+                    left_ms, lasts_ms, ..
+                } if left_ms * 2 <= lasts_ms => Age::Aging,
+                Left::Running { .. } => Age::Fresh,
+            };
+        }
         let now = self.now(now);
         match self.until.load(Relaxed) {
             NONE => Age::None,
@@ -79,8 +94,17 @@ impl Freshness {
         }
     }
 
-    /// The seconds since the pack was made; `None` without a pack.
+    /// The seconds since the pack was made, or since the last word of the server was asked for; `None` without one.
     pub fn age_s(&self, now: Timestamp) -> Option<u64> {
+        if self.lease.is_demanded() {
+            let since_ms = self.lease.left(now).since_ms()?;
+            return u64::try_from(since_ms / 1000).ok();
+        }
+        self.pack_age_s(now)
+    }
+
+    /// The seconds since the pack was made, also if there is a link; `None` without a pack.
+    pub fn pack_age_s(&self, now: Timestamp) -> Option<u64> {
         match self.made_at.load(Relaxed) {
             NONE => None,
             made => u64::try_from((self.now(now) - made) / 1000).ok(),
@@ -89,6 +113,9 @@ impl Freshness {
 
     /// Whether no verdict may be given.
     pub fn must_refuse(&self, now: Timestamp) -> bool {
+        if let Some(allows) = self.lease.allows(now) {
+            return !allows;
+        }
         match self.age(now) {
             Age::None => true,
             Age::Over => !self.only_warns.load(Relaxed),
@@ -96,7 +123,13 @@ impl Freshness {
         }
     }
 
-    fn refusal(&self) -> Error {
+    fn refusal(&self, now: Timestamp) -> Error {
+        if self.lease.is_demanded() {
+            return Error::Unavailable(match self.lease.left(now).since_ms() {
+                Some(since_ms) => refusals::site::no_word_since(since_ms / 1000),
+                None => refusals::site::no_word(),
+            });
+        }
         Error::Unavailable(match self.until.load(Relaxed) {
             NONE => refusals::site::stale_none(),
             until => refusals::site::stale(Timestamp(until)),
@@ -106,6 +139,10 @@ impl Freshness {
     /// Logs the age once it matters, and once a day while it lasts.
     pub fn tell(&self, now: Timestamp) {
         const DAY_MS: i64 = 86_400_000;
+        if self.lease.is_demanded() {
+            // The link itself logs what becomes of it.
+            return;
+        }
         let age = self.age(now);
         if age == Age::Fresh {
             return self.told.store(0, Relaxed);
@@ -134,10 +171,11 @@ impl Freshness {
 }
 
 impl App {
-    /// Refuses verdicts at a site whose pack no longer counts, or that has none.
+    /// Refuses verdicts at a site whose pack no longer counts, or that has none; at a linked site, if it had no word of its server
+    /// for too long.
     pub fn require_fresh(&self, now: Timestamp) -> Result<()> {
         match &self.site {
-            Some(site) if site.fresh.must_refuse(now) => Err(site.fresh.refusal()),
+            Some(site) if site.fresh.must_refuse(now) => Err(site.fresh.refusal(now)),
             _ => Ok(()),
         }
     }
@@ -151,10 +189,10 @@ impl App {
 
     /// The age of the pack in seconds; `None` for a server, and for a site without a pack.
     pub fn pack_age_s(&self) -> Option<u64> {
-        self.site.as_ref()?.fresh.age_s(self.now().wall)
+        self.site.as_ref()?.fresh.pack_age_s(self.now().wall)
     }
 
-    /// The age of the pack in seconds, if clients are to learn it: from half of its time on.
+    /// The age of the pack, or of the last word over the link, in seconds, if clients are to learn it: from half of its time on.
     pub fn told_age_s(&self) -> Option<u64> {
         let site = self.site.as_ref()?;
         let now = self.now().wall;
@@ -167,6 +205,7 @@ impl App {
 
 #[cfg(test)]
 mod tests {
+    use super::super::link::lease::tests::{set_steady, steady};
     use super::*;
 
     #[track_caller]
@@ -196,6 +235,33 @@ mod tests {
         let now = Timestamp(5);
         assert_eq!((fresh.age(now), fresh.age_s(now)), (Age::None, None));
         assert!(fresh.must_refuse(now));
-        assert!(fresh.refusal().to_string().starts_with("PACK_STALE"));
+        assert!(fresh.refusal(now).to_string().starts_with("PACK_STALE"));
+    }
+
+    #[test]
+    fn with_a_link_the_lease_counts_and_not_the_age_of_the_pack() {
+        let (fresh, now) = (Freshness::default(), Timestamp(20_000));
+        fresh.set(Timestamp(10_000), Timestamp(900_000));
+        fresh.warn_only(true);
+        set_steady(1_000);
+        fresh.lease.demand(steady);
+        let check = |age, age_s, refuses| {
+            assert_eq!((fresh.age(now), fresh.age_s(now)), (age, age_s));
+            assert_eq!(fresh.must_refuse(now), refuses);
+            assert_eq!(fresh.pack_age_s(now), Some(10));
+        };
+        check(Age::None, None, true);
+        assert!(fresh.refusal(now).to_string().starts_with("PACK_STALE"));
+        assert!(fresh.lease.grant(fresh.lease.sending(now), 10_000, now));
+        check(Age::Fresh, Some(0), false);
+        set_steady(6_000);
+        check(Age::Aging, Some(5), false);
+        set_steady(13_000);
+        check(Age::Over, Some(12), true);
+        let why = fresh.refusal(now).to_string();
+        assert!(
+            why.starts_with("PACK_STALE") && why.contains("12 s"),
+            "{why}"
+        );
     }
 }

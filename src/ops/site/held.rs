@@ -131,6 +131,8 @@ fn load(site: &Site, state: &State) -> Result<Option<Held>> {
 
 /// Puts into the index what is in force according to the stored state.
 pub fn restore(app: &App, site: &Site) -> Result<()> {
+    // A link may have brought more than the folder has.
+    site.fresh.lease.end();
     let stored = app.read(|read| super::find_state(read, &app.sealing))?;
     let state = stored.ok_or_else(|| Error::Unavailable(refusals::site::state_damaged()))?;
     match load(site, &state).and_then(|held| put(app, site, state.clone(), held)) {

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 
 /// Takes a block of uses, durably, and only then allows memory to spend it.
 pub fn reserve(app: &App, id: KeyId, cost: u64, counters: Arc<Mutex<Counters>>) -> Result<()> {
-    let lent = app.own_site()?.lent_of(id);
+    let site = app.own_site()?;
+    let lent = site.lent_of(id);
     app.store.write(Durability::Full, move |tx| {
         let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
         let spent = store::site::find_spent(tx, id)?;
@@ -28,7 +29,9 @@ pub fn reserve(app: &App, id: KeyId, cost: u64, counters: Arc<Mutex<Counters>>) 
             }
         });
         Ok(())
-    })
+    })?;
+    site.unreported.note([id]);
+    Ok(())
 }
 
 /// Gives back what was taken and not spent, at the end of the process.

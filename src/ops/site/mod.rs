@@ -1,10 +1,11 @@
 //! A site: a server that verifies keys from the packs of another one. It has no users, issues nothing, and can only end.
 //!
-//! What it answers from is in the index as at every server, but it comes from packs ([`apply`], [`content`]) and never from
-//! the tables of the database, which has only the state of the site, its own audit log and its counts. Who may change
+//! What it answers from is in the index as at every server, but it comes from packs ([`apply`], [`content`]), or over a live
+//! link to the server ([`link`]), and never from the tables of the database, which has only the state of the site, its own audit log and its counts. Who may change
 //! something here is the administrator of the machine alone.
 
 pub mod apply;
+pub mod browsers;
 mod content;
 #[cfg(test)]
 mod damage;
@@ -16,12 +17,15 @@ pub mod fixture;
 mod fleet;
 pub mod fresh;
 mod held;
+pub mod keys;
 pub mod lent;
+pub mod link;
 mod recover;
 pub mod report;
 pub mod revoke;
 #[cfg(test)]
 mod tests;
+mod unreported;
 pub mod uses;
 
 pub use content::Applied;
@@ -34,6 +38,7 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::locks::{lock, read, write};
 use crate::domain::packs::head::Head;
+use crate::domain::packs::question::Events;
 use crate::domain::packs::state::{Fork, State};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -43,9 +48,11 @@ use crate::refusals;
 use crate::store::{self, Durability, Read, Write};
 use fresh::{Age, Freshness};
 use held::Held;
-use std::collections::HashMap;
+use link::Link;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
+use unreported::Unreported;
 
 /// The folder of packs, next to the database.
 const PACKS: &str = "packs";
@@ -62,11 +69,57 @@ pub struct Site {
     turn: Mutex<()>,
     /// The packs that are in force; `None` if there are none, or if the folder has lost them.
     held: RwLock<Option<Arc<Held>>>,
+    /// Which state of the server the index has; `None` if it has none.
+    position: Mutex<Option<Position>>,
+    /// The keys in which the index differs from the packs that are held, because of steps over the link.
+    stepped: Mutex<Stepped>,
     /// The uses that the server has lent in all, by key.
     lent: RwLock<HashMap<KeyId, u64>>,
     verdicts: uses::Stored,
+    pub unreported: Unreported,
+    pub link: Link,
     /// Before the first pack, and if a pack has no root workspace: what the administrator of the machine works in.
     own: Directory,
+    /// Browsers of this machine that may show its keys.
+    pub browsers: browsers::Browsers,
+}
+
+/// The state of the server that the index of a site has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Position {
+    pub reign: u64,
+    /// The newest pack that was applied, and the whole one that it follows.
+    pub pack: u64,
+    pub base: u64,
+    /// Of that pack, or of the last step after it.
+    pub events: Events,
+    /// The number of keys.
+    pub keys: u64,
+}
+
+/// Keys that steps have changed.
+#[derive(Default)]
+struct Stepped {
+    ids: BTreeSet<KeyId>,
+    /// There are so many that they are not kept any more: every key can differ.
+    is_any: bool,
+}
+
+/// The number of keys that steps have changed and that are kept one by one.
+const STEPPED_MAX: usize = 200_000;
+
+impl Stepped {
+    fn add(&mut self, ids: &[KeyId]) {
+        if !self.is_any {
+            self.ids.extend(ids);
+        }
+        if self.ids.len() > STEPPED_MAX {
+            *self = Stepped {
+                is_any: true,
+                ..Stepped::default()
+            };
+        }
+    }
 }
 
 /// A site as its administrator sees it.
@@ -91,6 +144,26 @@ pub struct View {
     pub ended: Vec<store::site::EndedKey>,
     pub fork: Fork,
     pub reports: u64,
+    /// `None` if there is no link.
+    pub link: Option<link::View>,
+}
+
+impl Position {
+    fn of(head: &Head) -> Position {
+        Position {
+            reign: head.reign,
+            pack: head.pack,
+            base: match head.base {
+                0 => head.pack,
+                base => base,
+            },
+            events: Events {
+                number: head.events,
+                hash: head.events_hash,
+            },
+            keys: head.keys,
+        }
+    }
 }
 
 impl Site {
@@ -113,15 +186,27 @@ impl Site {
         *write(&self.lent) = lent;
     }
 
+    /// Which state of the server the index has; `None` if it has none.
+    fn position(&self) -> Option<Position> {
+        *lock(&self.position)
+    }
+
     /// Gives verdicts from these packs, whose content the index has already. There are none without packs, nor from those of
-    /// before an older copy replaced the database: what had ended here since is not known any more.
+    /// before an older copy replaced the database: what had ended here since is not known any more. Nor from those that are older
+    /// than what a link has brought: the steps after them are not kept.
     fn hold(&self, held: Option<Held>) {
-        let oldest = lock(&self.state).made;
+        let (oldest, known) = {
+            let state = lock(&self.state);
+            (state.made, (state.reign, state.events))
+        };
         let head = held.as_ref().map(Held::head);
-        match head.filter(|head| oldest <= head.made) {
+        let counts = |head: &&Head| oldest <= head.made && known <= (head.reign, head.events);
+        match head.filter(counts) {
             Some(head) => self.fresh.set(head.made, head.until),
             None => self.fresh.clear(),
         }
+        *lock(&self.position) = head.map(Position::of);
+        *lock(&self.stepped) = Stepped::default();
         *write(&self.held) = held.map(Arc::new);
     }
 
@@ -208,9 +293,14 @@ pub(super) fn begin(state: State, database: &Path, own: Directory) -> Site {
         state: Mutex::new(state),
         turn: Mutex::default(),
         held: RwLock::default(),
+        position: Mutex::default(),
+        stepped: Mutex::default(),
         lent: RwLock::default(),
         verdicts: uses::Stored::default(),
+        unreported: Unreported::default(),
+        link: Link::default(),
         own,
+        browsers: browsers::Browsers::default(),
     }
 }
 
@@ -262,6 +352,7 @@ pub fn view(app: &App) -> Result<View> {
     let site = app.own_site()?;
     let (state, held, now) = (site.state(), site.held(), app.now().wall);
     let head = held.as_ref().map(|held| held.head());
+    let position = site.position();
     Ok(View {
         site: state.site,
         origin: state.origin,
@@ -272,12 +363,13 @@ pub fn view(app: &App) -> Result<View> {
         is_loaded: held.is_some(),
         made: head.map(|head: &Head| head.made),
         until: head.map(|head: &Head| head.until),
-        age_s: site.fresh.age_s(now),
+        age_s: site.fresh.pack_age_s(now),
         age: site.fresh.age(now),
-        keys: head.map_or(0, |head: &Head| head.keys),
+        keys: position.map_or(0, |position| position.keys),
         ended: app.read(store::site::list_ended)?,
         fork: state.fork,
         reports: state.reports,
+        link: site.link.view(site, now),
     })
 }
 
@@ -319,5 +411,6 @@ pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
         },
     )?;
     *lock(&site.state) = state;
+    site.link.wake();
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! Finding at the start what a site has in force, and what is newer in its folder.
 
 use super::apply::{self, Files};
-use super::content::{self, Possible};
+use super::content::{self, Distrusted};
 use super::held::{read_pack, restore};
 use super::{Site, put_state};
 use crate::authz::caller::Caller;
 use crate::domain::locks::read;
 use crate::domain::packs::file;
 use crate::domain::packs::head::Head;
+use crate::domain::packs::rules::Way;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::App;
@@ -61,7 +62,7 @@ fn take_newer(app: &App, site: &Site) {
         let directory = app.index.directory();
         let caller = Caller::system(&directory);
         drop(directory);
-        match caller.and_then(|caller| apply::take(app, site, &caller, files)) {
+        match caller.and_then(|caller| apply::take(app, site, &caller, files, Way::File)) {
             Ok(_) => {
                 log::warn!(
                     "site: pack {} was found in the folder and is newer than the state; it was applied",
@@ -92,24 +93,21 @@ fn newest_made(site: &Site) -> Timestamp {
 
 /// An older copy has replaced the database, so it is not known which uses were spent since, and which secrets have ended by
 /// the first use of a newer one, nor what else has ended here. The site keeps its pack, counts all that was lent as spent, ends
-/// all those secrets, takes no pack that was made before now, and gives no verdict until it has one. If it has no pack either, the
-/// next one shows what was lent and which secrets there are ([`State::is_forgetful`](crate::domain::packs::state::State)).
+/// all those secrets, takes no pack that was made before now, and gives no verdict until it has one.
 ///
 /// The folder may have a pack that the copy does not know, of the time `made`. The clock may be behind.
 fn distrust(app: &App, site: &Site, made: Timestamp) -> Result<()> {
     let mut state = site.state();
     state.made = state.made.max(app.now().wall).max(made);
-    if site.held().is_none() {
-        (state.base, state.delta) = (None, None);
-    }
+    state.distrusts = true;
     let lent = read(&site.lent).clone();
-    let possible = Possible {
-        spent: lent.into_iter().collect(),
+    let possible = Distrusted {
+        lent: lent.into_iter().collect(),
         older: content::until_first_use(app),
     };
     let (sealing, stored) = (app.sealing.clone(), state.clone());
     app.store.write(Durability::Full, move |tx| {
-        possible.note(tx)?;
+        possible.store(tx)?;
         put_state(tx, &sealing, &stored)
     })?;
     log::warn!(

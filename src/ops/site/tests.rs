@@ -210,6 +210,7 @@ fn what_has_ended_at_a_site_stays_ended_whatever_a_pack_holds() {
     let of = |id| report.keys.iter().find(|key| key.id == KeyId(id)).unwrap();
     assert!(of(1).ended_at.is_some() && of(2).ended_at.is_none());
     assert_eq!((of(1).refusals, of(2).uses), (3, 5));
+    assert!(of(1).older_ended.is_none() && of(2).older_ended.is_some());
     assert_eq!(report.pack, 4);
 }
 

@@ -35,7 +35,11 @@ pub fn write(app: &App, batch: &[(KeyId, Pending)]) {
         }
     };
     let rows = batch.iter().map(row).collect();
-    if let Err(err) = add(app, rows, Vec::new()) {
+    let added = add(app, rows, Vec::new());
+    if let (Some(site), Ok(())) = (&app.site, &added) {
+        site.unreported.note(batch.iter().map(|(key, _)| *key));
+    }
+    if let Err(err) = added {
         let keys = counted(batch.len() as u64, "key");
         match err {
             Error::Unavailable(why) => {
@@ -85,8 +89,14 @@ pub fn write_trips(app: &App, batch: &[(KeyId, Wire, Trip)]) {
         log::warn!("tripwires: {what} {key} was tried {} times", trip.count);
         codes.push((code, trip.count));
     }
-    if let Err(err) = add(app, batch.iter().map(row).collect(), codes) {
-        log::warn!("tripwires: what was found is not in the next report: {err}");
+    match add(app, batch.iter().map(row).collect(), codes) {
+        Ok(()) => {
+            let keys = batch.iter().map(|(key, ..)| *key);
+            app.site
+                .iter()
+                .for_each(|site| site.unreported.note(keys.clone()));
+        }
+        Err(err) => log::warn!("tripwires: what was found is not in the next report: {err}"),
     }
 }
 

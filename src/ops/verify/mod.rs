@@ -172,6 +172,7 @@ pub fn verify<R>(
 ) -> Outcome<R> {
     let watched = TimedVerification::begin();
     let now = app.now_at(watched.began);
+    let directory = app.index.directory();
     if app.require_fresh(now.wall).is_err() {
         // The reason is an error, which only [`verify_blocking`] can answer with.
         return Outcome::MustWait;
@@ -179,11 +180,11 @@ pub fn verify<R>(
     let render = watched.over(&render);
     match step(
         app,
+        &directory,
         secret,
         question,
         within,
-        now,
-        Tried::default(),
+        (now, Tried::default()),
         &render,
     ) {
         Step::Done(answer) => {
@@ -209,16 +210,21 @@ pub fn verify_blocking<R>(
     let watched = TimedVerification::begin();
     let mut tried = Tried::default();
     for _ in 0..ROUNDS_MAX {
-        app.require_fresh(app.now().wall)?;
-        match step(
-            app,
-            secret,
-            question,
-            within,
-            app.now(),
-            tried,
-            &watched.over(&render),
-        ) {
+        let step = {
+            let directory = app.index.directory();
+            let now = app.now();
+            app.require_fresh(now.wall)?;
+            step(
+                app,
+                &directory,
+                secret,
+                question,
+                within,
+                (now, tried),
+                &watched.over(&render),
+            )
+        };
+        match step {
             Step::Done(answer) => {
                 watched.count(app);
                 return Ok(answer);
@@ -275,6 +281,31 @@ impl TimedVerification {
     }
 }
 
+/// Which secret of the key a text is whose id it contains.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fit {
+    /// The one before the newest; its time is over.
+    Ended,
+    Newest,
+    /// None that is known.
+    None,
+    /// The one before the newest, which still works.
+    Older,
+}
+
+/// Which secret of its key a text is, if the index has the key. This does not count as a use either.
+pub fn fit(app: &App, presented: Presented<'_>) -> Option<Fit> {
+    let now = app.now();
+    app.index.with_key(presented.id, |key| {
+        match matching(&app.peppers, key, presented, now) {
+            None => Fit::None,
+            Some(matched) if matched.is_newest => Fit::Newest,
+            Some(matched) if matched.has_ended => Fit::Ended,
+            Some(_) => Fit::Older,
+        }
+    })
+}
+
 /// Whether a text is a valid secret of the key whose id it contains. This does not count as a use and ends no
 /// rotation.
 pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
@@ -327,8 +358,8 @@ pub fn would_authenticate<R>(
     look: impl FnOnce(&Live) -> R,
 ) -> Option<R> {
     let now = app.now();
-    app.require_fresh(now.wall).ok()?;
     let directory = app.index.directory();
+    app.require_fresh(now.wall).ok()?;
     let found = app.index.with_key(presented.id, |key| {
         let works = |matched: Matched| !matched.has_ended;
         let valid = matching(&app.peppers, key, presented, now).is_some_and(works)
@@ -341,17 +372,17 @@ pub fn would_authenticate<R>(
     found.flatten()
 }
 
-/// One attempt to reach a verdict.
+/// One attempt to reach a verdict. The caller has looked at the age of what a site has while it held the directory: what is older
+/// is not put in its place before that ends.
 fn step<R>(
     app: &App,
+    directory: &Directory,
     secret: &str,
     question: &Question<'_>,
     within: Option<Uid>,
-    now: Moment,
-    tried: Tried,
+    (now, tried): (Moment, Tried),
     render: &impl Fn(&Verdict<'_>) -> R,
 ) -> Step<R> {
-    let directory = app.index.directory();
     let told = |refusal: Refusal, allowed: Allowed, key: Option<&Live>| {
         render(&Verdict {
             code: refusal.code,
@@ -359,7 +390,7 @@ fn step<R>(
             rate: refusal.rate.or(allowed.rate),
             uses_left: allowed.uses_left,
             key,
-            directory: &directory,
+            directory,
             now: now.wall,
             workspace: question.workspace,
         })
@@ -370,7 +401,7 @@ fn step<R>(
             tripwires::look_for_retired(app, text, question, now.wall);
             return unknown(Code::NotFound);
         };
-        let around = surroundings(&directory, key, question);
+        let around = surroundings(directory, key, question);
         let is_decoy = around.as_ref().is_some_and(|around| around.policy.decoy);
         if is_decoy || matched.has_ended {
             // The same work as for a secret that matches nothing.

@@ -66,18 +66,48 @@ impl Trial {
     }
 }
 
+/// What the words for a verdict need of a key and the index does not have.
+pub struct About<'a> {
+    pub catalog: Option<&'a str>,
+    pub owner: Option<&'a str>,
+    pub uses_left: Option<u64>,
+    pub workspace: &'a str,
+}
+
+impl About<'_> {
+    fn of(view: &View) -> About<'_> {
+        About {
+            catalog: view.key.catalog.as_deref(),
+            owner: view.owner.as_deref(),
+            uses_left: view.key.uses_left,
+            workspace: &view.workspace,
+        }
+    }
+}
+
 /// Tries a key that the caller may see.
 pub fn try_key(app: &App, caller: &Caller, id: KeyId, request: &Request) -> Result<Trial> {
     let view = keys::find(app, caller, id)?;
     if view.key.deleted_at.is_some() {
         return Ok(Trial::new(Code::NotFound, trial::deleted()));
     }
-    let address = check(app, caller, &view, request)?;
+    try_known(app, caller, id, &About::of(&view), request)
+}
+
+/// Tries a key of which this is known.
+pub fn try_known(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    about: &About<'_>,
+    request: &Request,
+) -> Result<Trial> {
+    let address = check(app, caller, about, request)?;
     let now = app.now();
     for _ in 0..2 {
         let directory = app.index.directory();
         let question = question(&directory, caller, request, address)?;
-        let look = |key: &Live| judged(&directory, &view, key, &question, now);
+        let look = |key: &Live| judged(&directory, about, key, &question, now);
         if let Some(trial) = app.index.with_key(id, look) {
             return Ok(trial);
         }
@@ -88,7 +118,12 @@ pub fn try_key(app: &App, caller: &Caller, id: KeyId, request: &Request) -> Resu
 }
 
 /// Checks what needs no look-up of the key. Returns the address.
-fn check(app: &App, caller: &Caller, view: &View, request: &Request) -> Result<Option<IpAddr>> {
+fn check(
+    app: &App,
+    caller: &Caller,
+    about: &About<'_>,
+    request: &Request,
+) -> Result<Option<IpAddr>> {
     let needed = |field: &str, reason| Err(Error::invalid(field, reason));
     match (&request.method, &request.path) {
         (Some(_), None) => return needed("path", trial::needed_beside("method")),
@@ -123,7 +158,7 @@ fn check(app: &App, caller: &Caller, view: &View, request: &Request) -> Result<O
         }
     }
     if let Some(name) = &request.catalog
-        && !knows_catalog(app, caller, view, name)
+        && !knows_catalog(app, caller, about, name)
     {
         return needed("catalog", trial::unknown_catalog());
     }
@@ -135,9 +170,9 @@ fn check(app: &App, caller: &Caller, view: &View, request: &Request) -> Result<O
 }
 
 /// Whether there is a catalog that the caller may know of: that of the key, or any if the caller may read catalogs.
-fn knows_catalog(app: &App, caller: &Caller, view: &View, name: &str) -> bool {
+fn knows_catalog(app: &App, caller: &Caller, about: &About<'_>, name: &str) -> bool {
     let reads = caller.require_somewhere(Permission::CatalogsRead).is_ok();
-    let is_own = view.key.catalog.as_deref() == Some(name);
+    let is_own = about.catalog == Some(name);
     (reads || is_own) && app.index.directory().catalog(name).is_some()
 }
 
@@ -174,7 +209,7 @@ fn question<'a>(
 
 fn judged(
     directory: &Directory,
-    view: &View,
+    about: &About<'_>,
     key: &Live,
     question: &Question<'_>,
     now: Moment,
@@ -192,7 +227,7 @@ fn judged(
             ..Trial::new(Code::Valid, trial::good())
         },
         Judged::MustCount | Judged::MustReserve => Trial {
-            uses_left: view.key.uses_left,
+            uses_left: about.uses_left,
             ..Trial::new(Code::Valid, trial::good())
         },
         Judged::Refused(refused) => Trial {
@@ -200,7 +235,7 @@ fn judged(
             rate: refused.rate,
             ..Trial::new(
                 refused.code,
-                why(view, key, &around, question, &refused, now),
+                why(about, key, &around, question, &refused, now),
             )
         },
     }
@@ -208,7 +243,7 @@ fn judged(
 
 /// The words for a refusal.
 fn why(
-    view: &View,
+    about: &About<'_>,
     key: &Live,
     around: &KeyContext<'_>,
     question: &Question<'_>,
@@ -220,7 +255,7 @@ fn why(
         Code::Disabled => trial::disabled(),
         Code::Expired => trial::expired(key.expires_at),
         Code::InsufficientScope => {
-            scopes(view, key, around, question, refused.detail, &request, now)
+            scopes(about, key, around, question, refused.detail, &request, now)
         }
         Code::IpNotAllowed => {
             let list = key.optional.as_ref();
@@ -232,7 +267,7 @@ fn why(
             }
         }
         Code::NotYetValid => trial::not_yet_valid(key.not_before),
-        Code::OutsideWorkspace => trial::outside_workspace(&view.workspace),
+        Code::OutsideWorkspace => trial::outside_workspace(about.workspace),
         Code::OwnerDisabled => trial::owner_disabled(),
         Code::RateLimited => match refused.rate {
             Some(status) => {
@@ -242,14 +277,14 @@ fn why(
         },
         Code::ReadOnly => trial::read_only(request),
         Code::UsageExceeded => trial::usage_exceeded(),
-        Code::WorkspaceDisabled => trial::workspace_disabled(&view.workspace),
+        Code::WorkspaceDisabled => trial::workspace_disabled(about.workspace),
         // These are verdicts on secrets and headers, which a trial does not have.
         Code::Malformed | Code::NotFound | Code::Valid | Code::WrongHeader => trial::good(),
     }
 }
 
 fn scopes(
-    view: &View,
+    about: &About<'_>,
     key: &Live,
     around: &KeyContext<'_>,
     question: &Question<'_>,
@@ -294,7 +329,7 @@ fn scopes(
         })
     );
     if around.owner_roles.is_some() && suffices {
-        return trial::owner_role(view.owner.as_deref().unwrap_or_default());
+        return trial::owner_role(about.owner.unwrap_or_default());
     }
     let all = requirement.map_or(&[][..], Requirement::all_of).iter();
     let all: Vec<&str> = all

@@ -27,3 +27,9 @@ SELECT name, minimal, until_s, lend, 10, created_at, removed_at, sealed, sealing
 FROM sites;
 DROP TABLE sites;
 ALTER TABLE sites_6 RENAME TO sites;
+CREATE TABLE site_links (
+    site     TEXT    NOT NULL PRIMARY KEY REFERENCES sites (name) ON DELETE CASCADE,
+    lease_s  INTEGER NOT NULL CHECK (lease_s >= 0),
+    asked_at INTEGER NOT NULL,
+    events   INTEGER NOT NULL CHECK (events >= 0)
+) STRICT, WITHOUT ROWID;

@@ -29,6 +29,7 @@ const SMALL: &[&str] = &[
     "sessions",
     "sign_in_failures",
     "sign_in_networks",
+    "site_links",
     "sites",
     "sqlite_master",
     "sqlite_schema",

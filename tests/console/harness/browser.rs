@@ -121,6 +121,13 @@ impl Browser {
         self.driver.click_path(&path);
     }
 
+    /// Follows the first entry of the navigation whose label contains this text.
+    #[track_caller]
+    pub fn navigate_containing(&self, words: &str) {
+        let path = format!("//nav//a[contains(., {})]", quoted(words));
+        self.driver.click_path(&path);
+    }
+
     /// Follows the link to another system in the navigation, which has the product's name above the path of its menu.
     #[track_caller]
     pub fn navigate_to_system(&self, product: &str) {

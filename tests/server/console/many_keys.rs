@@ -342,3 +342,53 @@ fn a_scope_says_which_requests_it_opens() {
     assert!(of("invoices:write").contains("GET /invoices"));
     assert!(of("invoices:write").contains("POST /invoices"));
 }
+
+#[test]
+fn keys_on_the_page_of_another_system_are_ticked_as_soon_as_there_are_two() {
+    let server = Server::start();
+    let admin = server.admin();
+    let issue = |name: &str| {
+        admin.issue(json!({
+            "name": name, "policy": "aware", "scopes": ["audit_logs:read"], "owner": server.owner_user_name,
+        }))
+    };
+    let first = issue("one");
+    let mut owner = Visitor::owner(&server);
+    let page = owner.get("/console/keys?policy=aware").expect(200).text();
+    assert!(!page.contains("id=\"bulk\""), "{page}");
+    let second = issue("two");
+    let page = owner.get("/console/keys?policy=aware").expect(200).text();
+    assert!(page.contains("id=\"bulk\""), "{page}");
+    let ids = format!("{} {}", first.id, second.id);
+    let fields = [
+        ("ids[]", first.id.as_str()),
+        ("ids[]", &second.id),
+        ("do", "delete"),
+        ("query", "policy=aware"),
+    ];
+    let asked = owner.post("/console/keys/bulk", &fields).expect(200).text();
+    let current = asked.split("aria-current=\"page\"").next().unwrap();
+    assert!(current.ends_with("policy=aware\" "), "{asked}");
+    let fields = [
+        ("ids", ids.as_str()),
+        ("do", "delete"),
+        ("number", "2"),
+        ("query", "policy=aware"),
+    ];
+    let done = owner.post("/console/keys/bulk/confirmed", &fields);
+    let done = done.expect(200).text();
+    assert!(done.contains("/console/keys?policy=aware"), "{done}");
+    for key in [&first, &second] {
+        let gone = admin.get(&format!("/v1/keys/{}", key.id)).json();
+        assert_eq!(gone["state"], "deleted", "{gone}");
+    }
+    // Where each name has to be typed, many keys are not deleted together.
+    for name in ["a", "b"] {
+        admin.issue(json!({ "name": name, "policy": "adverity-ui", "scopes": ["all:read"] }));
+    }
+    let page = owner
+        .get("/console/keys?policy=adverity-ui")
+        .expect(200)
+        .text();
+    assert!(!page.contains("value=\"delete\""), "{page}");
+}

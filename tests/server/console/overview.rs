@@ -70,7 +70,7 @@ fn owners_run_the_checks_of_the_server_and_no_other_user_does() {
     let mut owner = Visitor::owner(&server);
     owner.get("/console/doctor").expect(200);
     let page = owner.post("/console/doctor", &[]).expect(200).text();
-    assert!(page.contains("pages, indexes and references are whole"));
+    assert!(page.contains("Pages, indexes and references are whole."));
     // The key files of this server were never saved.
     assert!(page.contains("badge-warn"), "{page}");
     server.admin().person("admin", "administrator", "root");

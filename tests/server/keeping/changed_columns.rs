@@ -123,6 +123,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "uses lent to sites, taken off the sealed number of the key first",
     ),
     (
+        "site_links",
+        "how long a server that is started again waits for sites that were linked; no verdict depends on it",
+    ),
+    (
         "site_parts",
         "which keys a site verifies; it gets digests of more keys or of fewer, and no key opens more for it",
     ),

@@ -119,7 +119,7 @@ fn the_examples_do_what_they_are_described_to_do() {
         for example in named.chain(content.get("example")) {
             let body = match media_type.as_str() {
                 "application/json" => example.to_string(),
-                "application/jsonl" | "application/octet-stream" => {
+                "application/jsonl" | "application/octet-stream" | "text/plain" => {
                     example.as_str().unwrap().to_owned()
                 }
                 _ => format!("token={}", example["token"].as_str().unwrap()),

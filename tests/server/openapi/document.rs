@@ -97,7 +97,8 @@ fn bodies_are_read_exactly_where_they_are_described() {
         let path = filled(operation.path);
         let Operation { method, .. } = &operation;
         let sent = admin.send(method, &path, "text/plain", b"x");
-        assert_eq!(sent.status == 415, !body.is_null(), "{}", sent.exchange());
+        let reads_another = !body.is_null() && body["content"]["text/plain"].is_null();
+        assert_eq!(sent.status == 415, reads_another, "{}", sent.exchange());
         if body.is_null() {
             continue;
         }

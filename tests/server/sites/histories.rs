@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{Pair, Site};
-use crate::support::{Random, User};
+use crate::support::{Random, Server, User};
 
 /// The number of packs.
 const PACKS: u64 = 40;
 
-struct History {
-    random: Random,
+/// Random changes of keys, and of what they depend on.
+pub struct History {
+    pub random: Random,
     /// The ids of keys that are not deleted.
     keys: Vec<String>,
     /// Every secret that there ever was.
@@ -24,7 +25,47 @@ fn text(value: &Value) -> String {
 }
 
 impl History {
-    fn step(&mut self, admin: &User) {
+    /// Makes the workspaces and the owner that the changes are about.
+    pub fn begin(admin: &User, seed: u64) -> History {
+        admin.workspace("emea", "root");
+        admin.workspace("plants", "emea");
+        admin.person("alice", "member", "root");
+        History {
+            random: Random::from(seed),
+            keys: Vec::new(),
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Both give the same verdict on every secret.
+    #[track_caller]
+    pub fn compare(&self, server: &Server, site: &Server, place: &str) {
+        for (number, secret) in self.secrets.iter().enumerate() {
+            for scopes in [json!([]), json!(["s1:read"])] {
+                // A question that spends nothing and ends no rotation, so that asking changes neither of the two.
+                let question =
+                    json!({ "key": secret, "scopes": scopes, "cost": 0, "workspace": "plants" });
+                let at_server = server.local().verify(question.clone());
+                let at_site = site.local().verify(question);
+                for member in [
+                    "code",
+                    "key_id",
+                    "scopes",
+                    "owner",
+                    "workspace",
+                    "name",
+                    "expires_at",
+                ] {
+                    assert_eq!(
+                        at_server[member], at_site[member],
+                        "{place}, secret {number}: {at_server} {at_site}"
+                    );
+                }
+            }
+        }
+    }
+
+    pub fn step(&mut self, admin: &User) {
         let random = &mut self.random;
         if self.keys.is_empty() || random.below(3) == 0 {
             let number = self.secrets.len();
@@ -92,14 +133,7 @@ fn a_server_and_its_site_agree_on_every_secret_at_every_pack() {
     let pair = Pair::new();
     let site: &Site = &pair.site;
     let admin = pair.server.admin();
-    admin.workspace("emea", "root");
-    admin.workspace("plants", "emea");
-    admin.person("alice", "member", "root");
-    let mut history = History {
-        random: Random::from(17),
-        keys: Vec::new(),
-        secrets: Vec::new(),
-    };
+    let mut history = History::begin(&admin, 17);
     let mut running = site.serve();
     for pack in 0..PACKS {
         for _ in 0..1 + history.random.below(6) {
@@ -126,29 +160,7 @@ fn a_server_and_its_site_agree_on_every_secret_at_every_pack() {
         if shown["pack"].as_u64() != Some(newest) {
             continue;
         }
-        for (number, secret) in history.secrets.iter().enumerate() {
-            for scopes in [json!([]), json!(["s1:read"])] {
-                // A question that spends nothing and ends no rotation, so that asking changes neither of the two.
-                let question =
-                    json!({ "key": secret, "scopes": scopes, "cost": 0, "workspace": "plants" });
-                let at_server = pair.server.local().verify(question.clone());
-                let at_site = running.local().verify(question);
-                for member in [
-                    "code",
-                    "key_id",
-                    "scopes",
-                    "owner",
-                    "workspace",
-                    "name",
-                    "expires_at",
-                ] {
-                    assert_eq!(
-                        at_server[member], at_site[member],
-                        "pack {pack}, secret {number}: {at_server} {at_site}"
-                    );
-                }
-            }
-        }
+        history.compare(&pair.server, &running, &format!("pack {pack}"));
     }
     assert!(
         site.status()["pack"].as_u64() > Some(PACKS / 2),

@@ -1,9 +1,11 @@
 //! Sites: a server that makes packs and a site that verifies from them, as real processes, with files in between.
 
+mod console;
 mod diode;
 mod faults;
 mod histories;
 mod killed;
+mod link;
 mod refused;
 mod ways;
 

@@ -57,7 +57,7 @@ fn every_other_route_of_a_server_is_refused_at_a_site() {
     }
     assert!(refused > 60, "{refused}");
     for (method, path) in [
-        ("GET", "/console/keys"),
+        ("GET", "/console/users"),
         ("POST", "/console/sign-in"),
         ("POST", "/api/v3/token"),
         ("GET", "/api/stacks"),

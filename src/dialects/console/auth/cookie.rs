@@ -21,6 +21,8 @@ pub enum Cookie {
     /// The confirmation that the next page displays.
     Done,
     Session,
+    /// At a site: lets the browser see keys.
+    Site,
     /// Whether the first steps are hidden.
     Steps,
 }
@@ -34,6 +36,8 @@ impl Cookie {
             (Cookie::Done, Channel::Plain) => "latchkey-done",
             (Cookie::Session, Channel::Encrypted) => "__Host-latchkey",
             (Cookie::Session, Channel::Plain) => "latchkey",
+            (Cookie::Site, Channel::Encrypted) => "__Host-latchkey-site",
+            (Cookie::Site, Channel::Plain) => "latchkey-site",
             (Cookie::Steps, Channel::Encrypted) => "__Host-latchkey-steps",
             (Cookie::Steps, Channel::Plain) => "latchkey-steps",
         }

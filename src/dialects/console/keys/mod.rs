@@ -11,7 +11,7 @@ pub mod labels;
 pub mod list;
 pub mod secret;
 mod snippets;
-mod trial;
+pub mod trial;
 
 use super::MOUNT;
 use super::auth::Visit;

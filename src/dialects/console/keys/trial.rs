@@ -1,13 +1,14 @@
-//! The box "Test this key" on a key's page: a request, and the verdict that it would get.
+//! The box "Test this key" on a key's page, here and at a site: a request, and the verdict that it would get.
 
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::chart::code_words;
 use crate::dialects::console::form::Refusal;
+use crate::dialects::console::text::Texts;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::verdict::Code;
 use crate::error::Result;
 use crate::http::query::Query;
-use crate::ops::verify::trial::{Request, try_key};
+use crate::ops::verify::trial::{Request, Trial, try_key};
 
 /// The methods that a request can be tested with.
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
@@ -37,8 +38,20 @@ pub struct TrialVerdict {
     pub left: Vec<String>,
 }
 
-/// Takes the parameters of the form. The form is sent with GET, because it changes nothing.
+/// Takes the parameters of the form, and tries the key of this id.
 pub fn take(visit: &Visit<'_>, query: &mut Query, id: KeyId, by_path: bool) -> Result<TrialForm> {
+    take_with(visit.texts, query, by_path, &|request| {
+        try_key(visit.call.app, &visit.caller, id, request)
+    })
+}
+
+/// Takes the parameters of the form, and tries a key with the request. The form is sent with GET, because it changes nothing.
+pub fn take_with(
+    texts: &Texts,
+    query: &mut Query,
+    by_path: bool,
+    try_it: &dyn Fn(&Request) -> Result<Trial>,
+) -> Result<TrialForm> {
     let mut some = |name: &str| query.take(name).unwrap_or_default();
     let is_sent = !some("test").is_empty();
     let (method, path, host) = (some("method"), some("path"), some("host"));
@@ -73,9 +86,8 @@ pub fn take(visit: &Visit<'_>, query: &mut Query, id: KeyId, by_path: bool) -> R
         ip: filled(ip),
         ..Request::default()
     };
-    match try_key(visit.call.app, &visit.caller, id, &request) {
+    match try_it(&request) {
         Ok(tried) => {
-            let texts = visit.texts;
             let rate = tried.rate.filter(|_| tried.code == Code::Valid);
             let rate = rate.map(|rate| texts.count("trial.rate", rate.remaining));
             let uses = tried.uses_left.filter(|_| tried.code == Code::Valid);
@@ -88,7 +100,7 @@ pub fn take(visit: &Visit<'_>, query: &mut Query, id: KeyId, by_path: bool) -> R
                 left: [rate, uses].into_iter().flatten().collect(),
             });
         }
-        Err(err) => match Refusal::of(visit.texts, &err) {
+        Err(err) => match Refusal::of(texts, &err) {
             Some(refusal) => form.refused = (refusal.bare().to_owned(), refusal.why),
             None => return Err(err),
         },

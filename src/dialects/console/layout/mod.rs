@@ -21,6 +21,7 @@ use crate::http::request::Head;
 use crate::http::route::Call;
 use crate::ops::keys::offered::concerns;
 use crate::ops::notices::list;
+use crate::ops::packs::sites;
 use crate::ops::policies::pages;
 use askama::Template;
 
@@ -74,6 +75,7 @@ pub enum Nav {
     Policies,
     /// The keys of one policy, for which a dialect has its own words.
     Section(&'static str),
+    Sites,
     Users,
     Workspaces,
 }
@@ -106,6 +108,7 @@ const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
     (Nav::Policies, "/policies", "nav.policies", Some(Permission::PoliciesRead), "M6 3h9l4 4v14H6zm8 0v5h5M9 12h7m-7 4h7"),
     (Nav::Catalogs, "/catalogs", "nav.catalogs", Some(Permission::CatalogsRead), "M4 5h7v15H4zm9 0h7v15h-7zM6.5 9h2m-2 3h2m7-3h2m-2 3h2"),
     (Nav::Connect, "/connect", "nav.connect", Some(Permission::CatalogsRead), "M10 7H6v10h4m4-10h4v10h-4M3 12h3m12 0h3m-11 0h4"),
+    (Nav::Sites, "/sites", "nav.sites", Some(Permission::ServerAdmin), "M12 21s-6-5.500-6-11a6 6 0 0 1 12 0c0 5.500-6 11-6 11zm0-13.500v5m-2.500-2.500h5"),
     (Nav::Notices, "/notices", "nav.notices", Some(Permission::KeysRead), "M6 17V10a6 6 0 0 1 12 0v7l2 2H4zm4 4h4"),
     (Nav::Audit, "/audit", "nav.audit", Some(Permission::AuditRead), "M5 4h14v16H5zm3 4h8m-8 4h8m-8 4h5"),
     (Nav::Backups, "/backups", "nav.backups", Some(Permission::ServerAdmin), "M4 4h16v5H4zm1 5v11h14V9m-9 4h4"),
@@ -224,6 +227,14 @@ impl Layout {
         }
     }
 
+    /// The events with an action, or with all actions of a noun; empty if the user may not read the log.
+    pub fn events_with_action(&self, action: &str) -> String {
+        match self.reads_audit {
+            true => format!("{MOUNT}/audit?action={action}"),
+            false => String::new(),
+        }
+    }
+
     /// A number in the language of the page.
     pub fn number(&self, number: &u64) -> String {
         self.texts.number(*number)
@@ -266,6 +277,7 @@ fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<
     let own = NAVIGATION
         .iter()
         .filter(|line| line.3.is_none_or(|needed| permissions.contains(needed)))
+        .filter(|line| line.0 != Nav::Sites || current == Nav::Sites || has_sites(visit))
         .map(|(nav, path, label, _, icon)| NavItem {
             href: format!("{MOUNT}{path}"),
             label: visit.texts.get(label).to_owned(),
@@ -279,6 +291,14 @@ fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<
             },
         });
     own.chain(sections(visit, current)).collect()
+}
+
+/// Whether there are sites. Without one, the navigation does not lead to them; the page *Connect* does.
+fn has_sites(visit: &Visit<'_>) -> bool {
+    sites::is_any(visit.call.app, &visit.caller).unwrap_or_else(|err| {
+        log::warn!("the console does not know whether there are sites: {err}");
+        false
+    })
 }
 
 /// How many notices the user has not seen yet.

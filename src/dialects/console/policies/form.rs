@@ -1,7 +1,7 @@
 //! The form of a policy: one table of fields says how each is shown, filled from a policy and read into an edit.
 
 use crate::dialects::console::auth::Visit;
-use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
+use crate::dialects::console::form::{Choice, Input, Kind, Refusal, UNITS, in_units, number};
 use crate::dialects::console::text::Texts;
 use crate::domain::keys::Member;
 use crate::domain::keys::quota::RateLimit;
@@ -134,13 +134,6 @@ pub(super) const GROUPS: &[(&str, &[Line])] = &[
     ]),
 ];
 
-/// The units of a lifetime in seconds, the largest first.
-const UNITS: &[(&str, u64)] = &[
-    ("days", 86_400),
-    ("hours", 3_600),
-    ("minutes", 60),
-    ("seconds", 1),
-];
 /// The maximum lifetime. The policy would refuse a longer one too, but with a message in seconds.
 const LIFE_DAYS_MAX: u64 = 36_600;
 
@@ -383,9 +376,8 @@ fn life(policy: &Policy) -> (Option<u64>, &'static str) {
     let Some(seconds) = policy.expiry_s_max else {
         return (None, UNITS[0].0);
     };
-    let fitting = UNITS.iter().find(|(_, size)| seconds % size == 0);
-    let (unit, size) = fitting.unwrap_or(&UNITS[UNITS.len() - 1]);
-    (Some(seconds / size), unit)
+    let (count, unit) = in_units(seconds);
+    (Some(count), unit)
 }
 
 impl Typed<'_> {

@@ -129,7 +129,8 @@ pub fn describe(document: &mut Document) {
         .body::<BatchBody>()
         .answers::<PageBody<KeyBody>>(200, "The keys as they are now, in the order of `ids`.")
         .may_not_find()
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     describe_import(document);
     document
         .add("get /v1/keys/{id}", "findKey", "Read a key")
@@ -141,7 +142,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[KeysWrite])
         .body::<KeyEditBody>()
         .answers::<KeyBody>(200, "The key as it is now.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     document
         .add(
             "delete /v1/keys/{id}",
@@ -151,7 +153,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[KeysWrite])
         .optional_body::<DeletionBody>()
         .ends(204, "The key is deleted.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(204);
     document
         .add("post /v1/keys/{id}/rotate", "rotateKey", "Give a key a new secret")
         .about(
@@ -161,7 +164,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[KeysWrite])
         .optional_body::<RotationBody>()
         .answers::<IssuedBody>(200, "The key, with its new secret.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     document
         .add("delete /v1/keys/{id}/previous", "endPreviousSecret", "End the secret before the newest one at once")
         .about(
@@ -170,13 +174,15 @@ pub fn describe(document: &mut Document) {
         )
         .needs(&[KeysWrite])
         .ends(204, "Only the newest secret works.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(204);
     document
         .add("post /v1/keys/{id}/disable", "disableKey", "Disable a key")
         .needs(&[KeysWrite])
         .optional_body::<EmptyBody>()
         .answers::<KeyBody>(200, "The key as it is now.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     document
         .add("post /v1/keys/{id}/enable", "enableKey", "Enable a key")
         .about(
@@ -212,7 +218,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[])
         .optional_body::<RotationBody>()
         .answers::<IssuedBody>(200, "The key, with its new secret.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
 }
 
 /// A line of an import, and of an export.

@@ -11,13 +11,27 @@ use crate::domain::keys::metadata;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::refusals;
+use memchr::memmem::Finder;
+use std::cell::{OnceCell, RefCell};
 
 /// The greatest number of characters of a search text.
 pub const QUERY_CHARS_MAX: usize = 100;
 
 /// The words that a key must have, in lower case.
 #[derive(Default)]
-pub struct Search(Vec<String>);
+pub struct Search {
+    words: Vec<Word>,
+    /// The texts of the key that was compared last, in lower case. The next key uses its memory.
+    lowered: RefCell<String>,
+}
+
+struct Word {
+    text: String,
+    finder: Finder<'static>,
+}
+
+/// Follows each text of a key. No word has it, so no word is found across two texts.
+const END: char = '\0';
 
 /// Which words are found: a bit for each.
 pub type Hits = u64;
@@ -40,7 +54,7 @@ impl Search {
             return Err(Error::invalid("q", why));
         }
         // Hints are often typed with three points.
-        let text = text.to_lowercase().replace("...", "…");
+        let text = text.to_lowercase().replace("...", "…").replace(END, " ");
         let mut words: Vec<String> = Vec::new();
         for (position, part) in text.split('"').enumerate() {
             match position % 2 {
@@ -50,12 +64,16 @@ impl Search {
         }
         words.retain(|word| !word.is_empty());
         words.truncate(Hits::BITS as usize);
-        Ok(Search(words))
+        let words = words.into_iter().map(Word::new).collect();
+        Ok(Search {
+            words,
+            lowered: RefCell::default(),
+        })
     }
 
     /// The words that every key with this shared part has.
     pub fn shared(&self, directory: &Directory, shared: &SharedPart) -> Hits {
-        if self.0.is_empty() {
+        if self.words.is_empty() {
             return 0;
         }
         let workspace = directory.place(shared.workspace);
@@ -68,9 +86,9 @@ impl Search {
             &shared.source,
         ];
         texts.extend(shared.scopes.iter().map(|scope| &**scope));
-        let words = self.0.iter().enumerate();
+        let words = self.words.iter().enumerate();
         words
-            .filter(|(_, word)| {
+            .filter(|(_, Word { text: word, .. })| {
                 texts.iter().any(|text| contains(text, word)) || is_maker(&shared.created_by, word)
             })
             .fold(0, |hits, (at, _)| hits | 1 << at)
@@ -78,20 +96,61 @@ impl Search {
 
     /// Whether a key has every word that is not among the hits of its shared part.
     pub fn fits<H: Fn() -> String>(&self, hits: Hits, key: &Texts<'_, H>) -> bool {
-        let words = self.0.iter().enumerate();
-        words
+        let words = self.words.iter().enumerate();
+        let mut words = words
             .filter(|(at, _)| hits & (1 << at) == 0)
-            .all(|(_, word)| key.has(word))
+            .map(|(_, word)| word)
+            .peekable();
+        if words.peek().is_none() {
+            return true;
+        }
+        let mut lowered = self.lowered.borrow_mut();
+        key.lower(&mut lowered);
+        let marks = OnceCell::new();
+        words.all(|word| {
+            word.is_in(&lowered)
+                || key.has_member(&word.text)
+                || word.is_in(marks.get_or_init(|| key.marks()))
+        })
+    }
+}
+
+impl Word {
+    fn new(text: String) -> Word {
+        Word {
+            finder: Finder::new(&text).into_owned(),
+            text,
+        }
+    }
+
+    /// Whether a text in lower case has the word.
+    fn is_in(&self, lowered: &str) -> bool {
+        self.finder.find(lowered.as_bytes()).is_some()
     }
 }
 
 impl<H: Fn() -> String> Texts<'_, H> {
-    fn has(&self, word: &str) -> bool {
-        let texts = [self.name, self.description, self.contact, self.metadata];
-        texts.into_iter().any(|text| contains(text, word))
-            || self.has_member(word)
-            || contains(&self.id.to_string(), word)
-            || contains(&(self.hint)(), word)
+    /// Replaces `lowered` by the texts that a person has written, in lower case.
+    fn lower(&self, lowered: &mut String) {
+        lowered.clear();
+        for text in [self.name, self.description, self.contact, self.metadata] {
+            match text.is_ascii() {
+                true => {
+                    let from = lowered.len();
+                    lowered.push_str(text);
+                    lowered[from..].make_ascii_lowercase();
+                }
+                false => lowered.push_str(&text.to_lowercase()),
+            }
+            lowered.push(END);
+        }
+    }
+
+    /// The id and the hint, in lower case.
+    fn marks(&self) -> String {
+        let mut marks = format!("{}{END}{}", self.id, (self.hint)());
+        marks.make_ascii_lowercase();
+        marks
     }
 
     /// Whether a word is `name=value` or `name:value` of the metadata.
@@ -167,6 +226,8 @@ mod tests {
         for absent in [
             "export daily",
             "\"invoicing new\"",
+            "\"münster for\"",
+            "\"münster\0for\"",
             "team=south",
             "customer=north",
             "n_ghtly",

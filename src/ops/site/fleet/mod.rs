@@ -232,6 +232,7 @@ fn new_site(name: &str, workspaces: &[&str]) -> NewSite {
         catalogs: Vec::new(),
         minimal: false,
         until_s: None,
+        max_stale_s: None,
         lend: Some(10),
         server: "server.example".to_owned(),
         passphrase: String::from("a passphrase that nothing uses"),

@@ -11,6 +11,7 @@ use crate::dialects::console::keys::fields::expiry;
 use crate::dialects::console::keys::labels::Words;
 use crate::dialects::console::keys::{address, opens_this_server};
 use crate::dialects::console::layout::{Layout, Nav, html};
+use crate::dialects::console::sections;
 use crate::domain::keys::{KeyId, Member};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -163,7 +164,11 @@ pub fn ask(call: &Call<'_>) -> Result<Reply> {
             return Ok(visit.done("none_ticked", &asked.address()));
         }
         if form.text("do") == "export" {
-            return export::file(visit, Words::of(visit, None), &ids);
+            return export::file(
+                visit,
+                Words::of(visit, asked.some("policy").as_deref()),
+                &ids,
+            );
         }
         let deed = deed(visit, form)?;
         confirmed(visit, 200, deed, &ids, form, None)
@@ -286,6 +291,13 @@ fn spaced(ids: impl Iterator<Item = KeyId>) -> String {
     ids.map(|id| id.to_string()).collect::<Vec<_>>().join(" ")
 }
 
+/// The entry of the navigation that the list belongs to: that of a system if the list has its keys.
+fn nav(query: &str) -> Nav {
+    let policy = ListQuery::parse(query).some("policy");
+    let section = policy.as_deref().and_then(sections::of);
+    section.map_or(Nav::Keys, |section| Nav::Section(section.policy))
+}
+
 fn confirmed(
     visit: &Visit<'_>,
     status: u16,
@@ -304,7 +316,7 @@ fn confirmed(
     let refused_title = texts.count("bulk.refused", refused.len() as u64);
     refused.truncate(NAMED);
     let page = ConfirmPage {
-        s: visit.shell(title.as_str(), Nav::Keys),
+        s: visit.shell(title.as_str(), nav(form.text("query"))),
         title,
         lead: texts.get(&format!("bulk.{word}_lead")),
         deed: word,
@@ -363,7 +375,7 @@ fn done(
         }
     };
     let page = DonePage {
-        s: visit.shell(texts.get("bulk.done_title"), Nav::Keys),
+        s: visit.shell(texts.get("bulk.done_title"), nav(query)),
         good: !outcome.done.is_empty(),
         done: texts.count(&format!("bulk.{word}_done"), outcome.done.len() as u64),
         refused_title: texts.count("bulk.refused", refused.len() as u64),

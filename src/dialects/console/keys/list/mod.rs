@@ -263,6 +263,12 @@ fn bulk_of(
     total: usize,
 ) -> Option<Bulk> {
     let any = |may: fn(&KeyActions) -> bool| rows.iter().any(|row| may(&row.offered));
+    let policy = section.and_then(|section| {
+        let directory = visit.call.app.index.directory();
+        directory.policy(section.policy).cloned()
+    });
+    // The name of each key has to be typed, so many cannot be deleted together.
+    let asks_name = policy.is_some_and(|policy| policy.confirm_name);
     let bulk = Bulk {
         all: (total > rows.len()).then(|| {
             let most = bulk::KEYS_MAX.min(total);
@@ -273,10 +279,11 @@ fn bulk_of(
         }),
         switch: any(|offered| offered.switch),
         extend: any(|offered| offered.fields.contains(&Member::ExpiresAt)),
-        delete: any(|offered| offered.delete),
+        delete: !asks_name && any(|offered| offered.delete),
     };
     let can = bulk.switch || bulk.extend || bulk.delete;
-    Some(bulk).filter(|_| section.is_none() && can)
+    // The page of a system has what that system has; with one key, this is only its own buttons.
+    Some(bulk).filter(|_| can && (section.is_none() || rows.len() > 1))
 }
 
 impl KeyRow {

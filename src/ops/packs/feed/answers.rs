@@ -1,0 +1,418 @@
+//! The thread that answers questions: at once when something has happened to what a site is given, otherwise when the time of
+//! the question is over.
+
+use super::known::{Known, Share};
+use super::path::{Path, path};
+use super::snapshot::{History, Snapshot};
+use super::step::{self, Built};
+use super::word::{self, Said};
+use super::{Asking, Feed, Hub, Touched, Work, refuse_older};
+use crate::domain::keys::KeyId;
+use crate::domain::locks::lock;
+use crate::domain::packs::question::{Events, Question};
+use crate::domain::packs::word::WordKind;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::ops::packs::given::Given;
+use crate::ops::packs::identity::{Signer, signer};
+use crate::ops::packs::lend;
+use crate::refusals;
+use crate::store::{Read, packs};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A pack that ends within this part of its time is replaced, so that a site which loses its link has one that counts.
+const PART_OF_TIME: i64 = 4;
+
+/// What the thread keeps from one round to the next.
+#[derive(Default)]
+struct Memory {
+    /// With the generation of the rows of sites that it belongs to.
+    signer: Option<(u64, Rc<Signer>)>,
+    /// What sites are given, for one state of the tree of workspaces.
+    shares: HashMap<Share, Rc<Workspaces>>,
+    tree: u64,
+}
+
+/// The workspaces of a share.
+pub(super) struct Workspaces {
+    pub given: Arc<Given>,
+    pub above: HashSet<Uid>,
+}
+
+impl Workspaces {
+    pub fn of(app: &App, known: &Known) -> Workspaces {
+        let directory = app.index.directory();
+        let given = Given::of(&known.site, &directory);
+        Workspaces {
+            above: given.above(&directory),
+            given: Arc::new(given),
+        }
+    }
+}
+
+/// What a question is answered with.
+enum Found {
+    Fork,
+    /// Nothing has happened, and there is time.
+    Nothing,
+    Pack,
+    /// The site was removed.
+    Removed,
+    Step {
+        built: Rc<Built>,
+        /// The pending keys that the step has.
+        extra: BTreeSet<KeyId>,
+        known: Arc<Known>,
+        given: Arc<Given>,
+    },
+}
+
+/// What was found in one state of the database.
+struct Round {
+    found: Vec<Found>,
+    to: Events,
+    made: Timestamp,
+    signer: Rc<Signer>,
+}
+
+/// Runs until the server stops.
+pub fn run(app: &App) {
+    let mut memory = Memory::default();
+    while let Some(work) = app.feed.next(app) {
+        if !work.asking.is_empty() {
+            memory.round(app, work);
+        }
+    }
+}
+
+impl Memory {
+    fn round(&mut self, app: &App, work: Work) {
+        let generation = app.feed.known.generation();
+        let looked = match app.index.is_complete() {
+            // Which keys depend on what is known when all of them are in memory.
+            false => Err(Error::Unavailable(refusals::requests::busy())),
+            true => app.read(|read| self.look(app, read, generation, &work)),
+        };
+        let round = match looked {
+            Ok(round) => round,
+            Err(err) => {
+                log::warn!("sites: questions were not answered: {err}");
+                for (_, asking) in work.asking {
+                    (asking.answer)(Err(Error::Unavailable(err.refusal())));
+                }
+                return;
+            }
+        };
+        let mut back = Vec::new();
+        let mut counted = Vec::new();
+        for ((name, asking), found) in work.asking.into_iter().zip(round.found) {
+            match found {
+                Found::Nothing => back.push((name, asking)),
+                Found::Pack => app.feed.needs_pack(name, asking),
+                Found::Removed => (asking.answer)(Err(Error::Unauthenticated)),
+                Found::Fork => {
+                    log::warn!(
+                        "sites: {name} knows events that this server does not have; was it restored from a backup?"
+                    );
+                    let said = said(WordKind::Fork, round.to, round.made);
+                    let bytes = word::write(&round.signer, &asking.question, &said);
+                    app.feed.figures.words.fetch_add(1, Relaxed);
+                    (asking.answer)(Ok(bytes));
+                }
+                Found::Step {
+                    built,
+                    extra,
+                    known,
+                    given,
+                } => {
+                    if !built.counted.is_empty() {
+                        counted.push((known, given, built.counted.clone()));
+                    }
+                    let said = Said {
+                        lease_s: asking.lease_s,
+                        body: &built.bytes,
+                        sha256: Some(built.sha256),
+                        ..said(WordKind::Step, round.to, round.made)
+                    };
+                    if let Err(asking) =
+                        app.feed
+                            .send_step(&round.signer, &name, asking, said, extra)
+                    {
+                        back.push((name, asking));
+                    }
+                }
+            }
+        }
+        app.feed.put_back(back);
+        for (known, given, ids) in counted {
+            let ids: Vec<KeyId> = ids.into_iter().collect();
+            match lend::lend_some(app, &known.site, &given, &ids) {
+                Ok(got) => app.feed.tell(&known.site.name, &got),
+                Err(err) => log::warn!("sites: uses were not lent: {err}"),
+            }
+        }
+    }
+
+    fn look(&mut self, app: &App, read: &Read, generation: u64, work: &Work) -> Result<Round> {
+        let snapshot = Snapshot::begin(app, read)?;
+        let tree = app.feed.tree();
+        if self.tree != tree {
+            self.tree = tree;
+            self.shares.clear();
+        }
+        let signer = match &self.signer {
+            Some((of, signer)) if *of == generation => signer.clone(),
+            _ => Rc::new(signer(read, &app.sealing)?),
+        };
+        self.signer = Some((generation, signer.clone()));
+        let mut steps = HashMap::new();
+        let mut found = Vec::with_capacity(work.asking.len());
+        for (name, asking) in &work.asking {
+            found.push(match app.feed.known.find(app, read, name, generation)? {
+                None => Found::Removed,
+                Some(known) => {
+                    let workspaces = self.workspaces(app, &known);
+                    let is_concerned = asking.is_due
+                        || asking.is_new
+                        || concerns(app, &workspaces.given, &work.touched);
+                    match is_concerned {
+                        false => Found::Nothing,
+                        true => answer(&snapshot, known, &workspaces, asking, &mut steps)?,
+                    }
+                }
+            });
+        }
+        Ok(Round {
+            found,
+            to: snapshot.head,
+            made: snapshot.now,
+            signer,
+        })
+    }
+
+    fn workspaces(&mut self, app: &App, known: &Known) -> Rc<Workspaces> {
+        if let Some(found) = self.shares.get(&known.share) {
+            return found.clone();
+        }
+        let found = Rc::new(Workspaces::of(app, known));
+        self.shares.insert(known.share.clone(), found.clone());
+        found
+    }
+}
+
+/// The steps of one round, which sites that are given the same share.
+type Steps = HashMap<(Share, u64), Rc<Built>>;
+
+/// Whether something that was touched may be about keys of these workspaces.
+fn concerns(app: &App, given: &Given, touched: &[Touched]) -> bool {
+    touched.iter().any(|commit| {
+        commit.is_wide
+            || commit.keys.iter().any(|(id, before)| {
+                let now = app.index.with_key(*id, |key| key.shared.workspace);
+                let mut places = before.iter().chain(&now);
+                places.any(|uid| given.workspaces.contains(uid))
+            })
+    })
+}
+
+fn answer(
+    snapshot: &Snapshot<'_>,
+    known: Arc<Known>,
+    workspaces: &Workspaces,
+    asking: &Asking,
+    steps: &mut Steps,
+) -> Result<Found> {
+    let question = &asking.question;
+    let (pending, needs_newer) = snapshot.app.feed.pending(&known.site.name);
+    let touched = match way(snapshot, &known, workspaces, question)? {
+        Way::Fork => return Ok(Found::Fork),
+        Way::Pack => return Ok(Found::Pack),
+        Way::Step(_) if needs_newer => return Ok(Found::Pack),
+        Way::Step(_) if is_ending(snapshot, &known, question.pack)? => return Ok(Found::Pack),
+        Way::Step(touched) => touched,
+    };
+    let key = (known.share.clone(), question.events.number);
+    let shared = steps.get(&key).filter(|_| pending.is_empty()).cloned();
+    let built = match shared {
+        Some(built) => built,
+        None => {
+            let shared = step::Shared {
+                given: &workspaces.given,
+                above: &workspaces.above,
+            };
+            let Some(built) = step::build(snapshot, &known, shared, &touched, &pending)? else {
+                return Ok(Found::Pack);
+            };
+            let built = Rc::new(built);
+            // What a site may use of a counted key is its own.
+            if pending.is_empty() && built.counted.is_empty() {
+                steps.insert(key, built.clone());
+            }
+            built
+        }
+    };
+    match built.bytes.is_empty() && !asking.is_due {
+        true => Ok(Found::Nothing),
+        false => Ok(Found::Step {
+            built,
+            extra: pending,
+            given: workspaces.given.clone(),
+            known,
+        }),
+    }
+}
+
+/// How a site gets to the state of the server.
+pub(super) enum Way {
+    Fork,
+    Pack,
+    Step(super::path::Touched),
+}
+
+/// The way from the state in a question.
+fn way(
+    snapshot: &Snapshot<'_>,
+    known: &Known,
+    workspaces: &Workspaces,
+    question: &Question,
+) -> Result<Way> {
+    let reign = known.server.reign;
+    if question.pack == 0 || question.reign < reign {
+        return Ok(Way::Pack);
+    }
+    if question.reign > reign {
+        return Ok(Way::Fork);
+    }
+    way_from(snapshot, known, workspaces, question.events)
+}
+
+/// The way from a state of this reign.
+pub(super) fn way_from(
+    snapshot: &Snapshot<'_>,
+    known: &Known,
+    workspaces: &Workspaces,
+    from: Events,
+) -> Result<Way> {
+    if from.number > snapshot.head.number {
+        return Ok(Way::Fork);
+    }
+    if from.number == 0 {
+        return Ok(Way::Pack);
+    }
+    Ok(match &*snapshot.history(from.number)? {
+        History::Unknown => Way::Pack,
+        History::Known { hash, .. } if *hash != from.hash => Way::Fork,
+        History::Known { events, .. } => {
+            let site = &known.site;
+            match path(
+                &site.name,
+                &site.workspaces,
+                &workspaces.given,
+                events.iter(),
+            ) {
+                Path::Pack => Way::Pack,
+                Path::Step(touched) => Way::Step(touched),
+            }
+        }
+    })
+}
+
+/// Whether the pack of a site counts for a short time only.
+fn is_ending(snapshot: &Snapshot<'_>, known: &Known, pack: u64) -> Result<bool> {
+    let made = packs::find(snapshot.read, &known.site.name, pack)?;
+    Ok(made.is_some_and(|made| {
+        let (left, whole) = (
+            made.until.0.saturating_sub(snapshot.now.0),
+            made.until.0.saturating_sub(made.made_at.0),
+        );
+        left < whole / PART_OF_TIME
+    }))
+}
+
+/// A word without a body.
+fn said(kind: WordKind, to: Events, made: Timestamp) -> Said<'static> {
+    Said {
+        kind,
+        to,
+        made,
+        lease_s: 0,
+        report: 0,
+        body: &[],
+        sha256: None,
+    }
+}
+
+impl Feed {
+    fn tree(&self) -> u64 {
+        lock(&self.hub).tree
+    }
+
+    /// The keys that a site has to learn about, and whether it needs a newer pack.
+    fn pending(&self, site: &str) -> (BTreeSet<KeyId>, bool) {
+        let hub = lock(&self.hub);
+        let link = hub.links.get(site);
+        link.map_or_else(Default::default, |link| {
+            (link.pending.clone(), link.needs_newer_than.is_some())
+        })
+    }
+
+    /// Lets a site know what it was lent.
+    pub(super) fn tell(&self, site: &str, keys: &[KeyId]) {
+        if keys.is_empty() {
+            return;
+        }
+        let mut hub = lock(&self.hub);
+        if let Some(link) = hub.links.get_mut(site) {
+            link.tell(keys);
+        }
+        if let Some(asking) = hub.asking.get_mut(site) {
+            asking.is_due = true;
+        }
+        drop(hub);
+        self.changed.notify_all();
+    }
+
+    /// Hands a question to the thread that makes packs.
+    fn needs_pack(&self, name: String, asking: Asking) {
+        let older = lock(&self.hub).packing.insert(name, asking);
+        self.packing.notify_all();
+        older.into_iter().for_each(refuse_older);
+    }
+
+    /// Sends a step, unless a change waits for the sites that the step does not have.
+    fn send_step(
+        &self,
+        signer: &Signer,
+        name: &str,
+        asking: Asking,
+        said: Said<'_>,
+        extra: BTreeSet<KeyId>,
+    ) -> std::result::Result<(), Asking> {
+        let mut hub = lock(&self.hub);
+        if said.to.number < hub.waited {
+            return Err(Asking {
+                is_due: true,
+                ..asking
+            });
+        }
+        let Hub { links, .. } = &mut *hub;
+        let link = links.entry(name.to_owned()).or_default();
+        // Before the word is sent: from then on the site may answer until then.
+        link.grant(asking.asked_ms, said.lease_s);
+        link.sent = Some((asking.question.nonce, extra));
+        let report = link.report_of(asking.question.life);
+        drop(hub);
+        self.figures.words.fetch_add(1, Relaxed);
+        if !said.body.is_empty() {
+            self.figures.steps.fetch_add(1, Relaxed);
+        }
+        let said = Said { report, ..said };
+        (asking.answer)(Ok(word::write(signer, &asking.question, &said)));
+        Ok(())
+    }
+}

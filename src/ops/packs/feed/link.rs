@@ -1,0 +1,191 @@
+//! What the server knows about the link to one site. Times are those of the steady clock of this process.
+
+use crate::domain::keys::KeyId;
+use crate::domain::packs::question::{Events, Nonce, Question};
+use crate::domain::uid::Uid;
+use std::collections::BTreeSet;
+
+/// How much longer a lease may last by the clock of the site than by that of this server: one part of fifty.
+const DRIFT_PART: u64 = 50;
+
+/// The link to a site that has asked at least once, here or before the last start.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// Of the newest question.
+    pub life: Option<Uid>,
+    /// The newest event that is in force at the site, if it is one of this reign.
+    pub applied: Events,
+    pub pack: u64,
+    /// When the newest question arrived.
+    pub asked_ms: Option<u64>,
+    /// From then on no word that was sent lets the site answer. It is counted from the arrival of questions, which is after they
+    /// were sent, so it is never too early.
+    pub lease_end_ms: u64,
+    /// What the newest question is granted at most.
+    pub lease_s: u64,
+    /// The longest lease that the database knows about. It is recorded before a word grants it, so that a server which is started
+    /// again knows how long it has to wait.
+    pub recorded_lease_s: u64,
+    /// The newest report that was taken in, and the life that it counts for.
+    pub report: Option<(Uid, u64)>,
+    /// Keys whose state the site has to learn, although no event names them: what it was lent has changed.
+    pub pending: BTreeSet<KeyId>,
+    /// The question that was answered last, and those of the pending keys that the answer has.
+    pub sent: Option<(Nonce, BTreeSet<KeyId>)>,
+    /// The site must take a newer pack than this one, whatever has happened since.
+    pub needs_newer_than: Option<u64>,
+    /// The newest pack that was sent, and how often.
+    pub pack_sent: (u64, u32),
+}
+
+impl Link {
+    /// Takes in what a question says.
+    pub fn ask(&mut self, question: &Question, reign: u64, now_ms: u64) {
+        self.life = Some(question.life);
+        self.asked_ms = Some(now_ms);
+        self.applied = match question.reign == reign {
+            true => question.events,
+            false => Events::default(),
+        };
+        self.pack = question.pack;
+        if let Some((nonce, keys)) = self.sent.take()
+            && nonce == question.applied
+        {
+            self.pending.retain(|key| !keys.contains(key));
+        }
+        if self
+            .needs_newer_than
+            .is_some_and(|pack| question.pack > pack)
+        {
+            self.needs_newer_than = None;
+        }
+    }
+
+    /// Notes keys that the site has to learn about, also if the last word has an older state of them.
+    pub fn tell(&mut self, keys: &[KeyId]) {
+        self.pending.extend(keys);
+        if let Some((_, sent)) = &mut self.sent {
+            sent.retain(|key| !keys.contains(key));
+        }
+    }
+
+    /// Notes that the site may answer for so long after its question, which arrived at `asked_ms`.
+    pub fn grant(&mut self, asked_ms: u64, lease_s: u64) {
+        self.lease_end_ms = self.lease_end_ms.max(lease_end_ms(asked_ms, lease_s));
+    }
+
+    /// For how long the site may go on to answer at most if this process ended now.
+    pub fn reach_s(&self, now_ms: u64) -> u64 {
+        let left_ms = self.lease_end_ms.saturating_sub(now_ms);
+        left_ms.div_ceil(1000).max(self.lease_s)
+    }
+
+    /// Whether a word that was sent may still let the site answer.
+    pub fn is_linked(&self, now_ms: u64) -> bool {
+        now_ms < self.lease_end_ms
+    }
+
+    /// The newest report of a life that was taken in; 0 if there is none.
+    pub fn report_of(&self, life: Uid) -> u64 {
+        match self.report {
+            Some((of, number)) if of == life => number,
+            _ => 0,
+        }
+    }
+}
+
+/// The end of a lease, for a server whose clock may be a little faster than that of the site.
+pub fn lease_end_ms(from_ms: u64, lease_s: u64) -> u64 {
+    let lease_ms = lease_s.saturating_mul(1000);
+    from_ms
+        .saturating_add(lease_ms)
+        .saturating_add(lease_ms / DRIFT_PART)
+}
+
+/// How long a question with such a lease waits for something to happen: a part of the lease, and at most so long.
+pub fn poll_ms(lease_s: u64, most_ms: u64) -> u64 {
+    most_ms.min(lease_s.saturating_mul(250))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(reign: u64, applied: Nonce) -> Question {
+        Question {
+            origin: "server.example".to_owned(),
+            site: "plant-7".to_owned(),
+            server: Uid(1),
+            life: Uid(2),
+            nonce: Nonce([3; 16]),
+            applied,
+            reign,
+            pack: 7,
+            base: 7,
+            events: Events {
+                number: 5,
+                hash: [5; 32],
+            },
+            lease_s: 10,
+        }
+    }
+
+    #[test]
+    fn a_lease_ends_late_and_never_goes_back() {
+        let mut link = Link::default();
+        assert!(!link.is_linked(0));
+        link.grant(1_000, 10);
+        assert!(link.is_linked(11_199));
+        assert!(!link.is_linked(11_200));
+        link.grant(500, 10);
+        assert!(link.is_linked(11_199));
+        link.lease_s = 2;
+        assert_eq!((link.reach_s(1_000), link.reach_s(11_000)), (11, 2));
+        assert_eq!(poll_ms(2, 1_000), 500);
+        assert_eq!(poll_ms(86_400, 1_000), 1_000);
+    }
+
+    #[test]
+    fn a_key_is_pending_until_the_word_that_had_it_is_applied() {
+        let mut link = Link {
+            pending: BTreeSet::from([KeyId(1), KeyId(2)]),
+            sent: Some((Nonce([9; 16]), BTreeSet::from([KeyId(1)]))),
+            ..Link::default()
+        };
+        let mut lost = link.clone();
+        lost.ask(&question(1, Nonce::default()), 1, 0);
+        assert_eq!(lost.pending.len(), 2);
+        link.ask(&question(1, Nonce([9; 16])), 1, 0);
+        assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
+        assert_eq!(link.applied.number, 5);
+        link.sent = Some((Nonce([9; 16]), BTreeSet::from([KeyId(2)])));
+        link.tell(&[KeyId(2)]);
+        link.ask(&question(1, Nonce([9; 16])), 1, 0);
+        assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
+        // The numbers of another reign mean nothing.
+        link.ask(&question(2, Nonce::default()), 1, 0);
+        assert_eq!(link.applied, Events::default());
+    }
+
+    #[test]
+    fn a_pack_that_is_needed_is_needed_until_it_was_applied() {
+        let mut link = Link {
+            needs_newer_than: Some(7),
+            ..Link::default()
+        };
+        link.ask(&question(1, Nonce::default()), 1, 0);
+        assert_eq!(link.needs_newer_than, Some(7));
+        link.needs_newer_than = Some(6);
+        link.ask(&question(1, Nonce::default()), 1, 0);
+        assert_eq!(link.needs_newer_than, None);
+    }
+
+    #[test]
+    fn a_report_counts_for_its_life() {
+        let link = Link {
+            report: Some((Uid(2), 9)),
+            ..Link::default()
+        };
+        assert_eq!((link.report_of(Uid(2)), link.report_of(Uid(3))), (9, 0));
+    }
+}

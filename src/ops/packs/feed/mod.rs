@@ -1,0 +1,430 @@
+//! The live link to sites. A site asks what has happened since the state that it has ([`ask`]), and the answer comes when
+//! something has happened to what it is given, or after a while ([`answers`], a thread of its own). What has happened is read
+//! from the audit log ([`path`]); the answer has the current records of what was touched ([`step`]), or packs ([`packs`]).
+//!
+//! This file has what all of them share: which sites are linked, who waits, and the newest event that is in force.
+
+mod answers;
+pub mod ask;
+mod known;
+mod link;
+#[cfg(test)]
+pub mod model;
+mod packs;
+mod path;
+mod snapshot;
+mod step;
+#[cfg(test)]
+mod tests;
+pub mod waits;
+mod word;
+
+use crate::domain::audit::{Kind, Target};
+use crate::domain::keys::KeyId;
+use crate::domain::locks::lock;
+use crate::domain::packs::question::{Events, Question};
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::ops::App;
+use crate::refusals;
+use crate::store::{Read, audit};
+pub use answers::run as run_answers;
+use known::KnownSites;
+use link::Link;
+pub use packs::run as run_packs;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use waits::{Outcome, Wait};
+
+/// How long the link of a site that asks no more is remembered; as long as one is, commits are noted.
+const IDLE_MS: u64 = 600_000;
+/// The longest time that a question waits for something to happen.
+const POLL_MS: u64 = 1_000;
+/// How long a change waits for sites at most.
+const WAIT_MS: u64 = 60_000;
+/// The number of changes that wait for sites at a time.
+const WAITS_MAX: usize = 10_000;
+/// How much longer than its time a question waits for a pack that is being made.
+const PACKING_MS: u64 = 1_000;
+/// How long an answer waits for the index to follow a commit.
+const INSTALLED_MAX: Duration = Duration::from_secs(10);
+
+/// The answer to a question: the bytes of a word with its body.
+pub type Answer = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
+
+/// What the links to sites share.
+pub struct Feed {
+    /// Whether a site asked within the last minutes, or may still answer. Without one, a commit costs one look at this.
+    is_active: AtomicBool,
+    ends_wait: AtomicBool,
+    wait_ms: AtomicU64,
+    poll_ms: AtomicU64,
+    hub: Mutex<Hub>,
+    changed: Condvar,
+    /// There is a pack to send.
+    packing: Condvar,
+    known: KnownSites,
+    pub figures: Figures,
+}
+
+/// Counters since the start.
+#[derive(Default)]
+pub struct Figures {
+    pub words: AtomicU64,
+    /// Words with something that was touched.
+    pub steps: AtomicU64,
+    pub packs: AtomicU64,
+}
+
+/// What is known about the link to one site.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Standing {
+    /// Whether it may answer without a further word.
+    pub is_linked: bool,
+    /// Milliseconds since its newest question; `None` if it has not asked since the start.
+    pub asked_ago_ms: Option<u64>,
+    /// The newest event that it had applied when it asked; 0 if it has not asked since the start.
+    pub applied_events: u64,
+    /// The newest event.
+    pub newest_events: u64,
+}
+
+#[derive(Default)]
+struct Hub {
+    /// The newest event whose changes are in the index.
+    installed: Events,
+    links: BTreeMap<String, Link>,
+    /// The number of sites whose link is just being recorded.
+    registering: u64,
+    asking: HashMap<String, Asking>,
+    /// Questions whose answer is a pack.
+    packing: HashMap<String, Asking>,
+    waits: Vec<Wait>,
+    /// No word that is older than this event is sent any more.
+    waited: u64,
+    /// Grows with every change of the tree of workspaces.
+    tree: u64,
+    /// What commits have touched since the thread of the answers last looked.
+    touched: Vec<Touched>,
+    is_stopped: bool,
+}
+
+/// A question that waits for its answer.
+struct Asking {
+    question: Question,
+    asked_ms: u64,
+    /// When it is answered, even if nothing has happened.
+    deadline_ms: u64,
+    /// How long it may be granted to answer.
+    lease_s: u64,
+    answer: Answer,
+    /// Whether the answer is to come at once, even if nothing has happened.
+    is_due: bool,
+    /// Whether it has not been looked at yet.
+    is_new: bool,
+}
+
+/// What a commit has touched.
+pub struct Touched {
+    events: Events,
+    /// The keys, each with its workspace before the commit.
+    keys: Vec<(KeyId, Option<Uid>)>,
+    /// Something that many keys may depend on.
+    is_wide: bool,
+    /// The tree of workspaces.
+    is_tree: bool,
+    /// Something about sites, or about the server as a whole.
+    is_about_sites: bool,
+}
+
+/// Some work for the thread of the answers.
+struct Work {
+    asking: Vec<(String, Asking)>,
+    touched: Vec<Touched>,
+}
+
+impl Default for Feed {
+    fn default() -> Feed {
+        Feed {
+            is_active: AtomicBool::new(false),
+            ends_wait: AtomicBool::new(false),
+            wait_ms: AtomicU64::new(WAIT_MS),
+            poll_ms: AtomicU64::new(POLL_MS),
+            hub: Mutex::default(),
+            changed: Condvar::new(),
+            packing: Condvar::new(),
+            known: KnownSites::default(),
+            figures: Figures::default(),
+        }
+    }
+}
+
+impl Feed {
+    /// Whether commits have to be noted.
+    pub fn is_active(&self) -> bool {
+        self.is_active.load(Relaxed)
+    }
+
+    /// Looks at what a transaction has touched, in the transaction and before the index follows it.
+    pub fn look(&self, index: &Index, read: &Read, targets: &[Target]) -> Result<Touched> {
+        let mut touched = Touched {
+            events: newest(read)?,
+            keys: Vec::new(),
+            is_wide: false,
+            is_tree: false,
+            is_about_sites: false,
+        };
+        for target in targets {
+            match target.kind {
+                Kind::Key => {
+                    let Some(id) = KeyId::parse(&target.id) else {
+                        continue;
+                    };
+                    let before = index.with_key(id, |key| key.shared.workspace);
+                    touched.keys.push((id, before));
+                }
+                Kind::Server => (touched.is_wide, touched.is_about_sites) = (true, true),
+                Kind::Catalog | Kind::Policy | Kind::User => touched.is_wide = true,
+                Kind::Workspace => (touched.is_wide, touched.is_tree) = (true, true),
+                Kind::Session => {}
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Notes a commit, after the index has followed it.
+    pub fn committed(&self, touched: Touched) {
+        if touched.is_about_sites {
+            self.known.forget();
+        }
+        let mut hub = lock(&self.hub);
+        hub.installed = touched.events;
+        hub.tree += u64::from(touched.is_tree);
+        if !touched.keys.is_empty() || touched.is_wide {
+            hub.touched.push(touched);
+        }
+        drop(hub);
+        self.changed.notify_all();
+    }
+
+    /// Answers all who wait, and takes no more questions. For the end of the process.
+    pub fn stop(&self) {
+        lock(&self.hub).is_stopped = true;
+        self.changed.notify_all();
+        self.packing.notify_all();
+    }
+
+    /// Whether changes that end something wait for the sites without being asked to.
+    pub fn ends_wait(&self) -> bool {
+        self.ends_wait.load(Relaxed)
+    }
+
+    /// See [`Feed::ends_wait`].
+    pub fn set_ends_wait(&self, on: bool) {
+        self.ends_wait.store(on, Relaxed);
+    }
+
+    /// Calls `done` when no linked site can answer as before the changes that were committed up to now; after a minute, or if
+    /// too many changes wait already, with the sites that still can.
+    pub fn wait(&self, now_ms: u64, done: impl FnOnce(Outcome) + Send + 'static) {
+        let mut hub = lock(&self.hub);
+        if !self.is_active() {
+            drop(hub);
+            return done(Outcome::default());
+        }
+        hub.waited = hub.waited.max(hub.installed.number);
+        let until_ms = now_ms.saturating_add(self.wait_ms.load(Relaxed));
+        let wait = Wait::new(hub.waited, (now_ms, until_ms), &hub.links, Box::new(done));
+        if hub.waits.len() >= WAITS_MAX || hub.is_stopped {
+            drop(hub);
+            return wait.end(now_ms);
+        }
+        hub.waits.push(wait);
+        drop(hub);
+        self.changed.notify_all();
+    }
+
+    /// What is known about the link to a site; `None` if it has not been linked lately.
+    pub fn standing(&self, site: &str, now_ms: u64) -> Option<Standing> {
+        let hub = lock(&self.hub);
+        let link = hub.links.get(site)?;
+        Some(Standing {
+            is_linked: link.is_linked(now_ms),
+            asked_ago_ms: link.asked_ms.map(|at| now_ms.saturating_sub(at)),
+            applied_events: link.applied.number,
+            newest_events: hub.installed.number,
+        })
+    }
+
+    /// The number of linked sites, and the events that the one which is furthest behind has not applied.
+    pub fn lag(&self, now_ms: u64) -> (usize, u64) {
+        let hub = lock(&self.hub);
+        let linked = hub.links.values().filter(|link| link.is_linked(now_ms));
+        let lags = linked.map(|link| hub.installed.number.saturating_sub(link.applied.number));
+        lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
+    }
+
+    /// Waits until the index has what is committed up to an event.
+    fn await_installed(&self, number: u64) -> Result<()> {
+        let hub = lock(&self.hub);
+        let lags = |hub: &mut Hub| hub.installed.number < number && !hub.is_stopped;
+        let waited = self.changed.wait_timeout_while(hub, INSTALLED_MAX, lags);
+        let (hub, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match hub.installed.number < number {
+            true => Err(Error::Unavailable(refusals::requests::busy())),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits for something to do; `None` when the server stops.
+    fn next(&self, app: &App) -> Option<Work> {
+        let mut hub = lock(&self.hub);
+        loop {
+            if hub.is_stopped {
+                hub.refuse_all(app.now().steady_ms);
+                return None;
+            }
+            let now_ms = app.now().steady_ms;
+            let ended = hub.end_waits(now_ms);
+            let late = hub.end_packing(now_ms);
+            if !ended.is_empty() || !late.is_empty() {
+                drop(hub);
+                ended.into_iter().for_each(|wait| wait.end(now_ms));
+                late.into_iter().for_each(|asking| {
+                    let being_made = refusals::packs::being_made();
+                    (asking.answer)(Err(Error::Unavailable(being_made)));
+                });
+                hub = lock(&self.hub);
+                continue;
+            }
+            let work = hub.work(now_ms);
+            if !work.asking.is_empty() || !work.touched.is_empty() {
+                return Some(work);
+            }
+            if hub.is_idle(now_ms) {
+                self.is_active.store(false, Relaxed);
+                hub.links.clear();
+            }
+            hub = self.pause(hub, now_ms);
+        }
+    }
+
+    /// Waits for a change of the hub, or for the next time at which something ends.
+    fn pause<'a>(&self, hub: MutexGuard<'a, Hub>, now_ms: u64) -> MutexGuard<'a, Hub> {
+        match hub.next_ms() {
+            None => self
+                .changed
+                .wait(hub)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(at_ms) => {
+                let left = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
+                let waited = self.changed.wait_timeout(hub, left);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// Puts questions back that nothing has happened for. One that was asked again meanwhile gets its answer.
+    fn put_back(&self, all: Vec<(String, Asking)>) {
+        let mut older = Vec::new();
+        let mut hub = lock(&self.hub);
+        for (name, asking) in all {
+            match hub.asking.contains_key(&name) {
+                true => older.push(asking),
+                false => {
+                    let asking = Asking {
+                        is_new: false,
+                        ..asking
+                    };
+                    hub.asking.insert(name, asking);
+                }
+            }
+        }
+        drop(hub);
+        older.into_iter().for_each(refuse_older);
+    }
+}
+
+/// The newest event.
+fn newest(read: &Read) -> Result<Events> {
+    let head = audit::head(read)?;
+    Ok(head.map_or_else(Events::default, |head| Events {
+        number: head.seq.unsigned_abs(),
+        hash: head.hash,
+    }))
+}
+
+fn refuse_older(asking: Asking) {
+    (asking.answer)(Err(Error::Conflict(refusals::packs::asked_again())));
+}
+
+impl Hub {
+    /// Takes the questions that are to be looked at.
+    fn work(&mut self, now_ms: u64) -> Work {
+        let (touched, waited) = (std::mem::take(&mut self.touched), self.waited);
+        for asking in self.asking.values_mut() {
+            asking.is_due |= asking.deadline_ms <= now_ms;
+            // A change waits for the site, which confirms with its next question.
+            asking.is_due |= asking.question.events.number < waited;
+        }
+        let looks = |asking: &Asking| asking.is_due || asking.is_new || !touched.is_empty();
+        let taken = self.asking.extract_if(|_, asking| looks(asking));
+        Work {
+            asking: taken.collect(),
+            touched,
+        }
+    }
+
+    fn end_waits(&mut self, now_ms: u64) -> Vec<Wait> {
+        let links = &self.links;
+        self.waits
+            .extract_if(.., |wait| wait.look(links, now_ms))
+            .collect()
+    }
+
+    /// Takes the questions for whose pack they have waited too long.
+    fn end_packing(&mut self, now_ms: u64) -> Vec<Asking> {
+        let is_late = |asking: &Asking| asking.deadline_ms + PACKING_MS <= now_ms;
+        let late = self.packing.extract_if(|_, asking| is_late(asking));
+        late.map(|(_, asking)| asking).collect()
+    }
+
+    /// The next time at which something ends, if nothing happens before.
+    fn next_ms(&self) -> Option<u64> {
+        let asking = self.asking.values().map(|asking| asking.deadline_ms);
+        let packing = self.packing.values();
+        let packing = packing.map(|asking| asking.deadline_ms + PACKING_MS);
+        let waits = self.waits.iter().map(Wait::next_ms);
+        let idle = self.links.values().map(|link| {
+            let asked = link.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
+            link.lease_end_ms.max(asked)
+        });
+        // All links have to be idle, so the last one counts.
+        let idle = idle.max();
+        asking.chain(packing).chain(waits).chain(idle).min()
+    }
+
+    /// Whether no site has asked lately, and none may still answer.
+    fn is_idle(&self, now_ms: u64) -> bool {
+        let is_over = |link: &Link| {
+            let asked = link.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
+            !link.is_linked(now_ms) && asked <= now_ms
+        };
+        self.registering == 0
+            && self.asking.is_empty()
+            && self.packing.is_empty()
+            && self.waits.is_empty()
+            && self.links.values().all(is_over)
+    }
+
+    fn refuse_all(&mut self, now_ms: u64) {
+        let stopping = || Error::Unavailable(refusals::server::stopping());
+        let asking = self.asking.drain().chain(self.packing.drain());
+        asking.for_each(|(_, asking)| (asking.answer)(Err(stopping())));
+        // The changes are made; who waited for the sites learns that they are not confirmed.
+        self.waits.drain(..).for_each(|wait| wait.end(now_ms));
+    }
+}

@@ -1,0 +1,250 @@
+//! The thread that sends packs to sites which cannot follow in steps. A pack is made only if the newest one does not serve; one
+//! pass over the keys makes those of all sites that wait.
+
+use super::answers::{Way, Workspaces, way_from};
+use super::known::Known;
+use super::snapshot::Snapshot;
+use super::word::{self, Said};
+use super::{Asking, Feed};
+use crate::authz::caller::Caller;
+use crate::domain::locks::lock;
+use crate::domain::packs::file;
+use crate::domain::packs::head::Head;
+use crate::domain::packs::question::{Events, Question};
+use crate::domain::packs::site::{MadePack, file_name};
+use crate::domain::packs::word::{WordKind, write_packs};
+use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::ops::packs::identity::signer;
+use crate::ops::packs::make::{Wanted, make, read_file};
+use crate::refusals;
+use crate::store::{Read, packs};
+use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How often the same pack is sent to a site that goes on asking for one.
+const TIMES_MAX: u32 = 2;
+
+/// A site that waits for a pack, and its question.
+type Waiting = (String, Question);
+
+/// What a site is sent.
+struct Bundle {
+    number: u64,
+    to: Events,
+    files: Vec<Vec<u8>>,
+}
+
+/// Runs until the server stops.
+pub fn run(app: &App) {
+    while let Some(waiting) = app.feed.next_packing() {
+        let rest: Vec<Waiting> = waiting
+            .into_iter()
+            .filter(|one| !send_or_refuse(app, one, false))
+            .collect();
+        if rest.is_empty() {
+            continue;
+        }
+        let made = make_all(app, &rest);
+        for one in &rest {
+            match &made {
+                Ok(()) => {
+                    send_or_refuse(app, one, true);
+                }
+                Err(err) => app.feed.refuse(one, err),
+            }
+        }
+    }
+}
+
+fn make_all(app: &App, waiting: &[Waiting]) -> Result<()> {
+    let caller = Caller::system(&app.index.directory())?;
+    let (again, first): (Vec<&Waiting>, Vec<&Waiting>) = waiting
+        .iter()
+        .partition(|(name, _)| app.feed.was_sent_too_often(name));
+    for (sites, whole) in [(first, false), (again, true)] {
+        let names: Vec<String> = sites.iter().map(|(name, _)| name.clone()).collect();
+        if !names.is_empty() {
+            let wanted = Wanted {
+                sites: Some(names),
+                whole,
+            };
+            make(app, &caller, wanted)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends the newest pack, if it serves. `true` if the question is answered.
+fn send_or_refuse(app: &App, waiting: &Waiting, is_last: bool) -> bool {
+    match send(app, waiting) {
+        Ok(true) => true,
+        Ok(false) if is_last => {
+            let err = Error::Unavailable(refusals::packs::being_made());
+            app.feed.refuse(waiting, &err);
+            true
+        }
+        Ok(false) => false,
+        Err(err) => {
+            log::warn!("sites: {} was sent no pack: {err}", waiting.0);
+            app.feed.refuse(waiting, &err);
+            true
+        }
+    }
+}
+
+fn send(app: &App, (name, question): &Waiting) -> Result<bool> {
+    let generation = app.feed.known.generation();
+    let (bundle, signer) = app.read(|read| {
+        let Some(known) = app.feed.known.find(app, read, name, generation)? else {
+            return Err(Error::Unauthenticated);
+        };
+        let bundle = bundle(app, read, &known, question)?;
+        Ok((bundle, signer(read, &app.sealing)?))
+    })?;
+    let Some(bundle) = bundle else {
+        return Ok(false);
+    };
+    let Some((asking, report)) = app.feed.take_packing(name, question, bundle.number) else {
+        return Ok(true);
+    };
+    let body = write_packs(&bundle.files);
+    drop(bundle.files);
+    let said = Said {
+        kind: WordKind::Pack,
+        to: bundle.to,
+        made: app.now().wall,
+        lease_s: 0,
+        report,
+        body: &body,
+        sha256: None,
+    };
+    let bytes = word::write(&signer, question, &said);
+    drop(body);
+    app.feed.figures.words.fetch_add(1, Relaxed);
+    app.feed.figures.packs.fetch_add(1, Relaxed);
+    (asking.answer)(Ok(bytes));
+    Ok(true)
+}
+
+/// The newest pack of a site, with its whole one if the site does not have that; `None` if it does not serve: the site has it
+/// already, or knows more, or could not follow in steps from there.
+fn bundle(app: &App, read: &Read, known: &Known, question: &Question) -> Result<Option<Bundle>> {
+    let name = &known.site.name;
+    let Some(made) = packs::find(read, name, known.site.pack)? else {
+        return Ok(None);
+    };
+    let is_same_reign = question.reign == known.server.reign;
+    let is_newer =
+        !is_same_reign || (made.number > question.pack && made.events >= question.events.number);
+    if !is_newer || app.feed.was_sent(name, made.number) {
+        return Ok(None);
+    }
+    let Some((file, head)) = file_of(app, known, &made, made.file_name()) else {
+        return Ok(None);
+    };
+    let snapshot = Snapshot::begin(app, read)?;
+    let half_ms = (made.until.0 - made.made_at.0) / 2;
+    if head.events != made.events || made.until.0 - snapshot.now.0 < half_ms {
+        return Ok(None);
+    }
+    let to = Events {
+        number: head.events,
+        hash: head.events_hash,
+    };
+    let workspaces = Workspaces::of(app, known);
+    if !matches!(way_from(&snapshot, known, &workspaces, to)?, Way::Step(_)) {
+        return Ok(None);
+    }
+    let mut files = Vec::new();
+    let has_base = is_same_reign && question.base == made.base;
+    if made.base != 0 && !has_base {
+        let Some((base, _)) = file_of(app, known, &made, file_name(made.base, 0)) else {
+            return Ok(None);
+        };
+        files.push(base);
+    }
+    files.push(file);
+    Ok(Some(Bundle {
+        number: made.number,
+        to,
+        files,
+    }))
+}
+
+/// A file in the folder of the packs of a site, if it is of this reign.
+fn file_of(app: &App, known: &Known, made: &MadePack, name: String) -> Option<(Vec<u8>, Head)> {
+    let path: PathBuf = app.packs_of(&made.site).join(name);
+    let bytes = read_file(&path)?;
+    let head = file::head_of(&bytes).ok()?;
+    (head.reign == known.server.reign).then_some((bytes, head))
+}
+
+impl Feed {
+    /// Waits for sites that need packs; `None` when the server stops.
+    fn next_packing(&self) -> Option<Vec<Waiting>> {
+        let hub = lock(&self.hub);
+        let idles = |hub: &mut super::Hub| hub.packing.is_empty() && !hub.is_stopped;
+        let hub = self.packing.wait_while(hub, idles);
+        let hub = hub.unwrap_or_else(PoisonError::into_inner);
+        if hub.is_stopped {
+            return None;
+        }
+        let waiting = hub.packing.iter();
+        Some(
+            waiting
+                .map(|(name, asking)| (name.clone(), asking.question.clone()))
+                .collect(),
+        )
+    }
+
+    /// Takes a question that waits for a pack, and the newest report of the site; `None` if it waits no longer.
+    fn take_packing(&self, name: &str, question: &Question, number: u64) -> Option<(Asking, u64)> {
+        let mut hub = lock(&self.hub);
+        let is_same = |asking: &Asking| asking.question.nonce == question.nonce;
+        if !hub.packing.get(name).is_some_and(is_same) {
+            return None;
+        }
+        let asking = hub.packing.remove(name)?;
+        let link = hub.links.entry(name.to_owned()).or_default();
+        link.pack_sent = match link.pack_sent {
+            (of, times) if of == number => (of, times + 1),
+            _ => (number, 1),
+        };
+        Some((asking, link.report_of(question.life)))
+    }
+
+    /// Whether a pack was sent so often that it is of no use to the site.
+    fn was_sent(&self, name: &str, number: u64) -> bool {
+        let hub = lock(&self.hub);
+        hub.links
+            .get(name)
+            .is_some_and(|link| link.pack_sent.0 == number && link.pack_sent.1 >= TIMES_MAX)
+    }
+
+    /// Whether the newest pack that was sent was of no use.
+    fn was_sent_too_often(&self, name: &str) -> bool {
+        let hub = lock(&self.hub);
+        let link = hub.links.get(name);
+        link.is_some_and(|link| link.pack_sent.1 >= TIMES_MAX)
+    }
+
+    fn refuse(&self, (name, question): &Waiting, err: &Error) {
+        let asking = {
+            let mut hub = lock(&self.hub);
+            let is_same = |asking: &Asking| asking.question.nonce == question.nonce;
+            match hub.packing.get(name).is_some_and(is_same) {
+                true => hub.packing.remove(name),
+                false => None,
+            }
+        };
+        if let Some(asking) = asking {
+            let err = match err {
+                Error::Unauthenticated => Error::Unauthenticated,
+                other => Error::Unavailable(other.refusal()),
+            };
+            (asking.answer)(Err(err));
+        }
+    }
+}

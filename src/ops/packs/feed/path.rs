@@ -1,0 +1,269 @@
+//! From the state of a site to that of the server: what the events between them have touched, or why only a pack gets there.
+//!
+//! Most changes name what they touch. Those that do not, and those that change which keys a site is given, are a reason for a
+//! pack. An action that is not known here counts as what its target is.
+
+use crate::domain::audit::changes::parse;
+use crate::domain::audit::{Event, Kind, Outcome};
+use crate::domain::keys::KeyId;
+use crate::domain::packs::step::TOUCHED_MAX;
+use crate::domain::uid::Uid;
+use crate::ops::packs::given::Given;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How a site gets from its state to that of the server.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Path {
+    Pack,
+    Step(Touched),
+}
+
+/// What events have touched.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Touched {
+    /// Whether the key may have been given to the site before, although it is not now.
+    pub keys: BTreeMap<KeyId, bool>,
+    /// Numbers of keys that were imported, from and to.
+    pub imported: Vec<(i64, i64)>,
+    pub users: BTreeSet<Uid>,
+    pub policies: BTreeSet<String>,
+    pub catalogs: BTreeSet<String>,
+    pub workspaces: BTreeSet<Uid>,
+}
+
+/// Actions after which more differs than the log names.
+const WIDE: [&str; 8] = [
+    "clock.accept",
+    "policy.install",
+    "secrets.retire",
+    "secrets.rotate",
+    "server.close_older_copy",
+    "server.fill",
+    "server.migrate",
+    "server.restore",
+];
+
+/// The way over these events, for a site of this name that is given this.
+pub fn path<'a>(
+    site: &str,
+    workspaces: &[Uid],
+    given: &Given,
+    events: impl Iterator<Item = &'a Event>,
+) -> Path {
+    let mut touched = Touched::default();
+    for event in events.filter(|event| event.outcome == Outcome::Allowed) {
+        if needs_pack(site, workspaces, given, event) || !touched.add(event) {
+            return Path::Pack;
+        }
+    }
+    let count = touched.keys.len() + touched.users.len();
+    match count > TOUCHED_MAX {
+        true => Path::Pack,
+        false => Path::Step(touched),
+    }
+}
+
+fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> bool {
+    let changes = parse(&event.changes).unwrap_or_default();
+    let has = |member: &str| changes.iter().any(|(name, _)| name == member);
+    let value = |member: &str| {
+        let mut values = changes.iter().filter(|(name, _)| name == member);
+        values.next().and_then(|(_, value)| value.as_deref())
+    };
+    match event.action.as_str() {
+        action if WIDE.contains(&action) => true,
+        // What was changed outside Latchkey may have been moved as well.
+        action if action.ends_with(".accept") || action.ends_with(".tampered") => true,
+        // The owners of its keys get roles at the site, or lose them.
+        "policy.edit" => has("acts_for_owner"),
+        "site.edit" if value("site") == Some(site) => {
+            has("workspaces") || has("catalogs") || has("minimal")
+        }
+        // Users lose their roles there, and no event names them.
+        "workspace.delete" => {
+            let is_given = |text: &str| {
+                let uid = Uid::parse(text);
+                uid.is_some_and(|uid| given.workspaces.contains(&uid) || workspaces.contains(&uid))
+            };
+            is_given(&event.target.id) || is_given(&event.workspace)
+        }
+        "workspace.edit" => has("parent"),
+        _ => false,
+    }
+}
+
+impl Touched {
+    /// Adds what an event names; `false` if that cannot be read.
+    fn add(&mut self, event: &Event) -> bool {
+        let id = &event.target.id;
+        match event.target.kind {
+            Kind::Catalog => {
+                self.catalogs.insert(id.clone());
+            }
+            Kind::Key => {
+                let Some(key) = KeyId::parse(id) else {
+                    return false;
+                };
+                let changes = parse(&event.changes).unwrap_or_default();
+                let mut moved = changes.iter().map(|(name, _)| name.as_str());
+                let moved = moved.any(|name| name == "workspace" || name == "catalog");
+                *self.keys.entry(key).or_default() |= moved;
+            }
+            Kind::Policy => {
+                self.policies.insert(id.clone());
+            }
+            Kind::Server if event.action == "key.import" => match numbers(event) {
+                Some(range) => self.imported.push(range),
+                None => return false,
+            },
+            Kind::Server | Kind::Session => {}
+            Kind::User | Kind::Workspace => {
+                let Some(uid) = Uid::parse(id) else {
+                    return false;
+                };
+                match event.target.kind {
+                    Kind::User => self.users.insert(uid),
+                    _ => self.workspaces.insert(uid),
+                };
+            }
+        }
+        true
+    }
+}
+
+/// The numbers of the keys that an event has imported.
+fn numbers(event: &Event) -> Option<(i64, i64)> {
+    let changes = parse(&event.changes)?;
+    let (_, value) = changes.into_iter().find(|(name, _)| name == "numbers")?;
+    let value = value?;
+    let (first, last) = value.split_once(" to ")?;
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::{Changes, Target};
+    use crate::domain::time::Timestamp;
+    use std::collections::HashSet;
+
+    const OWN: Uid = Uid(1);
+    const BELOW: Uid = Uid(2);
+    const OTHER: Uid = Uid(3);
+
+    fn event(action: &str, target: Target) -> Event {
+        Event::of_system(action, target, Timestamp(0))
+    }
+
+    fn with(event: Event, member: &'static str, before: &str, after: &str) -> Event {
+        let mut changes = Changes::default();
+        if event.action.starts_with("site.") {
+            changes.note("site", &"", &"plant-7");
+        }
+        changes.note(member, &before, &after);
+        Event {
+            changes: changes.into_json(),
+            ..event
+        }
+    }
+
+    fn of(events: &[Event]) -> Path {
+        let given = Given::for_tests(HashSet::from([OWN, BELOW]));
+        path("plant-7", &[OWN], &given, events.iter())
+    }
+
+    #[track_caller]
+    fn check_pack(event: Event, expected: bool) {
+        let found = of(std::slice::from_ref(&event));
+        assert_eq!(found == Path::Pack, expected, "{event:?}");
+    }
+
+    #[test]
+    fn what_events_name_is_touched_once() {
+        let key = Target::new(Kind::Key, KeyId(5));
+        let moved = with(event("key.edit", key.clone()), "catalog", "a", "b");
+        let import = event("key.import", Target::server());
+        let denied = Event {
+            outcome: Outcome::Denied,
+            ..event("key.delete", Target::new(Kind::Key, KeyId(9)))
+        };
+        let found = of(&[
+            event("key.issue", key.clone()),
+            event("key.rotate", Target::new(Kind::Key, KeyId(6))),
+            moved,
+            event("user.roles", Target::new(Kind::User, Uid(8))),
+            event("policy.create", Target::new(Kind::Policy, "p")),
+            event("catalog.put", Target::new(Kind::Catalog, "c")),
+            event("workspace.edit", Target::new(Kind::Workspace, OTHER)),
+            event("session.create", Target::new(Kind::Session, KeyId(1))),
+            event("site.pack", Target::server()),
+            with(import, "numbers", "", "7 to 9"),
+            denied,
+        ]);
+        let expected = Touched {
+            keys: BTreeMap::from([(KeyId(5), true), (KeyId(6), false)]),
+            imported: vec![(7, 9)],
+            users: BTreeSet::from([Uid(8)]),
+            policies: BTreeSet::from(["p".to_owned()]),
+            catalogs: BTreeSet::from(["c".to_owned()]),
+            workspaces: BTreeSet::from([OTHER]),
+        };
+        assert_eq!(found, Path::Step(expected));
+        assert_eq!(of(&[]), Path::Step(Touched::default()));
+    }
+
+    #[test]
+    fn what_no_event_names_needs_a_pack() {
+        for action in WIDE {
+            check_pack(event(action, Target::server()), true);
+        }
+        for action in ["key.accept", "key.tampered"] {
+            check_pack(event(action, Target::new(Kind::Key, KeyId(1))), true);
+        }
+        let workspace = |action: &str, uid| event(action, Target::new(Kind::Workspace, uid));
+        check_pack(workspace("workspace.delete", OTHER), false);
+        check_pack(workspace("workspace.delete", OWN), true);
+        let below = Event {
+            workspace: BELOW.to_string(),
+            ..workspace("workspace.delete", OTHER)
+        };
+        check_pack(below, true);
+        check_pack(
+            with(workspace("workspace.edit", OTHER), "parent", "x", "y"),
+            true,
+        );
+        check_pack(
+            with(workspace("workspace.edit", OWN), "name", "x", "y"),
+            false,
+        );
+        let policy = || event("policy.edit", Target::new(Kind::Policy, "p"));
+        check_pack(with(policy(), "acts_for_owner", "false", "true"), true);
+        check_pack(with(policy(), "description", "x", "y"), false);
+        let site = || event("site.edit", Target::server());
+        check_pack(with(site(), "workspaces", "x", "y"), true);
+        check_pack(with(site(), "minimal", "false", "true"), true);
+        check_pack(with(site(), "lend", "1", "2"), false);
+        let other = event("site.edit", Target::server());
+        let mut changes = Changes::default();
+        changes.note("site", &"", &"ship-2");
+        changes.note("workspaces", &"x", &"y");
+        check_pack(
+            Event {
+                changes: changes.into_json(),
+                ..other
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_needs_a_pack() {
+        check_pack(event("key.edit", Target::new(Kind::Key, "strange!")), true);
+        check_pack(event("user.edit", Target::new(Kind::User, "x")), true);
+        check_pack(event("key.import", Target::server()), true);
+        let key = |number| event("key.issue", Target::new(Kind::Key, KeyId(number)));
+        let many: Vec<Event> = (0..=TOUCHED_MAX as u64).map(key).collect();
+        assert_eq!(of(&many), Path::Pack);
+        assert!(matches!(of(&many[1..]), Path::Step(_)));
+    }
+}

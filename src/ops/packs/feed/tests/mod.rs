@@ -1,0 +1,166 @@
+//! Tests of the link on a server without sockets.
+
+mod histories;
+mod reports;
+mod waiting;
+mod words;
+
+use super::model::ModelSite;
+use super::waits::Outcome;
+use super::{run_answers, run_packs};
+use crate::authz::caller::Caller;
+use crate::domain::keys::KeyId;
+use crate::domain::users::roles::Role;
+use crate::error::Result;
+use crate::ops::keys::issue::{NewKey, issue};
+use crate::ops::keys::members::KeyMembers;
+use crate::ops::packs::sites::{self, NewSite};
+use crate::ops::setup::fixture::Fixture;
+use crate::ops::users::{self, NewUser};
+use crate::ops::workspaces::{self, NewWorkspace};
+use crate::ops::{App, keys};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+
+/// Longer than any test takes.
+const NEVER_MS: u64 = 86_400_000;
+
+/// A server with its threads for links.
+struct Linked {
+    fixture: Fixture,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Linked {
+    /// A server with a site that is given everything. Only what happens ends a wait for an answer.
+    fn new() -> Linked {
+        let mut linked = Linked {
+            fixture: Fixture::new(),
+            threads: Vec::new(),
+        };
+        linked.add("plant-7", &["root"], 86_400);
+        linked.start();
+        linked
+    }
+
+    fn start(&mut self) {
+        let app = &self.fixture.app;
+        app.feed.poll_ms.store(NEVER_MS, Relaxed);
+        let (answering, packing) = (app.clone(), app.clone());
+        self.threads = vec![
+            std::thread::spawn(move || run_answers(&answering)),
+            std::thread::spawn(move || run_packs(&packing)),
+        ];
+    }
+
+    fn stop(&mut self) {
+        self.fixture.app.feed.stop();
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+
+    /// As if the process had ended and a new one had begun.
+    fn restart(&mut self) {
+        self.stop();
+        self.fixture.reopen(&[]);
+        self.start();
+    }
+
+    fn app(&self) -> &Arc<App> {
+        &self.fixture.app
+    }
+
+    fn local(&self) -> Caller {
+        self.fixture.local()
+    }
+
+    fn add(&self, name: &str, workspaces: &[&str], max_stale_s: u64) {
+        let new = NewSite {
+            name: name.to_owned(),
+            workspaces: workspaces.iter().map(|slug| slug.to_string()).collect(),
+            catalogs: Vec::new(),
+            minimal: false,
+            until_s: None,
+            lend: Some(10),
+            max_stale_s: Some(max_stale_s),
+            server: "server.example".to_owned(),
+            passphrase: "nine anchors in the meadow".to_owned(),
+        };
+        sites::add(self.app(), &self.local(), new, None).unwrap();
+    }
+
+    /// A site that has everything.
+    fn site(&self, name: &str) -> ModelSite {
+        let mut site = ModelSite::new(self.app(), name);
+        site.catch_up(self.app());
+        site
+    }
+
+    fn issue(&self, new: NewKey) -> KeyId {
+        issue(self.app(), &self.local(), new, None)
+            .unwrap()
+            .view
+            .key
+            .id
+    }
+
+    fn key(&self, name: &str) -> KeyId {
+        self.key_in(name, "root")
+    }
+
+    fn key_in(&self, name: &str, workspace: &str) -> KeyId {
+        self.issue(NewKey {
+            members: KeyMembers::named(name),
+            workspace: Some(workspace.to_owned()),
+            ..NewKey::default()
+        })
+    }
+
+    fn workspace(&self, slug: &str, parent: &str) {
+        let new = NewWorkspace {
+            slug: Some(slug.to_owned()),
+            name: slug.to_owned(),
+            parent: Some(parent.to_owned()),
+        };
+        workspaces::create(self.app(), &self.local(), new, None).unwrap();
+    }
+
+    fn user(&self, name: &str, roles: &[(&str, Role)]) {
+        let new = NewUser {
+            user_name: name.to_owned(),
+            email: None,
+            workspace: None,
+            password: None,
+            roles: roles
+                .iter()
+                .map(|(slug, role)| (slug.to_string(), *role))
+                .collect(),
+        };
+        users::create(self.app(), &self.local(), new, None).unwrap();
+    }
+
+    fn delete(&self, id: KeyId) {
+        keys::delete(self.app(), &self.local(), id, None).unwrap();
+    }
+
+    fn wait(&self) -> Receiver<Outcome> {
+        let (sender, receiver) = channel();
+        let done = move |outcome| sender.send(outcome).unwrap_or(());
+        let now_ms = self.app().now().steady_ms;
+        self.app().feed.wait(now_ms, done);
+        receiver
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn is_waiting(receiver: &Receiver<Result<Vec<u8>>>) -> bool {
+    receiver.try_recv().is_err()
+}

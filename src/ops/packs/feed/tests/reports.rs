@@ -1,0 +1,204 @@
+//! What sites report with their questions, and what is known about them.
+
+use super::Linked;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::rotation::Grace;
+use crate::domain::locks::lock;
+use crate::domain::packs::question::Nonce;
+use crate::domain::packs::report::{KeyReport, Report};
+use crate::domain::packs::word::WordKind;
+use crate::ops::keys::issue::NewKey;
+use crate::ops::keys::members::KeyMembers;
+use crate::ops::keys::rotate;
+use crate::ops::packs::feed::ask::record_all;
+use crate::ops::packs::feed::model::{ModelSite, send};
+use crate::ops::packs::sites;
+use crate::ops::setup::fixture::NOW;
+use crate::store;
+use std::sync::atomic::Ordering::Relaxed;
+
+fn report(site: &ModelSite, number: u64, keys: Vec<KeyReport>) -> String {
+    let question = &site.question;
+    let report = Report {
+        origin: question.origin.clone(),
+        site: question.site.clone(),
+        server: question.server,
+        life: question.life,
+        number,
+        at: NOW,
+        pack: question.pack,
+        reign: question.reign,
+        events: question.events.number,
+        codes: Vec::new(),
+        keys,
+    };
+    report.write(&site.key)
+}
+
+fn blank(id: KeyId) -> KeyReport {
+    KeyReport {
+        id,
+        uses: 0,
+        refusals: 0,
+        spent: 0,
+        last_used_at: None,
+        ended_at: None,
+        older_ended: None,
+    }
+}
+
+fn with_report(site: &mut ModelSite, linked: &Linked, number: u64, key: KeyReport) {
+    let report = report(site, number, vec![key]);
+    let body = site.body(&report);
+    let answer = send(linked.app(), &body).unwrap();
+    // It does not wait, so that the site learns that its report has arrived.
+    assert_eq!(site.take(&answer), WordKind::Step);
+    assert_eq!(site.word.as_ref().unwrap().report, number);
+}
+
+#[test]
+fn a_report_in_a_question_is_taken_in_once_and_without_an_event() {
+    let linked = Linked::new();
+    let key = linked.key("k");
+    let mut site = linked.site("plant-7");
+    let events = linked.fixture.last_event();
+    let used = KeyReport {
+        uses: 7,
+        last_used_at: Some(NOW),
+        ..blank(key)
+    };
+    for number in [1, 2] {
+        with_report(&mut site, &linked, number, used);
+    }
+    let uses = linked
+        .app()
+        .read(|read| store::usage::find_usage(read, key));
+    assert_eq!(uses.unwrap().use_count, 7);
+    assert_eq!(linked.fixture.last_event(), events);
+    // That a site proposes to end a key is worth one.
+    let ended = KeyReport {
+        ended_at: Some(NOW),
+        ..used
+    };
+    for number in [3, 4] {
+        with_report(&mut site, &linked, number, ended);
+    }
+    assert_eq!(linked.fixture.last_event(), events + 1);
+    let shown = sites::show(linked.app(), &linked.local(), "plant-7").unwrap();
+    assert_eq!(shown.ended_there.len(), 1);
+    // A report of another site is refused, and nothing changes.
+    linked.add("ship-2", &["root"], 10);
+    let mut other = ModelSite::new(linked.app(), "ship-2");
+    let strange = report(&site, 9, Vec::new());
+    let body = other.body(&strange);
+    assert!(send(linked.app(), &body).is_err());
+}
+
+#[test]
+fn the_first_use_of_a_rotated_secret_at_a_site_ends_the_older_one() {
+    let linked = Linked::new();
+    let key = linked.key("k");
+    let (app, local) = (linked.app(), linked.local());
+    let mut site = linked.site("plant-7");
+    let digest = || app.index.with_key(key, |key| key.secret.digest.0).unwrap();
+    let before = digest();
+    rotate::rotate(app, &local, key, Grace::UntilFirstUse(3_600)).unwrap();
+    site.catch_up(app);
+    let has_older = || {
+        let secrets = app.read(|read| store::keys::list_secrets(read, key));
+        secrets.unwrap().len() == 2
+    };
+    let ended = |start: &[u8]| KeyReport {
+        older_ended: Some(start[..8].try_into().unwrap()),
+        ..blank(key)
+    };
+    with_report(&mut site, &linked, 1, ended(&digest()));
+    assert!(has_older(), "another secret than the newest was meant");
+    with_report(&mut site, &linked, 2, ended(&before));
+    assert!(!has_older());
+    assert_eq!(site.check(app), 0);
+    let end = linked.fixture.last_event();
+    with_report(&mut site, &linked, 3, ended(&before));
+    assert_eq!(linked.fixture.last_event(), end);
+}
+
+fn lent(site: &ModelSite, linked: &Linked, key: KeyId) -> u64 {
+    let name = site.question.site.clone();
+    let found = linked
+        .app()
+        .read(|read| store::sites::find_lent(read, &name, key));
+    found.unwrap().lent
+}
+
+#[test]
+fn a_linked_site_is_lent_what_it_has_spent() {
+    let linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    let members = KeyMembers {
+        uses_left: Some(Some(25)),
+        ..KeyMembers::named("counted")
+    };
+    let key = linked.issue(NewKey {
+        members,
+        ..NewKey::default()
+    });
+    // The key itself comes with its event, and the uses with the word after it.
+    while lent(&site, &linked, key) == 0 {
+        site.catch_up(linked.app());
+    }
+    assert_eq!(lent(&site, &linked, key), 10);
+    let spent = KeyReport {
+        spent: 4,
+        ..blank(key)
+    };
+    with_report(&mut site, &linked, 1, spent);
+    assert_eq!(lent(&site, &linked, key), 14);
+    let pending = |linked: &Linked| {
+        let hub = lock(&linked.app().feed.hub);
+        hub.links["plant-7"].pending.len()
+    };
+    // A word that is lost is sent again: what was lent is pending until a question confirms it.
+    assert_eq!(pending(&linked), 1);
+    let applied = std::mem::take(&mut site.question.applied);
+    linked.app().feed.poll_ms.store(1, Relaxed);
+    assert_eq!(site.follow(linked.app()), WordKind::Step);
+    assert_eq!(pending(&linked), 1);
+    assert_ne!(applied, Nonce::default());
+    assert_eq!(site.follow(linked.app()), WordKind::Step);
+    assert_eq!(pending(&linked), 0);
+    // Never more than the key has.
+    for (number, spent) in [(2, 14), (3, 25)] {
+        let more = KeyReport {
+            spent,
+            ..blank(key)
+        };
+        with_report(&mut site, &linked, number, more);
+    }
+    assert_eq!(lent(&site, &linked, key), 25);
+}
+
+#[test]
+fn what_a_site_has_applied_is_known_at_once_and_after_a_start() {
+    let mut linked = Linked::new();
+    let key = linked.key("k");
+    let mut site = linked.site("plant-7");
+    let view = |linked: &Linked| {
+        let mut all = sites::list(linked.app(), &linked.local()).unwrap();
+        all.remove(0)
+    };
+    let _answer = site.begin(linked.app());
+    let link = view(&linked).link.unwrap();
+    assert_eq!((link.is_linked, link.lag), (true, 0));
+    assert_eq!(view(&linked).unconfirmed, Some(0));
+    linked.delete(key);
+    assert_eq!(view(&linked).unconfirmed, Some(1));
+    assert_eq!(view(&linked).link.unwrap().lag, 1);
+    site.catch_up(linked.app());
+    let _answer = site.begin(linked.app());
+    assert_eq!(view(&linked).unconfirmed, Some(0));
+    record_all(linked.app()).unwrap();
+    linked.restart();
+    let link = view(&linked).link.unwrap();
+    assert_eq!((link.is_linked, link.lag), (false, 0));
+    assert_eq!(view(&linked).unconfirmed, Some(0));
+}

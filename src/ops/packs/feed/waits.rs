@@ -1,0 +1,209 @@
+//! Changes whose answer waits until no linked site can answer as before: each has applied the change, or its lease has run out.
+
+use super::link::Link;
+use std::collections::BTreeMap;
+
+/// What became of the wait for the sites.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Outcome {
+    /// Those that were linked, by name.
+    pub sites: Vec<(String, Confirmed)>,
+}
+
+/// Why a site cannot answer as before a change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Confirmed {
+    /// A question of the site shows that it has applied the change.
+    Applied,
+    /// It had no word that is new enough, and gives no verdict.
+    LeaseOver,
+    /// It may still answer as before, for at most so many milliseconds.
+    NotYet { left_ms: u64 },
+}
+
+impl Confirmed {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Confirmed::Applied => "applied",
+            Confirmed::LeaseOver => "lease-over",
+            Confirmed::NotYet { .. } => "unconfirmed",
+        }
+    }
+}
+
+impl Outcome {
+    /// Whether no site can answer as before.
+    pub fn is_confirmed(&self) -> bool {
+        let mut all = self.sites.iter();
+        all.all(|(_, confirmed)| !matches!(confirmed, Confirmed::NotYet { .. }))
+    }
+}
+
+/// A change that waits.
+pub struct Wait {
+    /// The newest event of the change, or a later one.
+    pub events: u64,
+    /// When the wait is given up.
+    until_ms: u64,
+    sites: BTreeMap<String, Waiting>,
+    done: Box<dyn FnOnce(Outcome) + Send>,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// Of the words that the site had when the change was made. Later words have the change, so a site whose lease they prolong
+    /// has applied it.
+    lease_end_ms: u64,
+    confirmed: Option<Confirmed>,
+}
+
+impl Wait {
+    /// Begins to wait for those of the sites that are linked.
+    pub fn new(
+        events: u64,
+        (now_ms, until_ms): (u64, u64),
+        links: &BTreeMap<String, Link>,
+        done: Box<dyn FnOnce(Outcome) + Send>,
+    ) -> Wait {
+        let linked = links.iter().filter(|(_, link)| link.is_linked(now_ms));
+        let waiting = |(name, link): (&String, &Link)| {
+            let waiting = Waiting {
+                lease_end_ms: link.lease_end_ms,
+                confirmed: None,
+            };
+            (name.clone(), waiting)
+        };
+        Wait {
+            events,
+            until_ms,
+            sites: linked.map(waiting).collect(),
+            done,
+        }
+    }
+
+    /// Looks at the links. Returns whether the wait is over.
+    pub fn look(&mut self, links: &BTreeMap<String, Link>, now_ms: u64) -> bool {
+        for (name, waiting) in &mut self.sites {
+            if waiting.confirmed.is_some() {
+                continue;
+            }
+            let has_applied = links
+                .get(name)
+                .is_some_and(|link| link.applied.number >= self.events);
+            if has_applied {
+                waiting.confirmed = Some(Confirmed::Applied);
+            } else if waiting.lease_end_ms <= now_ms {
+                waiting.confirmed = Some(Confirmed::LeaseOver);
+            }
+        }
+        now_ms >= self.until_ms || self.sites.values().all(|one| one.confirmed.is_some())
+    }
+
+    /// When to look again, even if no site asks.
+    pub fn next_ms(&self) -> u64 {
+        let open = self.sites.values().filter(|one| one.confirmed.is_none());
+        let ends = open.map(|one| one.lease_end_ms);
+        ends.fold(self.until_ms, u64::min)
+    }
+
+    /// Gives the answer.
+    pub fn end(self, now_ms: u64) {
+        let outcome = |(name, waiting): (String, Waiting)| {
+            let open = Confirmed::NotYet {
+                left_ms: waiting.lease_end_ms.saturating_sub(now_ms),
+            };
+            (name, waiting.confirmed.unwrap_or(open))
+        };
+        (self.done)(Outcome {
+            sites: self.sites.into_iter().map(outcome).collect(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::packs::question::Events;
+    use std::sync::mpsc::{Receiver, channel};
+
+    fn link(lease_end_ms: u64, applied: u64) -> Link {
+        let applied = Events {
+            number: applied,
+            hash: [0; 32],
+        };
+        Link {
+            lease_end_ms,
+            applied,
+            ..Link::default()
+        }
+    }
+
+    fn links(all: &[(&str, u64, u64)]) -> BTreeMap<String, Link> {
+        let one =
+            |(name, end, applied): &(&str, u64, u64)| (name.to_string(), link(*end, *applied));
+        all.iter().map(one).collect()
+    }
+
+    fn wait(links: &BTreeMap<String, Link>) -> (Wait, Receiver<Outcome>) {
+        let (sender, receiver) = channel();
+        let done = Box::new(move |outcome| sender.send(outcome).unwrap());
+        (Wait::new(9, (100, 60_100), links, done), receiver)
+    }
+
+    #[test]
+    fn a_site_has_applied_the_change_or_its_lease_is_over() {
+        let mut known = links(&[("a", 5_000, 8), ("b", 9_000, 8), ("gone", 100, 3)]);
+        let (mut wait, receiver) = wait(&known);
+        assert!(!wait.look(&known, 100));
+        assert_eq!(wait.next_ms(), 5_000);
+        known.insert("a".to_owned(), link(20_000, 9));
+        assert!(!wait.look(&known, 200));
+        assert_eq!(wait.next_ms(), 9_000);
+        assert!(!wait.look(&known, 8_999));
+        assert!(wait.look(&known, 9_000));
+        wait.end(9_000);
+        let outcome = receiver.recv().unwrap();
+        assert!(outcome.is_confirmed());
+        let expected = [
+            ("a".to_owned(), Confirmed::Applied),
+            ("b".to_owned(), Confirmed::LeaseOver),
+        ];
+        assert_eq!(outcome.sites, expected);
+    }
+
+    /// What a site confirmed stays confirmed, even if it goes back to an older state: then it has no lease.
+    #[test]
+    fn a_confirmation_stays() {
+        let mut known = links(&[("a", 5_000, 9), ("b", 9_000, 8)]);
+        let (mut wait, _receiver) = wait(&known);
+        assert!(!wait.look(&known, 100));
+        known.insert("a".to_owned(), link(5_000, 3));
+        known.insert("b".to_owned(), link(9_000, 10));
+        assert!(wait.look(&known, 200));
+    }
+
+    #[test]
+    fn a_wait_is_given_up_and_says_how_long_a_site_may_go_on() {
+        let known = links(&[("a", 80_000, 8)]);
+        let (mut wait, receiver) = wait(&known);
+        assert!(!wait.look(&known, 60_099));
+        assert_eq!(wait.next_ms(), 60_100);
+        assert!(wait.look(&known, 60_100));
+        wait.end(60_100);
+        let outcome = receiver.recv().unwrap();
+        assert!(!outcome.is_confirmed());
+        assert_eq!(
+            outcome.sites,
+            [("a".to_owned(), Confirmed::NotYet { left_ms: 19_900 })]
+        );
+    }
+
+    #[test]
+    fn nobody_waits_for_sites_that_are_not_linked() {
+        let known = links(&[("a", 100, 3)]);
+        let (mut wait, receiver) = wait(&known);
+        assert!(wait.look(&known, 100));
+        wait.end(100);
+        assert_eq!(receiver.recv().unwrap(), Outcome::default());
+    }
+}

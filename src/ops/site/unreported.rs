@@ -1,0 +1,79 @@
+//! The keys whose counts have changed since the server has taken them in over the link. Without a link nothing is kept here:
+//! a report that travels as a file has every key.
+
+use crate::domain::keys::KeyId;
+use crate::domain::locks::lock;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// See the heading.
+#[derive(Default)]
+pub struct Unreported {
+    is_kept: AtomicBool,
+    /// Something that the server should learn at once.
+    is_urgent: AtomicBool,
+    keys: Mutex<BTreeSet<KeyId>>,
+}
+
+impl Unreported {
+    /// Begins with these keys.
+    pub fn begin(&self, keys: impl IntoIterator<Item = KeyId>) {
+        self.is_kept.store(true, Relaxed);
+        lock(&self.keys).extend(keys);
+    }
+
+    pub fn note(&self, keys: impl IntoIterator<Item = KeyId>) {
+        if self.is_kept.load(Relaxed) {
+            lock(&self.keys).extend(keys);
+        }
+    }
+
+    /// Notes a key of which the server should learn at once: it was ended here, or its new secret was used for the first time.
+    pub fn note_urgent(&self, key: KeyId) {
+        self.note([key]);
+        self.is_urgent.store(true, Relaxed);
+    }
+
+    pub fn is_urgent(&self) -> bool {
+        self.is_urgent.load(Relaxed)
+    }
+
+    /// Takes out at most so many keys, in the order of ids. They come back with [`Unreported::note`] if the report is lost.
+    pub fn take(&self, most: usize) -> Vec<KeyId> {
+        self.is_urgent.store(false, Relaxed);
+        let mut keys = lock(&self.keys);
+        let taken: Vec<KeyId> = keys.iter().take(most).copied().collect();
+        if let Some(last) = taken.last() {
+            let rest = keys.split_off(last);
+            *keys = rest;
+            keys.remove(last);
+        }
+        taken
+    }
+
+    pub fn is_empty(&self) -> bool {
+        lock(&self.keys).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_once_and_can_come_back() {
+        let unreported = Unreported::default();
+        unreported.note([KeyId(1)]);
+        assert!(unreported.is_empty(), "nothing is kept without a link");
+        unreported.begin([KeyId(4), KeyId(2)]);
+        unreported.note_urgent(KeyId(3));
+        assert!(unreported.is_urgent());
+        assert_eq!(unreported.take(2), [KeyId(2), KeyId(3)]);
+        assert!(!unreported.is_urgent());
+        assert_eq!(unreported.take(2), [KeyId(4)]);
+        assert!(unreported.take(2).is_empty());
+        unreported.note([KeyId(2), KeyId(2)]);
+        assert_eq!(unreported.take(9), [KeyId(2)]);
+    }
+}
