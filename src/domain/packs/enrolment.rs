@@ -34,7 +34,7 @@ pub struct Enrolment {
 
 impl Enrolment {
     /// The text, which is secret.
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let mut text = format!(
             "{FIRST} {}\nserver {} reign {}\nsite {}\nkey {}\n",
             self.origin,
@@ -55,7 +55,8 @@ impl Enrolment {
         text
     }
 
-    fn parse(text: &str) -> Option<Enrolment> {
+    /// Reads the text; every line has one spelling.
+    pub(super) fn parse(text: &str) -> Option<Enrolment> {
         let mut lines = text.lines().peekable();
         let mut words = |kind: &str| lines.next()?.strip_prefix(kind)?.strip_prefix(' ');
         let origin = words(FIRST).filter(|name| is_server_name(name))?;
@@ -82,7 +83,9 @@ impl Enrolment {
             peppers: peppers.iter().map(pepper).collect::<Option<_>>()?,
         };
         let has_all = !enrolment.keys.is_empty() && !enrolment.peppers.is_empty();
-        (has_all && rest.len() <= LINES_MAX).then_some(enrolment)
+        let is_ascending = enrolment.peppers.is_sorted_by(|one, next| one.0 < next.0);
+        let fits = has_all && is_ascending && rest.len() <= LINES_MAX;
+        (fits && enrolment.to_text() == text).then_some(enrolment)
     }
 
     /// The content of the file.

@@ -10,6 +10,8 @@ pub mod content;
 mod directory;
 pub mod enrolment;
 pub mod file;
+#[cfg(test)]
+mod fuzz;
 pub mod head;
 pub mod keys;
 pub mod note;

@@ -16,10 +16,12 @@ pub const IDS_MAX: usize = 320;
 pub const START_BYTES: usize = 8;
 /// The number of characters that a QR code of the largest version holds in its alphanumeric mode.
 pub const TEXT_CHARS_MAX: usize = 4_296;
+/// The beginning of the text of a list, and that of the bytes which are signed.
+pub(super) type Form = (&'static str, &'static [u8]);
 /// What a text begins with that has ids alone, and what is signed begins with, so that no signature of a note counts here.
-const OF_KEYS: (&str, &[u8]) = ("LKREV1:", b"latchkey.revocations/v1\n");
+pub(super) const OF_KEYS: Form = ("LKREV1:", b"latchkey.revocations/v1\n");
 /// The same for a text that has secrets too.
-const OF_SECRETS: (&str, &[u8]) = ("LKREV2:", b"latchkey.revocations/v2\n");
+pub(super) const OF_SECRETS: Form = ("LKREV2:", b"latchkey.revocations/v2\n");
 /// The digits of base 45.
 const DIGITS: &[u8; 45] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
 
@@ -64,7 +66,7 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    fn form(&self) -> (&'static str, &'static [u8]) {
+    fn form(&self) -> Form {
         match self.secrets.is_empty() {
             true => OF_KEYS,
             false => OF_SECRETS,
@@ -126,11 +128,7 @@ impl Revocations {
 
     /// The signed text.
     pub fn sign(&self, key: &SigningKey) -> String {
-        let bytes = self.to_bytes();
-        let (first, signed) = self.form();
-        let signature = key.sign(&[signed, &bytes].concat());
-        let all = [&bytes[..], &signature.hash, &signature.bytes].concat();
-        format!("{first}{}", encode(&all))
+        signed(self.form(), &self.to_bytes(), key)
     }
 
     /// Reads a text that one of these keys has signed.
@@ -160,8 +158,15 @@ impl Revocations {
     }
 }
 
+/// The text of the bytes of a list in one of the two forms, and their signature.
+pub(super) fn signed((first, begin): Form, bytes: &[u8], key: &SigningKey) -> String {
+    let signature = key.sign(&[begin, bytes].concat());
+    let all = [bytes, &signature.hash, &signature.bytes].concat();
+    format!("{first}{}", encode(&all))
+}
+
 /// Base 45: two bytes are three digits, the least significant first; a last byte is two digits.
-fn encode(bytes: &[u8]) -> String {
+pub(super) fn encode(bytes: &[u8]) -> String {
     let digit = |value: u32| char::from(DIGITS[(value % 45) as usize]);
     let mut text = String::with_capacity(bytes.len().div_ceil(2) * 3);
     for pair in bytes.chunks(2) {
@@ -176,7 +181,8 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// The inverse of [`encode`].
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 3 * 2 + 1);
     for group in text.as_bytes().chunks(3) {
         let mut value = 0_u32;

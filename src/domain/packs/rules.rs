@@ -50,7 +50,8 @@ pub fn judge(
     if !continues && state.fork != Fork::Accepted {
         return Ok(Verdict::Fork);
     }
-    if continues && way == Way::File && head.made < state.made && !state.is_date_open {
+    // An operator who accepts a restored server accepts its newest state, and none of its earlier packs.
+    if way == Way::File && head.made < state.made && !state.is_date_open {
         return Err(refusals::site::made_before(
             head.pack, head.made, state.made,
         ));
@@ -297,6 +298,11 @@ mod tests {
         check(|state| state.fork = Fork::Seen, restored, None, "fork");
         let accepted = |state: &mut State| state.fork = Fork::Accepted;
         check(accepted, restored, None, "take");
+        let restored_earlier = |head: &mut Head| {
+            restored(head);
+            head.made = Timestamp(head.made.0 - 61_000);
+        };
+        check(accepted, restored_earlier, None, "site.made_before");
         // What an operator accepts is the restore, and nothing else.
         check(accepted, |head| *head = held(), None, "site.older");
         let follows = |head: &mut Head| head.reign = 2;

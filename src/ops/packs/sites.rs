@@ -132,6 +132,18 @@ pub fn add(
     new: NewSite,
     retry: Option<Retry>,
 ) -> Result<(SiteView, String)> {
+    let passphrase = new.passphrase.clone();
+    let (site, enrolment) = enrol(app, caller, new, retry)?;
+    Ok((site, enrolment.lock(&passphrase)?))
+}
+
+/// Does the same, without the passphrase.
+pub(in crate::ops) fn enrol(
+    app: &App,
+    caller: &Caller,
+    new: NewSite,
+    retry: Option<Retry>,
+) -> Result<(SiteView, Enrolment)> {
     require_local(app, caller, ADD)?;
     if !is_site_name(&new.name) {
         return Err(Error::invalid("name", refusals::packs::site_name()));
@@ -149,7 +161,7 @@ pub fn add(
     check_max_stale(max_stale_s)?;
     let files = app.key_files();
     let (index, who) = (app.index.clone(), caller.clone());
-    let (name, passphrase) = (new.name.clone(), new.passphrase.clone());
+    let name = new.name.clone();
     let added = app.change(caller, ADD, Target::server(), move |tx, now| {
         if let Some(earlier) = idempotency::find(tx, &files, &who, retry.as_ref(), now)? {
             return Ok((None, earlier));
@@ -188,12 +200,11 @@ pub fn add(
         Ok((Some(record(&site.name, changes)), site.name))
     })?;
     debug_assert_eq!(added, name);
-    let (site, enrolment) = app.read(|read| {
+    app.read(|read| {
         let site = find(read, &added)?;
         let enrolment = enrolment(app, read, &site)?;
         Ok((view(app, read, site)?, enrolment))
-    })?;
-    Ok((site, enrolment.lock(&passphrase)?))
+    })
 }
 
 fn enrolment(app: &App, read: &Read, site: &Site) -> Result<Enrolment> {

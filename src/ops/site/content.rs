@@ -229,7 +229,8 @@ impl Distrusted {
     /// Counts all of it as spent and as ended.
     pub fn store(&self, tx: &Write<'_>) -> Result<()> {
         for (key, lent) in &self.lent {
-            store::site::set_spent(tx, *key, *lent)?;
+            let known = store::site::find_spent(tx, *key)?;
+            store::site::set_spent(tx, *key, known.max(*lent))?;
         }
         for (key, digest) in &self.older {
             store::site::end_digest(tx, digest, *key, true)?;
@@ -240,7 +241,7 @@ impl Distrusted {
 
 /// The uses that the server has lent in all, by key; none if they are lent to a state that the site had before.
 pub fn lent(content: &Content, state: &State) -> HashMap<KeyId, u64> {
-    let keys = content.keys().filter(|_| state.may_spend());
+    let keys = content.counted().filter(|_| state.may_spend());
     keys.filter_map(|key| Some((key.id, key.lent?))).collect()
 }
 

@@ -60,7 +60,7 @@ pub(super) fn read_pack(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// The content that a delta makes of a whole pack.
 pub fn after(base: &Content, delta: &Body) -> Checked<Content> {
-    Content::of(base.body().apply(delta)?)
+    base.after(delta)
 }
 
 impl Site {

@@ -9,10 +9,14 @@ pub mod browsers;
 mod content;
 #[cfg(test)]
 mod continuity;
+#[cfg(test)]
+mod damage;
 pub mod ended;
 pub mod enrol;
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod fleet;
 pub mod fresh;
 mod held;
 pub mod keys;
@@ -338,7 +342,7 @@ fn change<T: Send + 'static>(
     let (seal_keys, sealing): (Arc<SealKeys>, Arc<SealingKeys>) =
         (app.seal_keys.clone(), app.sealing.clone());
     let draft = super::draft(caller, action, app.now().wall);
-    app.store.write(Durability::Full, move |tx| {
+    let value = app.store.write(Durability::Full, move |tx| {
         let mut changes = Changes::default();
         let value = work(tx, &sealing, &mut changes)?;
         let record = Record {
@@ -348,7 +352,12 @@ fn change<T: Send + 'static>(
         };
         append_all(tx, &seal_keys, &draft, vec![(action, record)])?;
         Ok(value)
-    })
+    })?;
+    // None of these events has a tombstone, and an older copy of the database gives back uses.
+    if let Err(err) = app.store.mark_tombstones() {
+        log::warn!("site: an older copy of the database may go unnoticed: {err}");
+    }
+    Ok(value)
 }
 
 /// The state of the site. Only for the administrator of the machine.

@@ -311,6 +311,7 @@ fn a_restored_server_is_a_fork_and_what_had_ended_stays_ended() {
     plant.apply(&packer.make(true)).unwrap();
 
     restored.head.reign = 2;
+    restored.head.made = restored.head.made.plus_s(60);
     let next = restored.make(true);
     assert_eq!(plant.refused(&next), "site.fork");
     assert_eq!(show(&plant.app, &plant.local()).unwrap().fork, Fork::Seen);

@@ -2,8 +2,10 @@
 
 mod commands;
 mod console;
+mod diode;
 mod faults;
 mod histories;
+mod killed;
 mod lent;
 mod link;
 mod refused;
