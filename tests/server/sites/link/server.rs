@@ -1,4 +1,4 @@
-//! The server's half of the link, without a site: who may ask, and what a change says when no site is linked. What sites are
+//! The server's half of the link, without a site: who may ask, and the answer to a change when no site is linked. What sites are
 //! answered is tested in `src/ops/packs/feed`, and with real sites in the files next to this one.
 
 use serde_json::json;
