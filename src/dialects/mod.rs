@@ -145,6 +145,11 @@ mod tests {
                     assert_ne!(reply.status, 403, "{method} {path}");
                     continue;
                 }
+                // A site has a page of the same path, and leads there who may not see it.
+                if (method, &*path) == ("GET", "/console/keys") {
+                    assert_eq!(reply.status, 303);
+                    continue;
+                }
                 assert_eq!(reply.status, 403, "{method} {path}");
                 refused += 1;
                 if ["native", "console"].contains(&surface.name) {

@@ -108,7 +108,11 @@ fn continues(state: &State, head: &Head, held: Option<&Head>, way: Way) -> Check
         }
         None if head.pack == state.pack => {
             let known = (state.pack_events, &state.pack_hash);
-            return Ok(known == (head.events, &head.events_hash));
+            let is_same = known == (head.events, &head.events_hash);
+            return match is_same && head.events < state.events {
+                true => Err(refusals::site::before_link(head.pack)),
+                false => Ok(is_same),
+            };
         }
         _ if head.pack <= state.pack => return if is_later { Ok(false) } else { older() },
         _ => {}
@@ -116,10 +120,9 @@ fn continues(state: &State, head: &Head, held: Option<&Head>, way: Way) -> Check
     if head.events < state.events {
         // What has come over a link since is newer than the pack.
         let is_by_link = state.pack_events < state.events && state.pack_events <= head.events;
-        return if is_by_link {
-            Err(refusals::site::before_link(head.pack))
-        } else {
-            Ok(false)
+        return match is_by_link && !is_later {
+            true => Err(refusals::site::before_link(head.pack)),
+            false => Ok(false),
         };
     }
     Ok(names_what_is_known(state, head))
@@ -356,7 +359,12 @@ mod tests {
             (state.events, state.events_hash) = (18_100, [3; 32]);
             state.made = Timestamp(state.made.0 + 120_000);
         };
-        check(linked, |head| head.events = 18_050, None, "site.older");
+        check(
+            linked,
+            |head| head.events = 18_050,
+            None,
+            "site.before_link",
+        );
         check(linked, |head| head.events = 17_999, None, "fork");
         let later = |head: &mut Head| head.made = Timestamp(head.made.0 + 120_000);
         check(linked, later, None, "take");
@@ -409,10 +417,17 @@ mod tests {
 
     #[test]
     fn a_pack_from_before_the_link_is_older_and_no_sign_of_a_restore() {
-        let linked = |state: &mut State| (state.events, state.events_hash) = (18_300, [4; 32]);
+        let linked = |state: &mut State| {
+            (state.events, state.events_hash) = (18_300, [4; 32]);
+            state.made = Timestamp(state.made.0 + 120_000);
+        };
         check(linked, |_| {}, None, "site.before_link");
         check(linked, |head| head.events = 18_300, None, "fork");
-        check(linked, |head| head.events = 18_301, None, "take");
+        let later = |head: &mut Head| {
+            head.events = 18_301;
+            head.made = Timestamp(head.made.0 + 120_000);
+        };
+        check(linked, later, None, "take");
         check(linked, |head| head.events = 17_999, None, "fork");
         check(linked, |head| *head = held(), None, "site.older");
         let mut state = state();

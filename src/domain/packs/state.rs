@@ -306,11 +306,6 @@ pub mod tests {
             }
             assert_eq!(State::parse(&[&bytes[..], &[0]].concat()), None);
         }
-        // As it was stored before there were links.
-        let mut old = state().to_bytes();
-        old.truncate(old.len() - 4);
-        old[0] = WITHOUT_LINK;
-        assert_eq!(State::parse(&old), Some(state()));
         let base = state().base.unwrap();
         assert_eq!(base.name(None), "1-000040.lkpack");
         assert_eq!(

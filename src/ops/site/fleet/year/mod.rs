@@ -95,6 +95,8 @@ struct Site {
     is_narrow: bool,
     /// It takes no pack before a wrong date that it believed.
     is_locked: bool,
+    /// Its operator has accepted what the server signs since it was restored, or since an older copy of it was put back.
+    is_reset: bool,
 }
 
 /// What is known about a pack.
@@ -164,6 +166,7 @@ impl World {
                 copy: None,
                 is_narrow: false,
                 is_locked: false,
+                is_reset: false,
             }
         };
         let sites = (0..SITES).map(site).collect();
@@ -256,6 +259,7 @@ impl World {
             }
             if view(&site.app).unwrap().fork == Fork::Seen {
                 accept_fork(&site.app, &site.local()).unwrap();
+                self.sites[number].is_reset = true;
             }
         }
         panic!("site {number} takes no pack");

@@ -114,6 +114,7 @@ impl World {
             site.is_narrow = true;
             if accepts {
                 accept_fork(&site.machine.app, &site.machine.local()).unwrap();
+                site.is_reset = true;
             }
         }
         if let Some(killed) = before {
@@ -147,7 +148,7 @@ impl World {
         if let Some(before) = site.newest.map(|before| &self.packs[before]) {
             let (now, before_it) = (new.number, before.number);
             assert!(
-                now >= before_it,
+                now >= before_it || site.is_reset,
                 "{}: {now:?} after {before_it:?}",
                 site.name
             );
@@ -155,7 +156,7 @@ impl World {
             assert!(is_later, "{}: made before", site.name);
         }
         site.buried.extend(&new.gone);
-        (site.applied, site.newest) = (Some(pack), Some(pack));
+        (site.applied, site.newest, site.is_reset) = (Some(pack), Some(pack), false);
     }
 
     /// Compares what a site accepts with what the pack in force had.
