@@ -37,6 +37,9 @@ const ROUTES: &[Route] = &[
     get   ("/keys/{id}",      Public, site_keys::show),
     post  ("/secret",         Public, site_keys::find),
     inline("GET", "/assets/{name}", Public, BodyRule::Ignore, assets::send),
+    // What changes keys is at the server, as everything else is.
+    inline("*",   "/keys",      Public, BodyRule::Ignore, refuse),
+    inline("*",   "/keys/{id}", Public, BodyRule::Ignore, refuse),
     inline("*",   "/{path...}", Public, BodyRule::Ignore, refuse),
 ];
 
