@@ -141,6 +141,13 @@ pub fn list(read: &Read) -> Result<Vec<Site>> {
     found.collect()
 }
 
+/// The names of all sites, also of those that were removed.
+pub fn list_names(read: &Read) -> Result<Vec<String>> {
+    read.query("SELECT name FROM sites ORDER BY name", &[], |row| {
+        row.get("name")
+    })
+}
+
 /// Whether there is a site that was not removed.
 pub fn is_any(read: &Read) -> Result<bool> {
     let found = read.query_one(
@@ -221,6 +228,17 @@ pub fn list_lent(read: &Read, site: &str) -> Result<HashMap<KeyId, Lent>> {
         },
     )?;
     Ok(rows.into_iter().collect())
+}
+
+/// The keys of which a site was lent uses that it has not spent, or all of which it was lent some; at most `limit`.
+pub fn list_open_lent(read: &Read, site: &str, all: bool, limit: u32) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT key_id FROM site_lent
+         WHERE site = $1 AND lent > CASE WHEN $2 THEN 0 ELSE spent END
+         LIMIT $3",
+        &[&site, &all, &limit],
+        |row| row.get("key_id"),
+    )
 }
 
 /// What a site was lent of one key.

@@ -119,7 +119,12 @@ pub fn take_linked(
             return Ok((number.map_or(0, |known| known.number), Vec::new()));
         }
         let proposed = proposals(tx, &report)?;
-        let before = sites::list_lent(tx, &site.name)?;
+        let lent = |report: &Report| {
+            let ids = report.keys.iter().map(|key| key.id);
+            let found = ids.map(|id| Ok((id, sites::find_lent(tx, &site.name, id)?)));
+            found.collect::<Result<Vec<(KeyId, Lent)>>>()
+        };
+        let before = lent(&report)?;
         let ended = take(tx, &report, known, now)?;
         let mut records: Vec<(&str, Record)> =
             ended.into_iter().map(|record| (COMPLETE, record)).collect();
@@ -135,9 +140,10 @@ pub fn take_linked(
         }
         let draft = Event::of_system(REPORT, Target::server(), now);
         append_all(tx, &seal_keys, &draft, records)?;
-        let after = sites::list_lent(tx, &site.name)?;
-        let differs = |(id, lent): &(&KeyId, &Lent)| before.get(id) != Some(*lent);
-        let spent = after.iter().filter(differs).map(|(id, _)| *id).collect();
+        let after = lent(&report)?;
+        let both = before.into_iter().zip(after);
+        let spent = both.filter(|(before, after)| before != after);
+        let spent = spent.map(|(_, (id, _))| id).collect();
         Ok((report.number, spent))
     })?;
     Ok(LinkedReport {

@@ -13,9 +13,20 @@ const DRIFT_PART: u64 = 50;
 pub struct Link {
     /// Of the newest question.
     pub life: Option<Uid>,
-    /// The newest event that is in force at the site, if it is one of this reign.
+    /// The newest event that is in force at the site, if it is known to be one of this server's history.
     pub applied: Events,
+    /// The newest word that this process has sent, and the state that it leads to. Only a question that answers to it comes for
+    /// certain from the one process that has taken all words.
+    pub chain: Option<(Nonce, Events)>,
+    /// Until then another process of the site, such as one on a copied machine, may answer by words that the process which asks
+    /// has not taken.
+    pub others_end_ms: u64,
     pub pack: u64,
+    /// The newest question, and the state in it.
+    pub asked: Option<Nonce>,
+    pub asked_events: Events,
+    /// When the newest report was taken in.
+    pub report_ms: Option<u64>,
     /// When the newest question arrived.
     pub asked_ms: Option<u64>,
     /// From then on no word that was sent lets the site answer. It is counted from the arrival of questions, which is after they
@@ -34,19 +45,31 @@ pub struct Link {
     pub sent: Option<(Nonce, BTreeSet<KeyId>)>,
     /// The site must take a newer pack than this one, whatever has happened since.
     pub needs_newer_than: Option<u64>,
+    /// The time up to which packs that were made are accounted for.
+    pub packs_until_ms: u64,
     /// The newest pack that was sent, and how often.
     pub pack_sent: (u64, u32),
 }
 
 impl Link {
-    /// Takes in what a question says.
-    pub fn ask(&mut self, question: &Question, reign: u64, now_ms: u64) {
+    /// Takes in what a question says. The state in it counts at once only if its hash is known: as that of the word before, or
+    /// of the newest event. Otherwise it counts after a look at the history ([`Link::confirm`]).
+    pub fn ask(&mut self, question: &Question, reign: u64, newest: Events, now_ms: u64) {
         self.life = Some(question.life);
         self.asked_ms = Some(now_ms);
-        self.applied = match question.reign == reign {
+        let is_next = |(nonce, _): (Nonce, Events)| nonce == question.applied;
+        if !self.chain.is_none_or(is_next) {
+            self.others_end_ms = self.others_end_ms.max(self.lease_end_ms);
+        }
+        let led_to = self.chain.filter(|chain| is_next(*chain));
+        let is_known = question.events == newest
+            || led_to.is_some_and(|(_, events)| events == question.events);
+        self.applied = match question.reign == reign && is_known {
             true => question.events,
             false => Events::default(),
         };
+        self.asked = Some(question.nonce);
+        self.asked_events = question.events;
         self.pack = question.pack;
         if let Some((nonce, keys)) = self.sent.take()
             && nonce == question.applied
@@ -59,6 +82,19 @@ impl Link {
         {
             self.needs_newer_than = None;
         }
+    }
+
+    /// Notes that the state in a question is one of this server's history. A question that was asked before the newest says
+    /// nothing any more.
+    pub fn confirm(&mut self, question: &Question) {
+        if self.asked == Some(question.nonce) {
+            self.applied = question.events;
+        }
+    }
+
+    /// Whether the site has applied an event, whichever of its processes answers.
+    pub fn has_applied(&self, number: u64, now_ms: u64) -> bool {
+        self.applied.number >= number && self.others_end_ms <= now_ms
     }
 
     /// Notes keys that the site has to learn about, also if the last word has an older state of them.
@@ -111,6 +147,11 @@ pub fn poll_ms(lease_s: u64, most_ms: u64) -> u64 {
 mod tests {
     use super::*;
 
+    const NEWEST: Events = Events {
+        number: 5,
+        hash: [5; 32],
+    };
+
     fn question(reign: u64, applied: Nonce) -> Question {
         Question {
             origin: "server.example".to_owned(),
@@ -122,10 +163,7 @@ mod tests {
             reign,
             pack: 7,
             base: 7,
-            events: Events {
-                number: 5,
-                hash: [5; 32],
-            },
+            events: NEWEST,
             lease_s: 10,
         }
     }
@@ -153,18 +191,64 @@ mod tests {
             ..Link::default()
         };
         let mut lost = link.clone();
-        lost.ask(&question(1, Nonce::default()), 1, 0);
+        lost.ask(&question(1, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(lost.pending.len(), 2);
-        link.ask(&question(1, Nonce([9; 16])), 1, 0);
+        link.ask(&question(1, Nonce([9; 16])), 1, NEWEST, 0);
         assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
         assert_eq!(link.applied.number, 5);
         link.sent = Some((Nonce([9; 16]), BTreeSet::from([KeyId(2)])));
         link.tell(&[KeyId(2)]);
-        link.ask(&question(1, Nonce([9; 16])), 1, 0);
+        link.ask(&question(1, Nonce([9; 16])), 1, NEWEST, 0);
         assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
         // The numbers of another reign mean nothing.
-        link.ask(&question(2, Nonce::default()), 1, 0);
+        link.ask(&question(2, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(link.applied, Events::default());
+    }
+
+    /// A number alone says nothing: another history has it as well.
+    #[test]
+    fn a_state_counts_when_its_hash_is_known() {
+        let strange = Events {
+            hash: [6; 32],
+            ..NEWEST
+        };
+        let asked = question(1, Nonce([9; 16]));
+        let mut link = Link::default();
+        link.ask(&asked, 1, strange, 0);
+        assert_eq!(link.applied, Events::default());
+        let older = Question {
+            nonce: Nonce([4; 16]),
+            ..asked.clone()
+        };
+        link.confirm(&older);
+        assert_eq!(link.applied, Events::default());
+        link.confirm(&asked);
+        assert_eq!(link.applied, NEWEST);
+        // As the state that the word before leads to.
+        link.chain = Some((Nonce([9; 16]), NEWEST));
+        link.ask(&asked, 1, strange, 0);
+        assert_eq!(link.applied, NEWEST);
+        link.chain = Some((Nonce([9; 16]), strange));
+        link.ask(&asked, 1, Events::default(), 0);
+        assert_eq!(link.applied, Events::default());
+    }
+
+    /// What one process of a site has applied says nothing about another one, which has the word that this one lacks.
+    #[test]
+    fn a_word_that_another_process_may_have_counts_until_its_lease_is_over() {
+        let mut link = Link::default();
+        link.ask(&question(1, Nonce([7; 16])), 1, NEWEST, 0);
+        assert!(link.has_applied(5, 0));
+        link.grant(0, 10);
+        link.chain = Some((Nonce([8; 16]), NEWEST));
+        link.ask(&question(1, Nonce([8; 16])), 1, NEWEST, 100);
+        assert!(link.has_applied(5, 100) && !link.has_applied(6, 100));
+        for applied in [Nonce([7; 16]), Nonce::default()] {
+            let mut link = link.clone();
+            link.ask(&question(1, applied), 1, NEWEST, 200);
+            assert!(!link.has_applied(5, 10_199));
+            assert!(link.has_applied(5, 10_200));
+        }
     }
 
     #[test]
@@ -173,10 +257,10 @@ mod tests {
             needs_newer_than: Some(7),
             ..Link::default()
         };
-        link.ask(&question(1, Nonce::default()), 1, 0);
+        link.ask(&question(1, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(link.needs_newer_than, Some(7));
         link.needs_newer_than = Some(6);
-        link.ask(&question(1, Nonce::default()), 1, 0);
+        link.ask(&question(1, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(link.needs_newer_than, None);
     }
 

@@ -48,8 +48,12 @@ impl Linked {
     fn start(&mut self) {
         let app = &self.fixture.app;
         app.feed.poll_ms.store(NEVER_MS, Relaxed);
-        let (answering, packing) = (app.clone(), app.clone());
+        for pause in [&app.feed.pack_ms, &app.feed.again_ms, &app.feed.report_ms] {
+            pause.store(0, Relaxed);
+        }
+        let (answering, packing, ending) = (app.clone(), app.clone(), app.clone());
         self.threads = vec![
+            std::thread::spawn(move || ending.feed.end_all(&ending)),
             std::thread::spawn(move || run_answers(&answering)),
             std::thread::spawn(move || run_packs(&packing)),
         ];
