@@ -104,7 +104,9 @@ impl Memory {
         let looked = match app.index.is_complete() {
             // Which keys depend on what is known when all of them are in memory.
             false => Err(Error::Unavailable(refusals::requests::busy())),
-            true => (0..TRIES).find_map(|_| self.look(app, &work).transpose()).transpose(),
+            true => (0..TRIES)
+                .find_map(|_| self.look(app, &work).transpose())
+                .transpose(),
         };
         let round = match looked {
             Ok(Some(round)) => round,
@@ -173,7 +175,9 @@ impl Memory {
                 return Ok(None);
             };
             let round = self.look_at(&snapshot, generation, work)?;
-            let is_same = app.feed.is_at(snapshot.head.number, snapshot.has_used_keys());
+            let is_same = app
+                .feed
+                .is_at(snapshot.head.number, snapshot.has_used_keys());
             Ok(is_same.then_some(round))
         })
     }

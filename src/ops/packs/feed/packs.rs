@@ -60,7 +60,9 @@ fn serve(app: &App, waiting: &[Waiting]) {
         .filter(is_open)
         .partition(|(name, _)| app.feed.may_make(name, app.now().steady_ms));
     let being_made = || Error::Unavailable(refusals::packs::being_made());
-    early.into_iter().for_each(|one| app.feed.refuse(one, &being_made()));
+    early
+        .into_iter()
+        .for_each(|one| app.feed.refuse(one, &being_made()));
     if rest.is_empty() {
         return;
     }
@@ -242,7 +244,7 @@ impl Feed {
     }
 
     /// Whether a new pack may be made for a site now. A site that asks for one again and again gets a few and then one a minute.
-    fn may_make(&self, name: &str, now_ms: u64) -> bool {
+    pub(super) fn may_make(&self, name: &str, now_ms: u64) -> bool {
         let mut hub = lock(&self.hub);
         let every_ms = self.pack_ms.load(Relaxed);
         let Some(link) = hub.links.get_mut(name) else {

@@ -1,6 +1,9 @@
 //! Tests of the link on a server without sockets.
 
+mod copies;
 mod histories;
+mod idle;
+mod limits;
 mod reports;
 mod waiting;
 mod words;
@@ -70,6 +73,20 @@ impl Linked {
     fn restart(&mut self) {
         self.stop();
         self.fixture.reopen(&[]);
+        self.start();
+    }
+
+    /// Keeps a copy of the database as it is now.
+    fn keep_copy(&mut self) {
+        self.stop();
+        self.fixture.keep_copy();
+        self.start();
+    }
+
+    /// Replaces the database by the copy, without a restore.
+    fn put_copy_back(&mut self) {
+        self.stop();
+        self.fixture.put_copy_back();
         self.start();
     }
 
