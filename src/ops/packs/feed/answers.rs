@@ -133,7 +133,7 @@ impl Memory {
                     let said = said(WordKind::Fork, round.to, round.made);
                     let bytes = word::write(&round.signer, &asking.question, &said);
                     app.feed.figures.words.fetch_add(1, Relaxed);
-                    app.feed.says(&name, &asking.question, round.to);
+                    app.feed.says(&name, &asking, round.to);
                     (asking.answer)(Ok(bytes));
                 }
                 Found::Step {
@@ -404,9 +404,9 @@ impl Feed {
     }
 
     /// Notes the word that answers a question, before it is sent.
-    fn says(&self, site: &str, question: &Question, to: Events) {
+    fn says(&self, site: &str, asking: &Asking, to: Events) {
         if let Some(link) = lock(&self.hub).links.get_mut(site) {
-            link.chain = Some((question.nonce, to));
+            link.chain = Some(asking.said(to));
         }
     }
 
@@ -463,7 +463,7 @@ impl Feed {
         // Before the word is sent: from then on the site may answer until then.
         link.grant(asking.asked_ms, said.lease_s);
         link.sent = Some((asking.question.nonce, extra));
-        link.chain = Some((asking.question.nonce, said.to));
+        link.chain = Some(asking.said(said.to));
         let report = link.report_of(asking.question.life);
         drop(hub);
         self.figures.words.fetch_add(1, Relaxed);

@@ -226,15 +226,15 @@ impl Asked {
             }
             _ => now_ms,
         };
-        link.ask(&question, known.server.reign, newest, now_ms);
+        let is_first = link.ask(&question, known.server.reign, newest, now_ms);
         let lease_s = lease_s.min(link.recorded_lease_s);
         link.lease_s = lease_s;
         let asking = Asking {
             ready_ms,
-            is_due: has_report || (!link.pending.is_empty() && !is_lost),
+            is_due: has_report || is_first || (!link.pending.is_empty() && !is_lost),
             asked_ms: now_ms,
             deadline_ms: now_ms.saturating_add(poll_ms(lease_s, feed.poll_ms.load(Relaxed))),
-            lease_s,
+            lease_s: if is_first { 0 } else { lease_s },
             answer,
             is_new: true,
             question,

@@ -8,6 +8,16 @@ use std::collections::BTreeSet;
 /// How much longer a lease may last by the clock of the site than by that of this server: one part of fifty.
 const DRIFT_PART: u64 = 50;
 
+/// A word that was sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Said {
+    pub nonce: Nonce,
+    /// The state that it leads to.
+    pub to: Events,
+    /// Whether it answers the first question of a process of the site, and so grants nothing.
+    pub is_first: bool,
+}
+
 /// The link to a site that has asked at least once, here or before the last start.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
@@ -15,9 +25,9 @@ pub struct Link {
     pub life: Option<Uid>,
     /// The newest event that is in force at the site, if it is known to be one of this server's history.
     pub applied: Events,
-    /// The newest word that this process has sent, and the state that it leads to. Only a question that answers to it comes for
-    /// certain from the one process that has taken all words.
-    pub chain: Option<(Nonce, Events)>,
+    /// The newest word that this process has sent. Only a question that answers to it comes for certain from the one process
+    /// that has taken all words.
+    pub chain: Option<Said>,
     /// Until then another process of the site, such as one on a copied machine, may answer by words that the process which asks
     /// has not taken.
     pub others_end_ms: u64,
@@ -52,18 +62,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// Takes in what a question says. The state in it counts at once only if its hash is known: as that of the word before, or
+    /// Takes in what a question says, and returns whether it is the first of a process of the site, whose answer grants nothing. The state in it counts at once only if its hash is known: as that of the word before, or
     /// of the newest event. Otherwise it counts after a look at the history ([`Link::confirm`]).
-    pub fn ask(&mut self, question: &Question, reign: u64, newest: Events, now_ms: u64) {
+    pub fn ask(&mut self, question: &Question, reign: u64, newest: Events, now_ms: u64) -> bool {
         self.life = Some(question.life);
         self.asked_ms = Some(now_ms);
-        let is_next = |(nonce, _): (Nonce, Events)| nonce == question.applied;
-        if !self.chain.is_none_or(is_next) {
+        let has_none = question.applied == Nonce::default();
+        // A process may have no use for the first word, and asks again as if there had been none.
+        let is_second = has_none && self.chain.is_some_and(|said| said.is_first);
+        let is_next = |said: Said| said.nonce == question.applied;
+        if !is_second && !self.chain.is_none_or(is_next) {
             self.others_end_ms = self.others_end_ms.max(self.lease_end_ms);
         }
-        let led_to = self.chain.filter(|chain| is_next(*chain));
-        let is_known = question.events == newest
-            || led_to.is_some_and(|(_, events)| events == question.events);
+        let led_to = self.chain.filter(|said| is_next(*said));
+        let is_known =
+            question.events == newest || led_to.is_some_and(|said| said.to == question.events);
         self.applied = match question.reign == reign && is_known {
             true => question.events,
             false => Events::default(),
@@ -82,6 +95,7 @@ impl Link {
         {
             self.needs_newer_than = None;
         }
+        has_none && !is_second
     }
 
     /// Notes that the state in a question is one of this server's history. A question that was asked before the newest says
@@ -151,6 +165,14 @@ mod tests {
         number: 5,
         hash: [5; 32],
     };
+
+    fn said(nonce: u8, to: Events) -> Option<Said> {
+        Some(Said {
+            nonce: Nonce([nonce; 16]),
+            to,
+            is_first: false,
+        })
+    }
 
     fn question(reign: u64, applied: Nonce) -> Question {
         Question {
@@ -225,10 +247,10 @@ mod tests {
         link.confirm(&asked);
         assert_eq!(link.applied, NEWEST);
         // As the state that the word before leads to.
-        link.chain = Some((Nonce([9; 16]), NEWEST));
+        link.chain = said(9, NEWEST);
         link.ask(&asked, 1, strange, 0);
         assert_eq!(link.applied, NEWEST);
-        link.chain = Some((Nonce([9; 16]), strange));
+        link.chain = said(9, strange);
         link.ask(&asked, 1, Events::default(), 0);
         assert_eq!(link.applied, Events::default());
     }
@@ -240,7 +262,7 @@ mod tests {
         link.ask(&question(1, Nonce([7; 16])), 1, NEWEST, 0);
         assert!(link.has_applied(5, 0));
         link.grant(0, 10);
-        link.chain = Some((Nonce([8; 16]), NEWEST));
+        link.chain = said(8, NEWEST);
         link.ask(&question(1, Nonce([8; 16])), 1, NEWEST, 100);
         assert!(link.has_applied(5, 100) && !link.has_applied(6, 100));
         for applied in [Nonce([7; 16]), Nonce::default()] {
@@ -249,6 +271,28 @@ mod tests {
             assert!(!link.has_applied(5, 10_199));
             assert!(link.has_applied(5, 10_200));
         }
+    }
+
+    /// The first word of a process grants nothing, so it is no matter who has it.
+    #[test]
+    fn a_process_may_ask_twice_before_it_has_taken_a_word() {
+        let first = question(1, Nonce::default());
+        let mut link = Link::default();
+        link.grant(0, 10);
+        link.chain = said(8, NEWEST);
+        assert!(link.ask(&first, 1, NEWEST, 100));
+        assert_eq!(link.others_end_ms, link.lease_end_ms);
+        link.others_end_ms = 0;
+        link.chain = Some(Said {
+            is_first: true,
+            ..said(9, NEWEST).unwrap()
+        });
+        assert!(!link.ask(&first, 1, NEWEST, 200));
+        assert_eq!(link.others_end_ms, 0);
+        // The answer to the second one grants a lease, so the third is that of another process.
+        link.chain = said(10, NEWEST);
+        assert!(link.ask(&first, 1, NEWEST, 300));
+        assert_eq!(link.others_end_ms, link.lease_end_ms);
     }
 
     #[test]

@@ -141,7 +141,7 @@ struct Asking {
     ready_ms: u64,
     /// When it is answered, even if nothing has happened.
     deadline_ms: u64,
-    /// How long it may be granted to answer.
+    /// How long it may be granted to answer. The first question of a process is granted nothing.
     lease_s: u64,
     answer: Answer,
     /// Whether the answer is to come at once, even if nothing has happened.
@@ -429,6 +429,15 @@ fn refuse_older(asking: Asking) {
 }
 
 impl Asking {
+    /// The word that answers it.
+    fn said(&self, to: Events) -> link::Said {
+        link::Said {
+            nonce: self.question.nonce,
+            to,
+            is_first: self.lease_s == 0,
+        }
+    }
+
     /// When to look at it, if nothing happens before.
     fn next_ms(&self) -> u64 {
         match self.is_new {

@@ -239,7 +239,7 @@ impl Feed {
             (of, times) if of == bundle.number => (of, times + 1),
             _ => (bundle.number, 1),
         };
-        link.chain = Some((question.nonce, bundle.to));
+        link.chain = Some(asking.said(bundle.to));
         Some((asking, link.report_of(question.life)))
     }
 
