@@ -2,6 +2,7 @@
 //! the question is over.
 
 use super::known::{Known, Share};
+use super::lending::Lacking;
 use super::path::{Path, path};
 use super::snapshot::{History, Snapshot};
 use super::step::{self, Built};
@@ -17,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::packs::given::Given;
 use crate::ops::packs::identity::{Signer, signer};
-use crate::ops::packs::lend;
 use crate::refusals;
 use crate::store::packs;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -143,7 +143,11 @@ impl Memory {
                     given,
                 } => {
                     if !built.counted.is_empty() {
-                        counted.push((known, given, built.counted.clone()));
+                        counted.push(Lacking {
+                            known,
+                            given,
+                            keys: built.counted.iter().copied().collect(),
+                        });
                     }
                     let said = Said {
                         lease_s: asking.lease_s,
@@ -158,13 +162,7 @@ impl Memory {
             }
         }
         app.feed.put_back(back, false);
-        for (known, given, ids) in counted {
-            let ids: Vec<KeyId> = ids.into_iter().collect();
-            match lend::lend_some(app, &known.site, &given, &ids) {
-                Ok(got) => app.feed.tell(&known.site.name, &got),
-                Err(err) => log::warn!("sites: uses were not lent: {err}"),
-            }
-        }
+        app.feed.lacks(counted);
     }
 
     /// Looks at one state of the database; `None` if the index was at another one meanwhile.
@@ -262,9 +260,14 @@ fn answer(
     let touched = match way(snapshot, &known, workspaces, question)? {
         Way::Fork => return Ok(Found::Fork),
         Way::Pack => return Ok(Found::Pack),
-        Way::Step(_) if needs_newer => return Ok(Found::Pack),
-        Way::Step(_) if is_ending(snapshot, &known, question.pack)? => return Ok(Found::Pack),
-        Way::Step(touched) => touched,
+        Way::Step(touched) => {
+            let is_due = needs_newer || is_ending(snapshot, &known, question.pack)?;
+            // Until there is a pack, steps prolong the lease.
+            if is_due && snapshot.app.feed.has_prepared(&known.site.name, question) {
+                return Ok(Found::Pack);
+            }
+            touched
+        }
     };
     let key = (known.share.clone(), question.events.number);
     let shared = steps.get(&key).filter(|_| pending.is_empty()).cloned();
@@ -433,6 +436,18 @@ impl Feed {
         }
         drop(hub);
         self.changed.notify_all();
+    }
+
+    /// Whether the pack is made that a site is to take next. Otherwise it is being made from now on.
+    fn has_prepared(&self, site: &str, question: &Question) -> bool {
+        let mut hub = lock(&self.hub);
+        if hub.prepared.remove(site) {
+            return true;
+        }
+        hub.preparing.insert(site.to_owned(), question.clone());
+        drop(hub);
+        self.packing.notify_all();
+        false
     }
 
     /// Hands a question to the thread that makes packs.

@@ -8,6 +8,7 @@ mod answers;
 pub mod ask;
 mod known;
 mod leases;
+mod lending;
 mod link;
 #[cfg(test)]
 pub mod model;
@@ -34,9 +35,11 @@ use crate::store::{Read, audit};
 pub use answers::run as run_answers;
 use known::KnownSites;
 use leases::Leases;
+use lending::Lacking;
+pub use lending::run as run_lending;
 use link::Link;
 pub use packs::run as run_packs;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -123,6 +126,11 @@ struct Hub {
     asking: HashMap<String, Asking>,
     /// Questions whose answer is a pack.
     packing: HashMap<String, Asking>,
+    /// Sites that follow in steps until the pack which they are to take next is made, each with a question.
+    preparing: HashMap<String, Question>,
+    /// Sites for which that pack is made.
+    prepared: HashSet<String>,
+    lacking: Vec<Lacking>,
     waits: Vec<Wait>,
     /// No word that is older than this event is sent any more.
     waited: u64,

@@ -42,8 +42,11 @@ struct Bundle {
 
 /// Runs until the server stops.
 pub fn run(app: &App) {
-    while let Some(waiting) = app.feed.next_packing() {
-        let round = AssertUnwindSafe(|| serve(app, &waiting));
+    while let Some((waiting, preparing)) = app.feed.next_packing() {
+        let round = AssertUnwindSafe(|| {
+            serve(app, &waiting);
+            prepare(app, &preparing);
+        });
         if catch_unwind(round).is_err() {
             log::error!("sites: packs were not sent after a panic; see the log");
             let err = Error::Unavailable(refusals::packs::being_made());
@@ -74,6 +77,31 @@ fn serve(app: &App, waiting: &[Waiting]) {
             }
             Err(err) => app.feed.refuse(one, err),
         }
+    }
+}
+
+/// Makes packs for sites that follow in steps meanwhile.
+fn prepare(app: &App, all: &[Waiting]) {
+    let is_ready = |(name, question): &Waiting| {
+        let generation = app.feed.known.generation();
+        let found = app.read(|read| {
+            let known = app.feed.known.find(app, read, name, generation)?;
+            let bundle = known.map(|known| bundle(app, read, &known, question));
+            Ok(bundle.transpose()?.flatten().is_some())
+        });
+        found.unwrap_or(false)
+    };
+    let (ready, open): (Vec<&Waiting>, Vec<&Waiting>) = all.iter().partition(|one| is_ready(one));
+    app.feed.prepared(&ready);
+    let now_ms = app.now().steady_ms;
+    let may_make = |(name, _): &&Waiting| app.feed.may_make(name, now_ms);
+    let open: Vec<&Waiting> = open.into_iter().filter(may_make).collect();
+    if open.is_empty() {
+        return;
+    }
+    match make_all(app, &open) {
+        Ok(()) => app.feed.prepared(&open),
+        Err(err) => log::warn!("sites: packs were not made: {err}"),
     }
 }
 
@@ -204,21 +232,27 @@ fn file_of(app: &App, known: &Known, made: &MadePack, name: String) -> Option<(V
 }
 
 impl Feed {
-    /// Waits for sites that need packs; `None` when the server stops.
-    fn next_packing(&self) -> Option<Vec<Waiting>> {
+    /// Waits for sites that need packs, now or soon; `None` when the server stops.
+    fn next_packing(&self) -> Option<(Vec<Waiting>, Vec<Waiting>)> {
         let hub = lock(&self.hub);
-        let idles = |hub: &mut super::Hub| hub.packing.is_empty() && !hub.is_stopped;
+        let idles = |hub: &mut super::Hub| {
+            hub.packing.is_empty() && hub.preparing.is_empty() && !hub.is_stopped
+        };
         let hub = self.packing.wait_while(hub, idles);
-        let hub = hub.unwrap_or_else(PoisonError::into_inner);
+        let mut hub = hub.unwrap_or_else(PoisonError::into_inner);
         if hub.is_stopped {
             return None;
         }
         let waiting = hub.packing.iter();
-        Some(
-            waiting
-                .map(|(name, asking)| (name.clone(), asking.question.clone()))
-                .collect(),
-        )
+        let waiting = waiting.map(|(name, asking)| (name.clone(), asking.question.clone()));
+        let waiting = waiting.collect();
+        Some((waiting, hub.preparing.drain().collect()))
+    }
+
+    /// Notes that packs are made which their sites take next.
+    fn prepared(&self, all: &[&Waiting]) {
+        let names = all.iter().map(|(name, _)| name.clone());
+        lock(&self.hub).prepared.extend(names);
     }
 
     /// Takes a question that waits for a pack, and the newest report of the site; `None` if it waits no longer.

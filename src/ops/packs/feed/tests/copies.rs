@@ -71,7 +71,7 @@ fn a_server_with_an_older_database_waits_for_every_site() {
     linked.app().feed.wait_ms.store(50, Relaxed);
     check_open(&outcome(&linked.wait()), &open);
     // The site takes a pack of the new reign, and is up to date then.
-    assert_eq!(site.check(linked.app()), 1);
+    assert_eq!(site.catch_up(linked.app()), 1);
     let _answer = site.begin(linked.app());
     let found = outcome(&linked.wait());
     assert_eq!(found.sites[1], ("plant-7".to_owned(), Confirmed::Applied));

@@ -10,7 +10,7 @@ mod words;
 
 use super::model::ModelSite;
 use super::waits::Outcome;
-use super::{run_answers, run_packs};
+use super::{run_answers, run_lending, run_packs};
 use crate::authz::caller::Caller;
 use crate::domain::keys::KeyId;
 use crate::domain::users::roles::Role;
@@ -55,7 +55,9 @@ impl Linked {
             pause.store(0, Relaxed);
         }
         let (answering, packing, ending) = (app.clone(), app.clone(), app.clone());
+        let lending = app.clone();
         self.threads = vec![
+            std::thread::spawn(move || run_lending(&lending)),
             std::thread::spawn(move || ending.feed.end_all(&ending)),
             std::thread::spawn(move || run_answers(&answering)),
             std::thread::spawn(move || run_packs(&packing)),
