@@ -403,11 +403,11 @@ CREATE TABLE audit_checkpoint (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
--- What Latchkey last wrote of these things (a user's roles and authenticators belong to the user), sealed under the
--- seal key: what somebody else has changed since does not fit its seal, and opens nothing. Keys, sessions, refresh tokens
--- and counted uses have their seals in their own rows.
+-- What Latchkey last wrote of these things (a user's roles and authenticators belong to the user, and what a site is given to the
+-- site), sealed under the seal key: what somebody else has changed since does not fit its seal, and opens nothing. Keys, sessions,
+-- refresh tokens, counted uses and lent uses have their seals in their own rows.
 CREATE TABLE row_seals (
-    kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'user', 'workspace')),
+    kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'site', 'user', 'workspace')),
     id   TEXT    NOT NULL,
     seq  INTEGER NOT NULL,                          -- of the newest audit event then: no later one may be about the thing
     seal BLOB    NOT NULL CHECK (length(seal) = 32),
@@ -469,6 +469,7 @@ CREATE TABLE sites (
     reported_at INTEGER,                            -- its time, by the clock of the site
     applied     INTEGER,                            -- the pack in force at the site then; 0: none
     applied_events INTEGER,                         -- the newest audit event that this pack includes
+    lent_life   TEXT    CHECK (length(lent_life) = 36),         -- to which state of the site uses are lent; NULL: to the enrolment
     CHECK ((removed_at IS NULL) = (sealed IS NOT NULL) AND (sealed IS NULL) = (sealing_key IS NULL)),
     CHECK ((report IS NULL) = (life IS NULL) AND (report IS NULL) = (reported_at IS NULL)
            AND (report IS NULL) = (applied IS NULL) AND (report IS NULL) = (applied_events IS NULL))
@@ -502,7 +503,16 @@ CREATE TABLE site_lent (
     key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
     lent   INTEGER NOT NULL CHECK (lent >= 0),      -- in all
     spent  INTEGER NOT NULL CHECK (spent >= 0),     -- of those, according to reports
+    seal   BLOB    NOT NULL CHECK (length(seal) = 32),          -- of this row and of sites.lent_life
     PRIMARY KEY (site, key_id)
+) STRICT, WITHOUT ROWID;
+
+-- The newest audit events that packs of a site included; the heads of later packs name them. The newest few thousand are kept.
+CREATE TABLE site_points (
+    site   TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    events INTEGER NOT NULL CHECK (events >= 0),
+    start  BLOB    NOT NULL CHECK (length(start) = 8),          -- of the event's hash
+    PRIMARY KEY (site, events)
 ) STRICT, WITHOUT ROWID;
 
 -- What reports of a site say about keys: sums since the state of the site began.
@@ -615,6 +625,14 @@ CREATE TABLE site_ended_digests (
     digest  BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
     key_id  TEXT    NOT NULL CHECK (length(key_id) = 10),
     stays   INTEGER NOT NULL CHECK (stays IN (0, 1))    -- 1: since a fork or since a first use here, whatever a pack holds
+) STRICT, WITHOUT ROWID;
+
+-- Secrets that have ended by a list of the server, and open nothing here, whatever a pack holds.
+CREATE TABLE site_ended_secrets (
+    key_id TEXT    NOT NULL CHECK (length(key_id) = 10),
+    start  BLOB    NOT NULL CHECK (length(start) = 8),  -- of the digest
+    events INTEGER,                                 -- a pack with this event of the server has it itself; NULL: it stays, since a fork
+    PRIMARY KEY (key_id, start)
 ) STRICT, WITHOUT ROWID;
 
 -- Uses of counted keys that were taken from what the server has lent.

@@ -69,11 +69,14 @@ pub fn run(args: &AuthenticatorsArgs) -> Result<End> {
         return Ok(End::Done);
     }
     prompt::confirm(
-        &format!("Take away all one-time codes of {user}?"),
+        &format!("Take away all one-time codes and recovery codes of {user}?"),
         args.yes,
     )?;
     Server::reach(&common.data.data)?.ask("DELETE", &target, None)?;
-    print::done(common, &format!("took away all one-time codes of {user}"))?;
+    print::done(
+        common,
+        &format!("took away all one-time codes and recovery codes of {user}"),
+    )?;
     Ok(End::Done)
 }
 

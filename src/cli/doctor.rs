@@ -32,7 +32,7 @@ enum DoctorCommand {
     /// Accept an object that was changed outside Latchkey, after you have examined it
     ///
     /// An object that does not match its seal grants nothing: keys, users and workspaces are disabled, keys of such a
-    /// policy are refused, such a catalog is empty, and such a session has ended. This command seals the object as it
+    /// policy are refused, such a catalog is empty, such a session has ended, and such a site gets no packs. This command seals the object as it
     /// is, records that in the audit log, and prints how to enable it.
     #[command(
         after_help = "Examples:\n  latchkey doctor accept key k3J9aQ0xZb && latchkey key enable k3J9aQ0xZb\n  \
@@ -43,7 +43,7 @@ enum DoctorCommand {
 
 #[derive(clap::Args, Clone, Debug)]
 struct AcceptArgs {
-    /// The kind of the object: catalog, key, policy, session, user or workspace
+    /// The kind of the object: catalog, key, policy, session, site, user or workspace
     kind: String,
     /// Its name, slug or id, as doctor prints it
     id: String,

@@ -8,6 +8,7 @@ use crate::config::owner::as_caller;
 use crate::domain::keys::imported::sha256_hex;
 use crate::domain::text::counted;
 use crate::http::bodies::imports::{self, FILE_BYTES_MAX, ImportedKey, LeftOut, Parsed, Source};
+use crate::refusals;
 use crate::store::other_file;
 use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,7 @@ fn send(args: &ImportArgs, keys: &[ImportedKey], outcome: &mut Outcome) -> Resul
         return Ok(());
     };
     let server = Server::reach(&args.common.data.data)?;
+    let unknown = refusals::workspaces::unknown().to_string();
     let ask = |body: &[u8], dry_run: bool| -> Result<Answer> {
         let target = Target::of(&["keys", "import"])
             .with("source", Some(&args.source))
@@ -181,7 +183,12 @@ fn send(args: &ImportArgs, keys: &[ImportedKey], outcome: &mut Outcome) -> Resul
             .with("workspace", args.workspace.as_deref())
             .with("policy", args.policy.as_deref());
         let answer = server.send("POST", &target, body.to_vec())?;
-        answer.accepted("POST", &target)
+        answer.accepted("POST", &target).map_err(|failure| match (failure, &args.workspace) {
+            (Failure::Refused(why), Some(workspace)) if why.contains(&unknown) => Failure::refused(format!(
+                "{why}; list them with latchkey workspace list, or create it: latchkey workspace create {workspace}"
+            )),
+            (failure, _) => failure,
+        })
     };
     let mut reports = Vec::with_capacity(requests.len());
     if let [_] = requests.as_slice() {

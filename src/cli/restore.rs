@@ -199,8 +199,17 @@ fn tombstones(args: &RestoreArgs, folder: &Folder) -> Result<(Tombstones, bool)>
             return Ok((Tombstones::default(), false));
         }
         Err(err) => {
+            let advice = match err.kind() {
+                // Root works as the owner of the folder, and a file that root has copied there may be root's.
+                std::io::ErrorKind::PermissionDenied if args.tombstones.is_none() => format!(
+                    "; give it to the owner of the folder: chown --reference={} {}",
+                    folder.path().display(),
+                    path.display()
+                ),
+                _ => String::new(),
+            };
             return Err(Failure::refused(format!(
-                "{} cannot be read: {err}; nothing was changed",
+                "{} cannot be read: {err}; nothing was changed{advice}",
                 path.display()
             )));
         }

@@ -72,6 +72,11 @@ impl Timestamp {
         Some(midnight_after(date)).filter(|end| end.0 > 0)
     }
 
+    /// The second in which this is, at its beginning.
+    pub fn whole_second(self) -> Timestamp {
+        Timestamp(self.0.div_euclid(1000) * 1000)
+    }
+
     /// Whole seconds from `self` to `later`, rounded up; 0 if `later` has passed.
     pub fn seconds_until(self, later: Timestamp) -> u64 {
         u64::try_from(later.0.saturating_sub(self.0)).map_or(0, |ms| ms.div_ceil(1000))

@@ -11,6 +11,7 @@ use super::audit::changes;
 use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
 use crate::domain::keys::Member;
+use crate::domain::packs::site;
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -128,17 +129,11 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     if event.outcome != Outcome::Allowed {
         return Vec::new();
     }
-    let kind = event.target.kind;
+    let target = site::disabled_key(event).unwrap_or_else(|| event.target.clone());
     let verb = event.action.split_once('.').map_or("", |(_, verb)| verb);
-    let switched = |on: bool| {
-        let words = if on {
-            r#"["false","true"]"#
-        } else {
-            r#"["true","false"]"#
-        };
-        event.changes.contains(&format!("\"enabled\":{words}"))
-    };
-    let edited = |member: &&str| event.changes.contains(&format!("\"{member}\":["));
+    let has = |text: String| event.changes.contains(&text);
+    let switched = |on: bool| has(format!(r#""enabled":["{}","{on}"]"#, !on));
+    let edited = |member: &&str| has(format!("\"{member}\":["));
     let switch = [(switched(false), Verb::Off), (switched(true), Verb::On)];
     let switch = switch
         .into_iter()
@@ -146,8 +141,10 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     if CLOCK_ACTIONS.contains(&event.action.as_str()) {
         return vec![Tombstone::of_clock(event.seq, event.at)];
     }
-    let verbs: Vec<Verb> = match (kind, verb) {
-        (Kind::Server | Kind::Session, _) => Vec::new(),
+    let verbs: Vec<Verb> = match (target.kind, verb) {
+        (Kind::Site, "remove") => vec![Verb::Deleted],
+        // What a site was given before a restore, it takes only if its operator accepts the restore.
+        (Kind::Server | Kind::Session | Kind::Site, _) => Vec::new(),
         (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
         // Failed attempts to sign in belong to the state of this machine. A restore withdraws no access because of
         // them.
@@ -187,8 +184,8 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     let one = |verb| Tombstone {
         at: event.at,
         verb,
-        kind,
-        id: event.target.id.clone(),
+        kind: target.kind,
+        id: target.id.clone(),
     };
     let name = retired_name(event).map(|name| Tombstone {
         id: name,
@@ -202,7 +199,9 @@ pub fn retired_name(event: &Event) -> Option<String> {
     let member = match event.target.kind {
         Kind::User => "user_name",
         Kind::Workspace => "slug",
-        Kind::Catalog | Kind::Key | Kind::Policy | Kind::Server | Kind::Session => return None,
+        Kind::Catalog | Kind::Key | Kind::Policy | Kind::Server | Kind::Session | Kind::Site => {
+            return None;
+        }
     };
     let name = changes::before(&event.changes, member)?;
     // A name has neither blanks nor line ends. A text that has any is not a name, and must not damage the file.

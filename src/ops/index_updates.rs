@@ -132,7 +132,7 @@ fn look(
             IndexUpdate::Key(id, found.map(Box::new), retired)
         }
         Kind::Policy => IndexUpdate::Policies(policies_in_force(read, seal_keys)?),
-        Kind::Server => return Ok(None),
+        Kind::Server | Kind::Site => return Ok(None),
         Kind::Session => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
             IndexUpdate::Session(id, sessions::find(read, seal_keys, id)?)

@@ -9,6 +9,7 @@ sentences! { "packs":
     clock_ahead() = "this machine's date is more than a day ahead and not believed yet, and a pack of a wrong date locks the sites that take it; correct the date, or confirm it: latchkey clock accept";
     head() = "the pack's head cannot be read";
     key_sealed(version) = "version {version} of the key that signs packs cannot be opened with the sealing key of this data folder";
+    life() = "must be the life of a site's state, as latchkey site status shows it there";
     local() = "only the administrator of the machine enrols sites and rotates the key that signs packs";
     meanwhile(site) = "another pack of site {site} was made meanwhile; try again";
     no_enrolment() = "the file is not an enrolment of a site";
@@ -24,6 +25,7 @@ sentences! { "packs":
     passphrase() = "the passphrase is wrong, or the file is damaged";
     server_name() = "must be a name such as keys.example.com: a-z, 0-9, dots and hyphens, at most 100 characters";
     signature(key) = "the pack has a signature of {key} that this key has not made";
+    site_altered(name) = "site {name} was changed past Latchkey, so it gets nothing until that is accepted; see: latchkey doctor";
     site_exists(name) = "there is a site {name}, or there was one; a name is used once";
     site_name() = "must be 1 to 63 characters: a-z, 0-9 and hyphens, beginning with a letter or a digit";
     site_sealed(name) = "the key of site {name} cannot be opened with the sealing key of this data folder; remove the site and enrol it under another name";

@@ -4,7 +4,7 @@ sentences! { "server":
     busy() = "too many changes are waiting; try again";
     changed_outside(kind: Refusal, id) = "this {kind} was changed past Latchkey and is closed; the administrator of the machine looks at it and accepts it: latchkey doctor accept {kind} {id}";
     changed_outside_is_local() = "only the administrator of the machine accepts what was changed past Latchkey";
-    changed_outside_kind() = "must be catalog, key, policy, session, user or workspace";
+    changed_outside_kind() = "must be catalog, key, policy, session, site, user or workspace";
     changed_outside_not(kind: Refusal, id) = "the {kind} {id} is what Latchkey last wrote; there is nothing to accept";
     clock_implausible(date, released, years) = "this machine's date is {date}; a right date is not before this version was released ({released}) and at most {years} years later. Correct the date first; if it is right, say --implausible";
     clock_is_local() = "only the administrator of the machine accepts its clock";

@@ -363,6 +363,11 @@ impl Store {
         self.read(|read| self.book.open(file, known, read))
     }
 
+    /// Writes down how far the audit log goes, so that the next start notices an older copy of the database.
+    pub fn mark_tombstones(&self) -> Result<()> {
+        self.read(|read| self.book.mark(read))
+    }
+
     /// Starts to reserve disk space, in a file of its own, for changes that only take something away.
     pub fn keep_reserve(&self, path: &Path) -> Result<()> {
         self.reserve.keep(path)

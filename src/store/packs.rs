@@ -2,6 +2,7 @@
 
 use super::{Read, Row, Write};
 use crate::domain::keys::sealing::Sealed;
+use crate::domain::packs::past::{POINTS_MAX, Point};
 use crate::domain::packs::site::MadePack;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -116,6 +117,9 @@ pub enum Holder {
 
 /// Replaces the copy of a secret.
 pub fn update_copy(tx: &Write<'_>, holder: &Holder, sealed: &Sealed) -> Result<()> {
+    if let Holder::Site(name) = holder {
+        super::sites::touch(tx, name);
+    }
     match holder {
         Holder::Site(name) => tx.execute(
             "UPDATE sites SET sealed = $1, sealing_key = $2 WHERE name = $3 AND sealed IS NOT NULL",
@@ -180,6 +184,37 @@ pub fn insert(tx: &Write<'_>, pack: &MadePack) -> Result<bool> {
         ],
     )?;
     Ok(true)
+}
+
+/// Remembers the newest event that a pack of a site includes. The oldest ones are forgotten.
+pub fn insert_point(tx: &Write<'_>, site: &str, point: Point) -> Result<()> {
+    tx.execute(
+        "INSERT INTO site_points (site, events, start) VALUES ($1, $2, $3)
+         ON CONFLICT (site, events) DO UPDATE SET start = excluded.start",
+        &[&site, &point.events, &point.start],
+    )?;
+    tx.execute(
+        "DELETE FROM site_points
+         WHERE site = $1
+               AND events < (SELECT min(events)
+                             FROM (SELECT events FROM site_points WHERE site = $1 ORDER BY events DESC LIMIT $2))",
+        &[&site, &(POINTS_MAX as u64)],
+    )?;
+    Ok(())
+}
+
+/// The newest events that the packs of a site have included, the newest first.
+pub fn list_points(read: &Read, site: &str) -> Result<Vec<Point>> {
+    read.query(
+        "SELECT events, start FROM site_points WHERE site = $1 ORDER BY events DESC LIMIT $2",
+        &[&site, &(POINTS_MAX as u64)],
+        |row| {
+            Ok(Point {
+                events: row.get("events")?,
+                start: row.get("start")?,
+            })
+        },
+    )
 }
 
 /// A pack of a site that is remembered. Only the files of the whole one and of the newest one are kept.

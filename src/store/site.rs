@@ -4,6 +4,7 @@
 use super::{Read, Row, Write};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::sealing::Sealed;
+use crate::domain::packs::revocations::EndedSecret;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -118,12 +119,50 @@ pub fn list_ended(read: &Read) -> Result<Vec<EndedKey>> {
     )
 }
 
+/// Remembers a secret that has ended by a list of the server with this event.
+pub fn end_secret(tx: &Write<'_>, secret: &EndedSecret, events: u64) -> Result<()> {
+    tx.execute(
+        "INSERT INTO site_ended_secrets (key_id, start, events) VALUES ($1, $2, $3)
+         ON CONFLICT (key_id, start) DO UPDATE SET events = excluded.events
+         WHERE site_ended_secrets.events < excluded.events",
+        &[&secret.key, &secret.start, &events],
+    )?;
+    Ok(())
+}
+
+/// The secrets that have ended by lists of the server.
+pub fn list_ended_secrets(read: &Read) -> Result<Vec<EndedSecret>> {
+    read.query(
+        "SELECT key_id, start FROM site_ended_secrets ORDER BY key_id, start",
+        &[],
+        |row: &Row<'_>| {
+            Ok(EndedSecret {
+                key: row.get("key_id")?,
+                start: row.get("start")?,
+            })
+        },
+    )
+}
+
+/// Forgets what was counted here, at the begin of a new state: its sums begin at zero.
+pub fn forget_counts(tx: &Write<'_>) -> Result<()> {
+    for sql in [
+        "DELETE FROM site_spent",
+        "DELETE FROM site_uses",
+        "DELETE FROM site_verdicts",
+    ] {
+        tx.execute(sql, &[])?;
+    }
+    Ok(())
+}
+
 /// Has all revocations stay, also if a pack has the keys: after a fork its numbers of events are others.
 pub fn keep_revoked(tx: &Write<'_>) -> Result<()> {
     tx.execute(
         "UPDATE site_ended SET reason = 'fork' WHERE reason = 'revoked'",
         &[],
     )?;
+    tx.execute("UPDATE site_ended_secrets SET events = NULL", &[])?;
     Ok(())
 }
 
@@ -131,6 +170,10 @@ pub fn keep_revoked(tx: &Write<'_>) -> Result<()> {
 pub fn forget_revoked(tx: &Write<'_>, events: u64) -> Result<()> {
     tx.execute(
         "DELETE FROM site_ended WHERE reason = 'revoked' AND events <= $1",
+        &[&events],
+    )?;
+    tx.execute(
+        "DELETE FROM site_ended_secrets WHERE events <= $1",
         &[&events],
     )?;
     Ok(())

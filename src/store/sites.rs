@@ -1,7 +1,9 @@
 //! Rows of sites: what each is given, what it reports, and the uses that it was lent.
 
 use super::{Read, Row, Write};
+use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::site::{Reported, Site};
@@ -15,6 +17,24 @@ use std::collections::HashMap;
 pub struct Lent {
     pub lent: u64,
     pub spent: u64,
+}
+
+/// What a site was lent of a key, according to a row that may have been changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LentRow {
+    /// The row is not what Latchkey last wrote. The site has nothing of the key, and is lent nothing.
+    Altered,
+    Sound(Lent),
+}
+
+impl LentRow {
+    /// What the site may spend of the key in all.
+    pub fn lent(self) -> u64 {
+        match self {
+            LentRow::Altered => 0,
+            LentRow::Sound(lent) => lent.lent,
+        }
+    }
 }
 
 /// A counted key with uses that can be lent.
@@ -35,8 +55,8 @@ pub struct EndedAtSite {
 pub fn insert(tx: &Write<'_>, site: &Site) -> Result<()> {
     let sealed = site.sealed.as_ref();
     tx.execute(
-        "INSERT INTO sites (name, minimal, until_s, lend, max_stale_s, created_at, sealed, sealing_key, pack, base)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO sites (name, minimal, until_s, lend, max_stale_s, created_at, sealed, sealing_key, pack, base, lent_life)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             &site.name,
             &site.minimal,
@@ -48,9 +68,15 @@ pub fn insert(tx: &Write<'_>, site: &Site) -> Result<()> {
             &sealed.map(|sealed| sealed.version),
             &site.pack,
             &site.base,
+            &site.lent_life,
         ],
     )?;
     insert_parts(tx, site)
+}
+
+/// Has the transaction seal a site again.
+pub fn touch(tx: &Write<'_>, name: &str) {
+    tx.touch(Target::new(Kind::Site, name));
 }
 
 /// Writes what an edit may change.
@@ -70,6 +96,7 @@ pub fn update(tx: &Write<'_>, site: &Site) -> Result<()> {
 }
 
 fn insert_parts(tx: &Write<'_>, site: &Site) -> Result<()> {
+    touch(tx, &site.name);
     let workspaces = site
         .workspaces
         .iter()
@@ -96,10 +123,12 @@ pub fn remove(tx: &Write<'_>, name: &str, now: Timestamp) -> Result<bool> {
         "DELETE FROM site_parts WHERE site = $1",
         "DELETE FROM packs WHERE site = $1",
         "DELETE FROM site_lent WHERE site = $1",
+        "DELETE FROM site_points WHERE site = $1",
         "DELETE FROM site_usage WHERE site = $1",
     ] {
         tx.execute(sql, &[&name])?;
     }
+    touch(tx, name);
     Ok(changed == 1)
 }
 
@@ -107,7 +136,7 @@ pub fn remove(tx: &Write<'_>, name: &str, now: Timestamp) -> Result<bool> {
 pub fn find(read: &Read, name: &str) -> Result<Option<Site>> {
     let found = read.query_one(
         "SELECT name, minimal, until_s, lend, max_stale_s, created_at, removed_at, sealed, sealing_key, pack, base, life, report,
-                reported_at, applied, applied_events
+                reported_at, applied, applied_events, lent_life
          FROM sites
          WHERE name = $1",
         &[&name],
@@ -166,6 +195,15 @@ pub fn count(read: &Read) -> Result<u64> {
     Ok(count.unwrap_or(0))
 }
 
+/// The life of no site.
+const NOBODY: Uid = Uid(0);
+
+/// The life of a site in a column. One that was changed to something else is that of no site.
+fn life(row: &Row<'_>, column: &'static str) -> Result<Option<Uid>> {
+    let text: Option<String> = row.get(column)?;
+    Ok(text.map(|text| Uid::parse(&text).unwrap_or(NOBODY)))
+}
+
 fn from_row(row: &Row<'_>) -> Result<Site> {
     let sealed: Option<Vec<u8>> = row.get("sealed")?;
     let version: Option<u32> = row.get("sealing_key")?;
@@ -173,7 +211,7 @@ fn from_row(row: &Row<'_>) -> Result<Site> {
     let reported = match report {
         None => None,
         Some(number) => Some(Reported {
-            life: row.get("life")?,
+            life: life(row, "life")?.unwrap_or(NOBODY),
             number,
             at: row.get("reported_at")?,
             applied: row.get("applied")?,
@@ -193,6 +231,7 @@ fn from_row(row: &Row<'_>) -> Result<Site> {
             .map(|(bytes, version)| Sealed { version, bytes }),
         pack: row.get("pack")?,
         base: row.get("base")?,
+        lent_life: life(row, "lent_life")?,
         reported,
         workspaces: Vec::new(),
         catalogs: Vec::new(),
@@ -217,17 +256,62 @@ pub fn list_counted(read: &Read) -> Result<Vec<CountedKey>> {
     )
 }
 
+/// The text whose seal a row has. `life` is as it is stored.
+fn lent_text(site: &str, key: KeyId, life: Option<&str>, lent: Lent) -> String {
+    let life = life.unwrap_or("-");
+    format!("lent {site} {key} {life} {} {}", lent.lent, lent.spent)
+}
+
+/// A row, and the version under which it is sealed; `None` if it is not what Latchkey last wrote.
+fn lent_row(row: &Row<'_>, seal_keys: &SealKeys) -> Result<(String, KeyId, Lent, Option<u32>)> {
+    let (site, key): (String, KeyId) = (row.get("site")?, row.get("key_id")?);
+    let lent = Lent {
+        lent: row.get("lent")?,
+        spent: row.get("spent")?,
+    };
+    let life: Option<String> = row.get("lent_life")?;
+    let text = lent_text(&site, key, life.as_deref(), lent);
+    let sealer = seal_keys.sealer_of_text(&text, &row.get::<[u8; 32]>("seal")?);
+    Ok((site, key, lent, sealer))
+}
+
 /// What a site was lent, by key.
-pub fn list_lent(read: &Read, site: &str) -> Result<HashMap<KeyId, Lent>> {
+pub fn list_lent(read: &Read, seal_keys: &SealKeys, site: &str) -> Result<HashMap<KeyId, LentRow>> {
     let rows = read.query(
-        "SELECT key_id, lent, spent FROM site_lent WHERE site = $1",
+        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+         FROM site_lent JOIN sites ON name = site
+         WHERE site = $1",
         &[&site],
-        |row| {
-            let (lent, spent) = (row.get("lent")?, row.get("spent")?);
-            Ok((row.get::<KeyId>("key_id")?, Lent { lent, spent }))
-        },
+        |row| lent_row(row, seal_keys),
     )?;
-    Ok(rows.into_iter().collect())
+    let found = rows.into_iter().map(|(_, key, lent, sealer)| {
+        let is_sound = sealer.is_some();
+        (
+            key,
+            if is_sound {
+                LentRow::Sound(lent)
+            } else {
+                LentRow::Altered
+            },
+        )
+    });
+    Ok(found.collect())
+}
+
+/// What a site was lent of one key.
+pub fn find_lent(read: &Read, seal_keys: &SealKeys, site: &str, key: KeyId) -> Result<LentRow> {
+    let found = read.query_one(
+        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+         FROM site_lent JOIN sites ON name = site
+         WHERE site = $1 AND key_id = $2",
+        &[&site, &key],
+        |row| lent_row(row, seal_keys),
+    )?;
+    Ok(match found {
+        None => LentRow::Sound(Lent::default()),
+        Some((_, _, lent, Some(_))) => LentRow::Sound(lent),
+        Some((_, _, _, None)) => LentRow::Altered,
+    })
 }
 
 /// The keys of which a site was lent uses that it has not spent, or all of which it was lent some; at most `limit`.
@@ -241,17 +325,49 @@ pub fn list_open_lent(read: &Read, site: &str, all: bool, limit: u32) -> Result<
     )
 }
 
-/// What a site was lent of one key.
-pub fn find_lent(read: &Read, site: &str, key: KeyId) -> Result<Lent> {
-    let found = read.query_one(
-        "SELECT lent, spent FROM site_lent WHERE site = $1 AND key_id = $2",
-        &[&site, &key],
+/// Whether a row about what a site was lent is not what Latchkey last wrote.
+pub fn has_altered_lent(read: &Read, seal_keys: &SealKeys, site: &str) -> Result<bool> {
+    let all = list_lent(read, seal_keys, site)?;
+    Ok(all.values().any(|row| *row == LentRow::Altered))
+}
+
+/// Records what a site was lent of one key.
+pub fn put_lent(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    site: &str,
+    key: KeyId,
+    lent: Lent,
+) -> Result<()> {
+    let life = tx.query_one(
+        "SELECT lent_life FROM sites WHERE name = $1",
+        &[&site],
+        |row| row.get::<Option<String>>("lent_life"),
+    )?;
+    let seal = seal_keys.seal(&lent_text(site, key, life.flatten().as_deref(), lent));
+    tx.execute(
+        "INSERT INTO site_lent (site, key_id, lent, spent, seal)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (site, key_id) DO UPDATE SET lent = excluded.lent, spent = excluded.spent, seal = excluded.seal",
+        &[&site, &key, &lent.lent, &lent.spent, &seal],
+    )?;
+    Ok(())
+}
+
+/// Seals what a site was lent as the rows have it, also those that do not fit their seals.
+pub fn seal_lent(tx: &Write<'_>, seal_keys: &SealKeys, site: &str) -> Result<()> {
+    let rows = tx.query(
+        "SELECT key_id, lent, spent FROM site_lent WHERE site = $1",
+        &[&site],
         |row| {
             let (lent, spent) = (row.get("lent")?, row.get("spent")?);
-            Ok(Lent { lent, spent })
+            Ok((row.get::<KeyId>("key_id")?, Lent { lent, spent }))
         },
     )?;
-    Ok(found.unwrap_or_default())
+    for (key, lent) in rows {
+        put_lent(tx, seal_keys, site, key, lent)?;
+    }
+    Ok(())
 }
 
 /// Where keys of a user are, and by what rules they live.
@@ -286,15 +402,81 @@ pub fn list_numbered(read: &Read, (first, last): (i64, i64), limit: u32) -> Resu
     )
 }
 
-/// Records what a site was lent of one key.
-pub fn put_lent(tx: &Write<'_>, site: &str, key: KeyId, lent: Lent) -> Result<()> {
-    tx.execute(
-        "INSERT INTO site_lent (site, key_id, lent, spent)
-         VALUES ($1, $2, $3, $4)
-         ON CONFLICT (site, key_id) DO UPDATE SET lent = excluded.lent, spent = excluded.spent",
-        &[&site, &key, &lent.lent, &lent.spent],
+/// Does the same for every site.
+pub fn seal_all_lent(tx: &Write<'_>, seal_keys: &SealKeys) -> Result<()> {
+    let sites = tx.query("SELECT DISTINCT site FROM site_lent", &[], |row| {
+        row.get::<String>("site")
+    })?;
+    sites
+        .iter()
+        .try_for_each(|site| seal_lent(tx, seal_keys, site))
+}
+
+/// Seals some rows after a site and a key again, as far as they fit their seals, and returns the last one.
+pub fn seal_some_lent_again(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    after: (&str, &str),
+    most: usize,
+) -> Result<Option<(String, String)>> {
+    let rows = tx.query(
+        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+         FROM site_lent JOIN sites ON name = site
+         WHERE (site, key_id) > ($1, $2)
+         ORDER BY site, key_id
+         LIMIT $3",
+        &[&after.0, &after.1, &(most as u64)],
+        |row| lent_row(row, seal_keys),
     )?;
+    let newest = seal_keys.newest();
+    for (site, key, lent, sealer) in &rows {
+        if sealer.is_some_and(|sealer| sealer != newest) {
+            put_lent(tx, seal_keys, site, *key, *lent)?;
+        }
+    }
+    let last = rows.into_iter().next_back();
+    Ok(last.map(|(site, key, ..)| (site, key.to_string())))
+}
+
+/// Calls `take` with the version under which each row is sealed.
+pub fn each_lent_sealer(
+    read: &Read,
+    seal_keys: &SealKeys,
+    mut take: impl FnMut(Option<u32>),
+) -> Result<()> {
+    let rows = read.query(
+        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+         FROM site_lent JOIN sites ON name = site",
+        &[],
+        |row| lent_row(row, seal_keys),
+    )?;
+    rows.into_iter().for_each(|(.., sealer)| take(sealer));
     Ok(())
+}
+
+/// Lends uses to this life of a site from now on. What another one was lent counts as spent: it was taken off the keys
+/// before, and its counts are forgotten. `false` if they are lent to this life already.
+pub fn lend_to(tx: &Write<'_>, site: &str, life: Uid) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE sites SET lent_life = $1 WHERE name = $2 AND (lent_life IS NULL OR lent_life <> $1)",
+        &[&life, &site],
+    )?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    tx.execute("DELETE FROM site_lent WHERE site = $1", &[&site])?;
+    touch(tx, site);
+    Ok(true)
+}
+
+/// Names the life of a site to which uses are lent, which until now were lent to its enrolment. What was lent stays lent.
+pub fn name_life(tx: &Write<'_>, seal_keys: &SealKeys, site: &str, life: Uid) -> Result<()> {
+    tx.execute(
+        "UPDATE sites SET lent_life = $1 WHERE name = $2",
+        &[&life, &site],
+    )?;
+    touch(tx, site);
+    seal_lent(tx, seal_keys, site)
 }
 
 /// Records the content of a report about the site itself.
@@ -357,22 +539,6 @@ pub fn list_ended(read: &Read, site: &str) -> Result<Vec<EndedAtSite>> {
         },
     )
 }
-
-/// Keys that have ended in events after `after`: the id, and the workspace of the event.
-pub fn list_ended_since(read: &Read, after: u64) -> Result<Vec<(KeyId, Uid)>> {
-    read.query(
-        "SELECT DISTINCT target_id, audit_events.workspace_uid AS workspace_uid
-         FROM audit_events LEFT JOIN keys ON keys.id = target_id
-         WHERE seq > $1 AND target_kind = 'key' AND outcome = 'allowed'
-               AND action IN ('key.delete', 'key.disable', 'key.edit', 'key.replace', 'key.revoke', 'key.tampered')
-               AND (keys.id IS NULL OR enabled = 0 OR deleted_at IS NOT NULL)
-               AND audit_events.workspace_uid <> ''
-         ORDER BY target_id",
-        &[&after],
-        |row| Ok((row.get("target_id")?, row.get("workspace_uid")?)),
-    )
-}
-
 /// Keys that were made or changed in events after `after`, and that are still there.
 pub fn list_changed_since(read: &Read, after: u64) -> Result<Vec<KeyId>> {
     read.query(

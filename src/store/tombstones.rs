@@ -274,6 +274,17 @@ impl SharedTombstoneFile {
         }
     }
 
+    /// Writes a mark, so that an older copy of the database is noticed even if no tombstone was written since.
+    pub fn mark(&self, read: &Read) -> Result<()> {
+        let newest = events::newest(read)?.map_or(0, |mark| mark.seq);
+        match self.lock().as_mut() {
+            Some(open) if !open.is_stale && open.seq < newest => {
+                open.write(String::new(), open.given, read)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a final mark, so that the next start need not search the audit log, and numbers continue where they
     /// stopped.
     pub fn close(&self, read: &Read) {

@@ -25,6 +25,10 @@ const PAGES: &[&str] = &[
     "/console/workspaces",
     "/console/audit",
     "/console/backups",
+    "/console/doctor",
+    "/console/new-site",
+    "/console/notices",
+    "/console/sites",
     "/console/account",
 ];
 

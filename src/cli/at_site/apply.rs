@@ -1,7 +1,7 @@
 //! `latchkey pack apply` and `latchkey pack watch`: bringing packs into force at a site, whether it runs or not.
 
 use super::stick::{self, Found, Stick};
-use super::{State, state};
+use super::{State, reach};
 use crate::cli::arguments::{Span, period};
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -59,11 +59,10 @@ struct Revoked {
 
 /// Applies the newest good pack of files and folders.
 pub fn apply(args: &ApplyArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
+    let (server, state) = reach(&args.common.data.data)?;
     if let Some(text) = &args.qr_text {
         return revoke(&server, &args.common, text);
     }
-    let state = state(&server)?;
     let stick = stick::look(&args.paths, &state.site)?;
     let mut bad = stick.bad.clone();
     let is_applied = try_all(&server, &args.common, &state, &stick, &mut bad)?;
@@ -91,7 +90,7 @@ pub fn apply(args: &ApplyArgs) -> Result<End> {
 
 /// Applies the revocations of QR codes. Each text counts alone; one that is refused does not stop the others.
 fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
-    let text = match text_or_file.starts_with(revocations::FIRST) {
+    let text = match revocations::is_text(text_or_file) {
         true => text_or_file.to_owned(),
         false => prompt::whole(Path::new(text_or_file))?,
     };
@@ -104,7 +103,7 @@ fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
             Ok(answer) => {
                 let revoked: Revoked = answer.json()?;
                 print::print(&format!(
-                    "code {} of {}: {} keys, of which {} could still be used here; they open nothing any more",
+                    "code {} of {}: {} keys and secrets, of which {} could still be used here; they open nothing any more",
                     revoked.part, revoked.parts, revoked.listed, revoked.ended
                 ))?;
             }
@@ -179,7 +178,7 @@ type Stamp = (Option<SystemTime>, u64);
 pub fn watch(args: &WatchArgs) -> Result<End> {
     let mut seen: HashMap<PathBuf, Stamp> = HashMap::new();
     let mut tried: HashMap<PathBuf, Stamp> = HashMap::new();
-    let site = state(&Server::reach(&args.common.data.data)?)?.site;
+    let (_, State { site, .. }) = reach(&args.common.data.data)?;
     loop {
         let now = stamps(&args.folder, &site);
         // A file that still grows is looked at when it no longer does.
@@ -207,8 +206,7 @@ pub fn watch(args: &WatchArgs) -> Result<End> {
 
 /// One round: the whole folder is looked at, because a new pack may follow an older file; only new files are named.
 fn round(args: &WatchArgs, new: &[PathBuf]) -> Result<()> {
-    let server = Server::reach(&args.common.data.data)?;
-    let state = state(&server)?;
+    let (server, state) = reach(&args.common.data.data)?;
     let stick = stick::look(std::slice::from_ref(&args.folder), &state.site)?;
     let mut bad = stick.bad.clone();
     try_all(&server, &args.common, &state, &stick, &mut bad)?;

@@ -5,11 +5,13 @@ use crate::cli::serve::TIME;
 use crate::cli::{print, prompt};
 use crate::config::DataArgs;
 use crate::config::folder::{Contents, Folder};
+use crate::config::owner::as_caller;
 use crate::domain::hex::hex;
 use crate::domain::keys::keyfile::KeyKind;
 use crate::domain::packs::enrolment::Enrolment;
+use crate::files::private;
 use crate::ops::site::enrol;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct InitArgs {
@@ -26,14 +28,11 @@ pub struct InitArgs {
 pub fn init(args: &InitArgs) -> Result<End> {
     let file = prompt::whole(&args.file)?;
     let passphrase = prompt::secret("Passphrase", args.passphrase_file.as_deref())?;
-    let enrolment = Enrolment::unlock(&passphrase, &file)?
+    let mut enrolment = Enrolment::unlock(&passphrase, &file)?
         .map_err(|why| Failure::refused(format!("{}: {why}", args.file.display())))?;
     let folder = Folder::create(&args.data.data)?;
-    let (shown, name, server) = (
-        folder.path().display().to_string(),
-        &enrolment.site,
-        &enrolment.origin,
-    );
+    let shown = folder.path().display().to_string();
+    let (name, server) = (enrolment.site.clone(), enrolment.origin.clone());
     if folder.contents()? == Contents::Ready {
         let files = folder.read_key_files()?;
         let passed = enrol::create_again(&folder.database(), &files, &enrolment, TIME)?;
@@ -42,6 +41,21 @@ pub fn init(args: &InitArgs) -> Result<End> {
              {passed}, so make a new one at the server:\n  latchkey pack make --site {name} --whole --out DIR"
         ))?;
         return Ok(End::Done);
+    }
+    // A second site of an unmarked file could spend what was lent a second time.
+    let was_used = enrolment.is_used;
+    enrolment.is_used = true;
+    let is_marked = was_used || mark(&args.file, &enrolment, &passphrase);
+    enrolment.is_used = was_used || !is_marked;
+    if enrolment.is_used {
+        let why = match was_used {
+            true => "a site was made of this file before",
+            false => "the file cannot be marked as used",
+        };
+        eprintln!(
+            "latchkey: {why}, so counted keys have no uses here until {} has taken in a report of this site: latchkey site report",
+            enrolment.origin
+        );
     }
     let pepper = enrolment
         .peppers
@@ -59,4 +73,20 @@ pub fn init(args: &InitArgs) -> Result<End> {
          The enrolment file has done its work; destroy it."
     ))?;
     Ok(End::Done)
+}
+
+/// Replaces the enrolment file by one with the mark that a site was made of it. Whether that was possible.
+fn mark(path: &Path, used: &Enrolment, passphrase: &str) -> bool {
+    let Ok(text) = used.lock(passphrase) else {
+        return false;
+    };
+    // Standard input, and what is no file, cannot be marked.
+    let replaced = as_caller(|| {
+        let path = std::fs::canonicalize(path)?;
+        match path.is_file() {
+            true => private::replace(&path, text.as_bytes()),
+            false => Err(std::io::Error::other("it is not a file")),
+        }
+    });
+    replaced.is_ok()
 }

@@ -51,6 +51,10 @@ pub struct ReportArgs {
 pub struct ResetArgs {
     #[command(flatten)]
     data: DataArgs,
+    /// The newest pack was made under a date that was wrong: take the next one although it was made earlier, and record the date of
+    /// this machine as the time. Until then every verdict is refused
+    #[arg(long)]
+    date: bool,
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
@@ -65,6 +69,9 @@ pub struct State {
     pub reign: u64,
     pub base: Option<u64>,
     pub loaded: bool,
+    /// Of the newest pack.
+    pub made: Option<String>,
+    pub date_open: bool,
     fork: String,
 }
 
@@ -83,14 +90,32 @@ fn site() -> Target {
     Target::of(&["site"])
 }
 
-/// The state of the site of a data folder, running or not.
-pub fn state(server: &Server) -> Result<State> {
-    server.get(&site())?.json()
+/// The site of a data folder, running or not, and its state.
+pub fn reach(data: &Path) -> Result<(Server, State)> {
+    let server = Server::reach(data)?;
+    let answer = server.send("GET", &site(), Vec::new())?;
+    if answer.status == 404 {
+        return Err(Failure::refused(format!(
+            "{} is the data folder of a server, and this command is for a site; one is made with: latchkey site init FILE --data DIR",
+            data.display()
+        )));
+    }
+    let state = answer.accepted("GET", &site())?.json()?;
+    Ok((server, state))
+}
+
+/// Refuses a command that only a server needs, before it asks for anything.
+pub fn refuse_at_site(server: &Server, why: impl Fn(&str) -> String) -> Result<()> {
+    let answer = server.send("GET", &site(), Vec::new())?;
+    match answer.status {
+        200 => Err(Failure::refused(why(&answer.json::<State>()?.server))),
+        _ => Ok(()),
+    }
 }
 
 /// Shows the state of the site.
 pub fn status(args: &StatusArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
+    let (server, _) = reach(&args.common.data.data)?;
     let answer = server.get(&site())?;
     if args.common.json {
         print::print(&answer.text())?;
@@ -104,8 +129,7 @@ pub fn status(args: &StatusArgs) -> Result<End> {
 
 /// Ends a key at this site.
 pub fn disable(args: &DisableArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
-    let state = state(&server)?;
+    let (server, state) = reach(&args.common.data.data)?;
     prompt::confirm(
         &format!(
             "Disable key {} at site {}? It cannot be enabled here again; {} hears of it with the next report.",
@@ -129,7 +153,7 @@ pub fn disable(args: &DisableArgs) -> Result<End> {
 
 /// Writes the next report to a folder.
 pub fn report(args: &ReportArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
+    let (server, _) = reach(&args.common.data.data)?;
     let answer = server.ask("POST", &Target::of(&["site", "reports"]), Some(&json!({})))?;
     let report: Report = answer.json()?;
     // The name is from this site; nevertheless it cannot lead out of the folder.
@@ -151,19 +175,28 @@ pub fn report(args: &ReportArgs) -> Result<End> {
 
 /// Accepts that the server was restored.
 pub fn reset(args: &ResetArgs) -> Result<End> {
-    let server = Server::reach(&args.data.data)?;
-    let state = state(&server)?;
-    if state.fork == "seen" {
+    let (server, state) = reach(&args.data.data)?;
+    if args.date {
         prompt::confirm(
             &format!(
-                "{} was restored from a backup. Take its next pack, whatever it is? Keys and secrets that this site knows to \
+                "Is the date of this machine right? Then the next pack of {} is taken although it was made before the newest one, and every \
+                 verdict is refused until then.",
+                state.server
+            ),
+            args.yes,
+        )?;
+    } else if state.fork == "seen" {
+        prompt::confirm(
+            &format!(
+                "{} was restored from a backup, or an older copy of its folder was put back. Take its next pack, whatever it is? Keys and secrets that this site knows to \
                  have ended stay ended.",
                 state.server
             ),
             args.yes,
         )?;
     }
-    server.ask("POST", &Target::of(&["site", "reset"]), None)?;
+    let body = args.date.then(|| json!({ "date": true }));
+    server.ask("POST", &Target::of(&["site", "reset"]), body.as_ref())?;
     print::print(&format!(
         "the next pack of {} is taken; make one there: latchkey pack make --site {} --whole --out DIR",
         state.server, state.site

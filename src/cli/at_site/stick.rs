@@ -5,6 +5,7 @@ use crate::cli::failure::{Failure, Result};
 use crate::config::owner::as_caller;
 use crate::domain::packs::file::{self, FILE_BYTES_MAX, MAGIC};
 use crate::domain::packs::head::{HEAD_BYTES_MAX, Head};
+use crate::domain::time::Timestamp;
 use crate::files::{open_foreign, read_regular_up_to};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -110,9 +111,15 @@ impl Stick {
         })
     }
 
-    /// Whether a pack of the site is newer than what it has.
+    /// Whether a pack of the site is newer than what it has. One that has an earlier number and was made later is none, but the site
+    /// has to learn of it: its server does not continue from what it knows.
     pub fn is_newer(found: &Found, state: &State) -> bool {
         let (head, known) = (&found.head, (state.reign, state.pack));
+        let made = state.made.as_deref();
+        let made = made.and_then(|text| Timestamp::parse("made", text).ok());
+        if made.is_some_and(|made| made < head.made) && !state.date_open {
+            return true;
+        }
         match state.loaded {
             true => (head.reign, head.pack) > known,
             false => (head.reign, head.pack) >= known,

@@ -121,21 +121,34 @@ pub fn run(args: &MakeArgs) -> Result<End> {
     }
 }
 
-/// Makes and writes packs once, and writes those again that a diode gets several times.
+/// Makes and writes packs once, and writes those again that a diode gets several times. A file that cannot be written does not stop
+/// the others.
 fn round(server: &Server, args: &MakeArgs, out: &Path, waiting: &mut VecDeque<Sent>) -> Result<()> {
     let made = made(server, args)?;
-    let files = write(server, out, &made)?;
+    let (mut files, mut failed) = (Vec::new(), None);
+    for pack in &made {
+        match write(server, out, pack, args.every.is_some()) {
+            Ok(written) => files.extend(written),
+            Err(Failure::Refused(why)) => drop(failed.get_or_insert(why)),
+            Err(other) => return Err(other),
+        }
+    }
     report(args, &made)?;
+    // A whole pack that is needed is written in every round.
+    waiting.retain(|sent| files.iter().all(|(path, _)| *path != sent.path));
     for sent in waiting.iter_mut() {
-        put(&sent.path, &sent.bytes)?;
-        sent.times -= 1;
+        match put(&sent.path, &sent.bytes) {
+            Ok(()) => sent.times -= 1,
+            Err(Failure::Refused(why)) => drop(failed.get_or_insert(why)),
+            Err(other) => return Err(other),
+        }
     }
     waiting.retain(|sent| sent.times > 0);
     waiting.extend(files.into_iter().filter_map(|(path, bytes)| {
         let times = args.repeat - 1;
         (times > 0).then_some(Sent { path, bytes, times })
     }));
-    Ok(())
+    failed.map_or(Ok(()), |why| Err(Failure::Refused(why)))
 }
 
 fn made(server: &Server, args: &MakeArgs) -> Result<Vec<PackAnswer>> {
@@ -146,26 +159,35 @@ fn made(server: &Server, args: &MakeArgs) -> Result<Vec<PackAnswer>> {
     Ok(answer.json::<PacksAnswer>()?.items)
 }
 
-/// Writes the packs, and the whole packs that they need. Returns the files.
-fn write(server: &Server, out: &Path, made: &[PackAnswer]) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+/// Writes a pack, and the whole one that it needs. Returns the files. A command that goes on removes what one before it has left
+/// when it was killed.
+fn write(
+    server: &Server,
+    out: &Path,
+    pack: &PackAnswer,
+    goes_on: bool,
+) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let folder = out.join(&pack.site);
+    let ready = as_caller(|| {
+        let made = private::make_folder(&folder);
+        if goes_on {
+            private::sweep(&folder);
+        }
+        made
+    });
+    ready.map_err(|err| Failure::refused(format!("{} cannot be made: {err}", folder.display())))?;
+    let mut numbers = vec![(pack.pack, pack.base)];
+    if pack.needs_base {
+        // First, so that the difference never comes without what it is applied to.
+        numbers.insert(0, (pack.base, 0));
+    }
     let mut files = Vec::new();
-    for pack in made {
-        let folder = out.join(&pack.site);
-        as_caller(|| private::make_folder(&folder)).map_err(|err| {
-            Failure::refused(format!("{} cannot be made: {err}", folder.display()))
-        })?;
-        let mut numbers = vec![(pack.pack, pack.base)];
-        if pack.needs_base {
-            // First, so that the difference never comes without what it is applied to.
-            numbers.insert(0, (pack.base, 0));
-        }
-        for (number, base) in numbers {
-            let target = Target::of(&["packs", &pack.site, &number.to_string()]);
-            let bytes = server.get(&target)?.body;
-            let path = folder.join(file_name(number, base));
-            put(&path, &bytes)?;
-            files.push((path, bytes));
-        }
+    for (number, base) in numbers {
+        let target = Target::of(&["packs", &pack.site, &number.to_string()]);
+        let bytes = server.get(&target)?.body;
+        let path = folder.join(file_name(number, base));
+        put(&path, &bytes)?;
+        files.push((path, bytes));
     }
     Ok(files)
 }

@@ -5,6 +5,7 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print::table::harmless;
 use crate::cli::print::{self, Common, aligned};
 use crate::cli::prompt;
+use crate::config::folder::is_ours;
 use crate::domain::hex::hex;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::file;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 pub struct ShowArgs {
     /// The pack
     file: PathBuf,
-    /// The public key of the server, as GET /v1/packs/signing-keys lists it [default: those of the data folder]
+    /// The public key of the server, as GET /v1/packs/signing-keys lists it [default: those of the data folder, at the server and at a site]
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<String>,
     #[command(flatten)]
@@ -96,10 +97,12 @@ fn trusted(args: &ShowArgs) -> Result<Vec<PublicKey>> {
     if !args.keys.is_empty() {
         return args.keys.iter().map(parse).collect();
     }
-    if !args.common.data.data.exists() {
+    // A pack can be looked at without any folder of Latchkey.
+    let data = &args.common.data.data;
+    if !data.exists() || !is_ours(data) {
         return Ok(Vec::new());
     }
-    let server = Server::reach(&args.common.data.data)?;
+    let server = Server::reach(data)?;
     let answer = server.get(&Target::of(&["packs", "signing-keys"]))?;
     let keys: KeysAnswer = answer.json()?;
     let texts = keys.items.iter().map(|key| &key.public_key);

@@ -1,6 +1,7 @@
 //! `latchkey secrets backup` and `restore`: the key files in one file that a passphrase protects.
 
 use super::SecretsArgs;
+use crate::cli::at_site::refuse_at_site;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::output_file::Output;
@@ -13,6 +14,7 @@ use crate::domain::keys::keyfile::{KeyKind, fingerprints_in};
 use crate::domain::keys::passphrase;
 use crate::domain::keys::scheme::is_hmac_key_name;
 use crate::files::Readers;
+use crate::refusals;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
@@ -20,6 +22,9 @@ use std::path::Path;
 pub fn backup(args: &SecretsArgs) -> Result<End> {
     let data = &args.data.data;
     let server = Server::reach(data)?;
+    refuse_at_site(&server, |origin| {
+        refusals::site::key_files(origin).to_string()
+    })?;
     // Creates the file and reads the key files before it asks for the passphrase, so that errors come early, and removes it again, because the
     // user may cancel the prompt.
     drop(output(args)?);

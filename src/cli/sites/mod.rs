@@ -95,9 +95,10 @@ pub enum SiteCommand {
                       the site is stopped, and can change nothing.\n\nExample:\n  latchkey site console --data /var/lib/latchkey-site"
     )]
     Console(at_site::ConsoleArgs),
-    /// At a site: accept that the server was restored from a backup, so that its next pack is taken
+    /// At a site: accept that the server was restored from a backup, or that a pack had a wrong date, so that its next pack is taken
     #[command(
-        after_help = "Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes"
+        after_help = "Keys and secrets that the site knows to have ended stay ended.\n\n\
+                      Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes\n  latchkey site reset --date"
     )]
     Reset(at_site::ResetArgs),
 }
@@ -167,6 +168,10 @@ pub struct EditArgs {
     /// Uses of a counted key that it may have at a time
     #[arg(long, value_name = "N")]
     lend: Option<u64>,
+    /// The life of its state to which uses are lent from now on, as `latchkey site status` shows it there; what another one was lent
+    /// counts as spent
+    #[arg(long, value_name = "UID")]
+    life: Option<String>,
     /// How long it may answer after the last word of this server, while it is linked: 2s to 24h
     #[arg(long, value_name = "SPAN")]
     max_stale: Option<Span>,
@@ -181,6 +186,9 @@ pub struct RemoveArgs {
     /// Also give the pepper a new version
     #[arg(long)]
     rotate: bool,
+    /// Also give counted keys back what the site was lent and has not reported as spent; only if it is known not to have spent it
+    #[arg(long)]
+    return_uses: bool,
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
@@ -197,6 +205,8 @@ struct EnrolledAnswer {
 #[derive(Deserialize)]
 struct RemovedAnswer {
     pepper: Option<u32>,
+    uses_returned: u64,
+    uses_kept: u64,
 }
 
 pub fn run(command: &SiteCommand) -> Result<End> {
@@ -306,7 +316,8 @@ fn edit(args: &EditArgs) -> Result<End> {
         .with("minimal", args.minimal)
         .with("until_s", args.until.map(|span| span.0))
         .with("lend", args.lend)
-        .with("max_stale_s", args.max_stale.map(|span| span.0));
+        .with("max_stale_s", args.max_stale.map(|span| span.0))
+        .with("life", args.life.as_deref());
     if args.all_catalogs {
         body = body.with("catalogs", Some(Value::Array(Vec::new())));
     }
@@ -325,7 +336,9 @@ fn edit(args: &EditArgs) -> Result<End> {
 fn remove(args: &RemoveArgs) -> Result<End> {
     let name = &args.site;
     prompt::confirm(&format!("Remove site {name} for good?"), args.yes)?;
-    let target = Target::of(&["sites", name]).with("rotate", args.rotate.then_some("true"));
+    let target = Target::of(&["sites", name])
+        .with("rotate", args.rotate.then_some("true"))
+        .with("return_uses", args.return_uses.then_some("true"));
     let server = Server::reach(&args.common.data.data)?;
     let answer = server.ask("DELETE", &target, None)?;
     if args.common.json {
@@ -340,5 +353,18 @@ fn remove(args: &RemoveArgs) -> Result<End> {
              server the next time, or when they are rotated. Save it: latchkey secrets backup FILE"
         ),
     })?;
+    if removed.uses_returned > 0 {
+        print::print(&format!(
+            "counted keys got {} uses back",
+            removed.uses_returned
+        ))?;
+    }
+    if removed.uses_kept > 0 {
+        print::print(&format!(
+            "{} uses of counted keys that it was lent and has not reported as spent stay spent: it may have spent them. To allow more: \
+             latchkey key edit ID --uses N",
+            removed.uses_kept
+        ))?;
+    }
     Ok(End::Done)
 }

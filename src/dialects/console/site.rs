@@ -63,7 +63,7 @@ struct SitePage {
 }
 
 fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
-    Err(site::refusal(call.app))
+    Err(site::refusal(call.app, ""))
 }
 
 /// Refuses requests from other machines.

@@ -185,7 +185,7 @@ impl Snapshot {
             ),
             (
                 "latchkey_site_unconfirmed_revocations",
-                "Keys that have ended and of which a site that reports is not known to have heard, summed over sites",
+                "Keys and secrets that have ended and of which a site that reports is not known to have heard, summed over sites",
                 sites.map(|sites| sites.unconfirmed as f64),
             ),
         ]);

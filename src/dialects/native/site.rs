@@ -1,18 +1,21 @@
-//! `/v1` at a site: verification, the site itself, and its own log and clock. Every other path is refused, also if a server has
+//! `/v1` at a site: verification, the site itself, and its own log, clock and health. Every other path is refused, also if a server has
 //! it: a site issues and manages nothing.
 
-use super::{audit, clock, oauth, verify};
+use super::{audit, clock, doctor, oauth, verify};
 use crate::domain::keys::KeyId;
 use crate::domain::packs::state::Fork;
 use crate::domain::users::permissions::Permission::ServerAdmin;
 use crate::error::{Error, Result};
+use crate::http::describe::bodies::{ListBody, Requested, request};
 use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{BODY_BYTES_MAX, Call, Route, Surface, get, inline, post, strict};
 use crate::http1::BodyRule::UpTo;
 use crate::ops::site::link::{self, lease::Left};
-use crate::ops::site::{self, Applied, View, apply, browsers, ended, fresh::Age, report, revoke};
+use crate::ops::site::{
+    self, Applied, View, apply, browsers, ended, fresh::Age, report, reset, revoke,
+};
 use crate::refusals;
 use serde::Serialize;
 
@@ -38,13 +41,17 @@ const ROUTES: &[Route] = &strict([
     post  (        "/site/revocations",  Caller,   apply_revocations).takes_away(),
     post  (        "/site/keys/{id}/disable", Caller, disable).takes_away(),
     post  (        "/site/reports",      Caller,   make_report),
-    post  (        "/site/reset",        Caller,   reset),
+    post  (        "/site/reset",        Caller,   accept),
     post  (        "/site/browsers",     Caller,   invite),
-    // Its own log and clock
-    get   (        "/audit-events",      Caller,   audit::audit_events).with_query(),
-    get   (        "/audit-events/chain", Caller,  audit::chain),
-    get   (        "/clock",             Caller,   clock::find),
+    // Its own log, clock and health
+    get   (        "/audit-events",      Caller,   audit_events).with_query(),
+    get   (        "/audit-events/chain", Caller,  chain),
+    get   (        "/clock",             Caller,   find_clock),
     post  (        "/clock/accept",      Caller,   clock::accept),
+    get   (        "/doctor",            Caller,   examine),
+    post  (        "/doctor/bundle",     Caller,   bundle),
+    get   (        "/packs/signing-keys", Caller,  trusted_keys),
+    post  (        "/packs/signing-keys", Caller,  refuse_change),
     // Everything else
     inline("*",    "/{path...}",         Public,   UpTo(BODY_BYTES_MAX), refuse).with_query(),
 ]);
@@ -69,7 +76,14 @@ struct SiteBody {
     ended_here: Vec<EndedBody>,
     /// `no`, `seen` while an operator has to decide, or `accepted` until the next pack.
     fork: &'static str,
+    /// Whether the next pack may have been made before the newest one.
+    date_open: bool,
     reports: u64,
+    /// The life of this state, which begins with the enrolment.
+    life: String,
+    /// Whether the uses that the pack lends are lent to this life. If they are not, counted keys have none here until the server
+    /// knows of it.
+    may_spend: bool,
     /// Null without a link.
     link: Option<LinkBody>,
 }
@@ -129,6 +143,18 @@ struct ReportBody {
     content: String,
 }
 
+request! {
+    struct ResetBody as "SiteReset" {
+        /// Accepts that the newest pack was made under a wrong date, in the place of a restore of the server.
+        date: Option<bool>,
+    }
+}
+
+#[derive(Serialize)]
+struct TrustedKeyBody {
+    public_key: String,
+}
+
 #[derive(Serialize)]
 struct DisabledBody {
     key: String,
@@ -144,7 +170,55 @@ struct InvitedBody {
 
 /// Any path that a site does not have.
 fn refuse(call: &Call<'_>) -> Result<Option<Reply>> {
-    Err(site::refusal(call.app))
+    let path = call.request.path();
+    let below = path.strip_prefix(SURFACE.mount).unwrap_or(path);
+    Err(site::refusal(call.app, below))
+}
+
+/// Passes a request on to what a server answers it with, if the administrator of the machine has sent it: a site has no others
+/// who administer it. A management key of the server is a key that asks for verdicts here, and nothing more.
+fn local(call: &Call<'_>, answer: fn(&Call<'_>) -> Result<Reply>) -> Result<Reply> {
+    site::require_local(call.caller()?)?;
+    answer(call)
+}
+
+/// `GET /v1/audit-events`
+fn audit_events(call: &Call<'_>) -> Result<Reply> {
+    local(call, audit::audit_events)
+}
+
+/// `GET /v1/audit-events/chain`
+fn chain(call: &Call<'_>) -> Result<Reply> {
+    local(call, audit::chain)
+}
+
+/// `GET /v1/clock`
+fn find_clock(call: &Call<'_>) -> Result<Reply> {
+    local(call, clock::find)
+}
+
+/// `GET /v1/doctor`
+fn examine(call: &Call<'_>) -> Result<Reply> {
+    local(call, doctor::examine)
+}
+
+/// `POST /v1/doctor/bundle`
+fn bundle(call: &Call<'_>) -> Result<Reply> {
+    local(call, doctor::bundle)
+}
+
+/// `GET /v1/packs/signing-keys`: those that the site trusts.
+fn trusted_keys(call: &Call<'_>) -> Result<Reply> {
+    let keys = site::trusted_keys(call.app, call.caller()?)?;
+    let items = keys
+        .into_iter()
+        .map(|public_key| TrustedKeyBody { public_key });
+    Ok(Reply::json(200, &ListBody::of(items.collect())))
+}
+
+/// `POST /v1/packs/signing-keys`
+fn refuse_change(call: &Call<'_>) -> Result<Reply> {
+    Err(site::refusal(call.app, "packs"))
 }
 
 /// `GET /v1/site`
@@ -191,9 +265,13 @@ fn make_report(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &ReportBody { name, content }))
 }
 
-/// `POST /v1/site/reset`
-fn reset(call: &Call<'_>) -> Result<Reply> {
-    site::accept_fork(call.app, call.caller()?)?;
+/// `POST /v1/site/reset`: of a restored server, or of a wrong date.
+fn accept(call: &Call<'_>) -> Result<Reply> {
+    let body = ResetBody::of_optional(call.request)?;
+    match body.date.unwrap_or(false) {
+        true => reset::accept_date(call.app, call.caller()?)?,
+        false => reset::accept_fork(call.app, call.caller()?)?,
+    }
     show(call)
 }
 
@@ -234,7 +312,10 @@ impl SiteBody {
                 Fork::None => "no",
                 Fork::Seen => "seen",
             },
+            date_open: view.is_date_open,
             reports: view.reports,
+            life: view.life,
+            may_spend: view.may_spend,
             link: view.link.map(LinkBody::of),
         }
     }

@@ -5,6 +5,7 @@ use crate::domain::packs::SITE_PATTERN;
 use crate::domain::packs::site::{
     LEND, MAX_STALE_S, MAX_STALE_S_MAX, MAX_STALE_S_MIN, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN,
 };
+use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission::ServerAdmin;
 use crate::error::{Error, Result};
 use crate::http::describe::Document;
@@ -13,7 +14,7 @@ use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::packs::sites::{self, NewSite, SiteDetail, SiteEdit, SiteView};
-use crate::refusals::verbatim;
+use crate::refusals::{self, verbatim};
 use serde_json::json;
 
 answer! {
@@ -45,8 +46,12 @@ answer! {
         applied: Option<u64> = 42,
         /// When that report was made, by the clock of the site.
         reported_at: Option<Time>,
-        /// Keys that ended here, of which the site is not known to have heard; null if it never reported.
+        /// Keys and secrets that ended here, of which the site is not known to have heard; null if it never reported.
         unconfirmed_revocations: Option<u64> = 3,
+        /// The life of the site's state to which uses of counted keys are lent; null while no report has named it.
+        life: Option<String> = "0e1c2f6a-5b1d-4c8e-9a57-3f0b6d2c4e11",
+        /// Whether the site was changed past Latchkey. It gets nothing until the administrator of the machine accepts it.
+        altered: bool,
         /// Whether it has a live link, by whose last word it may still answer.
         linked: bool,
         /// When it asked last over the link; null if it never did.
@@ -118,6 +123,9 @@ request! {
         minimal: Option<bool> = true,
         until_s: Option<u64> [minimum = UNTIL_S_MIN, maximum = UNTIL_S_MAX],
         lend: Option<u64>,
+        /// The life of its state to which uses are lent from now on, as `latchkey site status` shows it there; what another one was lent
+        /// counts as spent. A report names it too.
+        life: Option<String>,
         max_stale_s: Option<u64> [minimum = MAX_STALE_S_MIN, maximum = MAX_STALE_S_MAX],
     }
 }
@@ -127,6 +135,10 @@ answer! {
         name: String = "plant-7",
         /// The version of the pepper in use, if it was rotated.
         pepper: Option<u32> = 2,
+        /// Uses that the keys got back.
+        uses_returned: u64,
+        /// Uses that it was lent and has not reported as spent. It may have spent them, so they count as spent.
+        uses_kept: u64 = 37,
     }
 }
 
@@ -181,6 +193,13 @@ pub fn describe(document: &mut Document) {
             json!({ "type": "string", "enum": ["true", "false"], "default": "false" }),
             json!("false"),
         )
+        .query(
+            "return_uses",
+            "Also gives counted keys back the uses that the site was lent and has not reported as spent. Only for a site that is known not \
+             to have spent them: it may have done so since its last report.",
+            json!({ "type": "string", "enum": ["true", "false"], "default": "false" }),
+            json!("false"),
+        )
         .answers::<RemovedBody>(200, "It is removed.");
 }
 
@@ -190,6 +209,7 @@ impl SiteBody {
             site,
             workspaces,
             newest,
+            is_sound,
             unconfirmed,
             link,
             ..
@@ -212,6 +232,8 @@ impl SiteBody {
             applied: reported.map(|reported| reported.applied),
             reported_at: reported.map(|reported| Time(reported.at)),
             unconfirmed_revocations: unconfirmed,
+            life: site.lent_life.map(|life| life.to_string()),
+            altered: !is_sound,
             linked: link.is_some_and(|link| link.is_linked),
             asked_at: link.map(|link| Time(link.asked_at)),
             lag_events: link.map(|link| link.lag),
@@ -279,12 +301,18 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 /// `PATCH /v1/sites/{name}`
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let body = SiteEditBody::of(call.request)?;
+    let life = body.life.as_deref().map(|text| {
+        let no_uid = || Error::invalid("life", refusals::packs::life());
+        Uid::parse(text).ok_or_else(no_uid)
+    });
+    let life = life.transpose()?;
     let edit = SiteEdit {
         workspaces: body.workspaces,
         catalogs: body.catalogs,
         minimal: body.minimal,
         until_s: body.until_s,
         lend: body.lend,
+        life,
         max_stale_s: body.max_stale_s,
     };
     let site = sites::edit(call.app, call.caller()?, call.param("name"), edit)?;
@@ -294,22 +322,23 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 /// `DELETE /v1/sites/{name}`
 pub fn remove(call: &Call<'_>) -> Result<Reply> {
     let mut query = call.query()?;
-    let rotate = query.take("rotate");
+    let (rotate, returns) = (query.take("rotate"), query.take("return_uses"));
     query.finish()?;
-    let rotate = match rotate.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => {
-            return Err(Error::Malformed(verbatim(
-                "the parameter rotate must be true or false",
-            )));
-        }
+    let flag = |name: &str, value: Option<String>| match value.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Error::Malformed(verbatim(format!(
+            "the parameter {name} must be true or false"
+        )))),
     };
+    let (rotate, returns) = (flag("rotate", rotate)?, flag("return_uses", returns)?);
     let name = call.param("name");
-    let rotated = sites::remove(call.app, call.caller()?, name, rotate)?;
+    let removed = sites::remove(call.app, call.caller()?, name, rotate, returns)?;
     let body = RemovedBody {
         name: name.to_owned(),
-        pepper: rotated.map(|rotated| rotated.version),
+        pepper: removed.rotated.map(|rotated| rotated.version),
+        uses_returned: removed.uses.returned,
+        uses_kept: removed.uses.kept,
     };
     Ok(Reply::json(200, &body))
 }

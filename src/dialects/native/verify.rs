@@ -298,6 +298,9 @@ pub fn within(call: &Call<'_>) -> Result<Option<Uid>> {
     Ok(Some(caller.reach))
 }
 
+/// The uid of no workspace.
+const NOWHERE: Uid = Uid(0);
+
 impl VerifyRequest {
     /// Checks a question. A workspace that the caller cannot see counts as one that does not exist. `at` is the place of
     /// the question in the body.
@@ -362,6 +365,9 @@ impl VerifyRequest {
                 let found = place
                     .map(|place| place.workspace.uid)
                     .filter(|uid| within.is_none_or(|within| directory.reaches(within, *uid)));
+                // A workspace that a site does not have is not reached by any of its keys.
+                let elsewhere = call.app.site().map(|_| NOWHERE);
+                let found = found.or(elsewhere);
                 Some(found.ok_or_else(|| refusal("workspace", workspaces::unknown()))?)
             }
         };

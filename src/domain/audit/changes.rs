@@ -6,6 +6,12 @@ pub fn parse(text: &str) -> Option<Vec<(String, Option<String>)>> {
     Some(members.map(|(name, _, new)| (name, new)).collect())
 }
 
+/// The members in their order, each with its value before the change; `None` if the text does not have this form.
+pub fn parse_before(text: &str) -> Option<Vec<(String, Option<String>)>> {
+    let members = parse_both(text)?.into_iter();
+    Some(members.map(|(name, old, _)| (name, old)).collect())
+}
+
 /// The value of a member before the change.
 pub fn before(text: &str, member: &str) -> Option<String> {
     let mut members = parse_both(text)?.into_iter();

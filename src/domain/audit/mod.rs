@@ -65,16 +65,18 @@ pub enum Kind {
     Policy,
     Server,
     Session,
+    Site,
     User,
     Workspace,
 }
 
-const KINDS: [(Kind, &str); 7] = [
+const KINDS: [(Kind, &str); 8] = [
     (Kind::Catalog, "catalog"),
     (Kind::Key, "key"),
     (Kind::Policy, "policy"),
     (Kind::Server, "server"),
     (Kind::Session, "session"),
+    (Kind::Site, "site"),
     (Kind::User, "user"),
     (Kind::Workspace, "workspace"),
 ];

@@ -3,12 +3,14 @@
 
 use super::record::{Reader, Writer};
 use super::table::{
-    Entries, Entry, Ids, Part, TABLES, Table, TableWriter, applied, difference, read_entries,
-    read_ids,
+    Entries, Entry, Ids, Part, TABLES, Table, TableWriter, applied, difference, find_entry,
+    read_entries, read_ids,
 };
 use super::{Checked, directory, keys};
 use crate::refusals;
 use ring::digest::{SHA256, digest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// The number of bytes of a body.
 pub const BODY_BYTES_MAX: usize = 1 << 30;
@@ -25,6 +27,8 @@ pub struct Body {
     pepper: u16,
     put: [Part; TABLES],
     gone: [Part; TABLES],
+    /// Of the bytes, once it is known.
+    sha256: OnceLock<[u8; 32]>,
 }
 
 /// SHA-256 of bytes.
@@ -48,6 +52,7 @@ impl Body {
                 put,
                 gone,
                 bytes,
+                sha256: OnceLock::new(),
             }),
             None => Err(refusals::packs::body(place)),
         }
@@ -55,6 +60,18 @@ impl Body {
 
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Reads a body whose hash was compared already.
+    pub(super) fn read_known(bytes: Vec<u8>, sha256: [u8; 32]) -> Checked<Body> {
+        let body = Body::read(bytes)?;
+        body.sha256.get_or_init(|| sha256);
+        Ok(body)
+    }
+
+    /// SHA-256 of the bytes.
+    pub fn sha256(&self) -> &[u8; 32] {
+        self.sha256.get_or_init(|| sha256(&self.bytes))
     }
 
     /// SHA-256 of the body that this difference has to be applied to; `None` if this is a whole body.
@@ -89,23 +106,13 @@ impl Body {
         self.gone[table as usize].count
     }
 
-    /// The entries with these ids, which are in ascending order; in one pass over the table, or with a look-up for each id if
-    /// all entries of the table have the same length.
+    /// The entries with these ids.
     pub fn find<'a>(&'a self, table: Table, ids: &[&[u8]]) -> Vec<Option<Entry<'a>>> {
-        if let (Some(id_bytes), Some(record)) = (table.id_bytes(), table.record_bytes()) {
-            let range = self.put[table as usize].range.clone();
-            let rows: Vec<Option<Entry<'a>>> = ids
-                .iter()
-                .map(|id| find_row(&self.bytes[range.clone()], id_bytes, record, id))
-                .collect();
-            return rows;
-        }
-        let mut entries = self.entries(table).peekable();
-        let one = |id: &&[u8]| {
-            while entries.peek().is_some_and(|entry| entry.0 < *id) {
-                entries.next();
-            }
-            entries.peek().filter(|entry| entry.0 == *id).copied()
+        let part = &self.put[table as usize];
+        let bytes = &self.bytes[part.range.clone()];
+        let one = |id: &&[u8]| match (table.id_bytes(), table.record_bytes()) {
+            (Some(id_bytes), Some(record)) => find_row(bytes, id_bytes, record, id),
+            _ => find_entry(table, bytes, &part.marks, id),
         };
         ids.iter().map(one).collect()
     }
@@ -115,7 +122,7 @@ impl Body {
     pub fn difference(&self, new: &Body) -> Vec<u8> {
         let mut body = Writer::default();
         body.u8(DELTA);
-        body.raw(&sha256(&self.bytes));
+        body.raw(self.sha256());
         body.raw(&new.pepper.to_be_bytes());
         for table in Table::ALL {
             let (put, gone) = difference(table, self.entries(table), new.entries(table));
@@ -130,10 +137,7 @@ impl Body {
     /// # Errors
     /// It is the difference from another body.
     pub fn apply(&self, delta: &Body) -> Checked<Body> {
-        let fits = delta.base == Some(sha256(&self.bytes)) && delta.pepper == self.pepper;
-        if !fits || self.base.is_some() {
-            return Err(refusals::packs::other_base());
-        }
+        self.require_base_of(delta)?;
         let mut tables = Vec::new();
         for table in Table::ALL {
             let put = delta.entries(table);
@@ -141,6 +145,88 @@ impl Body {
             tables.push(result.ok_or_else(refusals::packs::other_base)?);
         }
         Body::read(whole(self.pepper, &tables))
+    }
+}
+
+/// What a difference makes of a whole body, without the keys that it leaves as they are.
+pub(super) struct Changed {
+    /// A whole body with all small tables.
+    pub body: Body,
+    /// The ids of keys that the difference puts or takes away, or whose extras it does, in ascending order.
+    pub ids: Vec<[u8; 8]>,
+    /// The number of keys of the whole result.
+    pub keys: usize,
+}
+
+impl Body {
+    fn require_base_of(&self, delta: &Body) -> Checked<()> {
+        let fits = delta.base.as_ref() == Some(self.sha256()) && delta.pepper == self.pepper;
+        match fits && self.base.is_none() {
+            true => Ok(()),
+            false => Err(refusals::packs::other_base()),
+        }
+    }
+
+    /// The same as [`Body::apply`] in a time that does not depend on the number of keys. `None` if the difference takes away
+    /// what other keys may name, so that all of them have to be looked at.
+    ///
+    /// # Errors
+    /// As for [`Body::apply`].
+    pub(super) fn changed_by(&self, delta: &Body) -> Checked<Option<Changed>> {
+        self.require_base_of(delta)?;
+        let is_named = [
+            Table::Peppers,
+            Table::Workspaces,
+            Table::Policies,
+            Table::Catalogs,
+            Table::Shared,
+        ];
+        let takes_away = is_named.iter().any(|table| delta.gone_count(*table) > 0);
+        if takes_away || self.bytes.len() + delta.bytes.len() > BODY_BYTES_MAX {
+            return Ok(None);
+        }
+        let changed = self.change(delta);
+        let (tables, ids, keys) = changed.ok_or_else(refusals::packs::other_base)?;
+        Ok(Some(Changed {
+            body: Body::read(whole(self.pepper, &tables))?,
+            ids,
+            keys,
+        }))
+    }
+
+    fn change(&self, delta: &Body) -> Option<(Vec<TableWriter>, Vec<[u8; 8]>, usize)> {
+        let mut ids: BTreeSet<[u8; 8]> = BTreeSet::new();
+        for table in [Table::Keys, Table::Extras] {
+            let put = delta.entries(table).map(|(id, _)| id);
+            for id in put.chain(delta.gone(table)) {
+                ids.insert(id.try_into().ok()?);
+            }
+        }
+        let ids: Vec<[u8; 8]> = ids.into_iter().collect();
+        let refs: Vec<&[u8]> = ids.iter().map(|id| &id[..]).collect();
+        let (mut tables, mut keys) = (Vec::new(), self.count(Table::Keys));
+        for table in Table::ALL {
+            if !matches!(table, Table::Keys | Table::Extras) {
+                let put = delta.entries(table);
+                tables.push(applied(table, self.entries(table), put, delta.gone(table))?);
+                continue;
+            }
+            let old = refs.iter().zip(self.find(table, &refs));
+            let old: BTreeMap<&[u8], Entry<'_>> =
+                old.filter_map(|(id, entry)| Some((*id, entry?))).collect();
+            let mut rows = TableWriter::default();
+            for (id, record) in &old {
+                rows.put(table, (id, record.1));
+            }
+            let before = rows.count;
+            let old = Entries::new(table, &rows.bytes.0);
+            let new = applied(table, old, delta.entries(table), delta.gone(table))?;
+            if table == Table::Keys {
+                keys = keys + new.count - before;
+            }
+            tables.push(new);
+        }
+        Some((tables, ids, keys))
     }
 }
 

@@ -14,10 +14,15 @@ use crate::domain::users::User;
 use crate::domain::workspaces::Workspace;
 use crate::refusals;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A whole body, decoded except for the keys, which stay in their bytes: there may be a million.
 pub struct Content {
-    body: Body,
+    body: Arc<Body>,
+    /// The keys with a number of uses that were lent.
+    counted: Arc<Vec<KeyId>>,
+    /// If this is what a difference makes of another content, the body has only the keys that differ.
+    over: Option<Over>,
     pub workspaces: Vec<Workspace>,
     pub users: Vec<User>,
     pub policies: Vec<Policy>,
@@ -27,6 +32,22 @@ pub struct Content {
     pub shared: HashMap<u32, SharedPart>,
     /// Every version of the pepper, sealed to the site.
     pub peppers: Vec<(u16, SealedPepper)>,
+}
+
+/// What lies below a difference.
+struct Over {
+    base: Arc<Body>,
+    counted: Arc<Vec<KeyId>>,
+    /// The keys that are not those of the base, in ascending order.
+    ids: Vec<[u8; 8]>,
+    /// The number of keys of both.
+    keys: usize,
+}
+
+impl Over {
+    fn has(&self, id: &[u8]) -> bool {
+        self.ids.binary_search_by(|own| own[..].cmp(id)).is_ok()
+    }
 }
 
 impl Content {
@@ -45,30 +66,74 @@ impl Content {
 
     fn checked(body: Body, has_peppers: bool) -> Checked<Content> {
         let lacks = || refusals::packs::body("references");
-        let content = Content::decode(body).ok_or_else(lacks)?;
+        let mut content = Content::decode(body).ok_or_else(lacks)?;
         content.check(has_peppers).ok_or_else(lacks)?;
         Ok(content)
     }
 
+    /// The content that a difference makes of this one. It shares the bytes of keys that do not differ.
+    ///
+    /// # Errors
+    /// It is the difference from another body, or something would be named that is not there.
+    pub fn after(&self, delta: &Body) -> Checked<Content> {
+        let Some(changed) = self.body.changed_by(delta)? else {
+            return Content::of(self.body.apply(delta)?);
+        };
+        let content = Content::of(changed.body)?;
+        let over = Over {
+            base: self.body.clone(),
+            counted: self.counted.clone(),
+            ids: changed.ids,
+            keys: changed.keys,
+        };
+        Ok(Content {
+            over: Some(over),
+            ..content
+        })
+    }
+
+    /// The body; without the keys of the base if this is the content [after](Content::after) a difference.
     pub fn body(&self) -> &Body {
         &self.body
     }
 
     /// Every key, in the order of ids.
     pub fn keys(&self) -> impl Iterator<Item = PackedKey<'_>> {
-        each_key(&self.body).flatten()
+        let below = self.over.iter().flat_map(|over| {
+            let own = |key: &PackedKey<'_>| !over.has(&key.id.0.to_be_bytes());
+            each_key(&over.base).flatten().filter(own)
+        });
+        let (mut below, mut own) = (below.peekable(), each_key(&self.body).flatten().peekable());
+        std::iter::from_fn(move || match (below.peek(), own.peek()) {
+            (Some(one), Some(other)) if one.id < other.id => below.next(),
+            (_, Some(_)) => own.next(),
+            (_, None) => below.next(),
+        })
     }
 
-    /// The keys with these ids, which are in ascending order; `None` for one that is not there.
+    /// The keys with a number of uses that were lent.
+    pub fn counted(&self) -> impl Iterator<Item = PackedKey<'_>> {
+        let below = self.over.iter().flat_map(|over| {
+            let is_same = |id: &&KeyId| !over.has(&id.0.to_be_bytes());
+            over.counted.iter().filter(is_same)
+        });
+        let ids: Vec<KeyId> = below.chain(self.counted.iter()).copied().collect();
+        self.find(&ids).into_iter().flatten()
+    }
+
+    /// The keys with these ids; `None` for one that is not there.
     pub fn find(&self, ids: &[KeyId]) -> Vec<Option<PackedKey<'_>>> {
-        let bytes: Vec<[u8; 8]> = ids.iter().map(|id| id.0.to_be_bytes()).collect();
-        let bytes: Vec<&[u8]> = bytes.iter().map(|id| &id[..]).collect();
-        let rows = self.body.find(Table::Keys, &bytes);
-        let extras = self.body.find(Table::Extras, &bytes);
-        let pairs = rows.into_iter().zip(extras);
-        pairs
-            .map(|(row, extras)| self.key_of(row?, extras))
-            .collect()
+        let one = |id: &KeyId| {
+            let id = id.0.to_be_bytes();
+            let body = match &self.over {
+                Some(over) if !over.has(&id) => &over.base,
+                _ => &self.body,
+            };
+            let row = body.find(Table::Keys, &[&id]).pop()??;
+            let extras = body.find(Table::Extras, &[&id]).pop()?;
+            self.key_of(row, extras)
+        };
+        ids.iter().map(one).collect()
     }
 
     fn key_of<'a>(&self, row: Entry<'a>, extras: Option<Entry<'a>>) -> Option<PackedKey<'a>> {
@@ -81,7 +146,8 @@ impl Content {
 
     /// The number of keys.
     pub fn key_count(&self) -> usize {
-        self.body.count(Table::Keys)
+        let over = self.over.as_ref();
+        over.map_or_else(|| self.body.count(Table::Keys), |over| over.keys)
     }
 
     fn decode(body: Body) -> Option<Content> {
@@ -112,11 +178,14 @@ impl Content {
                 .collect::<Option<_>>()?,
             shared: all(Table::Shared).map(shared).collect::<Option<_>>()?,
             peppers: all(Table::Peppers).map(pepper).collect::<Option<_>>()?,
-            body,
+            body: Arc::new(body),
+            counted: Arc::default(),
+            over: None,
         })
     }
 
-    fn check(&self, has_peppers: bool) -> Option<()> {
+    /// Whether everything that is named is there. Notes the counted keys.
+    fn check(&mut self, has_peppers: bool) -> Option<()> {
         let workspaces: HashSet<Uid> = self.workspaces.iter().map(|one| one.uid).collect();
         let policies: HashSet<&str> = self.policies.iter().map(|one| &*one.name).collect();
         let catalogs = self.catalogs.iter().map(|one| &*one.name);
@@ -125,6 +194,9 @@ impl Content {
         let roots = self.workspaces.iter().filter(|one| one.parent.is_none());
         let mut parents = self.workspaces.iter().filter_map(|one| one.parent);
         let mut bindings = self.users.iter().flat_map(|user| &user.roles);
+        let above: HashMap<Uid, Option<Uid>> = (self.workspaces.iter())
+            .map(|one| (one.uid, one.parent))
+            .collect();
         let is_known = |part: &SharedPart| {
             workspaces.contains(&part.workspace)
                 && policies.contains(&*part.policy)
@@ -136,11 +208,13 @@ impl Content {
         let fits = roots.count() <= 1
             && (has_peppers || self.peppers.is_empty())
             && parents.all(|parent| workspaces.contains(&parent))
+            && is_tree(&above)
             && bindings.all(|binding| workspaces.contains(&binding.workspace))
             && self.shared.values().all(is_known);
-        let mut all = 0;
+        let (mut all, mut counted) = (0, Vec::new());
         for key in each_key(&self.body) {
             let key = key?;
+            counted.extend(key.lent.map(|_| key.id));
             let is_there = |version: &u16| !has_peppers || versions.contains(version);
             let older = key.older.is_none_or(|older| is_there(&older.pepper));
             if !self.shared.contains_key(&key.shared) || !is_there(&key.pepper) || !older {
@@ -155,8 +229,28 @@ impl Content {
             .entries(Table::Keys)
             .filter_map(|(id, row)| keys::row(id, row));
         let with = rows.filter(|row| row.has_extras).count();
-        (fits && all == self.key_count() && with == extras.count()).then_some(())
+        let fits = fits && all == self.key_count() && with == extras.count();
+        self.counted = Arc::new(counted);
+        fits.then_some(())
     }
+}
+
+/// Whether no workspace is above itself; `above` has the parent of each.
+fn is_tree(above: &HashMap<Uid, Option<Uid>>) -> bool {
+    let mut grounded: HashSet<Uid> = HashSet::new();
+    above.keys().all(|start| {
+        let mut path = Vec::new();
+        let mut next = Some(*start);
+        while let Some(uid) = next.filter(|uid| !grounded.contains(uid)) {
+            if path.len() == above.len() {
+                return false;
+            }
+            path.push(uid);
+            next = above.get(&uid).copied().flatten();
+        }
+        grounded.extend(path);
+        true
+    })
 }
 
 /// Every key of a whole body; `None` in the place of one whose parts do not fit each other.

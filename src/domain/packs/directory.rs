@@ -88,7 +88,9 @@ pub(super) fn user(id: &[u8], record: &[u8]) -> Option<User> {
     let mut reader = Reader::new(record);
     let uid = uid(id)?;
     let enabled = reader.flag()?;
-    let user_name = reader.text(NAME_BYTES_MAX)?;
+    let user_name = reader
+        .text(NAME_BYTES_MAX)
+        .filter(|name| *name != uid.to_string())?;
     let roles = reader.list(BINDINGS_MAX, |reader| {
         Some(Binding {
             workspace: Uid(reader.u128()?),
@@ -118,7 +120,8 @@ pub(super) fn user(id: &[u8], record: &[u8]) -> Option<User> {
 pub(super) fn write_user(user: &User, roles: &[Binding], minimal: bool) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.flag(user.is_active());
-    writer.text(if minimal { "" } else { &user.user_name });
+    let is_named = !minimal && user.user_name != user.uid.to_string();
+    writer.text(if is_named { &user.user_name } else { "" });
     writer.list(roles.iter(), |writer, binding| {
         writer.raw(&uid_bytes(binding.workspace));
         writer.text(binding.role.as_str());

@@ -11,6 +11,8 @@ use crate::refusals;
 
 /// The first line.
 const FIRST: &str = "latchkey.site/v1";
+/// The line of a file of which a site was made.
+const USED: &str = "used";
 /// The number of keys and of peppers.
 const LINES_MAX: usize = 1_000;
 
@@ -24,13 +26,15 @@ pub struct Enrolment {
     /// The keys of the server that the site trusts.
     pub keys: Vec<PublicKey>,
     pub site_key: SiteKey,
+    /// A site was made of the file: the next one is another life, to which nothing is lent until the server knows it.
+    pub is_used: bool,
     /// The versions of the pepper, the oldest first.
     pub peppers: Vec<(u16, [u8; 32])>,
 }
 
 impl Enrolment {
     /// The text, which is secret.
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let mut text = format!(
             "{FIRST} {}\nserver {} reign {}\nsite {}\nkey {}\n",
             self.origin,
@@ -39,6 +43,9 @@ impl Enrolment {
             self.site,
             hex(self.site_key.expose())
         );
+        if self.is_used {
+            text += &format!("{USED}\n");
+        }
         for key in &self.keys {
             text += &format!("signer {}\n", key.to_text());
         }
@@ -48,13 +55,15 @@ impl Enrolment {
         text
     }
 
-    fn parse(text: &str) -> Option<Enrolment> {
-        let mut lines = text.lines();
+    /// Reads the text; every line has one spelling.
+    pub(super) fn parse(text: &str) -> Option<Enrolment> {
+        let mut lines = text.lines().peekable();
         let mut words = |kind: &str| lines.next()?.strip_prefix(kind)?.strip_prefix(' ');
         let origin = words(FIRST).filter(|name| is_server_name(name))?;
         let (server, reign) = words("server")?.split_once(" reign ")?;
         let site = words("site").filter(|name| is_site_name(name))?;
         let key = unhex(words("key")?)?;
+        let is_used = lines.next_if(|line| *line == USED).is_some();
         let rest: Vec<&str> = lines.take(LINES_MAX + 1).collect();
         let (signers, peppers): (Vec<&str>, Vec<&str>) =
             rest.iter().partition(|line| line.starts_with("signer "));
@@ -70,10 +79,13 @@ impl Enrolment {
             reign: reign.parse().ok()?,
             keys: signers.iter().map(signer).collect::<Option<_>>()?,
             site_key: SiteKey::of(key.try_into().ok()?),
+            is_used,
             peppers: peppers.iter().map(pepper).collect::<Option<_>>()?,
         };
         let has_all = !enrolment.keys.is_empty() && !enrolment.peppers.is_empty();
-        (has_all && rest.len() <= LINES_MAX).then_some(enrolment)
+        let is_ascending = enrolment.peppers.is_sorted_by(|one, next| one.0 < next.0);
+        let fits = has_all && is_ascending && rest.len() <= LINES_MAX;
+        (fits && enrolment.to_text() == text).then_some(enrolment)
     }
 
     /// The content of the file.
@@ -106,6 +118,7 @@ mod tests {
             reign: 2,
             keys: vec![key.public().clone()],
             site_key: SiteKey::of([3; 32]),
+            is_used: false,
             peppers: vec![(1, [1; 32]), (2, [2; 32])],
         };
         let file = enrolment.lock("a long passphrase").unwrap();
@@ -116,6 +129,12 @@ mod tests {
         let other = Enrolment::unlock("another passphrase", &file).unwrap();
         assert!(other.is_err_and(|why| why.code() == "packs.passphrase"));
         let text = enrolment.to_text();
+        let used = Enrolment {
+            is_used: true,
+            ..enrolment
+        };
+        let read = Enrolment::parse(&used.to_text()).unwrap();
+        assert!(read.is_used && read.to_text() == used.to_text());
         for (from, to) in [
             ("plant-7", "../x"),
             ("signer ", "signed "),

@@ -56,7 +56,7 @@ pub fn open(file: &[u8], trusted: &[PublicKey]) -> Checked<(SignedHead, Body)> {
 /// Reads the body that belongs to a head.
 pub fn body_of(head: &Head, body: &[u8]) -> Checked<Body> {
     check_body(head, body)?;
-    let body = Body::read(body.to_vec())?;
+    let body = Body::read_known(body.to_vec(), head.sha256)?;
     if body.base().is_none() != head.is_whole() {
         return Err(refusals::packs::body("beginning"));
     }

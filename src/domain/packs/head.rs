@@ -2,6 +2,7 @@
 //! body. Every line is there once, in one order and one spelling.
 
 use super::note::{self, Note, PublicKey, Signature, SigningKey};
+use super::past::{self, Point};
 use super::{Checked, is_server_name, is_site_name};
 use crate::domain::hex::hex;
 use crate::domain::time::Timestamp;
@@ -10,7 +11,7 @@ use crate::refusals;
 use base64ct::{Base64, Encoding};
 
 /// The number of bytes of a head with its signatures.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The first word of a head.
 const KIND: &str = "latchkey.pack/v1";
 /// The first word of the text that a key signs to introduce the next one.
@@ -42,6 +43,10 @@ pub struct Head {
     pub bytes: u64,
     /// Of the body.
     pub sha256: [u8; 32],
+    /// Who may spend the uses that are lent: the life of a site's state, or the enrolment while the server knows of no life.
+    pub lent: Option<Uid>,
+    /// The events of the packs before this one, the newest first; `None` if the server does not name them.
+    pub past: Option<Vec<Point>>,
     /// The keys that followed one another, the oldest first.
     pub signers: Vec<Introduction>,
 }
@@ -122,6 +127,12 @@ impl Head {
             self.bytes,
             Base64::encode_string(&self.sha256),
         );
+        if let Some(lent) = self.lent {
+            text += &format!("lent {lent}\n");
+        }
+        if let Some(points) = &self.past {
+            text += &format!("past {}\n", past::to_text(points));
+        }
         for one in &self.signers {
             text += &format!("signer {}\n", one.to_text());
         }
@@ -142,7 +153,7 @@ impl Head {
     }
 
     fn read(text: &str) -> Option<Head> {
-        let mut lines = text.strip_suffix('\n')?.split('\n');
+        let mut lines = text.strip_suffix('\n')?.split('\n').peekable();
         let mut words = |kind: &str| lines.next()?.strip_prefix(kind)?.strip_prefix(' ');
         let origin = words(KIND)?;
         let (pack, base) = words("pack")?.split_once(" base ")?;
@@ -153,6 +164,12 @@ impl Head {
         let until = second(words("until")?)?;
         let (keys, bytes) = words("keys")?.split_once(" bytes ")?;
         let sha256 = words("sha256")?;
+        let mut optional = |kind: &str| {
+            let line = lines.next_if(|line| line.starts_with(kind))?;
+            line.strip_prefix(kind)
+        };
+        let lent = optional("lent ").map(Uid::parse);
+        let past = optional("past ").map(past::parse);
         let rest: Vec<&str> = lines.take(note::SIGNATURES_MAX + 1).collect();
         let signer = |line: &&str| Introduction::parse(line.strip_prefix("signer ")?);
         let head = Head {
@@ -169,15 +186,31 @@ impl Head {
             keys: keys.parse().ok()?,
             bytes: bytes.parse().ok()?,
             sha256: hash(sha256)?,
+            lent: match lent {
+                None => None,
+                Some(lent) => Some(lent?),
+            },
+            past: match past {
+                None => None,
+                Some(past) => Some(past?),
+            },
             signers: rest.iter().map(signer).collect::<Option<_>>()?,
         };
         let fits = is_server_name(origin)
             && is_site_name(site)
             && head.base < head.pack
             && head.made < head.until
+            && head
+                .newest_named()
+                .is_none_or(|newest| newest.events < head.events)
             && head.signers.len() <= note::SIGNATURES_MAX
             && head.signers.iter().all(|one| is_of_key_of(one, origin));
         fits.then_some(head)
+    }
+
+    /// The event of the pack before this one, if it is named.
+    fn newest_named(&self) -> Option<&Point> {
+        self.past.as_ref()?.first()
     }
 
     /// Whether this is a whole pack.
@@ -272,6 +305,12 @@ pub mod tests {
             keys: 10_000,
             bytes: 470_123,
             sha256: [9; 32],
+            lent: Some(Uid(9)),
+            past: Some(vec![
+                Point::of(18_000, &[8; 32]),
+                Point::of(17_900, &[6; 32]),
+                Point::of(17_000, &[5; 32]),
+            ]),
             signers: Vec::new(),
         }
     }
@@ -285,6 +324,15 @@ pub mod tests {
         let head = sample();
         let text = head.to_text();
         assert_eq!(Head::parse(&text).unwrap(), head);
+        let mut plain = head.clone();
+        for past in [None, Some(Vec::new())] {
+            (plain.lent, plain.past) = (None, past);
+            assert_eq!(Head::parse(&plain.to_text()).unwrap(), plain);
+        }
+        let (lent, past) = (
+            format!("lent {}\n", Uid(9)),
+            format!("past {}\n", past::to_text(head.past.as_deref().unwrap())),
+        );
         for (from, to) in [
             ("pack 43", "pack 043"),
             ("pack 43", "pack +43"),
@@ -301,13 +349,22 @@ pub mod tests {
             ("until", "made"),
             ("\nmade", "\n\nmade"),
             ("latchkey.pack/v1", "latchkey.pack/v2"),
+            ("\nlent ", "\nlend "),
+            ("\npast 3 ", "\npast 4 "),
+            ("\npast 3 ", "\npast 03 "),
+            ("events 18211", "events 18000"),
+            (&*format!("{lent}{past}"), &*format!("{past}{lent}")),
+            (&*lent, &*format!("{lent}{lent}")),
         ] {
             assert!(text.contains(from), "{from}");
             assert!(Head::parse(&text.replacen(from, to, 1)).is_err(), "{to}");
         }
         assert!(Head::parse(&format!("{text}more 1\n")).is_err());
+        // The lines that can be missing are the last ones; what was signed has all of them.
+        let whole = text.find("lent ").unwrap();
         for end in 0..text.len() {
-            assert!(Head::parse(&text[..end]).is_err(), "{end}");
+            let is_cut = end < whole || !text[..end].ends_with('\n');
+            assert_eq!(Head::parse(&text[..end]).is_err(), is_cut, "{end}");
         }
     }
 

@@ -116,6 +116,7 @@ pub(super) fn row(id: &[u8], record: &[u8]) -> Option<Row> {
     })
 }
 
+/// An id in its bytes.
 pub(super) fn key_id(id: &[u8]) -> Option<KeyId> {
     Some(KeyId(u64::from_be_bytes(id.try_into().ok()?)))
 }
@@ -202,10 +203,15 @@ impl<'a> PackedKey<'a> {
             (_, Some(_)) => return None,
             (seconds, None) => Some(Timestamp(i64::from(seconds) * 1000)),
         };
+        // A version that every key has would be a second encoding.
+        let own = extras.pepper.filter(|own| *own != pepper);
+        if own != extras.pepper {
+            return None;
+        }
         Some(PackedKey {
             id: row.id,
             digest: row.digest,
-            pepper: extras.pepper.unwrap_or(pepper),
+            pepper: own.unwrap_or(pepper),
             shared,
             enabled: row.enabled,
             expires_at,

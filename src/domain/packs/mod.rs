@@ -10,9 +10,12 @@ pub mod content;
 mod directory;
 pub mod enrolment;
 pub mod file;
+#[cfg(test)]
+mod fuzz;
 pub mod head;
 pub mod keys;
 pub mod note;
+pub mod past;
 pub mod question;
 mod record;
 pub mod report;

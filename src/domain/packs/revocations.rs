@@ -1,5 +1,6 @@
-//! Revocations as a text for QR codes: the ids of keys that have ended, signed as packs are. A text has only characters of a QR
-//! code's alphanumeric mode (base 45, RFC 9285), so one code has room for [`IDS_MAX`] ids.
+//! Revocations as a text for QR codes: keys, and secrets of keys that go on, that have ended, signed as packs are. A text has only
+//! characters of a QR code's alphanumeric mode (base 45, RFC 9285), so one code has room for [`IDS_MAX`] ids, or half as many
+//! secrets.
 
 use super::Checked;
 use super::note::{PublicKey, SigningKey};
@@ -9,16 +10,42 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::refusals;
 
-/// The number of ids in one code.
+/// The number of ids in one code. A secret takes the room of two.
 pub const IDS_MAX: usize = 320;
+/// The number of bytes of a digest that a text has.
+pub const START_BYTES: usize = 8;
 /// The number of characters that a QR code of the largest version holds in its alphanumeric mode.
 pub const TEXT_CHARS_MAX: usize = 4_296;
-/// What a text begins with.
-pub const FIRST: &str = "LKREV1:";
-/// What is signed begins with this, so that no signature of a note counts here.
-const SIGNED: &[u8] = b"latchkey.revocations/v1\n";
+/// The beginning of the text of a list, and that of the bytes which are signed.
+pub(super) type Form = (&'static str, &'static [u8]);
+/// What a text begins with that has ids alone, and what is signed begins with, so that no signature of a note counts here.
+pub(super) const OF_KEYS: Form = ("LKREV1:", b"latchkey.revocations/v1\n");
+/// The same for a text that has secrets too.
+pub(super) const OF_SECRETS: Form = ("LKREV2:", b"latchkey.revocations/v2\n");
 /// The digits of base 45.
 const DIGITS: &[u8; 45] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
+
+/// A secret that has ended, of a key that may go on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct EndedSecret {
+    pub key: KeyId,
+    /// Of the digest.
+    pub start: [u8; START_BYTES],
+}
+
+/// The start of a digest, by which a list names a secret.
+pub fn start_of(digest: &[u8; 32]) -> [u8; START_BYTES] {
+    let mut start = [0; START_BYTES];
+    start.copy_from_slice(&digest[..START_BYTES]);
+    start
+}
+
+/// Whether a text begins as revocations do.
+pub fn is_text(text: &str) -> bool {
+    [OF_KEYS, OF_SECRETS]
+        .iter()
+        .any(|(first, _)| text.starts_with(first))
+}
 
 /// The content of one code.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,9 +61,18 @@ pub struct Revocations {
     pub parts: u64,
     /// Keys that open nothing any more, in ascending order.
     pub ids: Vec<KeyId>,
+    /// In ascending order too.
+    pub secrets: Vec<EndedSecret>,
 }
 
 impl Revocations {
+    fn form(&self) -> Form {
+        match self.secrets.is_empty() {
+            true => OF_KEYS,
+            false => OF_SECRETS,
+        }
+    }
+
     /// The bytes that are signed, without their first line.
     fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::default();
@@ -51,46 +87,65 @@ impl Revocations {
         writer.list(self.ids.iter(), |writer, id| {
             writer.raw(&id.0.to_be_bytes())
         });
+        if !self.secrets.is_empty() {
+            writer.list(self.secrets.iter(), |writer, secret| {
+                writer.raw(&secret.key.0.to_be_bytes());
+                writer.raw(&secret.start);
+            });
+        }
         writer.0
     }
 
-    fn read(bytes: &[u8]) -> Option<Revocations> {
+    fn read(bytes: &[u8], has_secrets: bool) -> Option<Revocations> {
         let mut reader = Reader::new(bytes);
-        let revocations = Revocations {
+        let key = |reader: &mut Reader<'_>| Some(KeyId(u64::from_be_bytes(reader.array()?)));
+        let mut revocations = Revocations {
             server: Uid(reader.u128()?),
             reign: reader.number()?,
             events: reader.number()?,
             made: Timestamp(i64::try_from(reader.number()?.checked_mul(1000)?).ok()?),
             part: reader.number()?,
             parts: reader.number()?,
-            ids: reader.list(IDS_MAX, |reader| {
-                Some(KeyId(u64::from_be_bytes(reader.array()?)))
-            })?,
+            ids: reader.list(IDS_MAX, key)?,
+            secrets: Vec::new(),
         };
+        if has_secrets {
+            revocations.secrets = reader.list(IDS_MAX / 2, |reader| {
+                Some(EndedSecret {
+                    key: key(reader)?,
+                    start: reader.array()?,
+                })
+            })?;
+        }
         reader.end()?;
-        let is_ascending = revocations.ids.is_sorted_by(|one, next| one < next);
+        let is_ascending = revocations.ids.is_sorted_by(|one, next| one < next)
+            && revocations.secrets.is_sorted_by(|one, next| one < next);
         let is_part = (1..=revocations.parts).contains(&revocations.part);
-        (is_ascending && is_part).then_some(revocations)
+        let fits = revocations.ids.len() + 2 * revocations.secrets.len() <= IDS_MAX;
+        let is_own_form = has_secrets != revocations.secrets.is_empty();
+        (is_ascending && is_part && fits && is_own_form).then_some(revocations)
     }
 
     /// The signed text.
     pub fn sign(&self, key: &SigningKey) -> String {
-        let bytes = self.to_bytes();
-        let signature = key.sign(&[SIGNED, &bytes].concat());
-        let all = [&bytes[..], &signature.hash, &signature.bytes].concat();
-        format!("{FIRST}{}", encode(&all))
+        signed(self.form(), &self.to_bytes(), key)
     }
 
     /// Reads a text that one of these keys has signed.
     pub fn open(text: &str, trusted: &[PublicKey]) -> Checked<Revocations> {
         let no_text = refusals::packs::no_revocations;
-        let digits = text.trim_end_matches(['\r', '\n']).strip_prefix(FIRST);
+        let text = text.trim_end_matches(['\r', '\n']);
+        let (first, begin) = match text.starts_with(OF_SECRETS.0) {
+            true => OF_SECRETS,
+            false => OF_KEYS,
+        };
+        let digits = text.strip_prefix(first);
         let digits = digits.filter(|digits| digits.len() <= TEXT_CHARS_MAX);
         let bytes = digits.and_then(decode).ok_or_else(no_text)?;
         let parts = bytes.split_last_chunk::<68>();
         let (content, last) = parts.ok_or_else(no_text)?;
         let (hash, signature) = last.split_at(4);
-        let signed = [SIGNED, content].concat();
+        let signed = [begin, content].concat();
         let Ok(signature) = signature.try_into() else {
             return Err(no_text());
         };
@@ -99,12 +154,19 @@ impl Revocations {
         if !trusted.iter().any(has_signed) {
             return Err(refusals::packs::strange_revocations());
         }
-        Revocations::read(content).ok_or_else(no_text)
+        Revocations::read(content, first == OF_SECRETS.0).ok_or_else(no_text)
     }
 }
 
+/// The text of the bytes of a list in one of the two forms, and their signature.
+pub(super) fn signed((first, begin): Form, bytes: &[u8], key: &SigningKey) -> String {
+    let signature = key.sign(&[begin, bytes].concat());
+    let all = [bytes, &signature.hash, &signature.bytes].concat();
+    format!("{first}{}", encode(&all))
+}
+
 /// Base 45: two bytes are three digits, the least significant first; a last byte is two digits.
-fn encode(bytes: &[u8]) -> String {
+pub(super) fn encode(bytes: &[u8]) -> String {
     let digit = |value: u32| char::from(DIGITS[(value % 45) as usize]);
     let mut text = String::with_capacity(bytes.len().div_ceil(2) * 3);
     for pair in bytes.chunks(2) {
@@ -119,7 +181,8 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// The inverse of [`encode`].
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 3 * 2 + 1);
     for group in text.as_bytes().chunks(3) {
         let mut value = 0_u32;
@@ -149,6 +212,7 @@ mod tests {
             part: 1,
             parts: 2,
             ids: (0..ids).map(|id| KeyId(id * 77_777_777_777)).collect(),
+            secrets: Vec::new(),
         }
     }
 
@@ -195,6 +259,35 @@ mod tests {
             ids: vec![KeyId(1), KeyId(1)],
             ..sample(0)
         };
+        assert!(Revocations::open(&twice.sign(&key), &trusted).is_err());
+    }
+
+    #[test]
+    fn secrets_of_keys_that_go_on_have_a_form_of_their_own() {
+        let (key, _) = SigningKey::generate("server.example/packs").unwrap();
+        let trusted = [key.public().clone()];
+        let secret = |id: u64| EndedSecret {
+            key: KeyId(id * 77_777_777_777),
+            start: [(id % 251) as u8; START_BYTES],
+        };
+        let list = |ids: u64, secrets: u64| Revocations {
+            secrets: (0..secrets).map(secret).collect(),
+            ..sample(ids)
+        };
+        for (ids, secrets) in [(0, 1), (0, 160), (318, 1), (20, 150)] {
+            let list = list(ids, secrets);
+            let text = list.sign(&key);
+            assert!(is_text(&text) && text.starts_with("LKREV2:"));
+            assert!(text.len() <= TEXT_CHARS_MAX, "{}", text.len());
+            assert_eq!(Revocations::open(&text, &trusted).unwrap(), list);
+            let renamed = text.replacen("LKREV2", "LKREV1", 1);
+            assert!(Revocations::open(&renamed, &trusted).is_err());
+        }
+        for list in [list(319, 1), list(0, 161)] {
+            assert!(Revocations::open(&list.sign(&key), &trusted).is_err());
+        }
+        let mut twice = list(0, 1);
+        twice.secrets.push(twice.secrets[0]);
         assert!(Revocations::open(&twice.sign(&key), &trusted).is_err());
     }
 }

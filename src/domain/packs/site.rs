@@ -1,5 +1,7 @@
 //! A site as its server knows it.
 
+use crate::domain::audit::{Event, Kind, Target, changes};
+use crate::domain::keys::KeyId;
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -43,6 +45,8 @@ pub struct Site {
     pub pack: u64,
     /// The latest whole pack.
     pub base: u64,
+    /// The life of its state to which uses are lent; `None` while the server knows of none: to the enrolment.
+    pub lent_life: Option<Uid>,
     /// The content of the newest report.
     pub reported: Option<Reported>,
     /// What it is given, with everything below.
@@ -104,4 +108,52 @@ pub fn key_purpose(site: &str) -> String {
 /// The text that the sealed seed of a signing key is bound to.
 pub fn signing_key_purpose(version: u32) -> String {
     format!("latchkey: seed of pack signing key {version}")
+}
+
+/// The action with which a site ends a key. The event is about the site, where the key is no row.
+pub const DISABLE: &str = "site.disable";
+
+/// The key that a site has ended by an event.
+pub fn disabled_key(event: &Event) -> Option<Target> {
+    if event.action != DISABLE {
+        return None;
+    }
+    let mut members = changes::parse(&event.changes)?.into_iter();
+    let (_, key) = members.find(|(member, _)| member == "key")?;
+    Some(Target::new(Kind::Key, KeyId::parse(&key?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tombstones::{self, Verb};
+
+    #[test]
+    fn what_a_site_has_ended_and_a_site_that_was_removed_leave_tombstones() {
+        let check =
+            |action: &str, target: Target, changes: &str, expected: Option<(Verb, &str)>| {
+                let event = Event {
+                    changes: changes.to_owned(),
+                    ..Event::of_system(action, target, Timestamp(1))
+                };
+                let found = tombstones::of(&event);
+                let found: Vec<_> = found
+                    .iter()
+                    .map(|one| (one.verb, one.id.as_str()))
+                    .collect();
+                assert_eq!(found, Vec::from_iter(expected), "{action}");
+            };
+        let key = r#"{"key":[null,"k3J9aQ0xZb"]}"#;
+        let site = || Target::new(Kind::Site, "plant-7");
+        check(
+            DISABLE,
+            Target::server(),
+            key,
+            Some((Verb::Off, "k3J9aQ0xZb")),
+        );
+        check(DISABLE, Target::server(), "", None);
+        check("site.report", Target::server(), key, None);
+        check("site.remove", site(), "", Some((Verb::Deleted, "plant-7")));
+        check("site.edit", site(), "", None);
+    }
 }

@@ -37,6 +37,13 @@ impl SiteKey {
         bytes_of(hmac::sign(&root, purpose.as_bytes()))
     }
 
+    /// What stands for the enrolment in packs that lend uses, while the server knows of no life of the site.
+    pub fn enrolment(&self) -> Uid {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.derive("latchkey: enrolment")[..16]);
+        Uid(u128::from_be_bytes(bytes))
+    }
+
     fn cipher(&self) -> Result<LessSafeKey> {
         let key = UnboundKey::new(&AES_256_GCM, &self.derive("latchkey: cipher of peppers"));
         let key = key.map_err(|_| Error::internal("a derived key has the wrong length"))?;

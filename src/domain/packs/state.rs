@@ -4,6 +4,7 @@
 use super::head::Head;
 use super::note::PublicKey;
 use super::record::{Reader, Writer};
+use super::site_key::SiteKey;
 use super::word::Word;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -36,8 +37,6 @@ pub struct State {
     /// The newest audit event of the server that was included in a pack, or in a step over a link, and its hash.
     pub events: u64,
     pub events_hash: [u8; 32],
-    /// The newest audit event that the newest pack included. A link brings the site further than that.
-    pub pack_events: u64,
     /// An older copy has replaced the database. What was spent and what has ended here since is not known, so the next content
     /// counts all that it lends as spent, and ends all older secrets that wait for a first use.
     pub distrusts: bool,
@@ -50,6 +49,18 @@ pub struct State {
     pub fork: Fork,
     /// The number of the last report.
     pub reports: u64,
+    /// The newest audit event of the server that the newest pack included, and its hash. A link brings the
+    /// site further than that.
+    pub pack_events: u64,
+    pub pack_hash: [u8; 32],
+    /// Packs have named the events of those before them. From then on every pack has to.
+    pub has_past: bool,
+    /// Who may spend what is lent according to the newest pack; `None` if it was made by an older version, which does not name it.
+    pub lent: Option<Uid>,
+    /// What the enrolment has instead of the life, until the server knows the life; `None` if the enrolment was used before.
+    pub enrolment: Option<Uid>,
+    /// An operator has decided that the newest pack was made under a wrong date: the next one may have been made before it.
+    pub is_date_open: bool,
 }
 
 /// A pack in the folder of the site.
@@ -122,16 +133,26 @@ impl State {
             pack: head.pack,
             events,
             events_hash,
-            pack_events: head.events,
-            made: match is_other_history {
+            made: match is_other_history || self.is_date_open {
                 true => head.made,
                 false => head.made.max(self.made),
             },
             base: Some(base),
             delta,
             fork: Fork::None,
+            pack_events: head.events,
+            pack_hash: head.events_hash,
+            has_past: head.past.is_some(),
+            lent: head.lent,
+            is_date_open: false,
             ..self.clone()
         }
+    }
+
+    /// Whether the uses that the newest pack lends are lent to this state, and not to one that the site had before.
+    pub fn may_spend(&self) -> bool {
+        let is_own = |lent| lent == self.life || Some(lent) == self.enrolment;
+        self.lent.is_none_or(is_own)
     }
 
     /// The state after a step over the link. `trusted` are the keys that have signed the word.
@@ -170,10 +191,16 @@ impl State {
         writer.number(self.reports);
         writer.number(self.pack_events);
         writer.flag(self.distrusts);
+        writer.raw(&self.pack_hash);
+        writer.flag(self.has_past);
+        for uid in [self.lent, self.enrolment] {
+            writer.option(uid, |writer, uid| writer.raw(&uid.0.to_be_bytes()));
+        }
+        writer.flag(self.is_date_open);
         writer.0
     }
 
-    /// The inverse of [`State::to_bytes`].
+    /// The inverse of [`State::to_bytes`]; it reads what older versions have written too.
     pub fn parse(bytes: &[u8]) -> Option<State> {
         let mut reader = Reader::new(bytes);
         let version = reader.u8()?;
@@ -200,11 +227,25 @@ impl State {
             reports: reader.number()?,
             pack_events: 0,
             distrusts: false,
+            pack_hash: [0; 32],
+            has_past: false,
+            lent: None,
+            enrolment: None,
+            is_date_open: false,
         };
-        (state.pack_events, state.distrusts) = match version {
-            WITHOUT_LINK => (state.events, false),
-            _ => (reader.number()?, reader.flag()?),
-        };
+        if version == WITHOUT_LINK {
+            (state.pack_events, state.pack_hash) = (state.events, state.events_hash);
+            // Such a state was made of a file that nothing had marked as used.
+            state.enrolment = Some(SiteKey::of(state.key).enrolment());
+        } else {
+            state.pack_events = reader.number()?;
+            state.distrusts = reader.flag()?;
+            state.pack_hash = reader.array()?;
+            state.has_past = reader.flag()?;
+            state.lent = reader.option(|reader| reader.u128().map(Uid))?;
+            state.enrolment = reader.option(|reader| reader.u128().map(Uid))?;
+            state.is_date_open = reader.flag()?;
+        }
         reader.end()?;
         Some(state)
     }
@@ -243,6 +284,11 @@ pub mod tests {
             distrusts: false,
             fork: Fork::None,
             reports: 3,
+            pack_hash: [8; 32],
+            has_past: true,
+            lent: Some(Uid(9)),
+            enrolment: Some(Uid(4)),
+            is_date_open: false,
         }
     }
 
@@ -250,6 +296,7 @@ pub mod tests {
     fn a_state_is_read_back_whole_or_not_at_all() {
         let mut other = state();
         (other.base, other.delta, other.fork) = (None, None, Fork::Accepted);
+        (other.lent, other.enrolment, other.is_date_open) = (None, None, true);
         other.distrusts = true;
         for state in [state(), other] {
             let bytes = state.to_bytes();
@@ -259,11 +306,6 @@ pub mod tests {
             }
             assert_eq!(State::parse(&[&bytes[..], &[0]].concat()), None);
         }
-        // As it was stored before there were links.
-        let mut old = state().to_bytes();
-        old.truncate(old.len() - 4);
-        old[0] = WITHOUT_LINK;
-        assert_eq!(State::parse(&old), Some(state()));
         let base = state().base.unwrap();
         assert_eq!(base.name(None), "1-000040.lkpack");
         assert_eq!(
@@ -271,6 +313,47 @@ pub mod tests {
             "1-000041-of-40.lkpack"
         );
     }
+
+    #[test]
+    fn a_state_of_the_first_version_is_read() {
+        let state = State {
+            has_past: false,
+            lent: None,
+            enrolment: None,
+            ..state()
+        };
+        let own = SiteKey::of(state.key).enrolment();
+        let mut bytes = state.to_bytes();
+        // A number of three bytes, a hash, and five flags.
+        bytes.truncate(bytes.len() - 3 - 32 - 5);
+        bytes[0] = WITHOUT_LINK;
+        let enrolment = Some(own);
+        assert_eq!(State::parse(&bytes), Some(State { enrolment, ..state }));
+        for version in [0, VERSION, VERSION + 1] {
+            bytes[0] = version;
+            assert_eq!(State::parse(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn uses_are_lent_to_one_life_or_to_its_enrolment() {
+        let check = |lent: Option<u128>, enrolment: Option<u128>, expected: bool| {
+            let state = State {
+                lent: lent.map(Uid),
+                enrolment: enrolment.map(Uid),
+                ..state()
+            };
+            assert_eq!(state.may_spend(), expected, "{lent:?} {enrolment:?}");
+        };
+        check(Some(9), Some(4), true);
+        check(Some(9), None, true);
+        check(Some(4), Some(4), true);
+        check(Some(4), None, false);
+        check(Some(5), Some(4), false);
+        // A server that knew of none of this.
+        check(None, None, true);
+    }
+
     #[test]
     fn neither_an_older_pack_nor_an_older_word_takes_back_what_a_link_has_brought() {
         let linked = State {

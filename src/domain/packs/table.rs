@@ -119,7 +119,12 @@ pub type Entry<'a> = (&'a [u8], &'a [u8]);
 pub struct Part {
     pub count: usize,
     pub range: Range<usize>,
+    /// Where every [`STEP`]th entry begins, counted from the start of the range, if entries have different lengths.
+    pub marks: Vec<usize>,
 }
+
+/// The number of entries from one mark to the next.
+const STEP: usize = 64;
 
 /// Reads a count and that many entries in strictly ascending order of ids; `look` can refuse one. `start` is where the
 /// bytes of the reader begin in the body.
@@ -131,8 +136,13 @@ pub(super) fn read_entries<'a>(
 ) -> Option<Part> {
     let count = reader.count(table.entry_bytes())?;
     let start = whole - reader.left();
+    let is_marked = table.id_bytes().is_none() || table.record_bytes().is_none();
+    let mut marks = Vec::new();
     let mut before: Option<&[u8]> = None;
-    for _ in 0..count {
+    for place in 0..count {
+        if is_marked && place % STEP == 0 {
+            marks.push(whole - reader.left() - start);
+        }
         let entry = table.entry(reader)?;
         if before.is_some_and(|before| before >= entry.0) {
             return None;
@@ -141,7 +151,25 @@ pub(super) fn read_entries<'a>(
         look(entry)?;
     }
     let range = start..whole - reader.left();
-    Some(Part { count, range })
+    Some(Part {
+        count,
+        range,
+        marks,
+    })
+}
+
+/// Finds an entry by its id.
+pub(super) fn find_entry<'a>(
+    table: Table,
+    bytes: &'a [u8],
+    marks: &[usize],
+    id: &[u8],
+) -> Option<Entry<'a>> {
+    let from = |mark: usize| Entries::new(table, bytes.get(mark..).unwrap_or_default());
+    let begins_before = |mark: &usize| from(*mark).next().is_some_and(|entry| entry.0 <= id);
+    let place = marks.partition_point(begins_before).checked_sub(1)?;
+    let mut entries = from(*marks.get(place)?).take(STEP);
+    entries.find(|entry| entry.0 == id)
 }
 
 /// Reads a count and that many ids in strictly ascending order.
@@ -156,8 +184,11 @@ pub(super) fn read_ids(table: Table, reader: &mut Reader<'_>, whole: usize) -> O
         }
         before = Some(id);
     }
-    let range = start..whole - reader.left();
-    Some(Part { count, range })
+    Some(Part {
+        count,
+        range: start..whole - reader.left(),
+        marks: Vec::new(),
+    })
 }
 
 /// The entries of a table that was read before.

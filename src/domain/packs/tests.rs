@@ -207,6 +207,11 @@ fn build(keys: &[PackedKey<'_>], base: Option<&Body>, minimal: bool) -> Vec<u8> 
     builder.finish()
 }
 
+/// The bytes of a whole body with everything that a body can have.
+pub fn sample_body() -> Vec<u8> {
+    build(&keys(), None, false)
+}
+
 fn signing_key() -> (SigningKey, Vec<PublicKey>) {
     let (key, _) = SigningKey::generate("server.example/packs").unwrap();
     let trusted = vec![key.public().clone()];

@@ -166,7 +166,7 @@ impl App {
             Kind::Workspace => directory
                 .find_place(&target.id)
                 .map(|place| place.workspace.uid),
-            Kind::Catalog | Kind::Policy | Kind::Server | Kind::Session => None,
+            Kind::Catalog | Kind::Policy | Kind::Server | Kind::Session | Kind::Site => None,
         };
         Ok(found.map(|uid| uid.to_string()).unwrap_or_default())
     }

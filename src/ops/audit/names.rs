@@ -30,7 +30,7 @@ pub fn of_target(app: &App, caller: &Caller, target: &Target) -> Result<Option<N
         Kind::Catalog => {
             known(catalogs::find(app, caller, id).map(|catalog| catalog.name().to_owned()))?
         }
-        Kind::Server | Kind::Session => None,
+        Kind::Server | Kind::Session | Kind::Site => None,
     };
     if let Some(text) = seen {
         return Ok(Some(Name {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ops::{App, Record, changed_outside};
 use crate::refusals;
 use crate::store::seals::{self, Standing};
-use crate::store::{Read, users, workspaces};
+use crate::store::{Read, sites, users, workspaces};
 
 /// The result of accepting a thing.
 #[derive(Debug)]
@@ -21,11 +21,12 @@ pub struct Accepted {
 }
 
 /// The kinds of things that can be accepted, with the action of the event.
-pub const KINDS: [(Kind, &str); 6] = [
+pub const KINDS: [(Kind, &str); 7] = [
     (Kind::Catalog, "catalog.accept"),
     (Kind::Key, "key.accept"),
     (Kind::Policy, "policy.accept"),
     (Kind::Session, "session.accept"),
+    (Kind::Site, "site.accept"),
     (Kind::User, "user.accept"),
     (Kind::Workspace, "workspace.accept"),
 ];
@@ -49,6 +50,7 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
         let standing = match kind {
             Kind::Key => seals::look_at_key(tx, &seal_keys, &target)?,
             Kind::Session => Standing::Absent,
+            Kind::Site if sites::has_altered_lent(tx, &seal_keys, &target.id)? => Standing::Broken,
             _ => seals::look(tx, &seal_keys, &target)?,
         };
         if standing == Standing::Absent && seals::newest_event(tx, &target)?.is_none() {
@@ -79,6 +81,7 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
                     is_off = !key.enabled;
                 }
             }
+            (Kind::Site, _, _) => sites::seal_lent(tx, &seal_keys, &target.id)?,
             (Kind::User, _, Some(uid)) => {
                 is_off = users::find(tx, uid)?.is_some_and(|user| !user.enabled);
             }

@@ -14,15 +14,16 @@ use crate::ops::App;
 use crate::refusals::{Refusal, findings};
 use crate::store::seals::recorded::NEVER_ISSUED;
 use crate::store::seals::{self, ACCEPT, Standing, TAMPERED};
-use crate::store::{Durability, Read, Write, audit, refresh_tokens, users, workspaces};
+use crate::store::{Durability, Read, Write, audit, refresh_tokens, sites, users, workspaces};
 use std::collections::BTreeSet;
 
 /// The compared kinds, each with a finding of its own, in the order of [`seals::KINDS`].
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "users as recorded",
     "workspaces as recorded",
     "policies as recorded",
     "catalogs as recorded",
+    "sites as recorded",
 ];
 
 /// The number of keys that are closed in one transaction, so that other changes need not wait long.
@@ -246,7 +247,9 @@ fn broken(read: &Read, seal_keys: &SealKeys, kind: Kind) -> Result<Vec<Target>> 
     let mut found = Vec::new();
     for target in seals::list(read, kind)? {
         let standing = seals::look(read, seal_keys, &target)?;
-        if standing == Standing::Broken || is_missing(read, &target, standing)? {
+        let has_altered =
+            kind == Kind::Site && sites::has_altered_lent(read, seal_keys, &target.id)?;
+        if standing == Standing::Broken || has_altered || is_missing(read, &target, standing)? {
             found.push(target);
         }
     }

@@ -1,5 +1,6 @@
 //! The checks of `latchkey doctor`: each check has one finding, with advice.
 
+mod at_site;
 pub mod finding;
 pub mod glance;
 mod key_files;
@@ -52,6 +53,11 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Runs all checks. This reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
+    if app.site().is_some() {
+        let mut found: Vec<Check> = OF_SITE.iter().map(|check| looked(app, *check)).collect();
+        found.push(room(app));
+        return Ok(found);
+    }
     let checks: [Question; 17] = [
         ("database", database),
         ("schema", schema),
@@ -71,14 +77,29 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("sinks", notices::sinks),
         ("sites", sites::sites),
     ];
-    let look = |(name, check): Question| {
-        check(app)
-            .unwrap_or_else(|err| Check::failed(name, err.refusal(), findings::look_into_log()))
-    };
-    let mut found: Vec<Check> = checks.into_iter().map(look).collect();
+    let mut found: Vec<Check> = checks.map(|check| looked(app, check)).into();
     found.insert(5, room(app));
     found.splice(4..4, super::changed_outside::checks(app));
     Ok(found)
+}
+
+/// The checks of a site. It has neither users nor sealed rows, and needs no backup.
+const OF_SITE: [Question; 11] = [
+    ("site", at_site::state),
+    ("packs", at_site::packs),
+    ("age of the pack", at_site::age),
+    ("ended here", at_site::ended),
+    ("database", database),
+    ("schema", schema),
+    ("audit log", audit_log),
+    ("writing", writing),
+    ("tombstones", tombstones),
+    ("clock", clock),
+    ("certificate", certificate),
+];
+
+fn looked(app: &App, (name, check): Question) -> Check {
+    check(app).unwrap_or_else(|err| Check::failed(name, err.refusal(), findings::look_into_log()))
 }
 
 /// Records that the caller takes a support bundle.

@@ -1,9 +1,10 @@
 //! Taking in what sites report.
 
-use super::{find, record, require, sites::site_key};
+use super::{find, record, require, require_sound, sites::site_key};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::site::{Reported, Site};
 use crate::domain::packs::site_key::SiteKey;
@@ -14,7 +15,7 @@ use crate::ops::{App, Record, append_all};
 use crate::refusals;
 use crate::store::keys::SecretRow;
 use crate::store::packs::Server;
-use crate::store::sites::{self, Lent};
+use crate::store::sites::{self, Lent, LentRow};
 use crate::store::usage::{self, UsageDelta};
 use crate::store::{Durability, Write, keys, packs};
 
@@ -45,6 +46,7 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
     let refused = Error::Malformed;
     let name = Report::site_of(text).ok_or_else(|| refused(refusals::packs::no_report()))?;
     let (site, server) = app.read(|read| Ok((find(read, name)?, packs::find_server(read)?)))?;
+    app.read(|read| require_sound(app, read, &site))?;
     let report = Report::open(text, &site_key(app, &site)?).map_err(refused)?;
     let is_ours = server.is_some_and(|server| server.uid == report.server);
     if !is_ours || report.site != site.name {
@@ -57,13 +59,13 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
         applied: report.pack,
         keys: report.keys.len() as u64,
     };
-    let taken = report.clone();
+    let (taken, seal_keys) = (report.clone(), app.seal_keys.clone());
     let is_new = app.change_all(caller, REPORT, Target::server(), move |tx, now| {
         let site = find(tx, &taken.site)?;
         if !is_newer(&taken, site.reported.as_ref()) {
             return Ok((Vec::new(), false));
         }
-        let ended = take(tx, &taken, site.reported.as_ref(), now)?;
+        let ended = take(tx, &seal_keys, &taken, &site, now)?;
         let mut changes = Changes::default();
         let before = site.reported.as_ref();
         changes.note(
@@ -121,11 +123,11 @@ pub fn take_linked(
         let proposed = proposals(tx, &report)?;
         let lent = |report: &Report| {
             let ids = report.keys.iter().map(|key| key.id);
-            let found = ids.map(|id| Ok((id, sites::find_lent(tx, &site.name, id)?)));
-            found.collect::<Result<Vec<(KeyId, Lent)>>>()
+            let found = ids.map(|id| Ok((id, sites::find_lent(tx, &seal_keys, &site.name, id)?)));
+            found.collect::<Result<Vec<(KeyId, LentRow)>>>()
         };
         let before = lent(&report)?;
-        let ended = take(tx, &report, known, now)?;
+        let ended = take(tx, &seal_keys, &report, &site, now)?;
         let mut records: Vec<(&str, Record)> =
             ended.into_iter().map(|record| (COMPLETE, record)).collect();
         if proposed > 0 {
@@ -180,16 +182,23 @@ fn is_newer(report: &Report, known: Option<&Reported>) -> bool {
 /// Takes all of a report in. Returns the rotations that it has completed.
 fn take(
     tx: &Write<'_>,
+    seal_keys: &SealKeys,
     report: &Report,
-    known: Option<&Reported>,
+    site: &Site,
     now: Timestamp,
 ) -> Result<Vec<Record>> {
+    let known = site.reported.as_ref();
     if known.is_some_and(|known| known.life != report.life) {
         sites::forget_usage(tx, &report.site)?;
     }
+    match site.lent_life {
+        // The first life of which the server learns is that to which it has lent until now.
+        None => sites::name_life(tx, seal_keys, &report.site, report.life)?,
+        Some(_) => drop(sites::lend_to(tx, &report.site, report.life)?),
+    }
     let mut ended = Vec::new();
     for key in &report.keys {
-        take_key(tx, report, key)?;
+        take_key(tx, seal_keys, report, key)?;
         ended.extend(end_older(tx, key, now)?);
     }
     sites::put_report(tx, report)?;
@@ -219,7 +228,7 @@ fn end_older(tx: &Write<'_>, report: &KeyReport, now: Timestamp) -> Result<Optio
 }
 
 /// Adds what is more than in the report before.
-fn take_key(tx: &Write<'_>, report: &Report, key: &KeyReport) -> Result<()> {
+fn take_key(tx: &Write<'_>, seal_keys: &SealKeys, report: &Report, key: &KeyReport) -> Result<()> {
     let (uses, _) = sites::find_usage(tx, &report.site, key.id)?;
     if !sites::put_usage(tx, &report.site, key)? {
         return Ok(());
@@ -241,11 +250,13 @@ fn take_key(tx: &Write<'_>, report: &Report, key: &KeyReport) -> Result<()> {
     };
     usage::add_usage(tx, &delta)?;
     usage::add_totals(tx, std::slice::from_ref(&delta))?;
-    let lent = sites::find_lent(tx, &report.site, key.id)?;
+    let LentRow::Sound(lent) = sites::find_lent(tx, seal_keys, &report.site, key.id)? else {
+        return Ok(());
+    };
     // A site never spends more than it was lent, and what was spent stays spent.
     let spent = key.spent.min(lent.lent).max(lent.spent);
     match lent.spent == spent {
         true => Ok(()),
-        false => sites::put_lent(tx, &report.site, key.id, Lent { spent, ..lent }),
+        false => sites::put_lent(tx, seal_keys, &report.site, key.id, Lent { spent, ..lent }),
     }
 }

@@ -40,11 +40,15 @@ impl Given {
 
     /// Whether the site is given the keys of this workspace and this catalog.
     pub fn has(&self, workspace: Uid, catalog: Option<&str>) -> bool {
-        self.workspaces.contains(&workspace)
-            && match &self.catalogs {
-                None => true,
-                Some(catalogs) => catalog.is_some_and(|name| catalogs.contains(name)),
-            }
+        self.workspaces.contains(&workspace) && self.has_catalog(catalog)
+    }
+
+    /// Whether the site is given keys of this catalog.
+    pub fn has_catalog(&self, catalog: Option<&str>) -> bool {
+        match &self.catalogs {
+            None => true,
+            Some(catalogs) => catalog.is_some_and(|name| catalogs.contains(name)),
+        }
     }
 
     /// Whether the site is given this key of the index.

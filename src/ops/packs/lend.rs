@@ -3,6 +3,7 @@
 use super::given::Given;
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::quota::USES_MAX;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::locks::lock;
 use crate::domain::packs::site::Site;
@@ -10,7 +11,7 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::ops::App;
 use crate::store::seals::keys::RemainingUses;
-use crate::store::sites::{self, Lent};
+use crate::store::sites::{self, Lent, LentRow};
 use crate::store::{Durability, Write, keys, seals};
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ const BATCH: usize = 200;
 pub fn lend(app: &App, wanted: &[(Site, Given)]) -> Result<()> {
     let counted = app.read(sites::list_counted)?;
     for (site, given) in wanted.iter().filter(|(site, _)| site.lend > 0) {
-        let lent = app.read(|read| sites::list_lent(read, &site.name))?;
-        let lacks = |id: KeyId| {
-            let known = lent.get(&id).copied().unwrap_or_default();
-            known.lent.saturating_sub(known.spent) < site.lend
+        let lent = app.read(|read| sites::list_lent(read, &app.seal_keys, &site.name))?;
+        let lacks = |id: KeyId| match lent.get(&id) {
+            None => true,
+            Some(LentRow::Altered) => false,
+            Some(LentRow::Sound(known)) => known.lent.saturating_sub(known.spent) < site.lend,
         };
         let own = counted
             .iter()
@@ -43,6 +45,49 @@ pub fn lend(app: &App, wanted: &[(Site, Given)]) -> Result<()> {
     Ok(())
 }
 
+/// What becomes of the uses that a site was lent and has not reported as spent, when it is removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Unspent {
+    /// They may have been spent since the last report, so they stay spent.
+    pub kept: u64,
+    pub returned: u64,
+}
+
+/// Gives the keys back what a site has not reported as spent, or counts it. What a changed row has counts as spent.
+pub fn take_back(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    seal_keys: &SealKeys,
+    site: &str,
+    returns: bool,
+) -> Result<Unspent> {
+    let mut unspent = Unspent::default();
+    for (id, row) in sites::list_lent(tx, seal_keys, site)? {
+        let LentRow::Sound(lent) = row else {
+            continue;
+        };
+        let left = lent.lent.saturating_sub(lent.spent);
+        let stored = match seals::keys::find_uses(tx, seal_keys, id)? {
+            RemainingUses::Counted(stored) if returns => stored,
+            _ => {
+                unspent.kept += left;
+                continue;
+            }
+        };
+        let back = left.min(USES_MAX.saturating_sub(stored));
+        keys::update_uses(tx, seal_keys, id, Some(stored + back))?;
+        unspent.returned += back;
+        if let Some(counters) = index.counters(id) {
+            tx.after_commit(move || {
+                if let Some(uses) = &mut lock(&counters).uses {
+                    uses.stored += back;
+                }
+            });
+        }
+    }
+    Ok(unspent)
+}
+
 /// Gives a site as many uses of these keys as it lacks. Returns the keys of which it got some.
 pub fn lend_some(app: &App, site: &Site, given: &Given, ids: &[KeyId]) -> Result<Vec<KeyId>> {
     if site.lend == 0 {
@@ -57,9 +102,9 @@ pub fn lend_some(app: &App, site: &Site, given: &Given, ids: &[KeyId]) -> Result
         got.extend(app.store.write(Durability::Full, move |tx| {
             let mut got = Vec::new();
             for id in batch {
-                let before = sites::find_lent(tx, &name, id)?;
+                let before = sites::find_lent(tx, &seal_keys, &name, id)?;
                 lend_one(tx, &index, &seal_keys, &name, id, most)?;
-                if sites::find_lent(tx, &name, id)? != before {
+                if sites::find_lent(tx, &seal_keys, &name, id)? != before {
                     got.push(id);
                 }
             }
@@ -86,7 +131,9 @@ fn lend_one(
             return Ok(());
         }
     };
-    let known = sites::find_lent(tx, site, id)?;
+    let LentRow::Sound(known) = sites::find_lent(tx, seal_keys, site, id)? else {
+        return Ok(());
+    };
     let left = known.lent.saturating_sub(known.spent);
     let taken = most.saturating_sub(left).min(stored);
     if taken == 0 {
@@ -97,7 +144,7 @@ fn lend_one(
         lent: known.lent.saturating_add(taken),
         ..known
     };
-    sites::put_lent(tx, site, id, lent)?;
+    sites::put_lent(tx, seal_keys, site, id, lent)?;
     if let Some(counters) = index.counters(id) {
         tx.after_commit(move || {
             if let Some(uses) = &mut lock(&counters).uses {

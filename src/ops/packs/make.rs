@@ -3,7 +3,7 @@
 
 use super::given::{Given, is_strong};
 use super::identity::{Signer, signer};
-use super::{find, lend, record, remove_but, require, sites};
+use super::{find, lend, record, remove_but, require, require_sound, sites};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::catalogs::BUILT_IN;
@@ -16,6 +16,7 @@ use crate::domain::packs::builder::Builder;
 use crate::domain::packs::file;
 use crate::domain::packs::head::Head;
 use crate::domain::packs::keys::{PackedKey, PackedOlder};
+use crate::domain::packs::past::Point;
 use crate::domain::packs::site::{MadePack, Site, file_name};
 use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::time::Timestamp;
@@ -28,7 +29,7 @@ use crate::ops::{App, index_updates};
 use crate::refusals;
 use crate::store::keys::SecretRow;
 use crate::store::seals::keys::{KeyWithSeal, each};
-use crate::store::sites::Lent;
+use crate::store::sites::LentRow;
 use crate::store::{Read, audit, key_versions, packs, sites as rows};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -81,6 +82,7 @@ pub fn make(app: &App, caller: &Caller, wanted: Wanted) -> Result<Vec<Made>> {
     if chosen.is_empty() {
         return Err(Error::Conflict(refusals::packs::no_site()));
     }
+    let chosen = sound(app, chosen, wanted.sites.is_some())?;
     let given = |site: Site| {
         let given = Given::of(&site, &app.index.directory());
         (site, given)
@@ -93,12 +95,33 @@ pub fn make(app: &App, caller: &Caller, wanted: Wanted) -> Result<Vec<Made>> {
     for draft in drawn.drafts {
         ready.push(finished(app, &drawn.signer, &drawn.events, draft, now)?);
     }
-    note(app, caller, &ready)?;
+    note(app, caller, &ready, drawn.events)?;
     ready.into_iter().map(|one| one.publish(app)).collect()
 }
 
+/// Those of the sites whose rows are what Latchkey last wrote. The others get nothing, and keep none of the rest waiting, unless they
+/// were named.
+fn sound(app: &App, chosen: Vec<Site>, are_named: bool) -> Result<Vec<Site>> {
+    let mut sound = Vec::new();
+    let mut refused = Ok(());
+    for site in chosen {
+        match app.read(|read| require_sound(app, read, &site)) {
+            Ok(()) => sound.push(site),
+            Err(err) if are_named => return Err(err),
+            Err(err) => {
+                log::error!("packs: {err}");
+                refused = Err(err);
+            }
+        }
+    }
+    if sound.is_empty() {
+        refused?;
+    }
+    Ok(sound)
+}
+
 /// Records the packs, each with its event.
-fn note(app: &App, caller: &Caller, ready: &[Ready]) -> Result<()> {
+fn note(app: &App, caller: &Caller, ready: &[Ready], events: (u64, [u8; 32])) -> Result<()> {
     let packs: Vec<MadePack> = ready.iter().map(|one| one.pack.clone()).collect();
     app.change_all(caller, MAKE, Target::server(), move |tx, _| {
         let mut records = Vec::new();
@@ -106,6 +129,7 @@ fn note(app: &App, caller: &Caller, ready: &[Ready]) -> Result<()> {
             if !packs::insert(tx, pack)? {
                 return Err(Error::Conflict(refusals::packs::meanwhile(&pack.site)));
             }
+            packs::insert_point(tx, &pack.site, Point::of(events.0, &events.1))?;
             let mut changes = Changes::default();
             changes.note("pack", &0, &pack.number);
             changes.note("base", &0, &pack.base);
@@ -130,7 +154,8 @@ pub(super) struct Draft {
     given: Arc<Given>,
     pub(super) builder: Builder,
     base: Option<Body>,
-    pub(super) lent: HashMap<KeyId, Lent>,
+    pub(super) lent: HashMap<KeyId, LentRow>,
+    past: Vec<Point>,
     pub(super) policies: BTreeSet<String>,
     pub(super) catalogs: BTreeSet<String>,
     owners: BTreeSet<Uid>,
@@ -151,7 +176,8 @@ fn draw(app: &App, read: &Read, chosen: Vec<(Site, Given)>, whole: bool) -> Resu
             base_of(app, read, &site)?
         };
         drafts.push(Draft {
-            lent: rows::list_lent(read, &site.name)?,
+            lent: rows::list_lent(read, &app.seal_keys, &site.name)?,
+            past: packs::list_points(read, &site.name)?,
             ..Draft::new(Arc::new(Given::of(&site, &directory)), pepper, base, site)
         });
     }
@@ -210,6 +236,7 @@ impl Draft {
             given,
             builder: Builder::new(site.minimal, pepper, base.as_ref()),
             lent: HashMap::new(),
+            past: Vec::new(),
             base,
             policies: BTreeSet::new(),
             catalogs: BTreeSet::new(),
@@ -247,7 +274,7 @@ impl Draft {
         let part = SharedPart::of(key);
         let older = found.secrets.iter().find_map(|row| older(row, now));
         let metadata = Some(key.metadata.as_str()).filter(|text| *text != NO_METADATA);
-        let lent = self.lent.get(&key.id).copied().unwrap_or_default();
+        let lent = self.lent.get(&key.id).map_or(0, |row| row.lent());
         self.policies.insert(key.policy.clone());
         self.catalogs.extend(key.catalog.clone());
         self.owners.extend(key.owner);
@@ -264,7 +291,7 @@ impl Draft {
             not_before: key.not_before,
             addresses: key.allowed_ips.clone(),
             rate_limit: key.rate_limit,
-            lent: key.uses_left.map(|_| lent.lent),
+            lent: key.uses_left.map(|_| lent),
             older,
             name: &key.name,
             metadata: metadata.unwrap_or_default(),
@@ -387,6 +414,7 @@ fn finished(
         base,
         keys,
         left_out,
+        past,
         ..
     } = draft;
     let damaged = |why: refusals::Refusal| Error::internal(why.to_string());
@@ -409,6 +437,11 @@ fn finished(
         keys,
         bytes: content.len() as u64,
         sha256: sha256(content),
+        lent: Some(match site.lent_life {
+            Some(life) => life,
+            None => sites::site_key(app, &site)?.enrolment(),
+        }),
+        past: Some(past),
         signers: signer.introductions.clone(),
     };
     let bytes = file::write(&head.sign(std::slice::from_ref(&signer.key)), content);

@@ -5,8 +5,10 @@
 //! administrator of the machine.
 
 pub mod collect;
+mod ended;
 pub mod feed;
 mod given;
+mod history;
 pub mod identity;
 mod lend;
 pub mod make;
@@ -15,16 +17,19 @@ pub mod revocations;
 pub mod sites;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unconfirmed;
 
 use super::{App, Record};
 use crate::authz::caller::{Caller, Identity};
-use crate::domain::audit::{Changes, Target};
+use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::locks::lock;
 use crate::domain::packs::site::Site;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::files::private;
 use crate::refusals;
+use crate::store::seals::{self, Standing};
 use crate::store::{Read, sites as rows};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -46,7 +51,7 @@ const FIGURES_MS: u64 = 10_000;
 pub struct SiteFigures {
     /// Of the oldest among the newest packs of each site.
     pub age_ms: i64,
-    /// Keys that ended here and that a site which has reported is not known to have ended; summed over sites.
+    /// Keys and secrets that ended here and of which a site that has reported is not known to have heard; summed over sites.
     pub unconfirmed: u64,
 }
 
@@ -113,11 +118,24 @@ fn find(read: &Read, name: &str) -> Result<Site> {
     found.ok_or(Error::NotFound("site"))
 }
 
+/// Refuses a site whose rows are not what Latchkey last wrote: it gets nothing.
+fn require_sound(app: &App, read: &Read, site: &Site) -> Result<()> {
+    match is_sound(app, read, site)? {
+        true => Ok(()),
+        false => Err(Error::Conflict(refusals::packs::site_altered(&site.name))),
+    }
+}
+
+fn is_sound(app: &App, read: &Read, site: &Site) -> Result<bool> {
+    let standing = seals::look(read, &app.seal_keys, &Target::new(Kind::Site, &site.name))?;
+    Ok(standing == Standing::Sound && !rows::has_altered_lent(read, &app.seal_keys, &site.name)?)
+}
+
 /// The record of a change about a site.
 fn record(site: &str, mut changes: Changes) -> Record {
     changes.note("site", &"", &site);
     Record {
-        target: Target::server(),
+        target: Target::new(Kind::Site, site),
         workspace: None,
         changes,
     }

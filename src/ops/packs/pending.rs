@@ -1,12 +1,13 @@
 //! What a site is not known to have yet, according to its newest report, and the uses that it was lent.
 
+use super::ended::{Asked, ended};
 use super::given::{Given, is_strong};
 use super::sites;
 use crate::authz::caller::Caller;
 use crate::domain::keys::KeyId;
 use crate::error::Result;
 use crate::ops::App;
-use crate::store::sites::{self as rows, Lent};
+use crate::store::sites::{self as rows, Lent, LentRow};
 
 /// The number of keys that are named.
 pub const NAMED_MAX: usize = 100;
@@ -45,12 +46,20 @@ impl Named {
 pub fn pending(app: &App, caller: &Caller, name: &str) -> Result<Pending> {
     let view = sites::find_view(app, caller, name)?;
     let (changed, ended, lent) = app.read(|read| {
-        let lent = rows::list_lent(read, name)?;
+        let lent = rows::list_lent(read, &app.seal_keys, name)?;
         Ok(match view.known_events() {
             None => (Vec::new(), Vec::new(), lent),
             Some(events) => {
                 let changed = rows::list_changed_since(read, events)?;
-                let ended = rows::list_ended_since(read, events)?;
+                let asked = Asked {
+                    site: Some(&view.site),
+                    after: events,
+                    with_new: false,
+                };
+                let ended = ended(app, read, &[asked])?.pop().unwrap_or_default();
+                // Keys whose secrets have ended are among those that have ended.
+                let of_secrets = ended.secrets.iter().map(|one| one.key);
+                let ended: Vec<KeyId> = ended.keys.iter().copied().chain(of_secrets).collect();
                 (changed, ended, lent)
             }
         })
@@ -62,16 +71,17 @@ pub fn pending(app: &App, caller: &Caller, name: &str) -> Result<Pending> {
             .with_key(*id, |key| given.has_key(key) && is_strong(&key.secret));
         has.unwrap_or(false)
     };
-    let own = ended
-        .into_iter()
-        .filter(|(_, workspace)| given.workspaces.contains(workspace));
-    let mut lent: Vec<(KeyId, Lent)> = lent.into_iter().collect();
+    let sound = lent.into_iter().filter_map(|(id, row)| match row {
+        LentRow::Altered => None,
+        LentRow::Sound(lent) => Some((id, lent)),
+    });
+    let mut lent: Vec<(KeyId, Lent)> = sound.collect();
     lent.sort_unstable_by_key(|(id, _)| *id);
     let lent_count = lent.len();
     lent.truncate(NAMED_MAX);
     Ok(Pending {
         changed: Named::of(changed.into_iter().filter(is_given).collect()),
-        ended: Named::of(own.map(|(id, _)| id).collect()),
+        ended: Named::of(ended),
         lent,
         lent_count,
     })

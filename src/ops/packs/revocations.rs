@@ -1,18 +1,18 @@
 //! Revocations for sites that nothing but a few texts reaches: QR codes on paper or on a screen.
 
-use super::given::Given;
+use super::ended::{self, Asked, Ended};
 use super::identity::signer;
 use super::{find, require};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
-use crate::domain::packs::revocations::{IDS_MAX, Revocations};
+use crate::domain::packs::revocations::{EndedSecret, IDS_MAX, Revocations};
 use crate::domain::packs::site::Site;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::{App, Record};
 use crate::refusals;
-use crate::store::{audit, sites};
+use crate::store::audit;
 
 const REVOCATIONS: &str = "site.revocations";
 /// The number of codes that are made at once.
@@ -22,11 +22,31 @@ const CODES_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Codes {
     pub texts: Vec<String>,
+    /// Keys, and secrets of keys that go on.
     pub keys: u64,
 }
 
-/// The keys that have ended since the event `since`, or, for one site, since the event that it is known to have applied; if
-/// it has never reported, since the pack from which its differences are made.
+/// What fits each code: keys first, then secrets of keys that go on, which take the room of two.
+fn divide(ended: &Ended) -> Vec<(Vec<KeyId>, Vec<EndedSecret>)> {
+    let mut contents: Vec<(Vec<KeyId>, Vec<EndedSecret>)> = Vec::new();
+    let ids: Vec<KeyId> = ended.keys.iter().copied().collect();
+    contents.extend(ids.chunks(IDS_MAX).map(|ids| (ids.to_vec(), Vec::new())));
+    for secret in &ended.secrets {
+        let has_room = |(ids, secrets): &(Vec<KeyId>, Vec<EndedSecret>)| {
+            ids.len() + 2 * (secrets.len() + 1) <= IDS_MAX
+        };
+        if !contents.last().is_some_and(has_room) {
+            contents.push(Default::default());
+        }
+        if let Some((_, secrets)) = contents.last_mut() {
+            secrets.push(*secret);
+        }
+    }
+    contents
+}
+
+/// The keys and the secrets that have ended since the event `since`, or, for one site, since the event that it is known to have applied; if
+/// it has never reported, all of them.
 ///
 /// # Errors
 /// `Conflict` if no key has ended since, or if there are too many for codes.
@@ -37,25 +57,25 @@ pub fn codes(app: &App, caller: &Caller, site: Option<&str>, since: Option<u64>)
         let site = site.map(|name| find(read, name)).transpose()?;
         let known = |site: &Site| site.reported.as_ref().map(|reported| reported.events);
         let since = since.or_else(|| site.as_ref().and_then(known)).unwrap_or(0);
-        let ended = sites::list_ended_since(read, since)?;
-        let given = site.map(|site| Given::of(&site, &app.index.directory()));
-        let own = ended.into_iter().filter(|(_, uid)| {
-            let has = |given: &Given| given.workspaces.contains(uid);
-            given.as_ref().is_none_or(has)
-        });
-        let mut ids: Vec<KeyId> = own.map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        if ids.is_empty() {
+        let asked = Asked {
+            site: site.as_ref(),
+            after: since,
+            with_new: true,
+        };
+        let mut found = ended::ended(app, read, &[asked])?;
+        let ended = found.pop().unwrap_or_default();
+        let count = ended.keys.len() + ended.secrets.len();
+        if count == 0 {
             return Err(Error::Conflict(refusals::packs::none_ended()));
         }
-        let parts = ids.len().div_ceil(IDS_MAX);
+        let contents = divide(&ended);
+        let parts = contents.len();
         if parts > CODES_MAX {
-            return Err(Error::Conflict(refusals::packs::too_many_ended(ids.len())));
+            return Err(Error::Conflict(refusals::packs::too_many_ended(count)));
         }
         let signer = signer(read, &app.sealing)?;
         let events = audit::head(read)?.map_or(0, |head| head.seq.unsigned_abs());
-        let code = |(place, ids): (usize, &[KeyId])| {
+        let code = |(place, (ids, secrets)): (usize, (Vec<KeyId>, Vec<EndedSecret>))| {
             let revocations = Revocations {
                 server: signer.server.uid,
                 reign: signer.server.reign,
@@ -63,12 +83,13 @@ pub fn codes(app: &App, caller: &Caller, site: Option<&str>, since: Option<u64>)
                 made: now,
                 part: place as u64 + 1,
                 parts: parts as u64,
-                ids: ids.to_vec(),
+                ids,
+                secrets,
             };
             revocations.sign(&signer.key)
         };
-        let texts: Vec<String> = ids.chunks(IDS_MAX).enumerate().map(code).collect();
-        Ok((texts, ids.len() as u64))
+        let texts: Vec<String> = contents.into_iter().enumerate().map(code).collect();
+        Ok((texts, count as u64))
     })?;
     app.change(caller, REVOCATIONS, Target::server(), move |_, _| {
         let mut changes = Changes::default();

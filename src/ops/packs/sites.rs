@@ -1,7 +1,9 @@
 //! The life of a site: adding, listing, editing and removing it.
 
+use super::ended::{Asked, ended};
 use super::given::{Given, is_strong};
-use super::{find, identity, record, remove_but, require, require_local};
+use super::lend::{self, Unspent};
+use super::{find, identity, is_sound, record, remove_but, require, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
@@ -61,6 +63,8 @@ pub struct SiteEdit {
     pub minimal: Option<bool>,
     pub until_s: Option<u64>,
     pub lend: Option<u64>,
+    /// The life of its state to which uses are lent from now on. What another one was lent counts as spent.
+    pub life: Option<Uid>,
     pub max_stale_s: Option<u64>,
 }
 
@@ -72,11 +76,13 @@ pub struct SiteView {
     pub workspaces: Vec<String>,
     /// The newest pack.
     pub newest: Option<MadePack>,
+    /// Whether the rows of the site are what Latchkey last wrote; otherwise it gets nothing.
+    pub is_sound: bool,
     /// The whole pack that the newest one has to be applied to, or the newest one itself.
     pub base: Option<MadePack>,
     /// The pack that it has applied, if it has reported that lately enough.
     pub applied: Option<MadePack>,
-    /// Keys that ended here and that the site is not known to have ended; `None` if it never reported.
+    /// Keys and secrets that ended here, and of which the site is not known to have heard; `None` if it never reported.
     pub unconfirmed: Option<u64>,
     /// `None` if it has never asked over a link.
     pub link: Option<LinkView>,
@@ -93,6 +99,14 @@ pub struct LinkView {
     pub applied: u64,
     /// The events that are newer.
     pub lag: u64,
+}
+
+/// What became of a site that was removed.
+#[derive(Debug)]
+pub struct Removed {
+    /// The new version of the pepper, if there is one.
+    pub rotated: Option<Rotated>,
+    pub uses: Unspent,
 }
 
 /// What a view of one site has in addition.
@@ -118,6 +132,18 @@ pub fn add(
     new: NewSite,
     retry: Option<Retry>,
 ) -> Result<(SiteView, String)> {
+    let passphrase = new.passphrase.clone();
+    let (site, enrolment) = enrol(app, caller, new, retry)?;
+    Ok((site, enrolment.lock(&passphrase)?))
+}
+
+/// Does the same, without the passphrase.
+pub(in crate::ops) fn enrol(
+    app: &App,
+    caller: &Caller,
+    new: NewSite,
+    retry: Option<Retry>,
+) -> Result<(SiteView, Enrolment)> {
     require_local(app, caller, ADD)?;
     if !is_site_name(&new.name) {
         return Err(Error::invalid("name", refusals::packs::site_name()));
@@ -135,7 +161,7 @@ pub fn add(
     check_max_stale(max_stale_s)?;
     let files = app.key_files();
     let (index, who) = (app.index.clone(), caller.clone());
-    let (name, passphrase) = (new.name.clone(), new.passphrase.clone());
+    let name = new.name.clone();
     let added = app.change(caller, ADD, Target::server(), move |tx, now| {
         if let Some(earlier) = idempotency::find(tx, &files, &who, retry.as_ref(), now)? {
             return Ok((None, earlier));
@@ -162,6 +188,7 @@ pub fn add(
             sealed: Some(sealed),
             pack: 0,
             base: 0,
+            lent_life: None,
             reported: None,
             workspaces: workspaces(&directory, &new.workspaces)?,
             catalogs: catalogs(&directory, new.catalogs)?,
@@ -173,12 +200,11 @@ pub fn add(
         Ok((Some(record(&site.name, changes)), site.name))
     })?;
     debug_assert_eq!(added, name);
-    let (site, enrolment) = app.read(|read| {
+    app.read(|read| {
         let site = find(read, &added)?;
         let enrolment = enrolment(app, read, &site)?;
         Ok((view(app, read, site)?, enrolment))
-    })?;
-    Ok((site, enrolment.lock(&passphrase)?))
+    })
 }
 
 fn enrolment(app: &App, read: &Read, site: &Site) -> Result<Enrolment> {
@@ -193,6 +219,7 @@ fn enrolment(app: &App, read: &Read, site: &Site) -> Result<Enrolment> {
         reign: server.reign,
         keys: vec![identity::public_key(read)?],
         site_key: site_key(app, site)?,
+        is_used: false,
         peppers: peppers
             .map(|(number, bytes)| (version(number), bytes))
             .collect(),
@@ -278,10 +305,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<SiteView>> {
 
 /// The same for the server's own use.
 pub fn all(app: &App) -> Result<Vec<SiteView>> {
-    app.read(|read| {
-        let sites = rows::list(read)?.into_iter();
-        sites.map(|site| view(app, read, site)).collect()
-    })
+    app.read(|read| views(app, read, rows::list(read)?))
 }
 
 /// One site. This looks at every key.
@@ -319,31 +343,48 @@ pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
 }
 
 fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
-    let directory = app.index.directory();
-    let given = Given::of(&site, &directory);
-    let link = link(app, read, &site.name)?;
-    let unconfirmed = match known_events(&site, link.as_ref()) {
-        None => None,
-        Some(events) => {
-            let ended = rows::list_ended_since(read, events)?;
-            let own = ended
-                .iter()
-                .filter(|(_, uid)| given.workspaces.contains(uid));
-            Some(own.count() as u64)
-        }
-    };
-    Ok(SiteView {
-        workspaces: slugs(&directory, &site),
-        newest: packs::find(read, &site.name, site.pack)?,
-        base: packs::find(read, &site.name, site.base)?,
-        applied: match &site.reported {
-            None => None,
-            Some(reported) => packs::find(read, &site.name, reported.applied)?,
-        },
-        unconfirmed,
-        link,
-        site,
-    })
+    let mut views = views(app, read, vec![site])?;
+    views.pop().ok_or(Error::NotFound("site"))
+}
+
+/// The views of sites, in their order.
+fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<SiteView>> {
+    let mut links = Vec::new();
+    for site in &sites {
+        links.push(link(app, read, &site.name)?);
+    }
+    let known = |place: usize| known_events(&sites[place], links[place].as_ref());
+    let asked = sites.iter().enumerate().filter_map(|(place, site)| {
+        Some(Asked {
+            site: Some(site),
+            after: known(place)?,
+            with_new: false,
+        })
+    });
+    let asked: Vec<Asked<'_>> = asked.collect();
+    let mut counts = ended(app, read, &asked)?.into_iter();
+    let mut counted = Vec::new();
+    for place in 0..sites.len() {
+        let ended = known(place).and_then(|_| counts.next());
+        counted.push(ended.map(|ended| ended.count()));
+    }
+    let all = sites.into_iter().zip(links).zip(counted);
+    let views = all.map(|((site, link), unconfirmed)| {
+        Ok(SiteView {
+            workspaces: slugs(&app.index.directory(), &site),
+            newest: packs::find(read, &site.name, site.pack)?,
+            base: packs::find(read, &site.name, site.base)?,
+            applied: match &site.reported {
+                None => None,
+                Some(reported) => packs::find(read, &site.name, reported.applied)?,
+            },
+            is_sound: is_sound(app, read, &site)?,
+            unconfirmed,
+            link,
+            site,
+        })
+    });
+    views.collect()
 }
 
 /// The newest event that a site is known to have applied: every question of a linked one has it.
@@ -396,35 +437,52 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
         after.lend = edit.lend.unwrap_or(after.lend);
         after.max_stale_s = edit.max_stale_s.unwrap_or(after.max_stale_s);
         check_times(after.until_s, after.lend)?;
+        after.lent_life = edit.life.or(before.lent_life);
         check_max_stale(after.max_stale_s)?;
         let changes = changes(&directory, Some(&before), &after);
         if changes.is_empty() {
             return Ok((None, after));
         }
         rows::update(tx, &after)?;
+        if let Some(life) = edit.life {
+            rows::lend_to(tx, &after.name, life)?;
+        }
         Ok((Some(record(&after.name, changes)), after))
     })?;
     app.read(|read| view(app, read, edited))
 }
 
 /// Removes a site: no pack is made for it any more, and its reports are refused. With `rotate` the pepper gets a new version,
-/// so that the removed site cannot verify secrets that are made from now on.
-pub fn remove(app: &App, caller: &Caller, name: &str, rotate: bool) -> Result<Option<Rotated>> {
+/// so that the removed site cannot verify secrets that are made from now on. Uses of counted keys that it was lent and has not
+/// reported as spent may be spent, and stay so unless the caller returns them.
+pub fn remove(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    rotate: bool,
+    returns_uses: bool,
+) -> Result<Removed> {
     if rotate {
         require_local(app, caller, REMOVE)?;
     }
     let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
-    let removed = app.change(caller, REMOVE, Target::server(), move |tx, now| {
+    let seal_keys = app.seal_keys.clone();
+    let (removed, uses) = app.change(caller, REMOVE, Target::server(), move |tx, now| {
         who.require_global(&index.directory(), Permission::ServerAdmin)?;
         let site = find(tx, &asked)?;
+        let uses = lend::take_back(tx, &index, &seal_keys, &site.name, returns_uses)?;
         rows::remove(tx, &site.name, now)?;
-        Ok((Some(record(&site.name, Changes::default())), site.name))
+        let mut changes = Changes::default();
+        changes.note("uses_returned", &0, &uses.returned);
+        changes.note("uses_kept", &0, &uses.kept);
+        Ok((Some(record(&site.name, changes)), (site.name, uses)))
     })?;
     remove_but(&app.packs_of(&removed), &[]);
-    match rotate {
-        true => rotate::rotate(app, caller, KeyKind::Pepper).map(Some),
-        false => Ok(None),
-    }
+    let rotated = match rotate {
+        true => Some(rotate::rotate(app, caller, KeyKind::Pepper)?),
+        false => None,
+    };
+    Ok(Removed { rotated, uses })
 }
 
 fn check_times(until_s: u64, lend: u64) -> Result<()> {
@@ -513,5 +571,7 @@ fn changes(directory: &Directory, before: Option<&Site>, after: &Site) -> Change
         let (before, after) = of(part);
         changes.note_option(name, &before, &after);
     }
+    let life = before.and_then(|site| site.lent_life);
+    changes.note_option("life", &life, &after.lent_life);
     changes
 }

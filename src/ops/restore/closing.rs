@@ -18,8 +18,8 @@ use crate::error::Result;
 use crate::ops::clock::future::Plan;
 use crate::store;
 use crate::store::{
-    Write, audit, catalogs, declared, keys, numbers, recovery_codes, restore, retired_names, users,
-    workspaces,
+    Write, audit, catalogs, declared, keys, numbers, recovery_codes, restore, retired_names, sites,
+    users, workspaces,
 };
 
 /// The reason in the audit log.
@@ -41,6 +41,7 @@ pub struct ClosedThings {
     pub workspaces_disabled: Vec<String>,
     pub catalogs_emptied: Vec<String>,
     pub policies_changed: Vec<String>,
+    pub sites_removed: Vec<String>,
     pub sessions_ended: usize,
     /// The number of keys with a use limit whose remaining uses were set to zero.
     pub uses_taken: usize,
@@ -73,6 +74,7 @@ impl ClosedThings {
                 "policies edited since, to be checked; their keys were disabled",
                 &self.policies_changed,
             ),
+            ("sites removed again", &self.sites_removed),
         ];
         let mut lines: Vec<String> = lists
             .into_iter()
@@ -115,6 +117,7 @@ impl ClosedThings {
             ("workspaces_disabled", self.workspaces_disabled.len()),
             ("catalogs_emptied", self.catalogs_emptied.len()),
             ("policies_changed", self.policies_changed.len()),
+            ("sites_removed", self.sites_removed.len()),
             ("sessions_ended", self.sessions_ended),
             ("uses_taken", self.uses_taken),
         ] {
@@ -155,6 +158,7 @@ impl Closing<'_> {
                 Some(Kind::Workspace) => self.workspace(tx, id, fate, &mut closed)?,
                 Some(Kind::Catalog) => self.catalog(tx, id, fate, &mut closed)?,
                 Some(Kind::Policy) => self.policy(tx, id, fate, &mut closed)?,
+                Some(Kind::Site) => self.site(tx, id, fate, &mut closed)?,
                 Some(Kind::Server | Kind::Session) | None => {}
             }
         }
@@ -331,6 +335,22 @@ impl Closing<'_> {
         {
             closed.workspaces_disabled.push(slug);
             self.note(tx, "workspace.edit", target(), switched_off())?;
+        }
+        Ok(())
+    }
+
+    /// A site that was removed gets nothing again.
+    fn site(
+        &self,
+        tx: &Write<'_>,
+        id: &str,
+        fate: &CombinedEffect,
+        closed: &mut ClosedThings,
+    ) -> Result<()> {
+        if fate.deleted.is_some() && sites::remove(tx, id, self.now)? {
+            closed.sites_removed.push(id.to_owned());
+            let target = Target::new(Kind::Site, id);
+            self.note(tx, "site.remove", target, Changes::default())?;
         }
         Ok(())
     }

@@ -92,21 +92,34 @@ pub(super) fn take(
 ) -> Result<Applied> {
     let state = site.state();
     let held = site.held();
-    let pack = Pack::open(&state, files).map_err(Error::Conflict)?;
-    let base = pack.base.as_ref().map(|(head, _)| &head.head);
-    let judged = judge(&state, &pack.signed.head, base, held.is_some(), way);
-    match judged.map_err(Error::Conflict)? {
-        Verdict::Take => {}
-        Verdict::Fork => {
+    match look(&state, held.as_deref(), files, way).map_err(Error::Conflict)? {
+        Some(new) => new.put(app, site, caller, &state, held.as_deref()),
+        None => {
+            let why = refusals::site::fork(&state.origin);
             note_fork(app, site, caller, state)?;
-            let why = refusals::site::fork(&pack.signed.head.origin);
-            return Err(Error::Conflict(why));
+            Err(Error::Conflict(why))
         }
     }
-    let mut new = New::of(&state, pack, held.as_deref(), files).map_err(Error::Conflict)?;
-    // Over the link, a step that follows has what the pack may lack.
-    new.state.distrusts &= way == Way::Link;
-    new.put(app, site, caller, &state, held.as_deref())
+}
+
+/// What a site would have after a pack, from its state and what it holds alone; `None` if the server was restored.
+fn look<'a>(
+    state: &State,
+    held: Option<&Held>,
+    files: Files<'a>,
+    way: Way,
+) -> Checked<Option<New<'a>>> {
+    let pack = Pack::open(state, files)?;
+    let base = pack.base.as_ref().map(|(head, _)| &head.head);
+    match judge(state, &pack.signed.head, base, held.map(Held::head), way)? {
+        Verdict::Take => {
+            let mut new = New::of(state, pack, held, files)?;
+            // Over the link, a step that follows has what the pack may lack.
+            new.state.distrusts &= way == Way::Link;
+            Ok(Some(new))
+        }
+        Verdict::Fork => Ok(None),
+    }
 }
 
 /// Packs whose signatures are checked; their bodies are not read yet.
@@ -214,7 +227,10 @@ impl<'a> New<'a> {
         let content = content.ok_or_else(|| Error::internal("a pack without a content"))?;
         // What has ended here may no longer be above the new pack.
         let ended = app.read(store::site::list_ended)?;
+        let ended_secrets = app.read(store::site::list_ended_secrets)?;
         let touched = match (&self.base, held, &self.delta) {
+            // Every counted key differs if its uses are lent to another life now.
+            _ if before.may_spend() != self.state.may_spend() => None,
             (None, Some(held), Some(delta)) => content::touched(held.base(), held.delta(), delta),
             _ => None,
         };
@@ -223,6 +239,7 @@ impl<'a> New<'a> {
             let all: BTreeSet<KeyId> = ids
                 .into_iter()
                 .chain(ended.iter().map(|it| it.key))
+                .chain(ended_secrets.iter().map(|it| it.key))
                 .chain(stepped.ids.iter().copied())
                 .collect();
             (!stepped.is_any).then(|| all.into_iter().collect())
@@ -271,8 +288,8 @@ impl<'a> New<'a> {
             held::restore(app, site)?;
             return Err(err);
         }
-        let overlay = app.read(Overlay::read)?;
-        let lent = content::lent(content);
+        let overlay = app.read(|read| Overlay::read(read, &self.state))?;
+        let lent = content::lent(content, &self.state);
         if goes_back {
             site.fresh.lease.end();
         }
@@ -351,7 +368,7 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
     Ok(digests.filter(|digest| live.contains(digest)).collect())
 }
 
-/// Records that the server was restored, once.
+/// Records that the server does not continue from what the site knows, once.
 pub(super) fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: State) -> Result<()> {
     if state.fork == Fork::Seen {
         return Ok(());
@@ -370,8 +387,48 @@ pub(super) fn note_fork(app: &App, site: &Site, caller: &Caller, mut state: Stat
     )?;
     *lock(&site.state) = state;
     log::error!(
-        "site: what the server signs now does not follow what this site knows: it was restored from a backup. The site keeps \
-         what it has; see: latchkey site status"
+        "site: what the server signs now does not follow what this site knows: it was restored from a backup, or an older copy of \
+         its folder was put back. The site keeps what it has; see: latchkey site status"
     );
     Ok(())
+}
+
+/// A site without a database, for tests that try many inputs.
+#[cfg(test)]
+pub(super) mod trial {
+    use super::*;
+
+    pub struct Trial {
+        pub state: State,
+        pub held: Option<Held>,
+    }
+
+    impl Trial {
+        /// Takes bytes as the site would. A refusal changes nothing.
+        pub fn take(&mut self, bytes: &[u8]) -> Checked<()> {
+            let files = Files::split(bytes)?;
+            let new = look(&self.state, self.held.as_ref(), files, Way::File)?;
+            let new = new.ok_or_else(|| refusals::site::fork(&self.state.origin))?;
+            let held = match (new.base, self.held.take()) {
+                (Some(base), _) => Some(Held::new(new.head, base, new.delta)),
+                (None, held) => held.map(|held| held.with(new.head, new.delta)),
+            };
+            *self = Trial {
+                state: new.state,
+                held,
+            };
+            Ok(())
+        }
+
+        /// The bytes of the body that is in force.
+        pub fn body(&self) -> Option<Vec<u8>> {
+            let held = self.held.as_ref()?;
+            let base = held.base().body();
+            let whole = match held.delta() {
+                Some(delta) => base.apply(delta).ok()?.bytes().to_vec(),
+                None => base.bytes().to_vec(),
+            };
+            Some(whole)
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::Site;
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
-use crate::domain::keys::live::{Live, SharedPart};
+use crate::domain::keys::live::{Live, SharedPart, StoredSecret};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::Uses;
 use crate::domain::locks::lock;
@@ -13,6 +13,7 @@ use crate::domain::packs::body::Body;
 use crate::domain::packs::content::Content;
 use crate::domain::packs::keys::PackedKey;
 use crate::domain::packs::report::OLDER_BYTES;
+use crate::domain::packs::revocations::{EndedSecret, START_BYTES, start_of};
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::state::State;
 use crate::domain::packs::table::Table;
@@ -33,7 +34,11 @@ use std::sync::atomic::Ordering;
 pub struct Overlay {
     ended: HashSet<KeyId>,
     digests: HashSet<[u8; 32]>,
+    /// Secrets that have ended, by key, with the start of the digest.
+    secrets: HashSet<(KeyId, [u8; START_BYTES])>,
     spent: HashMap<KeyId, u64>,
+    /// Whether the site may spend the uses that its pack lends.
+    may_spend: bool,
 }
 
 /// What a pack has changed, for the answer and the log.
@@ -57,22 +62,42 @@ pub struct Counts {
 }
 
 impl Overlay {
-    pub fn read(read: &Read) -> Result<Overlay> {
+    pub fn read(read: &Read, state: &State) -> Result<Overlay> {
         let ended = store::site::list_ended(read)?;
         let digests = store::site::list_ended_digests(read, true)?;
+        let secrets = store::site::list_ended_secrets(read)?;
         Ok(Overlay {
             ended: ended.into_iter().map(|ended| ended.key).collect(),
             digests: digests.into_iter().map(|(digest, _)| digest).collect(),
+            secrets: secrets
+                .into_iter()
+                .map(|one| (one.key, one.start))
+                .collect(),
             spent: store::site::list_spent(read)?.into_iter().collect(),
+            may_spend: state.may_spend(),
         })
+    }
+
+    /// Whether a secret has ended here, also if its pack has it.
+    fn has_ended(&self, key: KeyId, digest: &[u8; 32]) -> bool {
+        self.digests.contains(digest) || self.secrets.contains(&(key, start_of(digest)))
     }
 
     /// The same of some keys alone.
     pub fn read_of<'k>(
         read: &Read,
+        state: &State,
         keys: impl Iterator<Item = &'k PackedKey<'k>>,
     ) -> Result<Overlay> {
-        let mut overlay = Overlay::default();
+        let mut overlay = Overlay {
+            may_spend: state.may_spend(),
+            ..Overlay::default()
+        };
+        let secrets = store::site::list_ended_secrets(read)?;
+        overlay.secrets = secrets
+            .into_iter()
+            .map(|one| (one.key, one.start))
+            .collect();
         for key in keys {
             if store::site::find_ended(read, key.id)?.is_some() {
                 overlay.ended.insert(key.id);
@@ -104,19 +129,26 @@ pub type Parts = HashMap<u32, Arc<SharedPart>>;
 pub fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay) -> Option<Live> {
     let part = parts.get(&key.shared)?.clone();
     let spent = overlay.spent.get(&key.id).copied().unwrap_or(0);
-    let mut live = key.live(part, spent);
-    if overlay.ended.contains(&key.id) || overlay.digests.contains(&key.digest) {
+    let lent = key
+        .lent
+        .map(|lent| if overlay.may_spend { lent } else { 0 });
+    let mut live = PackedKey {
+        lent,
+        ..key.clone()
+    }
+    .live(part, spent);
+    if overlay.ended.contains(&key.id) || overlay.has_ended(key.id, &key.digest) {
         live.enabled = false;
     }
     if let Some(optional) = &mut live.optional
         && let Some(older) = &mut optional.older
-        && overlay.digests.contains(&older.secret.digest.0)
+        && overlay.has_ended(key.id, &older.secret.digest.0)
     {
         // It stays in the index, so that reports name it until the server has ended it too.
         *older.retired.get_mut() = true;
     }
     if let Some(known) = app.index.counters(key.id) {
-        let stored = key.lent.map(|lent| lent.saturating_sub(spent));
+        let stored = lent.map(|lent| lent.saturating_sub(spent));
         let mut counters = lock(&known);
         let reserved = counters.uses.map_or(0, |uses| uses.reserved);
         counters.uses = stored.map(|stored| Uses { reserved, stored });
@@ -197,7 +229,8 @@ impl Distrusted {
     /// Counts all of it as spent and as ended.
     pub fn store(&self, tx: &Write<'_>) -> Result<()> {
         for (key, lent) in &self.lent {
-            store::site::set_spent(tx, *key, *lent)?;
+            let known = store::site::find_spent(tx, *key)?;
+            store::site::set_spent(tx, *key, known.max(*lent))?;
         }
         for (key, digest) in &self.older {
             store::site::end_digest(tx, digest, *key, true)?;
@@ -206,9 +239,9 @@ impl Distrusted {
     }
 }
 
-/// The uses that the server has lent in all, by key.
-pub fn lent(content: &Content) -> HashMap<KeyId, u64> {
-    let keys = content.keys();
+/// The uses that the server has lent in all, by key; none if they are lent to a state that the site had before.
+pub fn lent(content: &Content, state: &State) -> HashMap<KeyId, u64> {
+    let keys = content.counted().filter(|_| state.may_spend());
     keys.filter_map(|key| Some((key.id, key.lent?))).collect()
 }
 
@@ -464,5 +497,32 @@ pub fn older_ended(app: &App, of: Option<KeyId>) -> Vec<(KeyId, [u8; OLDER_BYTES
 pub fn end_in_index(app: &App, ids: &[KeyId]) {
     for id in ids {
         app.index.change_key(*id, |key| key.enabled = false);
+    }
+}
+
+/// Whether a secret that a list names still works for this key.
+pub fn has_live_secret(key: &Live, ended: &EndedSecret) -> bool {
+    let is_it = |secret: &StoredSecret| start_of(&secret.digest.0) == ended.start;
+    let optional = key.optional.as_ref();
+    let older = optional.and_then(|optional| optional.older.as_ref());
+    let older = older.filter(|older| !older.retired.load(Ordering::Acquire));
+    key.enabled && (is_it(&key.secret) || older.is_some_and(|older| is_it(&older.secret)))
+}
+
+/// Ends secrets in the index, after the store has recorded that they have ended here. A key whose newest secret has ended opens
+/// nothing until a pack brings another one.
+pub fn end_secrets_in_index(app: &App, secrets: &[EndedSecret]) {
+    for ended in secrets {
+        app.index.change_key(ended.key, |key| {
+            let is_it = |secret: &StoredSecret| start_of(&secret.digest.0) == ended.start;
+            if is_it(&key.secret) {
+                key.enabled = false;
+            }
+            let optional = key.optional.as_ref();
+            let older = optional.and_then(|optional| optional.older.as_ref());
+            if let Some(older) = older.filter(|older| is_it(&older.secret)) {
+                older.retired.store(true, Ordering::Release);
+            }
+        });
     }
 }

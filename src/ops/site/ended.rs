@@ -6,6 +6,7 @@ use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
+use crate::domain::packs::site::DISABLE;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
@@ -30,7 +31,7 @@ pub fn disable(app: &App, caller: &Caller, id: KeyId) -> Result<bool> {
     let is_new = change(
         app,
         caller,
-        "site.disable",
+        DISABLE,
         Target::server(),
         move |tx, _, changes| {
             changes.note_always("key", Some(&id.to_string()));

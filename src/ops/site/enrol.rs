@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::ops::clock::{Clock, Sources};
 use crate::refusals;
 use crate::store::{
-    Durability, Store, Write, audit, catalogs, clock, key_files, numbers, policies, users,
+    Durability, Store, Write, audit, catalogs, clock, key_files, numbers, policies, site, users,
     workspaces,
 };
 use std::path::Path;
@@ -40,6 +40,11 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
         delta: None,
         fork: Fork::None,
         reports: 0,
+        pack_hash: [0; 32],
+        has_past: false,
+        lent: None,
+        enrolment: (!enrolment.is_used).then(|| enrolment.site_key.enrolment()),
+        is_date_open: false,
     })
 }
 
@@ -130,8 +135,15 @@ pub fn create_again(
     may?;
     let clock = store.read(|read| Ok(Clock::new(sources, clock::find(read)?.as_ref(), None)))?;
     let passed = clock.reading().mark;
-    let (files, state) = (files.clone(), state_of(enrolment, passed)?);
+    // Heads have whole seconds, so a pack of this second can be later than now.
+    let state = State {
+        // The enrolment was used for the state that is lost.
+        enrolment: None,
+        ..state_of(enrolment, passed.whole_second())?
+    };
+    let files = files.clone();
     store.write(Durability::Full, move |tx| {
+        site::forget_counts(tx)?;
         put_state(tx, &files.sealing, &state)?;
         let event = Event::of_system("site.init", Target::server(), passed);
         audit::append(tx, &files.seal, event)

@@ -14,6 +14,7 @@ use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::file;
 use crate::domain::packs::keys::{PackedKey, PackedOlder};
 use crate::domain::packs::note::SigningKey;
+use crate::domain::packs::past::Point;
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::step::{self, Gone};
 use crate::domain::policies::Policy;
@@ -36,6 +37,8 @@ pub struct Packer {
     pub keys: BTreeMap<u64, Issued>,
     pub head: Head,
     pub base: Option<(u64, Vec<u8>)>,
+    /// What the packs so far have included, the newest first.
+    pub points: Vec<Point>,
 }
 
 /// A key at the server.
@@ -73,9 +76,12 @@ impl Packer {
                 keys: 0,
                 bytes: 0,
                 sha256: [0; 32],
+                lent: None,
+                past: Some(Vec::new()),
                 signers: Vec::new(),
             },
             base: None,
+            points: Vec::new(),
         }
     }
 
@@ -87,6 +93,7 @@ impl Packer {
             reign: 1,
             keys: vec![self.signer.public().clone()],
             site_key: SiteKey::of([3; 32]),
+            is_used: false,
             peppers: vec![(1, self.pepper)],
         }
     }
@@ -111,6 +118,21 @@ impl Packer {
         let key = self.keys.get_mut(&id).unwrap();
         key.older = Some((std::mem::replace(&mut key.secret, new), true));
         text
+    }
+
+    /// A key as it is now, with the same secret.
+    pub fn copy_of(&self, id: u64) -> Issued {
+        let issued = &self.keys[&id];
+        Issued {
+            secret: Secret::read_back(issued.secret.expose()).unwrap(),
+            older: None,
+            enabled: issued.enabled,
+            lent: issued.lent,
+        }
+    }
+
+    pub fn digest(&self, secret: &str) -> [u8; 32] {
+        self.peppers.digest(secret).1.0
     }
 
     pub fn body(&self, base: Option<&Body>) -> Vec<u8> {
@@ -212,6 +234,9 @@ impl Packer {
         if self.head.base == 0 {
             self.base = Some((self.head.pack, new));
         }
+        self.head.past = Some(self.points.clone());
+        let point = Point::of(self.head.events, &self.head.events_hash);
+        self.points.insert(0, point);
         self.signed(&content)
     }
 
@@ -242,6 +267,10 @@ pub fn sources() -> Sources {
 
 impl Plant {
     pub fn new(packer: &Packer) -> Plant {
+        Plant::of(&packer.enrolment())
+    }
+
+    pub fn of(enrolment: &Enrolment) -> Plant {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder =
@@ -252,7 +281,7 @@ impl Plant {
             .peppers
             .replace(Peppers::parse(&format!("1 {}\n", "09".repeat(32))).unwrap());
         let path = folder.join("db");
-        enrol::create(&path, &files, &packer.enrolment(), sources()).unwrap();
+        enrol::create(&path, &files, enrolment, sources()).unwrap();
         let app = setup::open(&path, files.clone(), &[], sources()).unwrap();
         Plant { app, folder, files }
     }

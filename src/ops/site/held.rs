@@ -60,7 +60,7 @@ pub(super) fn read_pack(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// The content that a delta makes of a whole pack.
 pub fn after(base: &Content, delta: &Body) -> Checked<Content> {
-    Content::of(base.body().apply(delta)?)
+    base.after(delta)
 }
 
 impl Site {
@@ -156,8 +156,8 @@ fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
     let current = held.current().map_err(Error::Unavailable)?;
     let current = current.as_ref().unwrap_or(&held.base);
     let peppers = content::peppers(&state, current).map_err(Error::Unavailable)?;
-    let overlay = app.read(Overlay::read)?;
-    let lent = content::lent(current);
+    let overlay = app.read(|read| Overlay::read(read, &state))?;
+    let lent = content::lent(current, &state);
     let installed = content::Whole::build(app, site, current, &overlay);
     site.set(state, lent);
     installed.install(app, peppers);

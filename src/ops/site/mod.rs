@@ -7,10 +7,16 @@
 pub mod apply;
 pub mod browsers;
 mod content;
+#[cfg(test)]
+mod continuity;
+#[cfg(test)]
+mod damage;
 pub mod ended;
 pub mod enrol;
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod fleet;
 pub mod fresh;
 mod held;
 pub mod keys;
@@ -18,6 +24,7 @@ pub mod lent;
 pub mod link;
 mod recover;
 pub mod report;
+pub mod reset;
 pub mod revoke;
 #[cfg(test)]
 mod tests;
@@ -34,6 +41,7 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::locks::{lock, read, write};
 use crate::domain::packs::head::Head;
+use crate::domain::packs::note::PublicKey;
 use crate::domain::packs::question::Events;
 use crate::domain::packs::state::{Fork, State};
 use crate::domain::time::Timestamp;
@@ -139,7 +147,13 @@ pub struct View {
     /// Keys that have ended here, also if the pack has them.
     pub ended: Vec<store::site::EndedKey>,
     pub fork: Fork,
+    /// The next pack may have been made before the newest one.
+    pub is_date_open: bool,
     pub reports: u64,
+    /// Of this state; reports have it.
+    pub life: String,
+    /// Whether the uses that the pack lends are lent to this state.
+    pub may_spend: bool,
     /// `None` if there is no link.
     pub link: Option<link::View>,
 }
@@ -189,14 +203,17 @@ impl Site {
 
     /// Gives verdicts from these packs, whose content the index has already. There are none without packs, nor from those of
     /// before an older copy replaced the database: what had ended here since is not known any more. Nor from those that are older
-    /// than what a link has brought: the steps after them are not kept.
+    /// than what a link has brought: the steps after them are not kept; nor from those of a wrong date, by which their age is not
+    /// known.
     fn hold(&self, held: Option<Held>) {
-        let (oldest, known) = {
+        let (oldest, known, is_date_open) = {
             let state = lock(&self.state);
-            (state.made, (state.reign, state.events))
+            (state.made, (state.reign, state.events), state.is_date_open)
         };
         let head = held.as_ref().map(Held::head);
-        let counts = |head: &&Head| oldest <= head.made && known <= (head.reign, head.events);
+        let counts = |head: &&Head| {
+            !is_date_open && oldest <= head.made && known <= (head.reign, head.events)
+        };
         match head.filter(counts) {
             Some(head) => self.fresh.set(head.made, head.until),
             None => self.fresh.clear(),
@@ -237,12 +254,18 @@ pub fn require_kind(app: &App, as_site: bool) -> Result<()> {
     }
 }
 
-/// What `GET` of any management route is answered with at a site.
-pub fn refusal(app: &App) -> Error {
-    let server = app.site.as_ref().map(Site::server_name);
-    Error::Forbidden(refusals::site::change_keys_there(
-        server.unwrap_or_default(),
-    ))
+/// What a site answers to a request for anything that only its server has. `path` begins below the mount.
+pub fn refusal(app: &App, path: &str) -> Error {
+    let server = app.site.as_ref().map(Site::server_name).unwrap_or_default();
+    let first = path.trim_start_matches('/').split('/').next();
+    Error::Forbidden(match first.unwrap_or_default() {
+        "backups" if path.ends_with("secrets") => refusals::site::key_files(server),
+        "backups" => refusals::site::no_backup(server),
+        "secrets" => refusals::site::key_files(server),
+        "packs" | "sites" => refusals::site::at_server(server),
+        "audit-events" | "notices" | "restore" | "usage" => refusals::site::of_server(server),
+        _ => refusals::site::change_keys_there(server),
+    })
 }
 
 /// The folder of packs of a database.
@@ -319,7 +342,7 @@ fn change<T: Send + 'static>(
     let (seal_keys, sealing): (Arc<SealKeys>, Arc<SealingKeys>) =
         (app.seal_keys.clone(), app.sealing.clone());
     let draft = super::draft(caller, action, app.now().wall);
-    app.store.write(Durability::Full, move |tx| {
+    let value = app.store.write(Durability::Full, move |tx| {
         let mut changes = Changes::default();
         let value = work(tx, &sealing, &mut changes)?;
         let record = Record {
@@ -329,7 +352,12 @@ fn change<T: Send + 'static>(
         };
         append_all(tx, &seal_keys, &draft, vec![(action, record)])?;
         Ok(value)
-    })
+    })?;
+    // None of these events has a tombstone, and an older copy of the database gives back uses.
+    if let Err(err) = app.store.mark_tombstones() {
+        log::warn!("site: an older copy of the database may go unnoticed: {err}");
+    }
+    Ok(value)
 }
 
 /// The state of the site. Only for the administrator of the machine.
@@ -345,6 +373,8 @@ pub fn view(app: &App) -> Result<View> {
     let head = held.as_ref().map(|held| held.head());
     let position = site.position();
     Ok(View {
+        life: state.life.to_string(),
+        may_spend: state.may_spend(),
         site: state.site,
         origin: state.origin,
         server: state.server.to_string(),
@@ -359,49 +389,15 @@ pub fn view(app: &App) -> Result<View> {
         keys: position.map_or(0, |position| position.keys),
         ended: app.read(store::site::list_ended)?,
         fork: state.fork,
+        is_date_open: state.is_date_open,
         reports: state.reports,
         link: site.link.view(site, now),
     })
 }
 
-/// Accepts that the server was restored: its next pack is taken with any numbers. What this site knows to have ended
-/// stays ended.
-pub fn accept_fork(app: &App, caller: &Caller) -> Result<()> {
+/// The public keys whose signatures count here.
+pub fn trusted_keys(app: &App, caller: &Caller) -> Result<Vec<String>> {
     require_local(caller)?;
-    let site = app.own_site()?;
-    let _turn = lock(&site.turn);
-    let mut state = site.state();
-    if state.fork == Fork::None {
-        return Err(Error::Conflict(refusals::site::no_fork()));
-    }
-    state.fork = Fork::Accepted;
-    let now = app.now().wall;
-    let over = content::over(app, now);
-    let stored = state.clone();
-    change(
-        app,
-        caller,
-        "site.reset",
-        Target::server(),
-        move |tx, sealing, changes| {
-            changes.note_always("pack", Some(&stored.pack.to_string()));
-            store::site::keep_digests_ended(tx)?;
-            store::site::keep_revoked(tx)?;
-            for key in &over {
-                store::site::end_key(
-                    tx,
-                    &store::site::EndedKey {
-                        key: *key,
-                        reason: store::site::Reason::Fork,
-                        at: now,
-                        events: 0,
-                    },
-                )?;
-            }
-            put_state(tx, sealing, &stored)
-        },
-    )?;
-    *lock(&site.state) = state;
-    site.link.wake();
-    Ok(())
+    let state = app.own_site()?.state();
+    Ok(state.trusted.iter().map(PublicKey::to_text).collect())
 }

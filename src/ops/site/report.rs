@@ -64,7 +64,14 @@ pub fn make(app: &App, caller: &Caller) -> Result<(String, String)> {
         codes,
         keys: keys(&ended, &spent, &uses, &content::older_ended(app, None)),
     };
-    let name = format!("{}-{:06}.lkreport", state.site, state.reports);
+    // A later life of the site begins with number 1 again; its files must not replace those of an earlier one.
+    let life = state.life.to_string();
+    let name = format!(
+        "{}-{}-{:06}.lkreport",
+        state.site,
+        &life[..8],
+        state.reports
+    );
     Ok((name, report.write(&SiteKey::of(state.key))))
 }
 

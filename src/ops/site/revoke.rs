@@ -1,11 +1,13 @@
-//! Revocations that reach a site as a text, such as that of a QR code: keys that open nothing any more, before a pack has it.
+//! Revocations that reach a site as a text, such as that of a QR code: keys and secrets that open nothing any more, before a pack has
+//! it.
 
 use super::{change, content, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
 use crate::domain::keys::KeyId;
+use crate::domain::keys::live::Live;
 use crate::domain::locks::lock;
-use crate::domain::packs::revocations::Revocations;
+use crate::domain::packs::revocations::{EndedSecret, Revocations};
 use crate::domain::packs::state::Fork;
 use crate::error::{Error, Result};
 use crate::ops::App;
@@ -16,7 +18,7 @@ use crate::store::site::{EndedKey, Reason};
 /// What a list of revocations has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Revoked {
-    /// The keys of the list.
+    /// The keys and the secrets of the list.
     pub listed: usize,
     /// Those that could still be used here.
     pub ended: usize,
@@ -24,7 +26,7 @@ pub struct Revoked {
     pub parts: u64,
 }
 
-/// Ends the keys of a signed text, which can come in any order and any number of times. Only for the administrator of the
+/// Ends the keys and the secrets of a signed text, which can come in any order and any number of times. Only for the administrator of the
 /// machine.
 pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
     require_local(caller)?;
@@ -44,9 +46,14 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
         .copied()
         .filter(|id| app.index.with_key(*id, |key| key.enabled) == Some(true))
         .collect();
+    let lives = |secret: &&EndedSecret| {
+        let is_it = |key: &Live| content::has_live_secret(key, secret);
+        app.index.with_key(secret.key, is_it) == Some(true)
+    };
+    let secrets_ended = list.secrets.iter().filter(lives).count();
     let revoked = Revoked {
-        listed: list.ids.len(),
-        ended: ended.len(),
+        listed: list.ids.len() + list.secrets.len(),
+        ended: ended.len() + secrets_ended,
         part: list.part,
         parts: list.parts,
     };
@@ -57,7 +64,8 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
             ..revoked
         });
     }
-    let (ids, events, now) = (list.ids.clone(), list.events, app.now().wall);
+    let (ids, secrets) = (list.ids.clone(), list.secrets.clone());
+    let (events, now) = (list.events, app.now().wall);
     let reason = match state.fork {
         Fork::None => Reason::Revoked,
         // The numbers of events of the next pack are not those of this list.
@@ -70,6 +78,7 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
         Target::server(),
         move |tx, _, changes| {
             changes.note_always("keys", Some(&ids.len().to_string()));
+            changes.note_always("secrets", Some(&secrets.len().to_string()));
             for key in &ids {
                 let ended = EndedKey {
                     key: *key,
@@ -79,9 +88,16 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
                 };
                 store::site::end_key(tx, &ended)?;
             }
-            Ok(())
+            for secret in &secrets {
+                store::site::end_secret(tx, secret, events)?;
+            }
+            match reason {
+                Reason::Fork => store::site::keep_revoked(tx),
+                Reason::Revoked | Reason::Site => Ok(()),
+            }
         },
     )?;
     content::end_in_index(app, &list.ids);
+    content::end_secrets_in_index(app, &list.secrets);
     Ok(revoked)
 }

@@ -205,7 +205,10 @@ fn what_has_ended_at_a_site_stays_ended_whatever_a_pack_holds() {
         plant.apply(&packer.make(whole)).unwrap();
     }
     let (name, file) = report::make(&plant.app, &plant.local()).unwrap();
-    assert_eq!(name, "plant-7-000001.lkreport");
+    assert!(
+        name.starts_with("plant-7-") && name.ends_with("-000001.lkreport"),
+        "{name}"
+    );
     let report = crate::domain::packs::report::Report::open(&file, &SiteKey::of([3; 32])).unwrap();
     let of = |id| report.keys.iter().find(|key| key.id == KeyId(id)).unwrap();
     assert!(of(1).ended_at.is_some() && of(2).ended_at.is_none());
@@ -228,6 +231,7 @@ fn a_revocation_counts_before_the_pack_that_has_it() {
         part: 1,
         parts: 1,
         ids: vec![KeyId(1), KeyId(5)],
+        secrets: Vec::new(),
     };
     let revoke = |plant: &Plant, list: &Revocations| {
         revoke::apply(&plant.app, &plant.local(), &list.sign(&signing_key()))
@@ -307,13 +311,14 @@ fn a_restored_server_is_a_fork_and_what_had_ended_stays_ended() {
     plant.apply(&packer.make(true)).unwrap();
 
     restored.head.reign = 2;
+    restored.head.made = restored.head.made.plus_s(60);
     let next = restored.make(true);
     assert_eq!(plant.refused(&next), "site.fork");
     assert_eq!(show(&plant.app, &plant.local()).unwrap().fork, Fork::Seen);
     assert_eq!(plant.verdict(&gone), "NOT_FOUND");
     plant.restart();
     assert_eq!(plant.refused(&next), "site.fork");
-    accept_fork(&plant.app, &plant.local()).unwrap();
+    reset::accept_fork(&plant.app, &plant.local()).unwrap();
     plant.apply(&next).unwrap();
     for _ in 0..2 {
         assert_eq!(plant.verdict(&gone), "DISABLED");

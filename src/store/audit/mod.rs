@@ -254,9 +254,27 @@ pub(super) fn newest(read: &Read) -> Result<Option<Event>> {
 }
 
 /// The time of an event; `None` if there is no such event.
-pub(super) fn time_of(read: &Read, seq: i64) -> Result<Option<Timestamp>> {
+pub fn time_of(read: &Read, seq: i64) -> Result<Option<Timestamp>> {
     let at = |row: &Row<'_>| row.get("at");
     read.query_one("SELECT at FROM audit_events WHERE seq = $1", &[&seq], at)
+}
+
+/// Calls `take` with the events after a number that can have ended a key or a secret, the newest first.
+pub fn each_back_to(
+    read: &Read,
+    after: u64,
+    mut take: impl FnMut(Event) -> Result<()>,
+) -> Result<()> {
+    read.each(
+        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
+                reason, changes, previous
+         FROM audit_events
+         WHERE seq > $1 AND outcome = 'allowed'
+               AND (target_kind IN ('key', 'policy', 'user', 'workspace') OR action = 'site.edit')
+         ORDER BY seq DESC",
+        &[&after],
+        &mut |row| take(from_row(row)?),
+    )
 }
 
 /// The event with this number.

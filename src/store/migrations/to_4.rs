@@ -51,6 +51,6 @@ pub(super) fn sealed_before(kind: Kind) -> &'static [&'static str] {
              FROM workspaces
              WHERE uid = $1",
         ],
-        Kind::Key | Kind::Server | Kind::Session => &[],
+        Kind::Key | Kind::Server | Kind::Session | Kind::Site => &[],
     }
 }

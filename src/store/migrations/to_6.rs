@@ -1,15 +1,17 @@
-//! The step from schema 5 to 6: sites have a longest time without a word of the server.
+//! The step from schema 5 to 6: sites have a longest time without a word of the server, and they and the uses that they were lent
+//! have seals.
 
 use super::Step;
 use crate::domain::audit::Kind;
-use crate::store::seals;
+use crate::store::{seals, sites};
 
 pub const STEP: Step = Step {
     to: 6,
     sql: include_str!("to_6.sql"),
     sealed_before,
     sound_keys: |read, keys| seals::keys::list_fitting(read, keys, &KEYS_OF_5),
-    act: |_, _, _| Ok(()),
+    // No version before has sealed what sites were lent, so every row counts as it is.
+    act: |tx, keys, _| sites::seal_all_lent(tx, &keys.files.seal),
 };
 
 const KEYS_OF_5: seals::keys::OlderRows = seals::keys::OlderRows {
@@ -69,6 +71,61 @@ fn sealed_before(kind: Kind) -> &'static [&'static str] {
              FROM workspaces
              WHERE uid = $1",
         ],
-        Kind::Key | Kind::Server | Kind::Session => &[],
+        Kind::Key | Kind::Server | Kind::Session | Kind::Site => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::folder;
+    use super::super::{STEPS, run};
+    use super::*;
+    use crate::domain::audit::Target;
+    use crate::domain::keys::keyfile::KeyFiles;
+    use crate::domain::time::Timestamp;
+    use crate::domain::uid::Uid;
+    use crate::store::seals::Standing;
+    use crate::store::sites::{Lent, LentRow};
+    use crate::store::sqlite;
+    use std::path::Path;
+
+    const LIFE: &str = "0e1c2f6a-5b1d-4c8e-9a57-3f0b6d2c4e11";
+
+    #[test]
+    fn a_site_is_sealed_as_it_is_and_keeps_what_it_was_lent() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/5");
+        let folder = folder("to_6");
+        let path = folder.join("db");
+        std::fs::copy(fixture.join("latchkey.db"), &path).unwrap();
+        let read = sqlite::open_writer(&path, |_| Ok(())).unwrap();
+        read.batch(&format!(
+            "INSERT INTO sites (name, minimal, until_s, lend, created_at, sealed, sealing_key, pack, base, life, report,
+                                reported_at, applied, applied_events)
+             VALUES ('plant-7', 0, 604800, 100, 1, zeroblob(60), 1, 3, 2, '{LIFE}', 1, 5, 3, 9),
+                    ('plant-8', 1, 60, 0, 1, zeroblob(60), 1, 0, 0, NULL, NULL, NULL, NULL, NULL);
+             INSERT INTO site_parts (site, kind, id) SELECT 'plant-7', 'workspace', uid FROM workspaces;
+             INSERT INTO site_lent (site, key_id, lent, spent) SELECT 'plant-7', id, 100, 30 FROM keys LIMIT 2"
+        ))
+        .unwrap();
+        drop(read);
+        let files = KeyFiles::of_folder(&fixture);
+        let read = sqlite::open_writer(&path, |_| Ok(())).unwrap();
+        run(&read, &path, &files, Timestamp(1), STEPS).unwrap();
+        for name in ["plant-7", "plant-8"] {
+            let target = Target::new(Kind::Site, name);
+            let standing = seals::look(&read, &files.seal, &target).unwrap();
+            assert_eq!(standing, Standing::Sound, "{name}");
+        }
+        let lent = sites::list_lent(&read, &files.seal, "plant-7").unwrap();
+        let row = LentRow::Sound(Lent {
+            lent: 100,
+            spent: 30,
+        });
+        assert_eq!(lent.values().copied().collect::<Vec<_>>(), [row, row]);
+        let site = sites::find(&read, "plant-7").unwrap().unwrap();
+        assert_eq!((site.lent_life, site.max_stale_s), (Uid::parse(LIFE), 10));
+        let other = sites::find(&read, "plant-8").unwrap().unwrap();
+        assert_eq!(other.lent_life, None);
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

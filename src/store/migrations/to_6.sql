@@ -1,5 +1,8 @@
--- Sites have a longest time without a word of the server.
-CREATE TABLE sites_6 (
+-- Sites have a longest time without a word of the server, and seals, and uses are lent to one life of a site. Packs name what the packs
+-- before them included.
+CREATE TABLE sites_of_5 AS SELECT * FROM sites;
+DROP TABLE sites;
+CREATE TABLE sites (
     name        TEXT    NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 63),
     minimal     INTEGER NOT NULL CHECK (minimal IN (0, 1)),
     until_s     INTEGER NOT NULL CHECK (until_s > 0),
@@ -16,17 +19,60 @@ CREATE TABLE sites_6 (
     reported_at INTEGER,
     applied     INTEGER,
     applied_events INTEGER,
+    lent_life   TEXT    CHECK (length(lent_life) = 36),
     CHECK ((removed_at IS NULL) = (sealed IS NOT NULL) AND (sealed IS NULL) = (sealing_key IS NULL)),
     CHECK ((report IS NULL) = (life IS NULL) AND (report IS NULL) = (reported_at IS NULL)
            AND (report IS NULL) = (applied IS NULL) AND (report IS NULL) = (applied_events IS NULL))
 ) STRICT;
-INSERT INTO sites_6 (name, minimal, until_s, lend, max_stale_s, created_at, removed_at, sealed, sealing_key, pack, base, life,
-                     report, reported_at, applied, applied_events)
+INSERT INTO sites (name, minimal, until_s, lend, max_stale_s, created_at, removed_at, sealed, sealing_key, pack, base, life,
+                     report, reported_at, applied, applied_events, lent_life)
 SELECT name, minimal, until_s, lend, 10, created_at, removed_at, sealed, sealing_key, pack, base, life, report, reported_at,
-       applied, applied_events
-FROM sites;
-DROP TABLE sites;
-ALTER TABLE sites_6 RENAME TO sites;
+       applied, applied_events, life
+FROM sites_of_5;
+DROP TABLE sites_of_5;
+CREATE TABLE site_lent_of_5 AS SELECT * FROM site_lent;
+DROP TABLE site_lent;
+CREATE TABLE site_lent (
+    site   TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    lent   INTEGER NOT NULL CHECK (lent >= 0),
+    spent  INTEGER NOT NULL CHECK (spent >= 0),
+    seal   BLOB    NOT NULL CHECK (length(seal) = 32),
+    PRIMARY KEY (site, key_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO site_lent (site, key_id, lent, spent, seal)
+SELECT site, key_id, lent, spent, zeroblob(32)
+FROM site_lent_of_5;
+DROP TABLE site_lent_of_5;
+CREATE INDEX site_lent_key ON site_lent (key_id);
+
+CREATE TABLE row_seals_of_5 AS SELECT * FROM row_seals;
+DROP TABLE row_seals;
+CREATE TABLE row_seals (
+    kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'site', 'user', 'workspace')),
+    id   TEXT    NOT NULL,
+    seq  INTEGER NOT NULL,
+    seal BLOB    NOT NULL CHECK (length(seal) = 32),
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO row_seals (kind, id, seq, seal)
+SELECT kind, id, seq, seal
+FROM row_seals_of_5;
+DROP TABLE row_seals_of_5;
+
+CREATE TABLE site_points (
+    site   TEXT    NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    events INTEGER NOT NULL CHECK (events >= 0),
+    start  BLOB    NOT NULL CHECK (length(start) = 8),
+    PRIMARY KEY (site, events)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE site_ended_secrets (
+    key_id TEXT    NOT NULL CHECK (length(key_id) = 10),
+    start  BLOB    NOT NULL CHECK (length(start) = 8),
+    events INTEGER,
+    PRIMARY KEY (key_id, start)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE site_links (
     site     TEXT    NOT NULL PRIMARY KEY REFERENCES sites (name) ON DELETE CASCADE,
     lease_s  INTEGER NOT NULL CHECK (lease_s >= 0),

@@ -7,7 +7,7 @@ use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::error::Result;
-use crate::store::{Read, Write, audit};
+use crate::store::{Read, Write, audit, sites};
 use std::collections::BTreeMap;
 
 /// The number of rows that are read in one transaction.
@@ -23,6 +23,8 @@ pub enum Place {
     Sessions(String),
     RefreshTokens(String),
     Keys(String),
+    /// What sites were lent, after this site and key.
+    Lent(String, String),
 }
 
 /// Seals some rows again, and returns where to go on; `None` at the end.
@@ -49,8 +51,15 @@ pub fn seal_some(tx: &Write<'_>, seal_keys: &SealKeys, place: &Place) -> Result<
         },
         Place::Keys(after) => match some_keys(tx, seal_keys, after)? {
             Some(last) => Place::Keys(last),
-            None => return Ok(None),
+            None => Place::Lent(start(), start()),
         },
+        Place::Lent(site, key) => {
+            let after = (site.as_str(), key.as_str());
+            match sites::seal_some_lent_again(tx, seal_keys, after, ROWS_MAX)? {
+                Some((site, key)) => Place::Lent(site, key),
+                None => return Ok(None),
+            }
+        }
     }))
 }
 
@@ -126,6 +135,7 @@ pub fn count(read: &Read, seal_keys: &SealKeys) -> Result<BTreeMap<Option<u32>, 
         add(sealer.flatten());
     }
     bearers::each_sealer(read, seal_keys, &mut add)?;
+    sites::each_lent_sealer(read, seal_keys, &mut add)?;
     keys::each(read, Some(seal_keys), super::recorded::ALL, true, |found| {
         add(found.sealer);
         Ok(())

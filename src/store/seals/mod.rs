@@ -1,14 +1,16 @@
-//! Seals of rows: what Latchkey last wrote about users, workspaces, policies and catalogs, under the seal key.
+//! Seals of rows: what Latchkey last wrote about users, workspaces, policies, catalogs and sites, under the seal key.
 //!
 //! The audit log proves itself. These rows do not, and they decide which caller may do what. The writer seals every row
 //! that a transaction touched, in the same transaction. A row that was changed without Latchkey does not fit its seal.
 //! An older row that was put back together with its older seal does not fit the log, unless that part of the log was
-//! cut. Keys ([`keys`]), sessions and refresh tokens ([`bearers`]) have their seals in their own rows.
+//! cut. Keys ([`keys`]), sessions and refresh tokens ([`bearers`]) and lent uses ([`super::sites`]) have their seals in their
+//! own rows.
 //!
 //! A thing that does not fit its seal opens nothing. [`close`] is the one function that closes it: at a start, at a
-//! restore, and when a change finds it. Keys, users and workspaces are disabled and then sealed in that state. Policies
-//! and catalogs keep their rows and the seals that do not fit: the index leaves out such a policy, and treats such a
-//! catalog as empty, until the administrator of the machine accepts them (`ops::changed_outside::accept`).
+//! restore, and when a change finds it. Keys, users and workspaces are disabled and then sealed in that state. Policies,
+//! catalogs and sites keep their rows and the seals that do not fit: the index leaves out such a policy, and treats such a
+//! catalog as empty, and such a site gets nothing, until the administrator of the machine accepts them
+//! (`ops::changed_outside::accept`).
 
 pub mod again;
 pub mod bearers;
@@ -25,7 +27,13 @@ use crate::error::Result;
 use std::collections::{BTreeSet, HashMap};
 
 /// The kinds of things that have seals.
-pub const KINDS: [Kind; 4] = [Kind::User, Kind::Workspace, Kind::Policy, Kind::Catalog];
+pub const KINDS: [Kind; 5] = [
+    Kind::User,
+    Kind::Workspace,
+    Kind::Policy,
+    Kind::Catalog,
+    Kind::Site,
+];
 
 /// Follows the noun in the action of an event: the thing was found changed, and was closed.
 pub const TAMPERED: &str = "tampered";
@@ -169,8 +177,8 @@ fn judged(tx: &Write<'_>) -> HashMap<Target, bool> {
 }
 
 /// Closes a thing that does not fit its seal, and records this in the audit log. Keys, users and workspaces are
-/// disabled; what was deleted according to the log is deleted again; the transaction seals them in that state. Policies
-/// and catalogs are not sealed, which keeps them closed.
+/// disabled; what was deleted according to the log is deleted again; the transaction seals them in that state. Policies,
+/// catalogs and sites are not sealed, which keeps them closed.
 pub fn close(tx: &Write<'_>, seal_keys: &SealKeys, target: &Target, at: Timestamp) -> Result<()> {
     let newest = newest_event(tx, target)?.map_or(String::new(), |(_, action)| action);
     let was_deleted = newest.ends_with(".delete") || newest.ends_with(".revoke");
@@ -183,7 +191,7 @@ pub fn close(tx: &Write<'_>, seal_keys: &SealKeys, target: &Target, at: Timestam
         (Kind::Workspace, Some(uid)) => close_workspace(tx, seal_keys, target, uid)?,
         _ => false,
     };
-    let stays_open = matches!(target.kind, Kind::Catalog | Kind::Policy);
+    let stays_open = matches!(target.kind, Kind::Catalog | Kind::Policy | Kind::Site);
     tx.judge(target.clone(), !stays_open);
     let known = format!("{}.{TAMPERED}", target.kind.as_str());
     if stays_open && newest == known {
@@ -313,6 +321,7 @@ pub fn list(read: &Read, kind: Kind) -> Result<Vec<Target>> {
     let rows = match kind {
         Kind::Catalog => "SELECT name AS id FROM catalogs",
         Kind::Policy => "SELECT name AS id FROM policies",
+        Kind::Site => "SELECT name AS id FROM sites",
         Kind::User => "SELECT uid AS id FROM users",
         Kind::Workspace => "SELECT uid AS id FROM workspaces",
         Kind::Key | Kind::Server | Kind::Session => return Ok(Vec::new()),
@@ -424,6 +433,13 @@ fn rows(kind: Kind) -> &'static [&'static str] {
              FROM policies
              WHERE name = $1",
             "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
+        ],
+        // What is known of packs and reports decides nothing that a site is given.
+        Kind::Site => &[
+            "SELECT name, minimal, until_s, lend, max_stale_s, created_at, removed_at, sealed, sealing_key, lent_life
+             FROM sites
+             WHERE name = $1",
+            "SELECT kind, id FROM site_parts WHERE site = $1 ORDER BY kind, id",
         ],
         Kind::User => &[
             "SELECT uid, number, user_name, email, home_uid, password_digest, password_pepper, password_seal_key, enabled,

@@ -68,12 +68,18 @@ const MEANT: &[&str] = &[
     "SELECT DISTINCT scheme, pepper, hmac_key FROM secrets WHERE is_foreign = 1",
     // When a pack is made, which reads all keys anyway.
     "SELECT id, workspace_uid, catalog FROM key_uses JOIN keys ON keys.id = key_id WHERE deleted_at IS NULL AND uses_left > 0 ORDER BY id",
+    // When a migration seals them, and when it is asked what stands under which version of the seal key.
+    "SELECT DISTINCT site FROM site_lent",
+    "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life FROM site_lent JOIN sites ON name = site",
     // At a site, whose lists are read at each start and with each pack or report.
     "SELECT key_id, reason, ended_at, events FROM site_ended ORDER BY key_id",
     "DELETE FROM site_ended WHERE reason = 'revoked' AND events <= $1",
     "UPDATE site_ended SET reason = 'fork' WHERE reason = 'revoked'",
     "UPDATE site_ended_digests SET stays = 1 WHERE stays = 0",
     "SELECT digest, key_id FROM site_ended_digests WHERE stays = $1 ORDER BY digest",
+    "SELECT key_id, start FROM site_ended_secrets ORDER BY key_id, start",
+    "UPDATE site_ended_secrets SET events = NULL",
+    "DELETE FROM site_ended_secrets WHERE events <= $1",
     "SELECT key_id, spent FROM site_spent ORDER BY key_id",
     "SELECT key_id, uses, refusals, last_used_at FROM site_uses ORDER BY key_id",
     "SELECT code, count FROM site_verdicts ORDER BY code",

@@ -285,3 +285,20 @@ fn a_digest_of_an_export_opens_nothing() {
     }
     assert!(export.contains(&digest("secret 1")));
 }
+
+#[test]
+fn an_import_into_an_unknown_workspace_names_the_command_that_creates_it() {
+    let server = Server::start();
+    let file = fresh_folder().join("keys.jsonl");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, lines(1..=1)).unwrap();
+    let args = [
+        "import",
+        "jsonl",
+        file.to_str().unwrap(),
+        "--workspace",
+        "nowhere",
+    ];
+    let said = Line::of(&server).refused(&args, 1);
+    assert!(said.contains("latchkey workspace create nowhere"), "{said}");
+}

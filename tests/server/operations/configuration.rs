@@ -68,8 +68,8 @@ fn a_line_that_is_wrong_stops_the_start_and_says_what_to_write() {
             ],
         ),
         (
-            "[server]\nlisten = \"127.0.0.1:1\"\n",
-            &["settings.toml:1: there is no setting server"],
+            "[service]\nlisten = \"127.0.0.1:1\"\n",
+            &["settings.toml:1: there is no setting service"],
         ),
         (
             "threads = 2\nlisten = \"127.0.0.1:1\"\nthreads = 3\n",

@@ -425,7 +425,8 @@ fn a_role_that_demands_a_second_factor_leads_to_its_page_and_nowhere_else() {
     let path = format!("/v1/users/{name}/authenticators");
     let confirmed = json!({ "current_password": password });
     owner.call("DELETE", &path, Some(&confirmed)).expect(409);
-    Line::of(&server).ok(&["user", "authenticators", &name, "--delete", "--yes"]);
+    let said = Line::of(&server).ok(&["user", "authenticators", &name, "--delete", "--yes"]);
+    assert!(said.contains("recovery codes"), "{said}");
     fresh.get("/console/keys").expect(303);
     owner.get("/v1/keys").expect(403);
     owner.delete(&sessions).expect(204);

@@ -98,7 +98,7 @@ fn packs_revocations_and_reports_travel_through_pages() {
     let page = owner.get("/console/sites/plant-7").expect(200).text();
     assert!(page.contains("Nothing has changed."), "{page}");
 
-    // A key ends here: the site is not known to have heard of it, and a code tells it.
+    // A key ends here: the site is not known to have heard of it, and a code ends it there.
     admin.delete(&format!("/v1/keys/{}", ends.id)).expect(204);
     admin.issue(json!({ "name": "newer" }));
     let page = owner.get("/console/sites").expect(200).text();
@@ -551,7 +551,7 @@ fn keys_at_a_site_are_shown_only_to_a_browser_that_its_administrator_let_in() {
     browser.get(&own).expect(200);
     stranger.get(&second).expect(403);
     closed(&mut stranger);
-    // A proxy that says so, and another site, get nothing with the cookie.
+    // A proxy that shows itself, and another site, get nothing with the cookie.
     let cookie = &browser.cookies[0];
     let cookie = format!("{}={}", cookie.0, cookie.1);
     let headers = [

@@ -1,8 +1,12 @@
 //! Sites: a server that makes packs and a site that verifies from them, as real processes, with files in between.
 
+mod commands;
 mod console;
+mod diode;
 mod faults;
 mod histories;
+mod killed;
+mod lent;
 mod link;
 mod refused;
 mod ways;

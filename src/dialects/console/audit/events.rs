@@ -150,7 +150,7 @@ fn page_of(kind: Kind, id: &str) -> String {
         Kind::Policy => "policies",
         Kind::User => "users",
         Kind::Workspace => "workspaces",
-        Kind::Server | Kind::Session => return String::new(),
+        Kind::Server | Kind::Session | Kind::Site => return String::new(),
     };
     format!("{MOUNT}/{folder}/{}", encode(id))
 }

@@ -110,7 +110,7 @@ pub fn ask_remove(call: &Call<'_>) -> Result<Reply> {
 /// `POST /console/sites/{name}/remove`
 pub fn remove(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, _| {
-        sites::remove(call.app, &visit.caller, call.param("name"), false)?;
+        sites::remove(call.app, &visit.caller, call.param("name"), false, false)?;
         Ok(visit.done("site_removed", &format!("{MOUNT}/sites")))
     })
 }

@@ -76,6 +76,7 @@ pub fn read(texts: &Texts, form: &Form) -> Result<SiteEdit> {
         until_s: Some(until.saturating_mul(*size)),
         lend: Some(lend),
         max_stale_s: Some(max_stale_s),
+        life: None,
     })
 }
 
@@ -92,6 +93,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<SiteEdit> {
         until_s: other(now.until_s, &then.until_s),
         lend: other(now.lend, &then.lend),
         max_stale_s: other(now.max_stale_s, &then.max_stale_s),
+        life: None,
     })
 }
 

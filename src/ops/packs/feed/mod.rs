@@ -222,7 +222,9 @@ impl Feed {
                     let before = index.with_key(id, |key| key.shared.workspace);
                     touched.keys.push((id, before));
                 }
-                Kind::Server => (touched.is_wide, touched.is_about_sites) = (true, true),
+                Kind::Server | Kind::Site => {
+                    (touched.is_wide, touched.is_about_sites) = (true, true);
+                }
                 Kind::Catalog | Kind::Policy | Kind::User => touched.is_wide = true,
                 Kind::Workspace => (touched.is_wide, touched.is_tree) = (true, true),
                 Kind::Session => {}

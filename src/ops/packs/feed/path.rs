@@ -116,7 +116,7 @@ impl Touched {
                 Some(range) => self.imported.push(range),
                 None => return false,
             },
-            Kind::Server | Kind::Session => {}
+            Kind::Server | Kind::Session | Kind::Site => {}
             Kind::User | Kind::Workspace => {
                 let Some(uid) = Uid::parse(id) else {
                     return false;

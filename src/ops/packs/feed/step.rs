@@ -110,7 +110,8 @@ impl Parts<'_> {
         if key.deleted_at.is_none() && has_policy {
             if key.uses_left.is_some() {
                 self.counted.insert(id);
-                let lent = sites::find_lent(self.snapshot.read, &self.draft.site.name, id)?;
+                let (read, name) = (self.snapshot.read, &self.draft.site.name);
+                let lent = sites::find_lent(read, &self.snapshot.app.seal_keys, name, id)?;
                 self.draft.lent.insert(id, lent);
             }
             self.draft.take(&found, directory, self.snapshot.now)?;

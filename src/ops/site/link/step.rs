@@ -100,7 +100,7 @@ pub fn apply(
         },
     )?;
     // Read after the commit, which may have taken a revocation away that this step has itself.
-    let overlay = app.read(|read| Overlay::read_of(read, found.iter().flatten()))?;
+    let overlay = app.read(|read| Overlay::read_of(read, &state, found.iter().flatten()))?;
     let removed = ids
         .iter()
         .zip(&found)

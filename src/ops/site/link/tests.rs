@@ -6,7 +6,8 @@ use crate::domain::keys::KeyId;
 use crate::domain::packs::report::Report;
 use crate::domain::packs::word::{START_BYTES, note_bytes, write_packs};
 use crate::ops::site::fixture::{Packer, Plant, signing_key};
-use crate::ops::site::{accept_fork, ended, put_state, show};
+use crate::ops::site::reset::accept_fork;
+use crate::ops::site::{ended, put_state, show};
 use crate::store;
 
 const LEASE_S: u64 = 10;

@@ -17,7 +17,7 @@ const ROUNDS: u64 = 50;
 #[track_caller]
 fn settle(admin: &User, site: &Server, barrier: &Issued, round: u64) {
     loop {
-        // A site that was killed and started again may have no lease yet; then nobody waits for it.
+        // A site that was killed and started again may have no lease yet; then it is not waited for.
         await_verdict(site, &barrier.secret, "VALID");
         let path = format!("/v1/keys/{}?wait=sites", barrier.id);
         let body = json!({ "description": format!("round {round}") });

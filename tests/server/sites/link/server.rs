@@ -1,4 +1,4 @@
-//! The server's half of the link, without a site: who may ask, and what a change says when no site is linked. What sites are
+//! The server's half of the link, without a site: who may ask, and the answer to a change when no site is linked. What sites are
 //! answered is tested in `src/ops/packs/feed`, and with real sites in the files next to this one.
 
 use serde_json::json;
@@ -27,7 +27,7 @@ fn ask(server: &Server, body: &str, more: &[(&str, &str)]) -> Response {
 #[test]
 fn only_the_key_of_a_site_is_answered() {
     let server = Server::start();
-    // Before there is a site, and with one: nobody learns which sites there are.
+    // Before there is a site, and with one: no caller learns which sites there are.
     for round in 0..2 {
         let own = format!("Bearer {}", server.management_key);
         for more in [&[][..], &[("Authorization", own.as_str())]] {

@@ -50,7 +50,7 @@ fn a_server_with_an_older_database_waits_for_every_site() {
     let mut linked = Linked::new();
     linked.add("removed", &["root"], 60);
     let (app, local) = (linked.app().clone(), linked.local());
-    crate::ops::packs::sites::remove(&app, &local, "removed", false).unwrap();
+    crate::ops::packs::sites::remove(&app, &local, "removed", false, false).unwrap();
     let key = linked.key("k");
     linked.keep_copy();
     let mut site = linked.site("plant-7");

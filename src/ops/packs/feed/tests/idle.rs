@@ -42,7 +42,7 @@ fn a_site_that_was_removed_meanwhile_is_a_stranger() {
     let linked = Linked::new();
     let mut removed = linked.site("plant-7");
     make_idle(&linked);
-    sites::remove(linked.app(), &linked.local(), "plant-7", false).unwrap();
+    sites::remove(linked.app(), &linked.local(), "plant-7", false, false).unwrap();
     let refused = |site: &mut ModelSite| {
         let answer = send(linked.app(), &site.body(""));
         assert!(matches!(answer, Err(Error::Unauthenticated)));

@@ -126,8 +126,8 @@ fn lent(site: &ModelSite, linked: &Linked, key: KeyId) -> u64 {
     let name = site.question.site.clone();
     let found = linked
         .app()
-        .read(|read| store::sites::find_lent(read, &name, key));
-    found.unwrap().lent
+        .read(|read| store::sites::find_lent(read, &linked.app().seal_keys, &name, key));
+    found.unwrap().lent()
 }
 
 #[test]

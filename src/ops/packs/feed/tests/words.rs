@@ -95,7 +95,7 @@ fn strangers_are_refused() {
         let answer = send(linked.app(), body);
         assert!(answer.is_err(), "{body}");
     }
-    sites::remove(linked.app(), &linked.local(), "plant-7", false).unwrap();
+    sites::remove(linked.app(), &linked.local(), "plant-7", false, false).unwrap();
     refused(&site.body(""));
 }
 
