@@ -58,7 +58,7 @@ impl Seen {
 /// Who sends a request.
 #[derive(Clone, Copy, Debug)]
 pub enum By<'a> {
-    /// A client elsewhere, with this credential.
+    /// A client on any machine, with this credential.
     Bearer(Option<&'a str>),
     /// The administrator of the machine.
     Local,

@@ -1,6 +1,6 @@
 //! Keys move here from the systems that made them: real dumps of better-auth, djangorestframework-api-key and htpasswd are
 //! imported with the command line, their clients pass nginx with the secrets that they have, and afterwards the database
-//! has these secrets under the pepper. What the page about moving tells operators to write for nginx is taken from it.
+//! has these secrets under the pepper. The configuration of nginx is taken from the page about moving.
 
 use std::collections::BTreeMap;
 

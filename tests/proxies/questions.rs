@@ -71,7 +71,7 @@ fn client_of_caddy(proxy: &'static Proxy) {
         stage.passes(&get(target).bearer(&stage.bare.secret));
         stage.refuses(&get(target), 401, None);
     }
-    // A catalog that a client names demands more. What it says of the request does not count: a key that only reads does
+    // A catalog that a client names demands more. How it describes the request does not count: a key that only reads does
     // not write, even if the catalog calls the operation reading.
     let demanding = get("/?catalog=billing").bearer(&stage.bare.secret);
     stage.refuses(&demanding, 403, Some("UNKNOWN_OPERATION"));

@@ -2,12 +2,11 @@
 
 use super::finding::Check;
 use crate::domain::packs::state::Fork;
-use crate::domain::text::counted;
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::site::fresh::Age;
 use crate::ops::site::view;
-use crate::refusals::verbatim;
+use crate::refusals::findings;
 
 /// Whether the server continues from what the site knows.
 pub fn state(app: &App) -> Result<Check> {
@@ -17,43 +16,25 @@ pub fn state(app: &App) -> Result<Check> {
     Ok(match view.fork {
         Fork::Seen => Check::failed(
             name,
-            verbatim(format!(
-                "what {server} signs does not follow what this site knows: it was restored from a backup, or an older copy of its \
-                 folder was put back; its packs are not taken"
-            )),
-            verbatim("look at the server; if its state is the right one: latchkey site reset"),
+            findings::here_fork(server),
+            findings::here_fork_advice(),
         ),
         Fork::Accepted => Check::warning(
             name,
-            verbatim(format!(
-                "the next pack of {server} is taken with any number, because its restore was accepted"
-            )),
-            verbatim("apply it: latchkey pack apply FILE"),
+            findings::here_accepted(server),
+            findings::here_apply_advice(),
         ),
         Fork::None if view.is_date_open => Check::warning(
             name,
-            verbatim(
-                "the date of the newest pack was wrong; every verdict is refused until the next one is applied",
-            ),
-            verbatim("apply it: latchkey pack apply FILE"),
+            findings::here_date_open(),
+            findings::here_apply_advice(),
         ),
         Fork::None if !view.may_spend => Check::warning(
             name,
-            verbatim(format!(
-                "{site} of {server}; the uses of counted keys are lent to a state that this site had before, so such keys have none here"
-            )),
-            verbatim(format!(
-                "bring a report to the server, or name this state there: latchkey site edit {site} --life {}",
-                view.life
-            )),
+            findings::here_spends_none(site, server),
+            findings::here_spends_none_advice(site, &view.life),
         ),
-        Fork::None => Check::ok(
-            name,
-            verbatim(format!(
-                "{site} of {server}, {} so far",
-                counted(view.reports, "report")
-            )),
-        ),
+        Fork::None => Check::ok(name, findings::here_state(site, server, view.reports)),
     })
 }
 
@@ -64,25 +45,15 @@ pub fn packs(app: &App) -> Result<Check> {
     Ok(match (view.pack, view.is_loaded) {
         (0, _) => Check::failed(
             name,
-            verbatim("there is no pack yet, so every verdict is refused"),
-            verbatim("apply one: latchkey pack apply FILE"),
+            findings::here_no_pack(),
+            findings::here_no_pack_advice(),
         ),
         (pack, false) => Check::failed(
             name,
-            verbatim(format!(
-                "pack {pack} was applied, and is not in the folder any more or is damaged; every verdict is refused"
-            )),
-            verbatim(
-                "apply it again, with the whole one before it, or a newer one: latchkey pack apply FILE",
-            ),
+            findings::here_lost(pack),
+            findings::here_lost_advice(),
         ),
-        (pack, true) => Check::ok(
-            name,
-            verbatim(format!(
-                "pack {pack} is in force, with {}",
-                counted(view.keys, "key")
-            )),
-        ),
+        (pack, true) => Check::ok(name, findings::here_in_force(pack, view.keys)),
     })
 }
 
@@ -94,41 +65,23 @@ pub fn age(app: &App) -> Result<Check> {
         .until
         .map(|until| until.to_string())
         .unwrap_or_default();
-    let advice = "bring a newer one: latchkey pack apply FILE";
+    let advice = findings::here_age_advice();
     Ok(match view.age {
-        Age::Fresh => Check::ok(name, verbatim(format!("it counts until {until}"))),
-        Age::Aging => Check::warning(
-            name,
-            verbatim(format!(
-                "more than half of its time is over; it counts until {until}"
-            )),
-            verbatim(advice),
-        ),
-        Age::Over => Check::failed(
-            name,
-            verbatim(format!("it counted until {until}")),
-            verbatim(advice),
-        ),
-        Age::None => Check::failed(
-            name,
-            verbatim("there is none that counts"),
-            verbatim(advice),
-        ),
+        Age::Fresh => Check::ok(name, findings::here_fresh(until)),
+        Age::Aging => Check::warning(name, findings::here_aging(until), advice),
+        Age::Over => Check::failed(name, findings::here_over(until), advice),
+        Age::None => Check::failed(name, findings::here_none_counts(), advice),
     })
 }
 
 /// Keys that have ended here, also if the pack has them.
 pub fn ended(app: &App) -> Result<Check> {
     let view = view(app)?;
-    let count = view.ended.len() as u64;
     Ok(Check::ok(
         "ended here",
-        verbatim(match count {
-            0 => "nothing besides what the packs say".to_owned(),
-            _ => format!(
-                "{} stay ended, also if a pack has them",
-                counted(count, "key")
-            ),
-        }),
+        match view.ended.len() {
+            0 => findings::here_ended_none(),
+            count => findings::here_ended(count),
+        },
     ))
 }

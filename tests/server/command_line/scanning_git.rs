@@ -398,7 +398,7 @@ fn what_git_says_of_an_error_counts_whatever_its_exit_code() {
         let told = format!("are looked into: {said}");
         assert_eq!(err.contains(&told), is_refused, "{err}");
     }
-    // No protocol is allowed, whatever the settings of the tree say.
+    // No protocol is allowed, even if the settings of the tree allow it.
     let mark = programs.join("mark");
     let script = format!(
         "#!/bin/sh\necho \"<${{GIT_ALLOW_PROTOCOL-unset}}>\" >>'{}'\n{pass_on}",

@@ -29,7 +29,7 @@ fn the_old_secret_is_shown_with_its_end_and_can_be_ended() {
     assert!(text.contains("It was last used just now."), "{text}");
     assert!(text.contains("The old secret works for"), "{text}");
 
-    // A further rotation would end both, and its page says so.
+    // A further rotation would end both, and its page warns of that.
     let rotate = owner.get(&format!("{page}/rotate")).expect(200).text();
     assert!(
         rotate.contains("works until 20") && !rotate.contains("grace-day"),

@@ -25,7 +25,7 @@ fn a_period_is_cut_to_what_the_policy_of_each_key_permits() {
     assert_ne!(json!(end(&weekly.id)), before);
     assert!(end(&weekly.id) <= end(&free.id));
 
-    // An address that means less than it says stands for no keys.
+    // An address of which a part has no meaning stands for no keys.
     for query in ["state=activ", "q=a&q=b", "%zz", "colour=red"] {
         owner
             .post(

@@ -157,7 +157,7 @@ fn typed(action: &str, name: &str) -> &'static str {
     }
 }
 
-/// The order in which forms are sent: whatever ends a thing comes after what needs it.
+/// The order in which forms are sent: a form that ends a thing comes after what needs it.
 fn weight(offer: &Offer) -> u8 {
     let sends = |name: &str, value: &str| {
         let mut fields = offer.fields.iter();

@@ -61,7 +61,7 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
     ] {
         assert_eq!(status(&format!("/items{query}"), query), 403, "{query}");
     }
-    // What no client sent was written by somebody who made a mistake.
+    // What no client sent is a mistake of the operator.
     assert_eq!(status("/items?page=3", "?page=2"), 403);
     // Other proxies never add a query.
     let traefik = user.clone().with("X-Forwarded-Uri", "/items?page=2");

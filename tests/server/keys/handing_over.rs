@@ -170,7 +170,7 @@ fn a_key_that_acts_for_its_owner_keeps_its_owner() {
     admin.edit(&key.id, json!({ "owner": "bob", "name": "x" }));
 }
 
-/// Applications are told the owner of a key, so a key manager must not take the name of an administrator.
+/// Applications learn the owner of a key, so a key manager must not take the name of an administrator.
 #[test]
 fn nobody_gives_a_key_the_name_of_a_user_who_may_change_more() {
     let server = Server::start();

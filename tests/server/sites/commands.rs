@@ -8,7 +8,7 @@ use super::{Pair, Site};
 use crate::command_line::Line;
 use crate::support::fresh_folder;
 
-/// What the command says that is refused.
+/// Runs a command that is refused with these words.
 #[track_caller]
 fn refused(line: &Line, args: &[&str], why: &str) {
     let said = line.refused(args, 1);
