@@ -36,7 +36,7 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let malformed = |why| Error::Malformed(why);
     let name = Question::site_of(body);
     let name = name.ok_or_else(|| malformed(refusals::packs::no_question()))?;
-    // While no site is linked, nobody notes that something about sites changes.
+    // While no site is linked, changes of sites are not noted.
     let remembered = match app.feed.is_active() {
         true => app.feed.known.remembered(name),
         false => None,
@@ -210,7 +210,7 @@ impl Asked {
         let newest = hub.installed;
         let is_active = feed.is_active();
         let link = hub.links.get_mut(&name).filter(|_| is_active);
-        // It was idle since the question was read: the site asks again, and is registered anew.
+        // It was idle since the question was read: the site asks again, and is registered then.
         let link = link.ok_or_else(|| Error::Unavailable(refusals::requests::busy()))?;
         if link.life.is_some_and(|life| life != question.life) {
             log::warn!("sites: {name} asks with another state than before; is there a copy of it?");

@@ -1,4 +1,4 @@
-//! The longest lease that words of this server have ever granted: beside the database, because an older copy of that lacks it.
+//! The longest lease that words of this server have ever granted, in a file of its own, because an older copy of the database does not have it.
 //!
 //! A database that was replaced by an older copy does not know which sites have words since, for how long these count, and not
 //! even which sites there are. So for the time of the longest lease each site counts as linked, and so does one that is not known.
@@ -40,7 +40,7 @@ pub struct Replaced {
 }
 
 impl Leases {
-    /// Reads what is recorded beside a database.
+    /// Reads what is recorded in the folder of a database.
     pub fn begin(&self, database: &Path) {
         let path = database.with_file_name(FILE);
         let text = read_regular(&path)

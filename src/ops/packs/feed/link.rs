@@ -62,7 +62,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Takes in what a question says, and returns whether it is the first of a process of the site, whose answer grants nothing. The state in it counts at once only if its hash is known: as that of the word before, or
+    /// Takes a question in, and returns whether it is the first of a process of the site, whose answer grants nothing. The
+    /// state in it counts at once only if its hash is known: as that of the word before, or
     /// of the newest event. Otherwise it counts after a look at the history ([`Link::confirm`]).
     pub fn ask(&mut self, question: &Question, reign: u64, newest: Events, now_ms: u64) -> bool {
         self.life = Some(question.life);
@@ -98,8 +99,8 @@ impl Link {
         has_none && !is_second
     }
 
-    /// Notes that the state in a question is one of this server's history. A question that was asked before the newest says
-    /// nothing any more.
+    /// Notes that the state in a question is one of this server's history. A question that was asked before the newest
+    /// does not count any more.
     pub fn confirm(&mut self, question: &Question) {
         if self.asked == Some(question.nonce) {
             self.applied = question.events;
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!(link.applied, Events::default());
     }
 
-    /// A number alone says nothing: another history has it as well.
+    /// A number alone does not count: another history has it as well.
     #[test]
     fn a_state_counts_when_its_hash_is_known() {
         let strange = Events {
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!(link.applied, Events::default());
     }
 
-    /// What one process of a site has applied says nothing about another one, which has the word that this one lacks.
+    /// What one process of a site has applied does not count for another one, which has a word that this one does not have.
     #[test]
     fn a_word_that_another_process_may_have_counts_until_its_lease_is_over() {
         let mut link = Link::default();

@@ -85,7 +85,7 @@ fn a_site_that_asks_for_packs_for_ever_gets_a_few() {
     assert!(!feed.may_make("strange", 61_000));
 }
 
-/// If nobody looks at what commits have touched, it does not pile up.
+/// What commits have touched does not pile up if it is not looked at.
 #[test]
 fn what_was_touched_has_an_end() {
     let mut linked = Linked::new();
