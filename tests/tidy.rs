@@ -40,7 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("jiff",           &["src/domain/time.rs", "src/domain/time_zone.rs"]),
     ("libflate",       &["src/cli/bill.rs", "src/cli/scan/gzip.rs", "src/dialects/console/text/"]),
     ("listenfd",       &["src/cli/serve/systemd.rs"]),
-    ("memchr",         &["src/cli/scan/", "src/domain/keys/finder.rs", "src/domain/keys/redaction.rs"]),
+    ("memchr",         &["src/cli/scan/", "src/domain/keys/finder.rs", "src/domain/keys/redaction.rs", "src/ops/keys/list/search.rs"]),
     ("prometheus_client", &["src/dialects/metrics/"]),
     ("qrcodegen",      &["src/domain/authenticators/qr.rs"]),
     ("ring",           &["src/domain/", "src/http1/tls/"]),

@@ -41,6 +41,18 @@ fn from_row(row: &Row<'_>) -> Result<LinkRow> {
     })
 }
 
+/// Records the link to a site that begins. A longer lease that is recorded already stays.
+pub fn raise(tx: &Write<'_>, row: &LinkRow) -> Result<()> {
+    tx.execute(
+        "INSERT INTO site_links (site, lease_s, asked_at, events)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (site) DO UPDATE
+         SET lease_s = max(lease_s, excluded.lease_s), asked_at = excluded.asked_at",
+        &[&row.site, &row.lease_s, &row.asked_at, &row.events],
+    )?;
+    Ok(())
+}
+
 pub fn put(tx: &Write<'_>, row: &LinkRow) -> Result<()> {
     tx.execute(
         "INSERT INTO site_links (site, lease_s, asked_at, events)

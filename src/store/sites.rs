@@ -170,6 +170,13 @@ pub fn list(read: &Read) -> Result<Vec<Site>> {
     found.collect()
 }
 
+/// The names of all sites, also of those that were removed.
+pub fn list_names(read: &Read) -> Result<Vec<String>> {
+    read.query("SELECT name FROM sites ORDER BY name", &[], |row| {
+        row.get("name")
+    })
+}
+
 /// Whether there is a site that was not removed.
 pub fn is_any(read: &Read) -> Result<bool> {
     let found = read.query_one(
@@ -305,6 +312,17 @@ pub fn find_lent(read: &Read, seal_keys: &SealKeys, site: &str, key: KeyId) -> R
         Some((_, _, lent, Some(_))) => LentRow::Sound(lent),
         Some((_, _, _, None)) => LentRow::Altered,
     })
+}
+
+/// The keys of which a site was lent uses that it has not spent, or all of which it was lent some; at most `limit`.
+pub fn list_open_lent(read: &Read, site: &str, all: bool, limit: u32) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT key_id FROM site_lent
+         WHERE site = $1 AND lent > CASE WHEN $2 THEN 0 ELSE spent END
+         LIMIT $3",
+        &[&site, &all, &limit],
+        |row| row.get("key_id"),
+    )
 }
 
 /// Whether a row about what a site was lent is not what Latchkey last wrote.

@@ -302,7 +302,10 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
     if app.site().is_none() {
         spawn("key loader", load)?;
         spawn("notices", move || notices::run(&noticing))?;
-        let (answering, packing) = (app.clone(), app.clone());
+        let (answering, packing, ending) = (app.clone(), app.clone(), app.clone());
+        spawn("site waits", move || ending.feed.end_all(&ending))?;
+        let lending = app.clone();
+        spawn("site lending", move || feed::run_lending(&lending))?;
         spawn("site answers", move || feed::run_answers(&answering))?;
         spawn("site packs", move || feed::run_packs(&packing))?;
     }

@@ -121,7 +121,12 @@ pub fn take_linked(
             return Ok((number.map_or(0, |known| known.number), Vec::new()));
         }
         let proposed = proposals(tx, &report)?;
-        let before = sites::list_lent(tx, &seal_keys, &site.name)?;
+        let lent = |report: &Report| {
+            let ids = report.keys.iter().map(|key| key.id);
+            let found = ids.map(|id| Ok((id, sites::find_lent(tx, &seal_keys, &site.name, id)?)));
+            found.collect::<Result<Vec<(KeyId, LentRow)>>>()
+        };
+        let before = lent(&report)?;
         let ended = take(tx, &seal_keys, &report, &site, now)?;
         let mut records: Vec<(&str, Record)> =
             ended.into_iter().map(|record| (COMPLETE, record)).collect();
@@ -137,9 +142,10 @@ pub fn take_linked(
         }
         let draft = Event::of_system(REPORT, Target::server(), now);
         append_all(tx, &seal_keys, &draft, records)?;
-        let after = sites::list_lent(tx, &seal_keys, &site.name)?;
-        let differs = |(id, lent): &(&KeyId, &LentRow)| before.get(id) != Some(*lent);
-        let spent = after.iter().filter(differs).map(|(id, _)| *id).collect();
+        let after = lent(&report)?;
+        let both = before.into_iter().zip(after);
+        let spent = both.filter(|(before, after)| before != after);
+        let spent = spent.map(|(_, (id, _))| id).collect();
         Ok((report.number, spent))
     })?;
     Ok(LinkedReport {

@@ -75,6 +75,20 @@ impl Fixture {
         self.app = open(&self.folder.join("db"), &self.files, presets, self.wall);
     }
 
+    /// Stops the server, copies its database, and starts it again.
+    pub fn keep_copy(&mut self) {
+        self.app.close();
+        std::fs::copy(self.folder.join("db"), self.folder.join("copy")).unwrap();
+        self.reopen(&[]);
+    }
+
+    /// Stops the server, puts the copy of its database in place, and starts it again.
+    pub fn put_copy_back(&mut self) {
+        self.app.close();
+        std::fs::copy(self.folder.join("copy"), self.folder.join("db")).unwrap();
+        self.reopen(&[]);
+    }
+
     /// The number of the newest event in the audit log.
     pub fn last_event(&self) -> i64 {
         let ends = self.app.store.read(store::audit::ends).unwrap();

@@ -40,8 +40,8 @@ use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::{
-    Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, policies,
-    sessions, users, workspaces,
+    Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, packs,
+    policies, sessions, users, workspaces,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -171,6 +171,7 @@ fn opened(
                 let (feeding, touched) =
                     (feeding.clone(), feeding.look(&publishing, read, targets)?);
                 Ok(Box::new(move || {
+                    feeding.begins(&touched);
                     install();
                     feeding.committed(touched);
                 }))
@@ -306,6 +307,8 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
             keeps_uses: false,
         };
         let closed = closing.run(tx)?;
+        // Sites may have events that this copy lacks; other ones will have their numbers.
+        packs::begin_reign(tx, now)?;
         let event = Event {
             changes: closed.changes().into_json(),
             ..Event::of_system("server.close_older_copy", Target::server(), now)

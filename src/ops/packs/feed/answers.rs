@@ -2,6 +2,7 @@
 //! the question is over.
 
 use super::known::{Known, Share};
+use super::lending::Lacking;
 use super::path::{Path, path};
 use super::snapshot::{History, Snapshot};
 use super::step::{self, Built};
@@ -17,14 +18,16 @@ use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::packs::given::Given;
 use crate::ops::packs::identity::{Signer, signer};
-use crate::ops::packs::lend;
 use crate::refusals;
-use crate::store::{Read, packs};
+use crate::store::packs;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// How often a round begins anew because the index has moved on, before its questions wait for the next.
+const TRIES: usize = 5;
 /// A pack that ends within this part of its time is replaced, so that a site which loses its link has one that counts.
 const PART_OF_TIME: i64 = 4;
 
@@ -84,22 +87,30 @@ struct Round {
 pub fn run(app: &App) {
     let mut memory = Memory::default();
     while let Some(work) = app.feed.next(app) {
-        if !work.asking.is_empty() {
-            memory.round(app, work);
+        if work.asking.is_empty() {
+            continue;
+        }
+        // Questions of a round that panics are answered by the end of their pledges; their sites ask again.
+        let round = AssertUnwindSafe(|| memory.round(app, work));
+        if catch_unwind(round).is_err() {
+            log::error!("sites: questions were not answered after a panic; see the log");
+            memory = Memory::default();
         }
     }
 }
 
 impl Memory {
     fn round(&mut self, app: &App, work: Work) {
-        let generation = app.feed.known.generation();
         let looked = match app.index.is_complete() {
             // Which keys depend on what is known when all of them are in memory.
             false => Err(Error::Unavailable(refusals::requests::busy())),
-            true => app.read(|read| self.look(app, read, generation, &work)),
+            true => (0..TRIES)
+                .find_map(|_| self.look(app, &work).transpose())
+                .transpose(),
         };
         let round = match looked {
-            Ok(round) => round,
+            Ok(Some(round)) => round,
+            Ok(None) => return app.feed.put_back(work.asking, true),
             Err(err) => {
                 log::warn!("sites: questions were not answered: {err}");
                 for (_, asking) in work.asking {
@@ -122,6 +133,7 @@ impl Memory {
                     let said = said(WordKind::Fork, round.to, round.made);
                     let bytes = word::write(&round.signer, &asking.question, &said);
                     app.feed.figures.words.fetch_add(1, Relaxed);
+                    app.feed.says(&name, &asking, round.to);
                     (asking.answer)(Ok(bytes));
                 }
                 Found::Step {
@@ -131,7 +143,11 @@ impl Memory {
                     given,
                 } => {
                     if !built.counted.is_empty() {
-                        counted.push((known, given, built.counted.clone()));
+                        counted.push(Lacking {
+                            known,
+                            given,
+                            keys: built.counted.iter().copied().collect(),
+                        });
                     }
                     let said = Said {
                         lease_s: asking.lease_s,
@@ -145,18 +161,27 @@ impl Memory {
                 }
             }
         }
-        app.feed.put_back(back);
-        for (known, given, ids) in counted {
-            let ids: Vec<KeyId> = ids.into_iter().collect();
-            match lend::lend_some(app, &known.site, &given, &ids) {
-                Ok(got) => app.feed.tell(&known.site.name, &got),
-                Err(err) => log::warn!("sites: uses were not lent: {err}"),
-            }
-        }
+        app.feed.put_back(back, false);
+        app.feed.lacks(counted);
     }
 
-    fn look(&mut self, app: &App, read: &Read, generation: u64, work: &Work) -> Result<Round> {
-        let snapshot = Snapshot::begin(app, read)?;
+    /// Looks at one state of the database; `None` if the index was at another one meanwhile.
+    fn look(&mut self, app: &App, work: &Work) -> Result<Option<Round>> {
+        let generation = app.feed.known.generation();
+        app.read(|read| {
+            let Some(snapshot) = Snapshot::begin(app, read)? else {
+                return Ok(None);
+            };
+            let round = self.look_at(&snapshot, generation, work)?;
+            let is_same = app
+                .feed
+                .is_at(snapshot.head.number, snapshot.has_used_keys());
+            Ok(is_same.then_some(round))
+        })
+    }
+
+    fn look_at(&mut self, snapshot: &Snapshot<'_>, generation: u64, work: &Work) -> Result<Round> {
+        let (app, read) = (snapshot.app, snapshot.read);
         let tree = app.feed.tree();
         if self.tree != tree {
             self.tree = tree;
@@ -179,7 +204,7 @@ impl Memory {
                         || concerns(app, &workspaces.given, &work.touched);
                     match is_concerned {
                         false => Found::Nothing,
-                        true => answer(&snapshot, known, &workspaces, asking, &mut steps)?,
+                        true => answer(snapshot, known, &workspaces, asking, &mut steps)?,
                     }
                 }
             });
@@ -225,13 +250,24 @@ fn answer(
     steps: &mut Steps,
 ) -> Result<Found> {
     let question = &asking.question;
+    if question.reign == known.server.reign
+        && let History::Known { hash, .. } = &*snapshot.history(question.events.number)?
+        && *hash == question.events.hash
+    {
+        snapshot.app.feed.confirm(&known.site.name, question);
+    }
     let (pending, needs_newer) = snapshot.app.feed.pending(&known.site.name);
     let touched = match way(snapshot, &known, workspaces, question)? {
         Way::Fork => return Ok(Found::Fork),
         Way::Pack => return Ok(Found::Pack),
-        Way::Step(_) if needs_newer => return Ok(Found::Pack),
-        Way::Step(_) if is_ending(snapshot, &known, question.pack)? => return Ok(Found::Pack),
-        Way::Step(touched) => touched,
+        Way::Step(touched) => {
+            let is_due = needs_newer || is_ending(snapshot, &known, question.pack)?;
+            // Until there is a pack, steps prolong the lease.
+            if is_due && snapshot.app.feed.has_prepared(&known.site.name, question) {
+                return Ok(Found::Pack);
+            }
+            touched
+        }
     };
     let key = (known.share.clone(), question.events.number);
     let shared = steps.get(&key).filter(|_| pending.is_empty()).cloned();
@@ -350,6 +386,33 @@ impl Feed {
         lock(&self.hub).tree
     }
 
+    /// Whether nothing that a round has read in the index is newer than this event.
+    fn is_at(&self, number: u64, has_used_keys: bool) -> bool {
+        let hub = lock(&self.hub);
+        let begun = match has_used_keys {
+            true => hub.begun,
+            false => hub.begun_tree,
+        };
+        begun <= number
+    }
+
+    fn confirm(&self, site: &str, question: &Question) {
+        let mut hub = lock(&self.hub);
+        if let Some(link) = hub.links.get_mut(site) {
+            link.confirm(question);
+        }
+        if !hub.waits.is_empty() {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Notes the word that answers a question, before it is sent.
+    fn says(&self, site: &str, asking: &Asking, to: Events) {
+        if let Some(link) = lock(&self.hub).links.get_mut(site) {
+            link.chain = Some(asking.said(to));
+        }
+    }
+
     /// The keys that a site has to learn about, and whether it needs a newer pack.
     fn pending(&self, site: &str) -> (BTreeSet<KeyId>, bool) {
         let hub = lock(&self.hub);
@@ -373,6 +436,18 @@ impl Feed {
         }
         drop(hub);
         self.changed.notify_all();
+    }
+
+    /// Whether the pack is made that a site is to take next. Otherwise it is being made from now on.
+    fn has_prepared(&self, site: &str, question: &Question) -> bool {
+        let mut hub = lock(&self.hub);
+        if hub.prepared.remove(site) {
+            return true;
+        }
+        hub.preparing.insert(site.to_owned(), question.clone());
+        drop(hub);
+        self.packing.notify_all();
+        false
     }
 
     /// Hands a question to the thread that makes packs.
@@ -403,6 +478,7 @@ impl Feed {
         // Before the word is sent: from then on the site may answer until then.
         link.grant(asking.asked_ms, said.lease_s);
         link.sent = Some((asking.question.nonce, extra));
+        link.chain = Some(asking.said(said.to));
         let report = link.report_of(asking.question.life);
         drop(hub);
         self.figures.words.fetch_add(1, Relaxed);

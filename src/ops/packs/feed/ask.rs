@@ -1,11 +1,12 @@
 //! Taking a question in: who asks, what the site reports, and that the database knows how long its answer may count.
 
 use super::known::Known;
+use super::leases;
 use super::link::{lease_end_ms, poll_ms};
 use super::{Answer, Asking, Feed, newest, refuse_older};
-use crate::domain::keys::KeyId;
-use crate::domain::locks::lock;
+use crate::domain::locks::{lock, read as read_lock, write as write_lock};
 use crate::domain::packs::question::{Nonce, Question};
+use crate::domain::packs::site::MAX_STALE_S_MIN;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -14,9 +15,7 @@ use crate::ops::packs::given::Given;
 use crate::ops::packs::{collect, lend};
 use crate::refusals;
 use crate::store::site_links::{self, LinkRow};
-use crate::store::sites::LentRow;
 use crate::store::{Durability, sites};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -37,28 +36,21 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let malformed = |why| Error::Malformed(why);
     let name = Question::site_of(body);
     let name = name.ok_or_else(|| malformed(refusals::packs::no_question()))?;
-    let known = match app.feed.known.remembered(name) {
+    // While no site is linked, changes of sites are not noted.
+    let remembered = match app.feed.is_active() {
+        true => app.feed.known.remembered(name),
+        false => None,
+    };
+    let mut known = match remembered {
         Some(known) => known,
         None if !may_wait => return Ok(None),
-        None => {
-            let generation = app.feed.known.generation();
-            let found = app.read(|read| app.feed.known.find(app, read, name, generation))?;
-            found.ok_or(Error::Unauthenticated)?
-        }
+        None => look_up(app, name)?,
     };
-    let (question, report) = Question::open(body, &known.key).map_err(|why| {
-        match why.is_like(&refusals::packs::strange_question()) {
-            true => Error::Unauthenticated,
-            false => malformed(why),
-        }
-    })?;
-    let is_ours = question.server == known.server.uid
-        && question.origin == known.server.name
-        && question.site == known.site.name;
-    if !is_ours {
-        return Err(Error::Unauthenticated);
+    let (question, report) = open(body, &known)?;
+    if question.lease_s < MAX_STALE_S_MIN {
+        return Err(malformed(refusals::packs::no_question()));
     }
-    let lease_s = question.lease_s.min(known.site.max_stale_s);
+    let mut lease_s = question.lease_s.min(known.site.max_stale_s);
     // A process of the site that has applied no word yet lacks what steps have brought to the one before.
     let is_new = question.applied == Nonce::default();
     let is_known = !is_new && app.feed.knows_lease(&known.site.name, lease_s);
@@ -67,16 +59,52 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     }
     if !is_known {
         register(app, &known, &question, lease_s)?;
+        // From here on changes are noted, and what was known before may be of an earlier time.
+        known = look_up(app, name)?;
+        open(body, &known)?;
+        lease_s = question.lease_s.min(known.site.max_stale_s);
     }
-    if !report.is_empty() {
+    // One that comes too early is not acknowledged, so it comes again.
+    let has_report = !report.is_empty() && app.feed.takes_report(name, app.now().steady_ms);
+    if has_report {
         take_report(app, &known, &question, report)?;
     }
     Ok(Some(Asked {
-        has_report: !report.is_empty(),
+        has_report,
         question,
         known,
         lease_s,
     }))
+}
+
+/// Looks a site up in the database.
+fn look_up(app: &App, name: &str) -> Result<Arc<Known>> {
+    let known = &app.feed.known;
+    if !app.feed.is_active() {
+        known.forget();
+    }
+    let generation = known.generation();
+    let found = app.read(|read| known.find(app, read, name, generation))?;
+    found.ok_or(Error::Unauthenticated)
+}
+
+/// Reads a question that was made with the key of a site of this server. Returns its report as well.
+fn open<'a>(body: &'a str, known: &Known) -> Result<(Question, &'a str)> {
+    let opened = Question::open(body, &known.key);
+    let (question, report) =
+        opened.map_err(
+            |why| match why.is_like(&refusals::packs::strange_question()) {
+                true => Error::Unauthenticated,
+                false => Error::Malformed(why),
+            },
+        )?;
+    let is_ours = question.server == known.server.uid
+        && question.origin == known.server.name
+        && question.site == known.site.name;
+    match is_ours {
+        true => Ok((question, report)),
+        false => Err(Error::Unauthenticated),
+    }
 }
 
 /// Takes in the report of a site, and lends it what it has spent.
@@ -107,44 +135,45 @@ fn register(app: &App, known: &Known, question: &Question, lease_s: u64) -> Resu
         feed.is_active.store(true, Relaxed);
     }
     let registered = record_first(app, known, question, lease_s);
-    lock(&feed.hub).registering -= 1;
+    let mut hub = lock(&feed.hub);
+    hub.registering -= 1;
+    // What was read before the first commit that is noted may be old.
+    feed.forget(&mut hub);
     registered
 }
 
 fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> Result<()> {
     let feed = &app.feed;
     let name = known.site.name.clone();
-    let (lease_s, now_ms) = {
-        let now_ms = app.now().steady_ms;
+    let is_new = question.applied == Nonce::default();
+    // No row of all links is written meanwhile, which would not know of this lease.
+    let _recording = read_lock(&feed.recording);
+    feed.leases.raise(lease_s)?;
+    let now_ms = app.now().steady_ms;
+    let lease_s = {
         let hub = lock(&feed.hub);
         let reach_s = hub.links.get(&name).map(|link| link.reach_s(now_ms));
-        (lease_s.max(reach_s.unwrap_or(0)), now_ms)
+        lease_s.max(reach_s.unwrap_or(0))
     };
     let row = LinkRow {
         site: name.clone(),
         lease_s,
         asked_at: app.now().wall,
-        events: question.events.number,
+        events: 0,
     };
-    let seal_keys = app.seal_keys.clone();
-    let (lent, report) = app.store.write(Durability::Full, move |tx| {
-        site_links::put(tx, &row)?;
-        let lent = sites::list_lent(tx, &seal_keys, &row.site)?;
-        let report = sites::find(tx, &row.site)?.and_then(|site| site.reported);
-        Ok((lent, report))
+    let report = app.store.write(Durability::Full, move |tx| {
+        let site = sites::find(tx, &row.site)?.filter(|site| site.removed_at.is_none());
+        let site = site.ok_or(Error::Unauthenticated)?;
+        site_links::raise(tx, &row)?;
+        Ok(site.reported)
     })?;
+    let limit = TOUCHED_MAX as u32 / 2 + 1;
+    let open = app.read(|read| sites::list_open_lent(read, &name, is_new, limit))?;
     let mut hub = lock(&feed.hub);
-    let is_new = question.applied == Nonce::default();
     let link = hub.links.entry(name).or_default();
     let is_first = link.asked_ms.is_none();
     if is_first || is_new {
         // What was lent before this process, or that of the site, began may never have arrived, and no event names it.
-        let is_open = |row: &LentRow| match row {
-            LentRow::Altered => false,
-            LentRow::Sound(lent) => lent.lent > lent.spent || (is_new && lent.lent > 0),
-        };
-        let open = lent.iter().filter(|(_, row)| is_open(row));
-        let open: BTreeSet<KeyId> = open.map(|(id, _)| *id).collect();
         match open.len() > TOUCHED_MAX / 2 {
             true => link.needs_newer_than = Some(question.pack),
             false => link.pending.extend(open),
@@ -178,19 +207,34 @@ impl Asked {
             has_report,
         } = self;
         let name = known.site.name.clone();
-        let link = hub.links.entry(name.clone()).or_default();
+        let newest = hub.installed;
+        let is_active = feed.is_active();
+        let link = hub.links.get_mut(&name).filter(|_| is_active);
+        // It was idle since the question was read: the site asks again, and is registered then.
+        let link = link.ok_or_else(|| Error::Unavailable(refusals::requests::busy()))?;
+        if link.life.is_some_and(|life| life != question.life) {
+            log::warn!("sites: {name} asks with another state than before; is there a copy of it?");
+        }
         let is_lost = link
             .sent
             .as_ref()
             .is_some_and(|(nonce, keys)| *nonce != question.applied && !keys.is_empty());
-        link.ask(&question, known.server.reign, now_ms);
+        // A site that has taken something new is looked at at once; one that asks the same again and again is not.
+        let ready_ms = match (link.asked_ms, link.asked) {
+            (Some(before_ms), Some(_)) if link.asked_events == question.events => {
+                before_ms.saturating_add(feed.again_ms.load(Relaxed))
+            }
+            _ => now_ms,
+        };
+        let is_first = link.ask(&question, known.server.reign, newest, now_ms);
         let lease_s = lease_s.min(link.recorded_lease_s);
         link.lease_s = lease_s;
         let asking = Asking {
-            is_due: has_report || (!link.pending.is_empty() && !is_lost),
+            ready_ms,
+            is_due: has_report || is_first || (!link.pending.is_empty() && !is_lost),
             asked_ms: now_ms,
             deadline_ms: now_ms.saturating_add(poll_ms(lease_s, feed.poll_ms.load(Relaxed))),
-            lease_s,
+            lease_s: if is_first { 0 } else { lease_s },
             answer,
             is_new: true,
             question,
@@ -205,6 +249,21 @@ impl Asked {
 }
 
 impl Feed {
+    /// Whether it is time for a report of a site.
+    fn takes_report(&self, site: &str, now_ms: u64) -> bool {
+        let mut hub = lock(&self.hub);
+        let Some(link) = hub.links.get_mut(site) else {
+            return false;
+        };
+        let least_ms = self.report_ms.load(Relaxed);
+        let is_early = |at: u64| now_ms.saturating_sub(at) < least_ms;
+        if link.report_ms.is_some_and(is_early) {
+            return false;
+        }
+        link.report_ms = Some(now_ms);
+        true
+    }
+
     /// Whether commits are noted, and the database knows that the site may answer for so long.
     fn knows_lease(&self, site: &str, lease_s: u64) -> bool {
         let hub = lock(&self.hub);
@@ -216,17 +275,28 @@ impl Feed {
 
 /// Begins with the links that the last process of this server had: for so long their sites may go on to answer.
 pub fn begin(app: &App) -> Result<()> {
+    app.feed.leases.begin(app.store.path());
     let (rows, head) = app.read(|read| Ok((site_links::list(read)?, newest(read)?)))?;
-    if rows.is_empty() {
+    let replaced = leases::since_replaced(app)?;
+    if rows.is_empty() && replaced.is_none() {
         return Ok(());
     }
     let now_ms = app.now().steady_ms;
     let mut hub = lock(&app.feed.hub);
     hub.installed = head;
+    hub.begun = head.number;
     for row in rows {
         let link = hub.links.entry(row.site).or_default();
         link.recorded_lease_s = row.lease_s;
         link.lease_end_ms = lease_end_ms(now_ms, row.lease_s);
+    }
+    if let Some(replaced) = replaced {
+        let until_ms = now_ms.saturating_add(replaced.left_ms);
+        let unknown = leases::UNKNOWN.to_owned();
+        for name in replaced.sites.into_iter().chain([unknown]) {
+            let link = hub.links.entry(name).or_default();
+            link.lease_end_ms = link.lease_end_ms.max(until_ms);
+        }
     }
     app.feed.is_active.store(true, Relaxed);
     Ok(())
@@ -234,6 +304,7 @@ pub fn begin(app: &App) -> Result<()> {
 
 /// Records when each site asked, and what it had applied then, for a start after this one.
 pub fn record_all(app: &App) -> Result<()> {
+    let _recording = write_lock(&app.feed.recording);
     let (now, now_ms) = (app.now().wall, app.now().steady_ms);
     let rows: Vec<LinkRow> = {
         let mut hub = lock(&app.feed.hub);

@@ -8,14 +8,35 @@ use std::collections::BTreeSet;
 /// How much longer a lease may last by the clock of the site than by that of this server: one part of fifty.
 const DRIFT_PART: u64 = 50;
 
+/// A word that was sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Said {
+    pub nonce: Nonce,
+    /// The state that it leads to.
+    pub to: Events,
+    /// Whether it answers the first question of a process of the site, and so grants nothing.
+    pub is_first: bool,
+}
+
 /// The link to a site that has asked at least once, here or before the last start.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
     /// Of the newest question.
     pub life: Option<Uid>,
-    /// The newest event that is in force at the site, if it is one of this reign.
+    /// The newest event that is in force at the site, if it is known to be one of this server's history.
     pub applied: Events,
+    /// The newest word that this process has sent. Only a question that answers to it comes for certain from the one process
+    /// that has taken all words.
+    pub chain: Option<Said>,
+    /// Until then another process of the site, such as one on a copied machine, may answer by words that the process which asks
+    /// has not taken.
+    pub others_end_ms: u64,
     pub pack: u64,
+    /// The newest question, and the state in it.
+    pub asked: Option<Nonce>,
+    pub asked_events: Events,
+    /// When the newest report was taken in.
+    pub report_ms: Option<u64>,
     /// When the newest question arrived.
     pub asked_ms: Option<u64>,
     /// From then on no word that was sent lets the site answer. It is counted from the arrival of questions, which is after they
@@ -34,19 +55,35 @@ pub struct Link {
     pub sent: Option<(Nonce, BTreeSet<KeyId>)>,
     /// The site must take a newer pack than this one, whatever has happened since.
     pub needs_newer_than: Option<u64>,
+    /// The time up to which packs that were made are accounted for.
+    pub packs_until_ms: u64,
     /// The newest pack that was sent, and how often.
     pub pack_sent: (u64, u32),
 }
 
 impl Link {
-    /// Takes in what a question says.
-    pub fn ask(&mut self, question: &Question, reign: u64, now_ms: u64) {
+    /// Takes a question in, and returns whether it is the first of a process of the site, whose answer grants nothing. The
+    /// state in it counts at once only if its hash is known: as that of the word before, or
+    /// of the newest event. Otherwise it counts after a look at the history ([`Link::confirm`]).
+    pub fn ask(&mut self, question: &Question, reign: u64, newest: Events, now_ms: u64) -> bool {
         self.life = Some(question.life);
         self.asked_ms = Some(now_ms);
-        self.applied = match question.reign == reign {
+        let has_none = question.applied == Nonce::default();
+        // A process may have no use for the first word, and asks again as if there had been none.
+        let is_second = has_none && self.chain.is_some_and(|said| said.is_first);
+        let is_next = |said: Said| said.nonce == question.applied;
+        if !is_second && !self.chain.is_none_or(is_next) {
+            self.others_end_ms = self.others_end_ms.max(self.lease_end_ms);
+        }
+        let led_to = self.chain.filter(|said| is_next(*said));
+        let is_known =
+            question.events == newest || led_to.is_some_and(|said| said.to == question.events);
+        self.applied = match question.reign == reign && is_known {
             true => question.events,
             false => Events::default(),
         };
+        self.asked = Some(question.nonce);
+        self.asked_events = question.events;
         self.pack = question.pack;
         if let Some((nonce, keys)) = self.sent.take()
             && nonce == question.applied
@@ -59,6 +96,20 @@ impl Link {
         {
             self.needs_newer_than = None;
         }
+        has_none && !is_second
+    }
+
+    /// Notes that the state in a question is one of this server's history. A question that was asked before the newest
+    /// does not count any more.
+    pub fn confirm(&mut self, question: &Question) {
+        if self.asked == Some(question.nonce) {
+            self.applied = question.events;
+        }
+    }
+
+    /// Whether the site has applied an event, whichever of its processes answers.
+    pub fn has_applied(&self, number: u64, now_ms: u64) -> bool {
+        self.applied.number >= number && self.others_end_ms <= now_ms
     }
 
     /// Notes keys that the site has to learn about, also if the last word has an older state of them.
@@ -111,6 +162,19 @@ pub fn poll_ms(lease_s: u64, most_ms: u64) -> u64 {
 mod tests {
     use super::*;
 
+    const NEWEST: Events = Events {
+        number: 5,
+        hash: [5; 32],
+    };
+
+    fn said(nonce: u8, to: Events) -> Option<Said> {
+        Some(Said {
+            nonce: Nonce([nonce; 16]),
+            to,
+            is_first: false,
+        })
+    }
+
     fn question(reign: u64, applied: Nonce) -> Question {
         Question {
             origin: "server.example".to_owned(),
@@ -122,10 +186,7 @@ mod tests {
             reign,
             pack: 7,
             base: 7,
-            events: Events {
-                number: 5,
-                hash: [5; 32],
-            },
+            events: NEWEST,
             lease_s: 10,
         }
     }
@@ -153,18 +214,86 @@ mod tests {
             ..Link::default()
         };
         let mut lost = link.clone();
-        lost.ask(&question(1, Nonce::default()), 1, 0);
+        lost.ask(&question(1, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(lost.pending.len(), 2);
-        link.ask(&question(1, Nonce([9; 16])), 1, 0);
+        link.ask(&question(1, Nonce([9; 16])), 1, NEWEST, 0);
         assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
         assert_eq!(link.applied.number, 5);
         link.sent = Some((Nonce([9; 16]), BTreeSet::from([KeyId(2)])));
         link.tell(&[KeyId(2)]);
-        link.ask(&question(1, Nonce([9; 16])), 1, 0);
+        link.ask(&question(1, Nonce([9; 16])), 1, NEWEST, 0);
         assert_eq!(link.pending, BTreeSet::from([KeyId(2)]));
         // The numbers of another reign mean nothing.
-        link.ask(&question(2, Nonce::default()), 1, 0);
+        link.ask(&question(2, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(link.applied, Events::default());
+    }
+
+    /// A number alone does not count: another history has it as well.
+    #[test]
+    fn a_state_counts_when_its_hash_is_known() {
+        let strange = Events {
+            hash: [6; 32],
+            ..NEWEST
+        };
+        let asked = question(1, Nonce([9; 16]));
+        let mut link = Link::default();
+        link.ask(&asked, 1, strange, 0);
+        assert_eq!(link.applied, Events::default());
+        let older = Question {
+            nonce: Nonce([4; 16]),
+            ..asked.clone()
+        };
+        link.confirm(&older);
+        assert_eq!(link.applied, Events::default());
+        link.confirm(&asked);
+        assert_eq!(link.applied, NEWEST);
+        // As the state that the word before leads to.
+        link.chain = said(9, NEWEST);
+        link.ask(&asked, 1, strange, 0);
+        assert_eq!(link.applied, NEWEST);
+        link.chain = said(9, strange);
+        link.ask(&asked, 1, Events::default(), 0);
+        assert_eq!(link.applied, Events::default());
+    }
+
+    /// What one process of a site has applied does not count for another one, which has a word that this one does not have.
+    #[test]
+    fn a_word_that_another_process_may_have_counts_until_its_lease_is_over() {
+        let mut link = Link::default();
+        link.ask(&question(1, Nonce([7; 16])), 1, NEWEST, 0);
+        assert!(link.has_applied(5, 0));
+        link.grant(0, 10);
+        link.chain = said(8, NEWEST);
+        link.ask(&question(1, Nonce([8; 16])), 1, NEWEST, 100);
+        assert!(link.has_applied(5, 100) && !link.has_applied(6, 100));
+        for applied in [Nonce([7; 16]), Nonce::default()] {
+            let mut link = link.clone();
+            link.ask(&question(1, applied), 1, NEWEST, 200);
+            assert!(!link.has_applied(5, 10_199));
+            assert!(link.has_applied(5, 10_200));
+        }
+    }
+
+    /// The first word of a process grants nothing, so it is no matter who has it.
+    #[test]
+    fn a_process_may_ask_twice_before_it_has_taken_a_word() {
+        let first = question(1, Nonce::default());
+        let mut link = Link::default();
+        link.grant(0, 10);
+        link.chain = said(8, NEWEST);
+        assert!(link.ask(&first, 1, NEWEST, 100));
+        assert_eq!(link.others_end_ms, link.lease_end_ms);
+        link.others_end_ms = 0;
+        link.chain = Some(Said {
+            is_first: true,
+            ..said(9, NEWEST).unwrap()
+        });
+        assert!(!link.ask(&first, 1, NEWEST, 200));
+        assert_eq!(link.others_end_ms, 0);
+        // The answer to the second one grants a lease, so the third is that of another process.
+        link.chain = said(10, NEWEST);
+        assert!(link.ask(&first, 1, NEWEST, 300));
+        assert_eq!(link.others_end_ms, link.lease_end_ms);
     }
 
     #[test]
@@ -173,10 +302,10 @@ mod tests {
             needs_newer_than: Some(7),
             ..Link::default()
         };
-        link.ask(&question(1, Nonce::default()), 1, 0);
+        link.ask(&question(1, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(link.needs_newer_than, Some(7));
         link.needs_newer_than = Some(6);
-        link.ask(&question(1, Nonce::default()), 1, 0);
+        link.ask(&question(1, Nonce::default()), 1, NEWEST, 0);
         assert_eq!(link.needs_newer_than, None);
     }
 

@@ -7,6 +7,8 @@
 mod answers;
 pub mod ask;
 mod known;
+mod leases;
+mod lending;
 mod link;
 #[cfg(test)]
 pub mod model;
@@ -23,6 +25,7 @@ use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::domain::packs::question::{Events, Question};
+use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::Index;
@@ -31,11 +34,14 @@ use crate::refusals;
 use crate::store::{Read, audit};
 pub use answers::run as run_answers;
 use known::KnownSites;
+use leases::Leases;
+use lending::Lacking;
+pub use lending::run as run_lending;
 use link::Link;
 pub use packs::run as run_packs;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use waits::{Outcome, Wait};
 
@@ -46,11 +52,17 @@ const POLL_MS: u64 = 1_000;
 /// How long a change waits for sites at most.
 const WAIT_MS: u64 = 60_000;
 /// The number of changes that wait for sites at a time.
-const WAITS_MAX: usize = 10_000;
+const WAITS_MAX: usize = 1_000;
 /// How much longer than its time a question waits for a pack that is being made.
 const PACKING_MS: u64 = 1_000;
-/// How long an answer waits for the index to follow a commit.
-const INSTALLED_MAX: Duration = Duration::from_secs(10);
+/// How long an answer waits for the index to follow a commit, before it is put back.
+const INSTALLED_MAX: Duration = Duration::from_millis(500);
+/// See [`Feed::pack_ms`].
+const PACK_MS: u64 = 60_000;
+/// See [`Feed::again_ms`].
+const AGAIN_MS: u64 = 200;
+/// See [`Feed::report_ms`].
+const REPORT_MS: u64 = 1_000;
 
 /// The answer to a question: the bytes of a word with its body.
 pub type Answer = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
@@ -62,11 +74,19 @@ pub struct Feed {
     ends_wait: AtomicBool,
     wait_ms: AtomicU64,
     poll_ms: AtomicU64,
+    /// How often a pack is made for a site that goes on asking for new ones.
+    pack_ms: AtomicU64,
+    /// How often a question is looked at that has nothing new, and a report is taken in.
+    again_ms: AtomicU64,
+    report_ms: AtomicU64,
     hub: Mutex<Hub>,
     changed: Condvar,
     /// There is a pack to send.
     packing: Condvar,
     known: KnownSites,
+    leases: Leases,
+    /// Held to read while the lease of one site is recorded, and to write while those of all are.
+    recording: RwLock<()>,
     pub figures: Figures,
 }
 
@@ -96,12 +116,21 @@ pub struct Standing {
 struct Hub {
     /// The newest event whose changes are in the index.
     installed: Events,
+    /// The newest event whose changes are coming into the index, or are in it.
+    begun: u64,
+    /// The same of changes of the tree of workspaces.
+    begun_tree: u64,
     links: BTreeMap<String, Link>,
     /// The number of sites whose link is just being recorded.
     registering: u64,
     asking: HashMap<String, Asking>,
     /// Questions whose answer is a pack.
     packing: HashMap<String, Asking>,
+    /// Sites that follow in steps until the pack which they are to take next is made, each with a question.
+    preparing: HashMap<String, Question>,
+    /// Sites for which that pack is made.
+    prepared: HashSet<String>,
+    lacking: Vec<Lacking>,
     waits: Vec<Wait>,
     /// No word that is older than this event is sent any more.
     waited: u64,
@@ -116,9 +145,11 @@ struct Hub {
 struct Asking {
     question: Question,
     asked_ms: u64,
+    /// When it is looked at for the first time.
+    ready_ms: u64,
     /// When it is answered, even if nothing has happened.
     deadline_ms: u64,
-    /// How long it may be granted to answer.
+    /// How long it may be granted to answer. The first question of a process is granted nothing.
     lease_s: u64,
     answer: Answer,
     /// Whether the answer is to come at once, even if nothing has happened.
@@ -153,10 +184,15 @@ impl Default for Feed {
             ends_wait: AtomicBool::new(false),
             wait_ms: AtomicU64::new(WAIT_MS),
             poll_ms: AtomicU64::new(POLL_MS),
+            pack_ms: AtomicU64::new(PACK_MS),
+            again_ms: AtomicU64::new(AGAIN_MS),
+            report_ms: AtomicU64::new(REPORT_MS),
             hub: Mutex::default(),
             changed: Condvar::new(),
             packing: Condvar::new(),
             known: KnownSites::default(),
+            leases: Leases::default(),
+            recording: RwLock::default(),
             figures: Figures::default(),
         }
     }
@@ -197,6 +233,15 @@ impl Feed {
         Ok(touched)
     }
 
+    /// Notes a commit whose changes come into the index now.
+    pub fn begins(&self, touched: &Touched) {
+        let mut hub = lock(&self.hub);
+        hub.begun = touched.events.number;
+        if touched.is_tree {
+            hub.begun_tree = touched.events.number;
+        }
+    }
+
     /// Notes a commit, after the index has followed it.
     pub fn committed(&self, touched: Touched) {
         if touched.is_about_sites {
@@ -206,7 +251,7 @@ impl Feed {
         hub.installed = touched.events;
         hub.tree += u64::from(touched.is_tree);
         if !touched.keys.is_empty() || touched.is_wide {
-            hub.touched.push(touched);
+            hub.note(touched);
         }
         drop(hub);
         self.changed.notify_all();
@@ -264,21 +309,21 @@ impl Feed {
     /// The number of linked sites, and the events that the one which is furthest behind has not applied.
     pub fn lag(&self, now_ms: u64) -> (usize, u64) {
         let hub = lock(&self.hub);
-        let linked = hub.links.values().filter(|link| link.is_linked(now_ms));
+        let links = hub.links.iter();
+        let links = links.filter(|(name, _)| *name != leases::UNKNOWN);
+        let linked = links.filter(|(_, link)| link.is_linked(now_ms));
+        let linked = linked.map(|(_, link)| link);
         let lags = linked.map(|link| hub.installed.number.saturating_sub(link.applied.number));
         lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
     }
 
-    /// Waits until the index has what is committed up to an event.
-    fn await_installed(&self, number: u64) -> Result<()> {
+    /// Waits until the index has what is committed up to an event; `false` if that takes too long.
+    fn await_installed(&self, number: u64) -> bool {
         let hub = lock(&self.hub);
         let lags = |hub: &mut Hub| hub.installed.number < number && !hub.is_stopped;
         let waited = self.changed.wait_timeout_while(hub, INSTALLED_MAX, lags);
         let (hub, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match hub.installed.number < number {
-            true => Err(Error::Unavailable(refusals::requests::busy())),
-            false => Ok(()),
-        }
+        hub.installed.number >= number
     }
 
     /// Waits for something to do; `None` when the server stops.
@@ -286,22 +331,10 @@ impl Feed {
         let mut hub = lock(&self.hub);
         loop {
             if hub.is_stopped {
-                hub.refuse_all(app.now().steady_ms);
+                hub.refuse_all();
                 return None;
             }
             let now_ms = app.now().steady_ms;
-            let ended = hub.end_waits(now_ms);
-            let late = hub.end_packing(now_ms);
-            if !ended.is_empty() || !late.is_empty() {
-                drop(hub);
-                ended.into_iter().for_each(|wait| wait.end(now_ms));
-                late.into_iter().for_each(|asking| {
-                    let being_made = refusals::packs::being_made();
-                    (asking.answer)(Err(Error::Unavailable(being_made)));
-                });
-                hub = lock(&self.hub);
-                continue;
-            }
             let work = hub.work(now_ms);
             if !work.asking.is_empty() || !work.touched.is_empty() {
                 return Some(work);
@@ -309,14 +342,49 @@ impl Feed {
             if hub.is_idle(now_ms) {
                 self.is_active.store(false, Relaxed);
                 hub.links.clear();
+                self.forget(&mut hub);
             }
-            hub = self.pause(hub, now_ms);
+            let next_ms = hub.next_question_ms();
+            hub = self.pause(hub, next_ms, now_ms);
         }
     }
 
-    /// Waits for a change of the hub, or for the next time at which something ends.
-    fn pause<'a>(&self, hub: MutexGuard<'a, Hub>, now_ms: u64) -> MutexGuard<'a, Hub> {
-        match hub.next_ms() {
+    /// Ends what has waited long enough, until the server stops: changes that wait for sites, and sites that wait for packs. No
+    /// other work delays that.
+    pub fn end_all(&self, app: &App) {
+        let mut hub = lock(&self.hub);
+        while !hub.is_stopped {
+            let now_ms = app.now().steady_ms;
+            let (ended, late) = (hub.end_waits(now_ms), hub.end_packing(now_ms));
+            if ended.is_empty() && late.is_empty() {
+                let next_ms = hub.next_end_ms();
+                hub = self.pause(hub, next_ms, now_ms);
+                continue;
+            }
+            drop(hub);
+            ended.into_iter().for_each(|wait| wait.end(now_ms));
+            late.into_iter().for_each(|asking| {
+                let being_made = refusals::packs::being_made();
+                (asking.answer)(Err(Error::Unavailable(being_made)));
+            });
+            // Whether all is idle depends on who waits.
+            self.changed.notify_all();
+            hub = lock(&self.hub);
+        }
+        // The changes are made; who waited for the sites learns that they are not confirmed.
+        let (now_ms, waits) = (app.now().steady_ms, std::mem::take(&mut hub.waits));
+        drop(hub);
+        waits.into_iter().for_each(|wait| wait.end(now_ms));
+    }
+
+    /// Waits for a change of the hub, or for a time.
+    fn pause<'a>(
+        &self,
+        hub: MutexGuard<'a, Hub>,
+        next_ms: Option<u64>,
+        now_ms: u64,
+    ) -> MutexGuard<'a, Hub> {
+        match next_ms {
             None => self
                 .changed
                 .wait(hub)
@@ -329,8 +397,15 @@ impl Feed {
         }
     }
 
-    /// Puts questions back that nothing has happened for. One that was asked again meanwhile gets its answer.
-    fn put_back(&self, all: Vec<(String, Asking)>) {
+    /// Forgets all that is kept about sites and workspaces. Commits are not noted while no site is linked.
+    fn forget(&self, hub: &mut Hub) {
+        self.known.forget();
+        hub.tree += 1;
+    }
+
+    /// Puts questions back that nothing has happened for, or that are to be looked at again. One that was asked again meanwhile
+    /// gets its answer.
+    fn put_back(&self, all: Vec<(String, Asking)>, again: bool) {
         let mut older = Vec::new();
         let mut hub = lock(&self.hub);
         for (name, asking) in all {
@@ -338,7 +413,7 @@ impl Feed {
                 true => older.push(asking),
                 false => {
                     let asking = Asking {
-                        is_new: false,
+                        is_new: again,
                         ..asking
                     };
                     hub.asking.insert(name, asking);
@@ -363,6 +438,25 @@ fn refuse_older(asking: Asking) {
     (asking.answer)(Err(Error::Conflict(refusals::packs::asked_again())));
 }
 
+impl Asking {
+    /// The word that answers it.
+    fn said(&self, to: Events) -> link::Said {
+        link::Said {
+            nonce: self.question.nonce,
+            to,
+            is_first: self.lease_s == 0,
+        }
+    }
+
+    /// When to look at it, if nothing happens before.
+    fn next_ms(&self) -> u64 {
+        match self.is_new {
+            true => self.ready_ms,
+            false => self.deadline_ms,
+        }
+    }
+}
+
 impl Hub {
     /// Takes the questions that are to be looked at.
     fn work(&mut self, now_ms: u64) -> Work {
@@ -372,12 +466,28 @@ impl Hub {
             // A change waits for the site, which confirms with its next question.
             asking.is_due |= asking.question.events.number < waited;
         }
-        let looks = |asking: &Asking| asking.is_due || asking.is_new || !touched.is_empty();
+        let has_touched = !touched.is_empty();
+        let looks = |asking: &Asking| {
+            let is_ready = !asking.is_new || asking.ready_ms <= now_ms;
+            is_ready && (asking.is_due || asking.is_new || has_touched)
+        };
         let taken = self.asking.extract_if(|_, asking| looks(asking));
         Work {
             asking: taken.collect(),
             touched,
         }
+    }
+
+    /// Notes what a commit has touched. If the thread of the answers does not look, nothing piles up: then it looks at all.
+    fn note(&mut self, touched: Touched) {
+        if self.touched.len() < TOUCHED_MAX {
+            return self.touched.push(touched);
+        }
+        self.touched = vec![Touched {
+            keys: Vec::new(),
+            is_wide: true,
+            ..touched
+        }];
     }
 
     fn end_waits(&mut self, now_ms: u64) -> Vec<Wait> {
@@ -394,19 +504,24 @@ impl Hub {
         late.map(|(_, asking)| asking).collect()
     }
 
-    /// The next time at which something ends, if nothing happens before.
-    fn next_ms(&self) -> Option<u64> {
-        let asking = self.asking.values().map(|asking| asking.deadline_ms);
+    /// The next time at which a wait ends, if nothing happens before.
+    fn next_end_ms(&self) -> Option<u64> {
         let packing = self.packing.values();
         let packing = packing.map(|asking| asking.deadline_ms + PACKING_MS);
         let waits = self.waits.iter().map(Wait::next_ms);
+        packing.chain(waits).min()
+    }
+
+    /// The next time at which there is a question to look at, or nothing is linked any more, if nothing happens before.
+    fn next_question_ms(&self) -> Option<u64> {
+        let asking = self.asking.values().map(Asking::next_ms);
         let idle = self.links.values().map(|link| {
             let asked = link.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
             link.lease_end_ms.max(asked)
         });
         // All links have to be idle, so the last one counts.
         let idle = idle.max();
-        asking.chain(packing).chain(waits).chain(idle).min()
+        asking.chain(idle).min()
     }
 
     /// Whether no site has asked lately, and none may still answer.
@@ -422,11 +537,9 @@ impl Hub {
             && self.links.values().all(is_over)
     }
 
-    fn refuse_all(&mut self, now_ms: u64) {
+    fn refuse_all(&mut self) {
         let stopping = || Error::Unavailable(refusals::server::stopping());
         let asking = self.asking.drain().chain(self.packing.drain());
         asking.for_each(|(_, asking)| (asking.answer)(Err(stopping())));
-        // The changes are made; who waited for the sites learns that they are not confirmed.
-        self.waits.drain(..).for_each(|wait| wait.end(now_ms));
     }
 }

@@ -19,12 +19,16 @@ use crate::ops::packs::identity::signer;
 use crate::ops::packs::make::{Wanted, make, read_file};
 use crate::refusals;
 use crate::store::{Read, packs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How often the same pack is sent to a site that goes on asking for one.
 const TIMES_MAX: u32 = 2;
+
+/// The number of packs that are made for a site without a pause.
+const PACKS_AT_ONCE: u64 = 5;
 
 /// A site that waits for a pack, and its question.
 type Waiting = (String, Question);
@@ -38,30 +42,74 @@ struct Bundle {
 
 /// Runs until the server stops.
 pub fn run(app: &App) {
-    while let Some(waiting) = app.feed.next_packing() {
-        let rest: Vec<Waiting> = waiting
-            .into_iter()
-            .filter(|one| !send_or_refuse(app, one, false))
-            .collect();
-        if rest.is_empty() {
-            continue;
-        }
-        let made = make_all(app, &rest);
-        for one in &rest {
-            match &made {
-                Ok(()) => {
-                    send_or_refuse(app, one, true);
-                }
-                Err(err) => app.feed.refuse(one, err),
-            }
+    while let Some((waiting, preparing)) = app.feed.next_packing() {
+        let round = AssertUnwindSafe(|| {
+            serve(app, &waiting);
+            prepare(app, &preparing);
+        });
+        if catch_unwind(round).is_err() {
+            log::error!("sites: packs were not sent after a panic; see the log");
+            let err = Error::Unavailable(refusals::packs::being_made());
+            waiting.iter().for_each(|one| app.feed.refuse(one, &err));
         }
     }
 }
 
-fn make_all(app: &App, waiting: &[Waiting]) -> Result<()> {
+/// Sends packs to sites, and makes those that are missing.
+fn serve(app: &App, waiting: &[Waiting]) {
+    let is_open = |one: &&Waiting| !send_or_refuse(app, one, false);
+    let (rest, early): (Vec<&Waiting>, Vec<&Waiting>) = waiting
+        .iter()
+        .filter(is_open)
+        .partition(|(name, _)| app.feed.may_make(name, app.now().steady_ms));
+    let being_made = || Error::Unavailable(refusals::packs::being_made());
+    early
+        .into_iter()
+        .for_each(|one| app.feed.refuse(one, &being_made()));
+    if rest.is_empty() {
+        return;
+    }
+    let made = make_all(app, &rest);
+    for one in rest {
+        match &made {
+            Ok(()) => {
+                send_or_refuse(app, one, true);
+            }
+            Err(err) => app.feed.refuse(one, err),
+        }
+    }
+}
+
+/// Makes packs for sites that follow in steps meanwhile.
+fn prepare(app: &App, all: &[Waiting]) {
+    let is_ready = |(name, question): &Waiting| {
+        let generation = app.feed.known.generation();
+        let found = app.read(|read| {
+            let known = app.feed.known.find(app, read, name, generation)?;
+            let bundle = known.map(|known| bundle(app, read, &known, question));
+            Ok(bundle.transpose()?.flatten().is_some())
+        });
+        found.unwrap_or(false)
+    };
+    let (ready, open): (Vec<&Waiting>, Vec<&Waiting>) = all.iter().partition(|one| is_ready(one));
+    app.feed.prepared(&ready);
+    let now_ms = app.now().steady_ms;
+    let may_make = |(name, _): &&Waiting| app.feed.may_make(name, now_ms);
+    let open: Vec<&Waiting> = open.into_iter().filter(may_make).collect();
+    if open.is_empty() {
+        return;
+    }
+    match make_all(app, &open) {
+        Ok(()) => app.feed.prepared(&open),
+        Err(err) => log::warn!("sites: packs were not made: {err}"),
+    }
+}
+
+fn make_all(app: &App, waiting: &[&Waiting]) -> Result<()> {
     let caller = Caller::system(&app.index.directory())?;
     let (again, first): (Vec<&Waiting>, Vec<&Waiting>) = waiting
         .iter()
+        .copied()
         .partition(|(name, _)| app.feed.was_sent_too_often(name));
     for (sites, whole) in [(first, false), (again, true)] {
         let names: Vec<String> = sites.iter().map(|(name, _)| name.clone()).collect();
@@ -106,7 +154,7 @@ fn send(app: &App, (name, question): &Waiting) -> Result<bool> {
     let Some(bundle) = bundle else {
         return Ok(false);
     };
-    let Some((asking, report)) = app.feed.take_packing(name, question, bundle.number) else {
+    let Some((asking, report)) = app.feed.take_packing(name, question, &bundle) else {
         return Ok(true);
     };
     let body = write_packs(&bundle.files);
@@ -144,7 +192,9 @@ fn bundle(app: &App, read: &Read, known: &Known, question: &Question) -> Result<
     let Some((file, head)) = file_of(app, known, &made, made.file_name()) else {
         return Ok(None);
     };
-    let snapshot = Snapshot::begin(app, read)?;
+    let Some(snapshot) = Snapshot::begin(app, read)? else {
+        return Ok(None);
+    };
     let half_ms = (made.until.0 - made.made_at.0) / 2;
     if head.events != made.events || made.until.0 - snapshot.now.0 < half_ms {
         return Ok(None);
@@ -182,25 +232,36 @@ fn file_of(app: &App, known: &Known, made: &MadePack, name: String) -> Option<(V
 }
 
 impl Feed {
-    /// Waits for sites that need packs; `None` when the server stops.
-    fn next_packing(&self) -> Option<Vec<Waiting>> {
+    /// Waits for sites that need packs, now or soon; `None` when the server stops.
+    fn next_packing(&self) -> Option<(Vec<Waiting>, Vec<Waiting>)> {
         let hub = lock(&self.hub);
-        let idles = |hub: &mut super::Hub| hub.packing.is_empty() && !hub.is_stopped;
+        let idles = |hub: &mut super::Hub| {
+            hub.packing.is_empty() && hub.preparing.is_empty() && !hub.is_stopped
+        };
         let hub = self.packing.wait_while(hub, idles);
-        let hub = hub.unwrap_or_else(PoisonError::into_inner);
+        let mut hub = hub.unwrap_or_else(PoisonError::into_inner);
         if hub.is_stopped {
             return None;
         }
         let waiting = hub.packing.iter();
-        Some(
-            waiting
-                .map(|(name, asking)| (name.clone(), asking.question.clone()))
-                .collect(),
-        )
+        let waiting = waiting.map(|(name, asking)| (name.clone(), asking.question.clone()));
+        let waiting = waiting.collect();
+        Some((waiting, hub.preparing.drain().collect()))
+    }
+
+    /// Notes that packs are made which their sites take next.
+    fn prepared(&self, all: &[&Waiting]) {
+        let names = all.iter().map(|(name, _)| name.clone());
+        lock(&self.hub).prepared.extend(names);
     }
 
     /// Takes a question that waits for a pack, and the newest report of the site; `None` if it waits no longer.
-    fn take_packing(&self, name: &str, question: &Question, number: u64) -> Option<(Asking, u64)> {
+    fn take_packing(
+        &self,
+        name: &str,
+        question: &Question,
+        bundle: &Bundle,
+    ) -> Option<(Asking, u64)> {
         let mut hub = lock(&self.hub);
         let is_same = |asking: &Asking| asking.question.nonce == question.nonce;
         if !hub.packing.get(name).is_some_and(is_same) {
@@ -209,10 +270,26 @@ impl Feed {
         let asking = hub.packing.remove(name)?;
         let link = hub.links.entry(name.to_owned()).or_default();
         link.pack_sent = match link.pack_sent {
-            (of, times) if of == number => (of, times + 1),
-            _ => (number, 1),
+            (of, times) if of == bundle.number => (of, times + 1),
+            _ => (bundle.number, 1),
         };
+        link.chain = Some(asking.said(bundle.to));
         Some((asking, link.report_of(question.life)))
+    }
+
+    /// Whether a new pack may be made for a site now. A site that asks for one again and again gets a few and then one a minute.
+    pub(super) fn may_make(&self, name: &str, now_ms: u64) -> bool {
+        let mut hub = lock(&self.hub);
+        let every_ms = self.pack_ms.load(Relaxed);
+        let Some(link) = hub.links.get_mut(name) else {
+            return false;
+        };
+        let from_ms = link.packs_until_ms.max(now_ms);
+        if from_ms - now_ms > every_ms * (PACKS_AT_ONCE - 1) {
+            return false;
+        }
+        link.packs_until_ms = from_ms + every_ms;
+        true
     }
 
     /// Whether a pack was sent so often that it is of no use to the site.

@@ -5,6 +5,7 @@ use super::path::Touched;
 use crate::domain::audit::Event;
 use crate::domain::catalogs::Catalog;
 use crate::domain::keys::KeyId;
+use crate::domain::keys::live::SharedPart;
 use crate::domain::packs::question::Events;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::policies::Policy;
@@ -18,7 +19,7 @@ use crate::store::audit::events;
 use crate::store::seals::keys::KeyWithSeal;
 use crate::store::sites::OwnedPart;
 use crate::store::{Read, seals, sites};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
@@ -38,6 +39,7 @@ pub struct Snapshot<'a> {
     owned: Memo<Uid, Rc<Vec<OwnedPart>>>,
     catalogs: Memo<String, Option<std::sync::Arc<Catalog>>>,
     workspaces: Memo<Uid, Option<Rc<Workspace>>>,
+    has_used_keys: Cell<bool>,
 }
 
 /// What has happened since an event.
@@ -70,10 +72,13 @@ impl<K: Clone + Eq + Hash, V: Clone> Memo<K, V> {
 
 impl<'a> Snapshot<'a> {
     /// The state of the transaction of `read`. The index has everything that it has.
-    pub fn begin(app: &'a App, read: &'a Read) -> Result<Snapshot<'a>> {
+    /// `None` if it does not follow for now.
+    pub fn begin(app: &'a App, read: &'a Read) -> Result<Option<Snapshot<'a>>> {
         let head = newest(read)?;
-        app.feed.await_installed(head.number)?;
-        Ok(Snapshot {
+        if !app.feed.await_installed(head.number) {
+            return Ok(None);
+        }
+        Ok(Some(Snapshot {
             app,
             read,
             head,
@@ -86,7 +91,19 @@ impl<'a> Snapshot<'a> {
             owned: Memo::default(),
             catalogs: Memo::default(),
             workspaces: Memo::default(),
-        })
+            has_used_keys: Cell::new(false),
+        }))
+    }
+
+    /// Calls `with` for what keys share with others, as the index has it, which may be newer: see [`Snapshot::has_used_keys`].
+    pub fn each_shared_part(&self, with: impl FnMut(&SharedPart)) {
+        self.has_used_keys.set(true);
+        self.app.index.each_shared_part(with);
+    }
+
+    /// Whether something depends on the keys of the index.
+    pub fn has_used_keys(&self) -> bool {
+        self.has_used_keys.get()
     }
 
     /// What has happened since an event.

@@ -139,7 +139,7 @@ impl Parts<'_> {
         }
         let (mut policies, mut catalogs) = (BTreeSet::new(), BTreeSet::new());
         if !touched.policies.is_empty() || !touched.catalogs.is_empty() {
-            self.snapshot.app.index.each_shared_part(|part| {
+            self.snapshot.each_shared_part(|part| {
                 if !self
                     .shared
                     .given

@@ -89,7 +89,7 @@ impl Wait {
             }
             let has_applied = links
                 .get(name)
-                .is_some_and(|link| link.applied.number >= self.events);
+                .is_some_and(|link| link.has_applied(self.events, now_ms));
             if has_applied {
                 waiting.confirmed = Some(Confirmed::Applied);
             } else if waiting.lease_end_ms <= now_ms {

@@ -1,13 +1,16 @@
 //! Tests of the link on a server without sockets.
 
+mod copies;
 mod histories;
+mod idle;
+mod limits;
 mod reports;
 mod waiting;
 mod words;
 
 use super::model::ModelSite;
 use super::waits::Outcome;
-use super::{run_answers, run_packs};
+use super::{run_answers, run_lending, run_packs};
 use crate::authz::caller::Caller;
 use crate::domain::keys::KeyId;
 use crate::domain::users::roles::Role;
@@ -48,8 +51,14 @@ impl Linked {
     fn start(&mut self) {
         let app = &self.fixture.app;
         app.feed.poll_ms.store(NEVER_MS, Relaxed);
-        let (answering, packing) = (app.clone(), app.clone());
+        for pause in [&app.feed.pack_ms, &app.feed.again_ms, &app.feed.report_ms] {
+            pause.store(0, Relaxed);
+        }
+        let (answering, packing, ending) = (app.clone(), app.clone(), app.clone());
+        let lending = app.clone();
         self.threads = vec![
+            std::thread::spawn(move || run_lending(&lending)),
+            std::thread::spawn(move || ending.feed.end_all(&ending)),
             std::thread::spawn(move || run_answers(&answering)),
             std::thread::spawn(move || run_packs(&packing)),
         ];
@@ -66,6 +75,20 @@ impl Linked {
     fn restart(&mut self) {
         self.stop();
         self.fixture.reopen(&[]);
+        self.start();
+    }
+
+    /// Keeps a copy of the database as it is now.
+    fn keep_copy(&mut self) {
+        self.stop();
+        self.fixture.keep_copy();
+        self.start();
+    }
+
+    /// Replaces the database by the copy, without a restore.
+    fn put_copy_back(&mut self) {
+        self.stop();
+        self.fixture.put_copy_back();
         self.start();
     }
 

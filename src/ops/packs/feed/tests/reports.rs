@@ -17,7 +17,7 @@ use crate::ops::setup::fixture::NOW;
 use crate::store;
 use std::sync::atomic::Ordering::Relaxed;
 
-fn report(site: &ModelSite, number: u64, keys: Vec<KeyReport>) -> String {
+pub fn report(site: &ModelSite, number: u64, keys: Vec<KeyReport>) -> String {
     let question = &site.question;
     let report = Report {
         origin: question.origin.clone(),
@@ -35,7 +35,7 @@ fn report(site: &ModelSite, number: u64, keys: Vec<KeyReport>) -> String {
     report.write(&site.key)
 }
 
-fn blank(id: KeyId) -> KeyReport {
+pub fn blank(id: KeyId) -> KeyReport {
     KeyReport {
         id,
         uses: 0,

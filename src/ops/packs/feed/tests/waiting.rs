@@ -86,6 +86,22 @@ fn a_restarted_server_waits_for_the_leases_of_the_one_before() {
     assert!(received_outcome(&outcome).is_confirmed());
 }
 
+/// A step of an older state that was built with a newer tree of workspaces might lack keys.
+#[test]
+fn a_round_begins_anew_when_the_index_has_moved_on() {
+    let linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    linked.app().feed.poll_ms.store(1, Relaxed);
+    // As if a change of the tree was coming into the index after the answer was read from the database.
+    let ahead = site.question.events.number + 1;
+    lock(&linked.app().feed.hub).begun_tree = ahead;
+    let answer = site.begin(linked.app());
+    linked.workspace("below", "root");
+    assert_eq!(site.take(&answer), WordKind::Step);
+    assert!(site.question.events.number >= ahead);
+    assert_eq!(site.check(linked.app()), 0);
+}
+
 #[test]
 fn no_word_is_sent_that_is_older_than_a_change_that_waits() {
     let linked = Linked::new();

@@ -1,6 +1,7 @@
 //! What a site is answered, and when.
 
 use super::{Linked, is_waiting};
+use crate::domain::locks::lock;
 use crate::domain::packs::question::Events;
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::word::{Word, WordKind};
@@ -96,6 +97,28 @@ fn strangers_are_refused() {
     }
     sites::remove(linked.app(), &linked.local(), "plant-7", false, false).unwrap();
     refused(&site.body(""));
+}
+
+/// A pack that ends soon is no reason to let the lease end.
+#[test]
+fn steps_come_while_the_next_pack_is_made() {
+    let linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    let app = linked.app();
+    app.feed.poll_ms.store(1, Relaxed);
+    let pack = site.question.pack;
+    lock(&app.feed.hub)
+        .links
+        .get_mut("plant-7")
+        .unwrap()
+        .needs_newer_than = Some(pack);
+    assert_eq!(site.follow(app), WordKind::Step);
+    assert!(site.word.as_ref().unwrap().lease_s > 0);
+    while site.follow(app) == WordKind::Step {
+        assert_eq!(site.question.pack, pack);
+    }
+    assert!(site.question.pack > pack);
+    assert_eq!(site.check(app), 0);
 }
 
 /// A recorded question brings the answer to itself, and no site waits for that any more.

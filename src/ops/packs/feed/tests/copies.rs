@@ -1,0 +1,99 @@
+//! Copies of a site, and older copies of the server's database.
+
+use super::Linked;
+use crate::domain::packs::word::WordKind;
+use crate::ops::packs::feed::leases::UNKNOWN;
+use crate::ops::packs::feed::model::ModelSite;
+use crate::ops::packs::feed::waits::{Confirmed, Outcome};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+fn outcome(receiver: &Receiver<Outcome>) -> Outcome {
+    let patience = Duration::from_secs(60);
+    receiver.recv_timeout(patience).expect("an outcome")
+}
+
+#[track_caller]
+fn check_open(outcome: &Outcome, expected: &[&str]) {
+    let names: Vec<&str> = outcome.sites.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, expected);
+    for (name, confirmed) in &outcome.sites {
+        let is_open = matches!(confirmed, Confirmed::NotYet { left_ms } if *left_ms > 80_000_000);
+        assert!(is_open, "{name}: {confirmed:?}");
+    }
+}
+
+#[test]
+fn what_a_copy_of_a_site_applies_does_not_count_for_the_other() {
+    let linked = Linked::new();
+    let key = linked.key("k");
+    let mut site = linked.site("plant-7");
+    let mut copy = ModelSite::new(linked.app(), "plant-7");
+    copy.question = site.question.clone();
+    linked.app().feed.poll_ms.store(1, Relaxed);
+    assert_eq!(copy.follow(linked.app()), WordKind::Step);
+    // It has a word that the copy lacks, and the other way round.
+    assert_eq!(site.follow(linked.app()), WordKind::Step);
+    linked.app().feed.wait_ms.store(400, Relaxed);
+    linked.delete(key);
+    let waiting = linked.wait();
+    for _ in 0..2 {
+        assert_eq!(copy.follow(linked.app()), WordKind::Step);
+    }
+    check_open(&outcome(&waiting), &["plant-7"]);
+}
+
+/// The server does not know from its database who was linked after the copy, and for how long.
+#[test]
+fn a_server_with_an_older_database_waits_for_every_site() {
+    let mut linked = Linked::new();
+    linked.add("removed", &["root"], 60);
+    let (app, local) = (linked.app().clone(), linked.local());
+    crate::ops::packs::sites::remove(&app, &local, "removed", false, false).unwrap();
+    let key = linked.key("k");
+    linked.keep_copy();
+    let mut site = linked.site("plant-7");
+    linked.delete(linked.key("later"));
+    site.catch_up(linked.app());
+    linked.put_copy_back();
+    linked.app().feed.wait_ms.store(50, Relaxed);
+    linked.delete(key);
+    let open = [UNKNOWN, "plant-7", "removed"];
+    check_open(&outcome(&linked.wait()), &open);
+    // The number of the site's event is a larger one, but of another history.
+    let events = site.question.events;
+    let _answer = site.begin(linked.app());
+    check_open(&outcome(&linked.wait()), &open);
+    assert_eq!(site.question.events, events);
+    // It still counts after another start.
+    linked.restart();
+    linked.app().feed.wait_ms.store(50, Relaxed);
+    check_open(&outcome(&linked.wait()), &open);
+    // The site takes a pack of the new reign, and is up to date then.
+    assert_eq!(site.catch_up(linked.app()), 1);
+    let _answer = site.begin(linked.app());
+    let found = outcome(&linked.wait());
+    assert_eq!(found.sites[1], ("plant-7".to_owned(), Confirmed::Applied));
+    assert!(!found.is_confirmed());
+}
+
+/// If only short leases were ever granted, an older copy is waited for as long as they count.
+#[test]
+fn the_longest_lease_is_known_beside_the_database() {
+    let mut linked = Linked::new();
+    linked.add("ship-2", &["root"], 2);
+    linked.keep_copy();
+    let _site = linked.site("ship-2");
+    linked.delete(linked.key("later"));
+    linked.put_copy_back();
+    linked.key("k");
+    let found = outcome(&linked.wait());
+    assert!(found.is_confirmed(), "{found:?}");
+    assert!(
+        found
+            .sites
+            .iter()
+            .all(|(_, confirmed)| *confirmed == Confirmed::LeaseOver)
+    );
+}
