@@ -237,6 +237,11 @@ impl Feed {
         stream.write_all(request.as_bytes()).map_err(broken)?;
         stream.flush().map_err(broken)?;
         let head = read_head(connection).map_err(broken)?;
+        if head.status == 401 {
+            return Err(format!(
+                "{server} does not know this site: it is another server, or the site was removed there"
+            ));
+        }
         if head.status != 200 {
             let why = problem(connection, head.length);
             return Err(format!(

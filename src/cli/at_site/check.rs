@@ -33,7 +33,7 @@ pub fn look(server: &Server) -> Option<Found> {
 
 fn found(state: &State) -> Found {
     const PACK: &str = "bring a newer pack: latchkey pack apply FILE";
-    const LINK: &str = "look at the connection and at the server; see: latchkey site status";
+    const LINK: &str = "correct that, or look at the connection and at the server; see: latchkey site status";
     if state.fork == "seen" {
         return (
             "failed",

@@ -70,6 +70,7 @@ pub fn init(args: &InitArgs) -> Result<End> {
     print::print(&format!(
         "Made {shown} for the site {name} of {server}. It has no keys yet; then serve it:\n  \
          latchkey pack apply FILE --data {shown}\n  latchkey serve --site --data {shown}\n\
+         or over a live link, without packs in files:\n  latchkey serve --site --server URL --data {shown}\n\
          The enrolment file has done its work; destroy it."
     ))?;
     Ok(End::Done)

@@ -93,7 +93,8 @@ pub fn describe(document: &mut Document) {
         .body::<NewCatalogBody>()
         .answers::<PutBody>(200, "It has replaced another catalog.")
         .answers::<PutBody>(201, "It is new.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     document
         .add(
             "delete /v1/catalogs/{name}",

@@ -122,7 +122,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[KeysWrite])
         .form::<TokenForm>()
         .ends(200, "The secret is no longer valid.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
 }
 
 /// `POST /v1/introspect`: consumes nothing of the key, and never reveals why a key is inactive.

@@ -219,7 +219,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[PoliciesWrite])
         .body::<PolicyEditBody>()
         .answers::<PolicyBody>(200, "The policy as it is now.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     document
         .add(
             "delete /v1/policies/{name}",

@@ -171,7 +171,7 @@ const SITES_UNCONFIRMED: Kind = kind(
 /// Of a site alone, so it is not in the description of a server.
 const PACK_STALE: Kind = kind(
     ("pack-stale", 503, "pack-stale"),
-    "The pack no longer counts",
+    "The site knows nothing new enough",
     "The newest pack of this site has ended, or there is none; or a linked site had no word of its server for too long.",
     "PACK_STALE",
 );

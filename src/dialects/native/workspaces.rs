@@ -86,7 +86,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[WorkspacesWrite])
         .body::<WorkspaceEditBody>()
         .answers::<WorkspaceBody>(200, "The workspace as it is now.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     document
         .add("delete /v1/workspaces/{id}", "deleteWorkspace", "Delete a workspace permanently")
         .needs(&[WorkspacesWrite])
@@ -97,7 +98,8 @@ pub fn describe(document: &mut Document) {
             json!("false"),
         )
         .ends(204, "The workspace is deleted.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(204);
 }
 
 impl<'a> WorkspaceBody<'a> {

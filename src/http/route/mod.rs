@@ -136,6 +136,8 @@ pub struct Call<'a> {
     pub may_wait: bool,
     /// Whether the request only removes or restricts something.
     pub takes_away: bool,
+    /// Whether the request may ask that its answer waits for the sites.
+    waits: bool,
     /// The rest of the path, below the mount, as it was sent.
     pub below: &'a str,
     params: Vec<(&'static str, String)>,
@@ -173,9 +175,13 @@ impl<'a> Call<'a> {
             .find(|words| words.catalog == catalog)
     }
 
-    /// The decoded query.
+    /// The decoded query, without what the router reads itself: `wait`.
     pub fn query(&self) -> Result<Query> {
-        Query::parse(self.request.query())
+        let mut query = Query::parse(self.request.query())?;
+        if self.waits {
+            waiting::take(&mut query)?;
+        }
+        Ok(query)
     }
 
     /// The parameters of these names alone; see [`Query::only`].

@@ -217,7 +217,7 @@ impl Router {
         };
         let reply = self.with_cors(request, reply);
         Some(match wait {
-            Some(wait) if reply.status < 400 && reply.later.is_none() => {
+            Some(wait) if wait.concerns(reply.status) && reply.later.is_none() => {
                 self.after_sites(surface, request, reply, wait)
             }
             _ => reply,
@@ -287,6 +287,7 @@ impl Router {
             secret,
             may_wait,
             takes_away,
+            waits: route.waits.on_demand(),
             below: found.below,
             params,
             surfaces: self.surfaces,

@@ -26,6 +26,13 @@ pub enum Waits {
     WithSecret,
 }
 
+impl Waits {
+    /// Whether a request can ask for it.
+    pub fn on_demand(self) -> bool {
+        self != Waits::IfSet
+    }
+}
+
 /// How one request waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Wait {
@@ -36,12 +43,15 @@ pub struct Wait {
 /// Reads the parameters of a route that has no others.
 pub fn check_query(route: &Route, text: &str) -> Result<()> {
     let mut query = Query::parse(text)?;
-    let wait = match route.waits {
-        Waits::IfAsked | Waits::WithSecret => query.take(WAIT.0),
-        Waits::IfSet => None,
-    };
-    query.finish()?;
-    match wait.as_deref() {
+    if route.waits.on_demand() {
+        take(&mut query)?;
+    }
+    query.finish()
+}
+
+/// Takes the parameter out of the query of a route that may be asked to wait.
+pub fn take(query: &mut Query) -> Result<()> {
+    match query.take(WAIT.0).as_deref() {
         None => Ok(()),
         Some(word) if word == WAIT.1 => Ok(()),
         Some(_) => Err(Error::Malformed(refusals::requests::wait())),
@@ -55,8 +65,7 @@ pub fn of(
     ends_wait: bool,
     takes_away: impl Fn() -> bool,
 ) -> Option<Wait> {
-    let may_ask = route.waits != Waits::IfSet;
-    let is_asked = may_ask
+    let is_asked = route.waits.on_demand()
         && !text.is_empty()
         && Query::parse(text).is_ok_and(|mut query| query.take(WAIT.0).is_some());
     let has_secret = route.waits == Waits::WithSecret;
@@ -65,6 +74,14 @@ pub fn of(
         is_asked,
         has_secret,
     })
+}
+
+impl Wait {
+    /// Whether an answer with this status waits. A conflict that the request asked to wait for does too: the change may have been
+    /// made by an earlier request whose answer was lost, and the sites may not have it yet.
+    pub fn concerns(self, status: u16) -> bool {
+        status < 400 || (status == 409 && self.is_asked)
+    }
 }
 
 impl Router {
@@ -153,6 +170,21 @@ mod tests {
             }
         }
         assert!(check_query(&ROUTES[2], "wait=sites").is_err());
+    }
+
+    #[test]
+    fn a_change_that_was_made_before_is_waited_for_again() {
+        let wait = |is_asked| Wait {
+            is_asked,
+            has_secret: false,
+        };
+        for status in [200, 204] {
+            assert!(wait(true).concerns(status) && wait(false).concerns(status));
+        }
+        assert!(wait(true).concerns(409) && !wait(false).concerns(409));
+        for status in [400, 403, 404, 503] {
+            assert!(!wait(true).concerns(status));
+        }
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[UsersWrite])
         .body::<UserEditBody>()
         .answers::<EditedBody>(200, "The user as it is now.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     document
         .add("delete /v1/users/{id}", "deleteUser", "Delete a user permanently")
         .about(
@@ -58,7 +59,8 @@ pub fn describe(document: &mut Document) {
              or by keys that those issued.",
         )
         .ends(204, "The user is deleted, and there are no such keys.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(204);
     document
         .add("post /v1/users/{id}/password", "setPassword", "Set a password")
         .about(
@@ -92,7 +94,8 @@ pub fn describe(document: &mut Document) {
         .needs(&[UsersWrite])
         .body::<RolesBody>()
         .answers::<UserBody>(200, "The user as it is now.")
-        .conflicts();
+        .conflicts()
+        .waits_for_sites(200);
     super::authenticators::describe(document);
     super::sessions::describe(document);
     document
