@@ -1,6 +1,5 @@
 //! `latchkey doctor`: checks of the files by this process, and checks by the server itself.
 
-use crate::cli::at_site;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print;
@@ -124,23 +123,7 @@ fn examine(data: &Path) -> Doctor {
     }
     let mut checks = files(data);
     let target = Target::of(&["doctor"]);
-    let server = Server::reach(data);
-    // A site has no checks of its database; it shows what it verifies from.
-    let site = server.as_ref().ok().and_then(at_site::check::look);
-    if let Some((finding, text, advice)) = site {
-        checks.push(Check {
-            name: "site".to_owned(),
-            finding: finding.to_owned(),
-            text,
-            advice: advice.to_owned(),
-        });
-        return Doctor {
-            healthy: checks.iter().all(|check| check.finding != "failed"),
-            checks,
-            unseen: vec!["the database of a site is not looked into".to_owned()],
-        };
-    }
-    let told = server
+    let told = Server::reach(data)
         .and_then(|server| server.get(&target))
         .and_then(|answer| answer.json::<Doctor>());
     let unseen = match told {

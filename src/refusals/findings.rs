@@ -46,6 +46,10 @@ sentences! { "findings":
     here_fork_advice() = "look at the server; if its state is the right one: latchkey site reset";
     here_fresh(until) = "it counts until {until}";
     here_in_force(pack, keys) = "pack {pack} is in force; keys in it: {keys}";
+    here_link_advice() = "correct that, or look at the connection and at the server; see: latchkey site status";
+    here_link_left(server, seconds, why) = "{server} is not heard, and verdicts go on for {seconds} s more: {why}";
+    here_link_over(server, why) = "every verdict is refused, because {server} is not heard: {why}";
+    here_link_up(server) = "it follows {server}";
     here_lost(pack) = "pack {pack} was applied, and is not in the folder any more or is damaged; every verdict is refused";
     here_lost_advice() = "apply it again, with the whole one before it, or a newer one: latchkey pack apply FILE";
     here_no_pack() = "there is no pack yet, so every verdict is refused";

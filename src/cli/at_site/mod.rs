@@ -1,7 +1,6 @@
 //! The commands of a site: enrolling, applying packs, ending keys, reporting.
 
 mod apply;
-pub mod check;
 mod console;
 mod init;
 mod stick;

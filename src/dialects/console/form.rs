@@ -96,7 +96,7 @@ pub const UNITS: [(&str, u64); 4] = [
 
 /// A span in the largest unit in which it is a whole number, and the unit.
 pub fn in_units(seconds: u64) -> (u64, &'static str) {
-    let fitting = UNITS.iter().find(|(_, size)| seconds % size == 0);
+    let fitting = UNITS.iter().find(|(_, size)| seconds.is_multiple_of(*size));
     let (unit, size) = fitting.unwrap_or(&UNITS[UNITS.len() - 1]);
     (seconds / size, unit)
 }

@@ -5,6 +5,7 @@ use crate::domain::packs::state::Fork;
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::site::fresh::Age;
+use crate::ops::site::link::{self, lease::Left};
 use crate::ops::site::view;
 use crate::refusals::findings;
 
@@ -57,10 +58,13 @@ pub fn packs(app: &App) -> Result<Check> {
     })
 }
 
-/// How old the pack is.
+/// How old the pack is; with a link, how long its last word counts.
 pub fn age(app: &App) -> Result<Check> {
     let name = "age of the pack";
     let view = view(app)?;
+    if let Some(link) = view.link {
+        return Ok(followed(view.age, link));
+    }
     let until = view
         .until
         .map(|until| until.to_string())
@@ -74,6 +78,24 @@ pub fn age(app: &App) -> Result<Check> {
     })
 }
 
+/// Whether the server is heard over the link.
+fn followed(age: Age, link: link::View) -> Check {
+    let name = "link";
+    let (server, advice) = (link.server, findings::here_link_advice());
+    let why = link.fault.unwrap_or_else(|| "no answer yet".to_owned());
+    let left_s = match link.left {
+        Left::Running { left_ms, .. } => left_ms / 1000,
+        Left::None | Left::Over { .. } => 0,
+    };
+    match age {
+        Age::Fresh | Age::Aging if link.is_up => Check::ok(name, findings::here_link_up(server)),
+        Age::Fresh | Age::Aging => {
+            Check::warning(name, findings::here_link_left(server, left_s, why), advice)
+        }
+        Age::Over | Age::None => Check::failed(name, findings::here_link_over(server, why), advice),
+    }
+}
+
 /// Keys that have ended here, also if the pack has them.
 pub fn ended(app: &App) -> Result<Check> {
     let view = view(app)?;
@@ -84,4 +106,32 @@ pub fn ended(app: &App) -> Result<Check> {
             count => findings::here_ended(count),
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::doctor::finding::Finding;
+
+    #[test]
+    fn a_link_is_as_good_as_its_last_word() {
+        let check = |age, is_up: bool, expected: Finding| {
+            let link = link::View {
+                server: "https://keys.example:443".to_owned(),
+                is_up,
+                left: Left::None,
+                events: None,
+                server_events: 0,
+                word_at: None,
+                steps: 0,
+                fault: (!is_up).then(|| "cut".to_owned()),
+            };
+            let found = followed(age, link);
+            assert_eq!(found.finding, expected);
+        };
+        check(Age::Fresh, true, Finding::Ok);
+        check(Age::Aging, false, Finding::Warning);
+        check(Age::Over, false, Finding::Failed);
+        check(Age::None, true, Finding::Failed);
+    }
 }

@@ -2,7 +2,7 @@
 //! Afterwards the site has the old pack or the new one, and never loses one that was acknowledged.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -22,7 +22,11 @@ fn kills() -> u64 {
 
 /// A key is enabled and disabled in turn, so that each pack has another verdict than the one before.
 fn switch(pair: &Pair, id: &str, round: u64) {
-    let action = if round % 2 == 0 { "disable" } else { "enable" };
+    let action = if round.is_multiple_of(2) {
+        "disable"
+    } else {
+        "enable"
+    };
     let path = format!("/v1/keys/{id}/{action}");
     pair.server.admin().post(&path, json!({})).expect(200);
 }
@@ -56,7 +60,11 @@ fn state(site: &Server, secret: &str) -> (u64, String) {
 }
 
 fn verdict_of(round: u64) -> &'static str {
-    if round % 2 == 0 { "DISABLED" } else { "VALID" }
+    if round.is_multiple_of(2) {
+        "DISABLED"
+    } else {
+        "VALID"
+    }
 }
 
 /// A request that the death of the server may leave without an answer. Returns whether it succeeded.
@@ -118,7 +126,7 @@ fn a_site_that_is_killed_while_it_serves_has_the_old_pack_or_the_new_one() {
     assert_eq!(running.local().verdict(&key.secret), "VALID");
 }
 
-fn is_pack(path: &PathBuf) -> bool {
+fn is_pack(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "lkpack")
 }
 
@@ -165,7 +173,7 @@ fn a_command_that_is_killed_while_it_makes_packs_leaves_whole_files() {
         } else {
             killed_after(child, after);
         }
-        for path in pair.site.packs().into_iter().filter(is_pack) {
+        for path in pair.site.packs().into_iter().filter(|path| is_pack(path)) {
             if looked_at.insert(path.clone()) {
                 pair.line().ok(&["pack", "show", path.to_str().unwrap()]);
             }
