@@ -19,6 +19,7 @@ use crate::index::PARTS;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::store::{Read, audit, keys, retired};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// More workspaces than any path has: so a circle in damaged rows ends.
@@ -85,8 +86,8 @@ struct Rows(BTreeMap<KeyId, Option<Key>>);
 
 impl Rows {
     fn find(&mut self, read: &Read, id: KeyId) -> Result<Option<&Key>> {
-        if !self.0.contains_key(&id) {
-            self.0.insert(id, keys::find(read, id)?);
+        if let Entry::Vacant(place) = self.0.entry(id) {
+            place.insert(keys::find(read, id)?);
         }
         Ok(self.0.get(&id).and_then(Option::as_ref))
     }

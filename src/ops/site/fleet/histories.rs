@@ -244,10 +244,11 @@ impl History {
                 members.expires_at = Some(Some(Timestamp(NOW.0 + 3_600_000 + number as i64 * 500)))
             }
             5 => {
-                members.not_before = Some((number % 2 == 0).then_some(Timestamp(NOW.0 + 3_600_700)))
+                members.not_before =
+                    Some((number.is_multiple_of(2)).then_some(Timestamp(NOW.0 + 3_600_700)))
             }
             6 => members.metadata = Some(format!(r#"{{"team":"t{number}"}}"#)),
-            7 => members.read_only = Some(number % 2 == 0),
+            7 => members.read_only = Some(number.is_multiple_of(2)),
             _ => members.name = Some(format!("name {number}")),
         }
         members

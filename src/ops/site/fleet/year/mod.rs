@@ -152,7 +152,7 @@ impl World {
             let name = format!("site-{number}");
             let new = NewSite {
                 until_s: Some(UNTIL_S[number % UNTIL_S.len()]),
-                minimal: number % 5 == 0,
+                minimal: number.is_multiple_of(5),
                 ..new_site(&name, &["root"])
             };
             Site {
