@@ -6,6 +6,7 @@ use crate::domain::packs::site_key::SiteKey;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::App;
+use crate::ops::packs::require_sound;
 use crate::ops::packs::sites::site_key;
 use crate::store::packs::Server;
 use crate::store::{Read, packs, sites};
@@ -78,6 +79,7 @@ impl KnownSites {
         let (Some(site), Some(server)) = (found, packs::find_server(read)?) else {
             return Ok(None);
         };
+        require_sound(app, read, &site)?;
         let known = Arc::new(Known {
             key: site_key(app, &site)?,
             share: Share {

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::ops::packs::feed::ask;
 use crate::ops::packs::feed::model::{ModelSite, send};
 use crate::ops::packs::sites;
+use crate::store::{Durability, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// As if no site had asked for a long time and no lease was left.
@@ -50,6 +51,24 @@ fn a_site_that_was_removed_meanwhile_is_a_stranger() {
     refused(&mut removed);
     refused(&mut removed);
     assert!(!linked.app().feed.is_active());
+}
+
+/// A site whose rows were changed past Latchkey gets nothing, over a link either.
+#[test]
+fn a_site_that_was_changed_past_latchkey_gets_no_answer() {
+    let linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    make_idle(&linked);
+    let change = "UPDATE sites SET minimal = 1 - minimal WHERE name = 'plant-7'";
+    let past = move |tx: &Write<'_>| tx.execute(change, &[]);
+    linked.app().store.write(Durability::Full, past).unwrap();
+    for _ in 0..2 {
+        let answer = send(linked.app(), &site.body(""));
+        let Err(Error::Conflict(why)) = answer else {
+            panic!("the site is answered");
+        };
+        assert_eq!(why.code(), "packs.site_altered");
+    }
 }
 
 /// A question that is looked at without a link keeps nothing that a later change would have to end.
