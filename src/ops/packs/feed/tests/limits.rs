@@ -19,9 +19,10 @@ fn a_question_with_nothing_new_waits_before_it_is_looked_at() {
     let mut site = linked.site("plant-7");
     let feed = &linked.app().feed;
     feed.poll_ms.store(1, Relaxed);
+    // Each question waits for the one before it, so the first wait begins with this one.
+    let began_ms = linked.app().now().steady_ms;
     assert_eq!(site.follow(linked.app()), WordKind::Step);
     feed.again_ms.store(300, Relaxed);
-    let began_ms = linked.app().now().steady_ms;
     for _ in 0..3 {
         assert_eq!(site.follow(linked.app()), WordKind::Step);
     }
