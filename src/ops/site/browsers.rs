@@ -1,5 +1,6 @@
-//! Browsers that may show the keys of a site. A site has no users, and a proxy may pass requests on without a trace, so that a
-//! request comes from this machine is not enough: the administrator of the machine makes a link, which lets one browser in.
+//! Browsers that may show the keys of a site. A site has no users. It is not enough that a request comes from this machine,
+//! because a proxy here may pass on requests of others without a trace. So the administrator of the machine makes a link, which
+//! lets one browser in.
 
 use super::require_local;
 use crate::authz::caller::Caller;
