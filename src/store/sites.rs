@@ -28,6 +28,14 @@ pub enum LentRow {
 }
 
 impl LentRow {
+    /// What was read, and who sealed it, if its seal fits.
+    fn of(lent: Lent, sealer: Option<u32>) -> LentRow {
+        match sealer {
+            Some(_) => LentRow::Sound(lent),
+            None => LentRow::Altered,
+        }
+    }
+
     /// What the site may spend of the key in all.
     pub fn lent(self) -> u64 {
         match self {
@@ -284,17 +292,8 @@ pub fn list_lent(read: &Read, seal_keys: &SealKeys, site: &str) -> Result<HashMa
         &[&site],
         |row| lent_row(row, seal_keys),
     )?;
-    let found = rows.into_iter().map(|(_, key, lent, sealer)| {
-        let is_sound = sealer.is_some();
-        (
-            key,
-            if is_sound {
-                LentRow::Sound(lent)
-            } else {
-                LentRow::Altered
-            },
-        )
-    });
+    let found = rows.into_iter();
+    let found = found.map(|(_, key, lent, sealer)| (key, LentRow::of(lent, sealer)));
     Ok(found.collect())
 }
 
@@ -307,11 +306,8 @@ pub fn find_lent(read: &Read, seal_keys: &SealKeys, site: &str, key: KeyId) -> R
         &[&site, &key],
         |row| lent_row(row, seal_keys),
     )?;
-    Ok(match found {
-        None => LentRow::Sound(Lent::default()),
-        Some((_, _, lent, Some(_))) => LentRow::Sound(lent),
-        Some((_, _, _, None)) => LentRow::Altered,
-    })
+    let of = |(_, _, lent, sealer)| LentRow::of(lent, sealer);
+    Ok(found.map_or(LentRow::Sound(Lent::default()), of))
 }
 
 /// The keys of which a site was lent uses that it has not spent, or all of which it was lent some; at most `limit`.
@@ -402,7 +398,7 @@ pub fn list_numbered(read: &Read, (first, last): (i64, i64), limit: u32) -> Resu
     )
 }
 
-/// Does the same for every site.
+/// Does what [`seal_lent`] does, for every site.
 pub fn seal_all_lent(tx: &Write<'_>, seal_keys: &SealKeys) -> Result<()> {
     let sites = tx.query("SELECT DISTINCT site FROM site_lent", &[], |row| {
         row.get::<String>("site")
@@ -539,6 +535,7 @@ pub fn list_ended(read: &Read, site: &str) -> Result<Vec<EndedAtSite>> {
         },
     )
 }
+
 /// Keys that were made or changed in events after `after`, and that are still there.
 pub fn list_changed_since(read: &Read, after: u64) -> Result<Vec<KeyId>> {
     read.query(

@@ -5,7 +5,7 @@ mod console;
 mod init;
 mod stick;
 
-use super::client::{Server, Target};
+use super::client::{Answer, Server, Target};
 use super::failure::{End, Failure, Result};
 use super::output_file::Output;
 use super::print::{self, Common, Object};
@@ -91,6 +91,13 @@ fn site() -> Target {
 
 /// The site of a data folder, running or not, and its state.
 pub fn reach(data: &Path) -> Result<(Server, State)> {
+    let (server, answer) = ask(data)?;
+    let state = answer.json()?;
+    Ok((server, state))
+}
+
+/// The same, with the answer that has the state.
+fn ask(data: &Path) -> Result<(Server, Answer)> {
     let server = Server::reach(data)?;
     let answer = server.send("GET", &site(), Vec::new())?;
     if answer.status == 404 {
@@ -99,8 +106,8 @@ pub fn reach(data: &Path) -> Result<(Server, State)> {
             data.display()
         )));
     }
-    let state = answer.accepted("GET", &site())?.json()?;
-    Ok((server, state))
+    let answer = answer.accepted("GET", &site())?;
+    Ok((server, answer))
 }
 
 /// Refuses a command that only a server needs, before it asks for anything.
@@ -114,8 +121,7 @@ pub fn refuse_at_site(server: &Server, why: impl Fn(&str) -> String) -> Result<(
 
 /// Shows the state of the site.
 pub fn status(args: &StatusArgs) -> Result<End> {
-    let (server, _) = reach(&args.common.data.data)?;
-    let answer = server.get(&site())?;
+    let (_, answer) = ask(&args.common.data.data)?;
     if args.common.json {
         print::print(&answer.text())?;
         return Ok(End::Done);

@@ -111,8 +111,8 @@ impl Stick {
         })
     }
 
-    /// Whether a pack of the site is newer than what it has. One that has an earlier number and was made later is none, but the site
-    /// has to learn of it: its server does not continue from what it knows.
+    /// Whether the site has to be given a pack: it is newer than what the site has. One that has an earlier number and was made
+    /// later is given too, because it shows the site that its server was restored.
     pub fn is_newer(found: &Found, state: &State) -> bool {
         let (head, known) = (&found.head, (state.reign, state.pack));
         let made = state.made.as_deref();

@@ -112,7 +112,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
             return Ok(redirect(&format!("{MOUNT}/keys")));
         }
         let page = page.and_then(|page| usize::try_from(page).ok());
-        listed(call, texts, 200, &asked, page.unwrap_or(0), None)
+        listed(call, texts, &asked, page.unwrap_or(0), None)
     })
 }
 
@@ -122,7 +122,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
     page(call, &|texts| {
         let unknown = |name: &str| {
             let why = texts.get(name).to_owned();
-            listed(call, texts, 200, "", 0, Some(why))
+            listed(call, texts, "", 0, Some(why))
         };
         match own_keys::identify(call.app, form.text("secret")) {
             Known::Malformed => unknown("site.secret_malformed"),
@@ -143,7 +143,6 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 fn listed(
     call: &Call<'_>,
     texts: &'static Texts,
-    status: u16,
     asked: &str,
     page: usize,
     outcome: Option<String>,
@@ -152,7 +151,7 @@ fn listed(
     let from = page.saturating_mul(PAGE_KEYS);
     let range = from..from.saturating_add(PAGE_KEYS);
     let (found, status, outcome) = match own_keys::list(call.app, asked, range) {
-        Ok(found) => (found, status, outcome),
+        Ok(found) => (found, 200, outcome),
         Err(err @ Error::Invalid { .. }) => {
             let none = own_keys::Found {
                 items: Vec::new(),

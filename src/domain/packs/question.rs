@@ -93,6 +93,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether the process of the site that asks has not applied any word yet.
+    pub fn has_applied_none(&self) -> bool {
+        self.applied == Nonce::default()
+    }
+
     /// The lines that the tag authenticates.
     fn to_text(&self, report: &str) -> String {
         format!(

@@ -119,7 +119,7 @@ fn gone(reader: &mut Reader<'_>) -> Option<Gone> {
 }
 
 fn rises<T: Ord>(list: &[T]) -> bool {
-    list.windows(2).all(|pair| pair[0] < pair[1])
+    list.is_sorted_by(|one, next| one < next)
 }
 
 #[cfg(test)]

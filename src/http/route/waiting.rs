@@ -2,6 +2,7 @@
 
 use super::router::Router;
 use super::{Route, Surface};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
@@ -107,8 +108,7 @@ impl Router {
                         let Confirmed::NotYet { left_ms } = confirmed else {
                             return None;
                         };
-                        let until = now.saturating_add(*left_ms as i64);
-                        let until = crate::domain::time::Timestamp(until);
+                        let until = Timestamp(now.saturating_add(*left_ms as i64));
                         Some(refusals::packs::unconfirmed_site(site, until).to_string())
                     });
                     let open: Vec<String> = open.collect();

@@ -45,8 +45,11 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
     app.decided(caller, REPORT, Target::server(), require(app, caller))?;
     let refused = Error::Malformed;
     let name = Report::site_of(text).ok_or_else(|| refused(refusals::packs::no_report()))?;
-    let (site, server) = app.read(|read| Ok((find(read, name)?, packs::find_server(read)?)))?;
-    app.read(|read| require_sound(app, read, &site))?;
+    let (site, server) = app.read(|read| {
+        let site = find(read, name)?;
+        require_sound(app, read, &site)?;
+        Ok((site, packs::find_server(read)?))
+    })?;
     let report = Report::open(text, &site_key(app, &site)?).map_err(refused)?;
     let is_ours = server.is_some_and(|server| server.uid == report.server);
     if !is_ours || report.site != site.name {

@@ -89,7 +89,7 @@ pub fn make(app: &App, caller: &Caller, wanted: Wanted) -> Result<Vec<Made>> {
     };
     let chosen: Vec<(Site, Given)> = chosen.into_iter().map(given).collect();
     lend::lend(app, &chosen)?;
-    let now = Timestamp(app.now().wall.0.div_euclid(1000) * 1000);
+    let now = app.now().wall.whole_second();
     let drawn = app.read(|read| draw(app, read, chosen, wanted.whole))?;
     let mut ready = Vec::new();
     for draft in drawn.drafts {

@@ -8,7 +8,6 @@ use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::packs::revocations::{EndedSecret, IDS_MAX, Revocations};
 use crate::domain::packs::site::Site;
-use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::{App, Record};
 use crate::refusals;
@@ -52,7 +51,7 @@ fn divide(ended: &Ended) -> Vec<(Vec<KeyId>, Vec<EndedSecret>)> {
 /// `Conflict` if no key has ended since, or if there are too many for codes.
 pub fn codes(app: &App, caller: &Caller, site: Option<&str>, since: Option<u64>) -> Result<Codes> {
     app.decided(caller, REVOCATIONS, Target::server(), require(app, caller))?;
-    let now = Timestamp(app.now().wall.0.div_euclid(1000) * 1000);
+    let now = app.now().wall.whole_second();
     let (texts, keys) = app.read(|read| {
         let site = site.map(|name| find(read, name)).transpose()?;
         let known = |site: &Site| site.reported.as_ref().map(|reported| reported.events);
@@ -74,7 +73,7 @@ pub fn codes(app: &App, caller: &Caller, site: Option<&str>, since: Option<u64>)
             return Err(Error::Conflict(refusals::packs::too_many_ended(count)));
         }
         let signer = signer(read, &app.sealing)?;
-        let events = audit::head(read)?.map_or(0, |head| head.seq.unsigned_abs());
+        let events = audit::newest_number(read)?.unsigned_abs();
         let code = |(place, (ids, secrets)): (usize, (Vec<KeyId>, Vec<EndedSecret>))| {
             let revocations = Revocations {
                 server: signer.server.uid,

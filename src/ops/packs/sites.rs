@@ -349,9 +349,10 @@ fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
 
 /// The views of sites, in their order.
 fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<SiteView>> {
+    let newest = audit::newest_number(read)?.unsigned_abs();
     let mut links = Vec::new();
     for site in &sites {
-        links.push(link(app, read, &site.name)?);
+        links.push(link(app, read, &site.name, newest)?);
     }
     let known = |place: usize| known_events(&sites[place], links[place].as_ref());
     let asked = sites.iter().enumerate().filter_map(|(place, site)| {
@@ -394,11 +395,11 @@ fn known_events(site: &Site, link: Option<&LinkView>) -> Option<u64> {
     reported.max(linked)
 }
 
-/// What is known about the link to a site.
-fn link(app: &App, read: &Read, name: &str) -> Result<Option<LinkView>> {
-    let newest = audit::newest_number(read)?.unsigned_abs();
+/// What is known about the link to a site; `newest` is the newest event of all.
+fn link(app: &App, read: &Read, name: &str, newest: u64) -> Result<Option<LinkView>> {
     let recorded = site_links::find(read, name)?;
-    let (now, standing) = (app.now(), app.feed.standing(name, app.now().steady_ms));
+    let now = app.now();
+    let standing = app.feed.standing(name, now.steady_ms);
     let asked = standing.and_then(|standing| Some((standing, standing.asked_ago_ms?)));
     Ok(match (asked, recorded) {
         (Some((standing, ago_ms)), _) => Some(LinkView {

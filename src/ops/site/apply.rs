@@ -359,11 +359,9 @@ fn come_back(app: &App, content: &Content) -> Result<Vec<[u8; 32]>> {
     let mut keys: Vec<KeyId> = ended.iter().map(|(_, key)| *key).collect();
     keys.sort_unstable();
     keys.dedup();
-    let found = content.find(&keys).into_iter().flatten();
-    let live: BTreeSet<[u8; 32]> = found
-        .flat_map(|key| [Some(key.digest), key.older.map(|older| older.digest)])
-        .flatten()
-        .collect();
+    let found = content.find(&keys);
+    let live = found.iter().flatten().flat_map(content::digests_of);
+    let live: BTreeSet<[u8; 32]> = live.collect();
     let digests = ended.into_iter().map(|(digest, _)| digest);
     Ok(digests.filter(|digest| live.contains(digest)).collect())
 }

@@ -81,8 +81,7 @@ pub fn find(app: &App, id: KeyId) -> Option<SiteKey> {
 
 /// When and why the key has ended here, if it has.
 pub fn ended(app: &App, id: KeyId) -> Result<Option<EndedKey>> {
-    let ended = app.read(rows::list_ended)?;
-    Ok(ended.into_iter().find(|ended| ended.key == id))
+    app.read(|read| rows::find_ended(read, id))
 }
 
 /// What this site knows about a secret. It is only compared.

@@ -89,7 +89,7 @@ pub struct Site {
 }
 
 /// The state of the server that the index of a site has.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Position {
     pub reign: u64,
     /// The newest pack that was applied, and the whole one that it follows.
@@ -201,10 +201,9 @@ impl Site {
         *lock(&self.position)
     }
 
-    /// Gives verdicts from these packs, whose content the index has already. There are none without packs, nor from those of
-    /// before an older copy replaced the database: what had ended here since is not known any more. Nor from those that are older
-    /// than what a link has brought: the steps after them are not kept; nor from those of a wrong date, by which their age is not
-    /// known.
+    /// Gives verdicts from these packs, whose content the index has already. There are none in four cases: there are no packs; an
+    /// older copy replaced the database after the packs were made, so what has ended here since is not known any more; the packs
+    /// are older than what a link has brought, whose steps are not kept; or their date is wrong, so their age is not known.
     fn hold(&self, held: Option<Held>) {
         let (oldest, known, is_date_open) = {
             let state = lock(&self.state);

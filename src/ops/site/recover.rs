@@ -105,9 +105,7 @@ fn take_newer(app: &App, site: &Site) {
             newest: bytes,
             base: base.filter(|_| !held || site.held().is_none()),
         };
-        let directory = app.index.directory();
-        let caller = Caller::system(&directory);
-        drop(directory);
+        let caller = Caller::system(&app.index.directory());
         match caller.and_then(|caller| apply::take(app, site, &caller, files, Way::File)) {
             Ok(_) => {
                 log::warn!(

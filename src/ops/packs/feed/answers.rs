@@ -7,7 +7,7 @@ use super::path::{Path, path};
 use super::snapshot::{History, Snapshot};
 use super::step::{self, Built};
 use super::word::{self, Said};
-use super::{Asking, Feed, Hub, Touched, Work, refuse_older};
+use super::{Asking, Feed, Touched, Work, refuse_older};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::domain::packs::question::{Events, Question};
@@ -473,8 +473,7 @@ impl Feed {
                 ..asking
             });
         }
-        let Hub { links, .. } = &mut *hub;
-        let link = links.entry(name.to_owned()).or_default();
+        let link = hub.links.entry(name.to_owned()).or_default();
         // Before the word is sent: from then on the site may answer until then.
         link.grant(asking.asked_ms, said.lease_s);
         link.sent = Some((asking.question.nonce, extra));

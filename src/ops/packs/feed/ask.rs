@@ -5,7 +5,7 @@ use super::leases;
 use super::link::{lease_end_ms, poll_ms};
 use super::{Answer, Asking, Feed, newest, refuse_older};
 use crate::domain::locks::{lock, read as read_lock, write as write_lock};
-use crate::domain::packs::question::{Nonce, Question};
+use crate::domain::packs::question::Question;
 use crate::domain::packs::site::MAX_STALE_S_MIN;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::time::Timestamp;
@@ -52,7 +52,7 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     }
     let mut lease_s = question.lease_s.min(known.site.max_stale_s);
     // A process of the site that has applied no word yet lacks what steps have brought to the one before.
-    let is_new = question.applied == Nonce::default();
+    let is_new = question.has_applied_none();
     let is_known = !is_new && app.feed.knows_lease(&known.site.name, lease_s);
     if !may_wait && (!is_known || !report.is_empty()) {
         return Ok(None);
@@ -145,7 +145,7 @@ fn register(app: &App, known: &Known, question: &Question, lease_s: u64) -> Resu
 fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> Result<()> {
     let feed = &app.feed;
     let name = known.site.name.clone();
-    let is_new = question.applied == Nonce::default();
+    let is_new = question.has_applied_none();
     // No row of all links is written meanwhile, which would not know of this lease.
     let _recording = read_lock(&feed.recording);
     feed.leases.raise(lease_s)?;

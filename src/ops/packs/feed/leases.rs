@@ -3,7 +3,7 @@
 //! A database that was replaced by an older copy does not know which sites have words since, for how long these count, and not
 //! even which sites there are. So for the time of the longest lease each site counts as linked, and so does one that is not known.
 
-use crate::domain::clock::State;
+use super::word;
 use crate::domain::locks::lock;
 use crate::domain::packs::site::MAX_STALE_S_MAX;
 use crate::error::{Error, Result};
@@ -79,12 +79,7 @@ pub fn since_replaced(app: &App) -> Result<Option<Replaced>> {
     };
     let leases = &app.feed.leases;
     let longest_s = leases.longest_s().unwrap_or(MAX_STALE_S_MAX);
-    let reading = app.clock.reading();
-    let now = match reading.state {
-        State::Ahead => reading.mark,
-        State::Behind | State::InStep => reading.now,
-    };
-    let now_s = u64::try_from(now.unix_s()).unwrap_or(0);
+    let now_s = u64::try_from(word::time(app).unix_s()).unwrap_or(0);
     let gone_ms = now_s.saturating_sub(server.reign).saturating_mul(1000);
     let left_ms = lease_end_ms(0, longest_s).saturating_sub(gone_ms);
     if left_ms == 0 {

@@ -1,5 +1,6 @@
 //! What the server knows about the link to one site. Times are those of the steady clock of this process.
 
+use super::IDLE_MS;
 use crate::domain::keys::KeyId;
 use crate::domain::packs::question::{Events, Nonce, Question};
 use crate::domain::uid::Uid;
@@ -31,7 +32,6 @@ pub struct Link {
     /// Until then another process of the site, such as one on a copied machine, may answer by words that the process which asks
     /// has not taken.
     pub others_end_ms: u64,
-    pub pack: u64,
     /// The newest question, and the state in it.
     pub asked: Option<Nonce>,
     pub asked_events: Events,
@@ -68,7 +68,7 @@ impl Link {
     pub fn ask(&mut self, question: &Question, reign: u64, newest: Events, now_ms: u64) -> bool {
         self.life = Some(question.life);
         self.asked_ms = Some(now_ms);
-        let has_none = question.applied == Nonce::default();
+        let has_none = question.has_applied_none();
         // A process may have no use for the first word, and asks again as if there had been none.
         let is_second = has_none && self.chain.is_some_and(|said| said.is_first);
         let is_next = |said: Said| said.nonce == question.applied;
@@ -84,7 +84,6 @@ impl Link {
         };
         self.asked = Some(question.nonce);
         self.asked_events = question.events;
-        self.pack = question.pack;
         if let Some((nonce, keys)) = self.sent.take()
             && nonce == question.applied
         {
@@ -129,6 +128,12 @@ impl Link {
     pub fn reach_s(&self, now_ms: u64) -> u64 {
         let left_ms = self.lease_end_ms.saturating_sub(now_ms);
         left_ms.div_ceil(1000).max(self.lease_s)
+    }
+
+    /// When the link is forgotten, if the site asks no more and is granted nothing more.
+    pub fn idle_ms(&self) -> u64 {
+        let asked = self.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
+        self.lease_end_ms.max(asked)
     }
 
     /// Whether a word that was sent may still let the site answer.

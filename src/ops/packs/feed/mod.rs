@@ -515,21 +515,14 @@ impl Hub {
     /// The next time at which there is a question to look at, or nothing is linked any more, if nothing happens before.
     fn next_question_ms(&self) -> Option<u64> {
         let asking = self.asking.values().map(Asking::next_ms);
-        let idle = self.links.values().map(|link| {
-            let asked = link.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
-            link.lease_end_ms.max(asked)
-        });
         // All links have to be idle, so the last one counts.
-        let idle = idle.max();
+        let idle = self.links.values().map(Link::idle_ms).max();
         asking.chain(idle).min()
     }
 
     /// Whether no site has asked lately, and none may still answer.
     fn is_idle(&self, now_ms: u64) -> bool {
-        let is_over = |link: &Link| {
-            let asked = link.asked_ms.unwrap_or(0).saturating_add(IDLE_MS);
-            !link.is_linked(now_ms) && asked <= now_ms
-        };
+        let is_over = |link: &Link| link.idle_ms() <= now_ms;
         self.registering == 0
             && self.asking.is_empty()
             && self.packing.is_empty()

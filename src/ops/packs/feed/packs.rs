@@ -5,7 +5,7 @@ use super::answers::{Way, Workspaces, way_from};
 use super::known::Known;
 use super::snapshot::Snapshot;
 use super::word::{self, Said};
-use super::{Asking, Feed};
+use super::{Asking, Feed, Hub};
 use crate::authz::caller::Caller;
 use crate::domain::locks::lock;
 use crate::domain::packs::file;
@@ -231,13 +231,23 @@ fn file_of(app: &App, known: &Known, made: &MadePack, name: String) -> Option<(V
     (head.reign == known.server.reign).then_some((bytes, head))
 }
 
+impl Hub {
+    /// Takes a question that waits for a pack; `None` if it waits no longer.
+    fn take_packing(&mut self, name: &str, question: &Question) -> Option<Asking> {
+        let found = self.packing.get(name)?;
+        match found.question.nonce == question.nonce {
+            true => self.packing.remove(name),
+            false => None,
+        }
+    }
+}
+
 impl Feed {
     /// Waits for sites that need packs, now or soon; `None` when the server stops.
     fn next_packing(&self) -> Option<(Vec<Waiting>, Vec<Waiting>)> {
         let hub = lock(&self.hub);
-        let idles = |hub: &mut super::Hub| {
-            hub.packing.is_empty() && hub.preparing.is_empty() && !hub.is_stopped
-        };
+        let idles =
+            |hub: &mut Hub| hub.packing.is_empty() && hub.preparing.is_empty() && !hub.is_stopped;
         let hub = self.packing.wait_while(hub, idles);
         let mut hub = hub.unwrap_or_else(PoisonError::into_inner);
         if hub.is_stopped {
@@ -263,11 +273,7 @@ impl Feed {
         bundle: &Bundle,
     ) -> Option<(Asking, u64)> {
         let mut hub = lock(&self.hub);
-        let is_same = |asking: &Asking| asking.question.nonce == question.nonce;
-        if !hub.packing.get(name).is_some_and(is_same) {
-            return None;
-        }
-        let asking = hub.packing.remove(name)?;
+        let asking = hub.take_packing(name, question)?;
         let link = hub.links.entry(name.to_owned()).or_default();
         link.pack_sent = match link.pack_sent {
             (of, times) if of == bundle.number => (of, times + 1),
@@ -308,14 +314,7 @@ impl Feed {
     }
 
     fn refuse(&self, (name, question): &Waiting, err: &Error) {
-        let asking = {
-            let mut hub = lock(&self.hub);
-            let is_same = |asking: &Asking| asking.question.nonce == question.nonce;
-            match hub.packing.get(name).is_some_and(is_same) {
-                true => hub.packing.remove(name),
-                false => None,
-            }
-        };
+        let asking = lock(&self.hub).take_packing(name, question);
         if let Some(asking) = asking {
             let err = match err {
                 Error::Unauthenticated => Error::Unauthenticated,

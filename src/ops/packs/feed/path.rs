@@ -64,11 +64,12 @@ pub fn path<'a>(
 }
 
 fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> bool {
-    let changes = parse(&event.changes).unwrap_or_default();
-    let has = |member: &str| changes.iter().any(|(name, _)| name == member);
+    // Few actions are looked at so closely.
+    let changes = || parse(&event.changes).unwrap_or_default();
+    let has = |member: &str| changes().iter().any(|(name, _)| name == member);
     let value = |member: &str| {
-        let mut values = changes.iter().filter(|(name, _)| name == member);
-        values.next().and_then(|(_, value)| value.as_deref())
+        let (_, value) = changes().into_iter().find(|(name, _)| name == member)?;
+        value
     };
     match event.action.as_str() {
         action if WIDE.contains(&action) => true,
@@ -76,7 +77,7 @@ fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> b
         action if action.ends_with(".accept") || action.ends_with(".tampered") => true,
         // The owners of its keys get roles at the site, or lose them.
         "policy.edit" => has("acts_for_owner"),
-        "site.edit" if value("site") == Some(site) => {
+        "site.edit" if value("site").as_deref() == Some(site) => {
             has("workspaces") || has("catalogs") || has("minimal")
         }
         // Users lose their roles there, and no event names them.

@@ -40,7 +40,7 @@ pub fn write(signer: &Signer, question: &Question, said: &Said<'_>) -> Vec<u8> {
         kind: said.kind,
         from: question.events,
         to: said.to,
-        made: Timestamp(said.made.0.div_euclid(1000) * 1000),
+        made: said.made.whole_second(),
         lease_s: said.lease_s,
         report: said.report,
         bytes: said.body.len() as u64,

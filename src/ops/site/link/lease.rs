@@ -110,8 +110,11 @@ impl Lease {
     /// Whether verdicts may be given; `None` if they need no lease.
     pub fn allows(&self, wall: Timestamp) -> Option<bool> {
         let now_ms = self.clock.get()?();
-        let allows = now_ms < self.until_ms.load(Relaxed) && wall.0 < self.wall_until.load(Relaxed);
-        Some(allows)
+        Some(self.allows_at(now_ms, wall))
+    }
+
+    fn allows_at(&self, now_ms: i64, wall: Timestamp) -> bool {
+        now_ms < self.until_ms.load(Relaxed) && wall.0 < self.wall_until.load(Relaxed)
     }
 
     pub fn left(&self, wall: Timestamp) -> Left {
@@ -124,8 +127,8 @@ impl Lease {
         }
         let now_ms = clock();
         let since_ms = now_ms.saturating_sub(sent_ms).max(0);
-        match self.allows(wall) {
-            Some(true) => Left::Running {
+        match self.allows_at(now_ms, wall) {
+            true => Left::Running {
                 since_ms,
                 left_ms: until_ms.saturating_sub(now_ms).max(0),
                 lasts_ms: self.lasts_ms.load(Relaxed),

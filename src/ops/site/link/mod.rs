@@ -206,20 +206,13 @@ pub fn ask(app: &App) -> Result<Asked> {
     let batch = next_report(app, site, sent.steady_ms);
     let state = site.state();
     let (aim, position) = aim_of(site, &state);
-    let blank = Position {
-        reign: 0,
-        pack: 0,
-        base: 0,
-        events: Events::default(),
-        keys: 0,
-    };
     let Position {
         reign,
         pack,
         base,
         events,
         ..
-    } = position.unwrap_or(blank);
+    } = position.unwrap_or_default();
     let question = Question {
         origin: state.origin,
         site: state.site,
@@ -335,9 +328,7 @@ pub fn take(app: &App, asked: Asked, signed: &SignedWord, body: &[u8]) -> Result
     if !signed.word.has(body) {
         return Err(Error::Conflict(refusals::packs::no_word()));
     }
-    let directory = app.index.directory();
-    let caller = Caller::system(&directory)?;
-    drop(directory);
+    let caller = Caller::system(&app.index.directory())?;
     let _turn = lock(&site.turn);
     let next = match signed.word.kind {
         WordKind::Fork => {
