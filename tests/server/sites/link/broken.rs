@@ -53,15 +53,28 @@ fn check(mode: Mode) {
             assert_ne!(verdict(&running, &key.secret), "VALID", "{mode:?}");
             verdict(&running, &stays.secret) == "VALID"
         });
-        assert_eq!(verdict(&running, &key.secret), "NOT_FOUND");
-        assert_eq!(link(&running)["up"], true);
+        wait::until("the end of the key has arrived", || {
+            let found = verdict(&running, &key.secret);
+            assert_ne!(found, "VALID", "{mode:?}");
+            found == "NOT_FOUND"
+        });
+        // A question that was held up may arrive now, and take the answer of one that the site has asked since.
+        wait::until("the link is up", || link(&running)["up"] == true);
     }
     let answer = admin.delete(&format!(
         "/v1/keys/{}?wait=sites",
         admin.issue(json!({ "name": "last" })).id
     ));
     let waited = answer.expect(204);
-    assert_eq!(waited.header("latchkey-sites"), Some("plant-7=applied"));
+    let waited = waited.header("latchkey-sites").unwrap_or_default();
+    assert!(has_ended_at("plant-7", waited), "{mode:?}: {waited}");
+}
+
+/// Whether a change is in force at a site, by the header of its answer. On a busy machine, the short lease may have ended first.
+fn has_ended_at(site: &str, waited: &str) -> bool {
+    ["applied", "lease-over"]
+        .iter()
+        .any(|how| waited.split(", ").any(|one| one == format!("{site}={how}")))
 }
 
 #[test]
@@ -117,8 +130,8 @@ fn a_change_waits_for_the_lease_of_a_site_that_is_cut_off() {
             .unwrap_or_default()
             .to_owned();
         // The answer to the last question before the change may have been on the way.
-        assert!(waited.contains("near=applied"), "{waited}");
-        assert!(waited.contains("far="), "{waited}");
+        assert!(has_ended_at("near", &waited), "{waited}");
+        assert!(has_ended_at("far", &waited), "{waited}");
         assert_ne!(verdict(&near_by, &key.secret), "VALID");
         assert_ne!(verdict(&far_away, &key.secret), "VALID");
         relay.set(Mode::Pass);
