@@ -2,6 +2,7 @@
 
 use super::Linked;
 use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::rotation::Grace;
 use crate::domain::locks::lock;
 use crate::domain::packs::question::Nonce;
@@ -9,7 +10,7 @@ use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::word::WordKind;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::keys::rotate;
+use crate::ops::keys::{rotate, upgrade};
 use crate::ops::packs::feed::ask::record_all;
 use crate::ops::packs::feed::model::{ModelSite, send};
 use crate::ops::packs::sites;
@@ -120,6 +121,33 @@ fn the_first_use_of_a_rotated_secret_at_a_site_ends_the_older_one() {
     let end = linked.fixture.last_event();
     with_report(&mut site, &linked, 3, ended(&before));
     assert_eq!(linked.fixture.last_event(), end);
+}
+
+#[test]
+fn an_older_secret_that_waits_for_a_first_use_is_the_same_one_when_a_report_ends_it() {
+    let linked = Linked::new();
+    let (rotated, other) = (linked.key("k"), linked.key("l"));
+    let (app, local) = (linked.app(), linked.local());
+    let mut site = linked.site("plant-7");
+    let secret = |key| app.index.with_key(key, |key| key.secret).unwrap();
+    let (older, used) = (secret(rotated), secret(other));
+    rotate::rotate(app, &local, rotated, Grace::UntilFirstUse(3_600)).unwrap();
+    site.catch_up(app);
+    // The site ends the older secret now. Before its report arrives, the same secret is used here, after a rotation of the pepper.
+    let newer = Peppers::parse(&format!("2 {}\n", "ab".repeat(32))).unwrap();
+    for (key, secret) in [(rotated, older), (other, used)] {
+        app.upgrades.note_use(&newer, key, &secret, "text");
+    }
+    upgrade::write_all(app);
+    assert_eq!(app.upgrades.waiting(), 0);
+    assert_eq!(secret(other).pepper, 2, "other digests are replaced");
+    let ended = KeyReport {
+        older_ended: older.digest.0.first_chunk().copied(),
+        ..blank(rotated)
+    };
+    with_report(&mut site, &linked, 1, ended);
+    let secrets = app.read(|read| store::keys::list_secrets(read, rotated));
+    assert_eq!(secrets.unwrap().len(), 1);
 }
 
 fn lent(site: &ModelSite, linked: &Linked, key: KeyId) -> u64 {
