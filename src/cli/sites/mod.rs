@@ -347,7 +347,9 @@ fn remove(args: &RemoveArgs) -> Result<End> {
     }
     let removed: RemovedAnswer = answer.json()?;
     print::print(&match removed.pepper {
-        None => format!("removed site {name}; what it has goes on until its pack ends"),
+        None => format!(
+            "removed site {name}; what it has goes on until its pack ends, over a link until its last word counts no longer"
+        ),
         Some(version) => format!(
             "removed site {name}; version {version} of the pepper is in use. Keys get a digest under it when they are used at the \
              server the next time, or when they are rotated. Save it: latchkey secrets backup FILE"

@@ -123,6 +123,11 @@ impl Memory {
         let mut counted = Vec::new();
         for ((name, asking), found) in work.asking.into_iter().zip(round.found) {
             match found {
+                Found::Fork => app.feed.forks.note(&name, true),
+                Found::Pack | Found::Step { .. } => app.feed.forks.note(&name, false),
+                Found::Nothing | Found::Removed => {}
+            }
+            match found {
                 Found::Nothing => back.push((name, asking)),
                 Found::Pack => app.feed.needs_pack(name, asking),
                 Found::Removed => (asking.answer)(Err(Error::Unauthenticated)),
