@@ -8,6 +8,7 @@ use crate::domain::locks::lock;
 use crate::domain::packs::question::Nonce;
 use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::word::WordKind;
+use crate::domain::uid::Uid;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::{rotate, upgrade};
@@ -203,6 +204,49 @@ fn a_linked_site_is_lent_what_it_has_spent() {
         with_report(&mut site, &linked, number, more);
     }
     assert_eq!(lent(&site, &linked, key), 25);
+}
+
+#[test]
+fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let mut before = linked.site("plant-7");
+    let members = KeyMembers {
+        uses_left: Some(Some(25)),
+        ..KeyMembers::named("counted")
+    };
+    let key = linked.issue(NewKey {
+        members,
+        ..NewKey::default()
+    });
+    let spent = KeyReport {
+        spent: 3,
+        ..blank(key)
+    };
+    while lent(&before, &linked, key) == 0 {
+        before.catch_up(app);
+    }
+    with_report(&mut before, &linked, 1, spent);
+    assert_eq!(lent(&before, &linked, key), 13);
+    let life = || {
+        let site = app.read(|read| store::sites::find(read, "plant-7"));
+        site.unwrap().unwrap().lent_life
+    };
+    assert_eq!(life(), Some(before.question.life));
+    let mut after = ModelSite::new(app, "plant-7");
+    after.question.life = Uid(before.question.life.0 + 1);
+    after.catch_up(app);
+    assert_eq!(life(), Some(after.question.life));
+    // What the life before was lent stays spent: 12 are left of 25, and 10 of these are lent.
+    assert_eq!(lent(&after, &linked, key), 10);
+    let mut again = ModelSite::new(app, "plant-7");
+    again.question.life = after.question.life;
+    again.catch_up(app);
+    assert_eq!(lent(&again, &linked, key), 10);
+    // A site that has a pack changes nothing, whatever life it names.
+    before.question.life = Uid(7);
+    before.catch_up(app);
+    assert_eq!(life(), Some(after.question.life));
 }
 
 #[test]
