@@ -123,11 +123,6 @@ impl Memory {
         let mut counted = Vec::new();
         for ((name, asking), found) in work.asking.into_iter().zip(round.found) {
             match found {
-                Found::Fork => app.feed.forks.note(&name, true),
-                Found::Pack | Found::Step { .. } => app.feed.forks.note(&name, false),
-                Found::Nothing | Found::Removed => {}
-            }
-            match found {
                 Found::Nothing => back.push((name, asking)),
                 Found::Pack => app.feed.needs_pack(name, asking),
                 Found::Removed => (asking.answer)(Err(Error::Unauthenticated)),
@@ -320,13 +315,21 @@ fn way(
     question: &Question,
 ) -> Result<Way> {
     let reign = known.server.reign;
-    if question.pack == 0 || question.reign < reign {
-        return Ok(Way::Pack);
-    }
-    if question.reign > reign {
-        return Ok(Way::Fork);
-    }
-    way_from(snapshot, known, workspaces, question.events)
+    let (way, is_fork) = if question.pack == 0 {
+        (Way::Pack, false)
+    } else if question.reign > reign {
+        (Way::Fork, true)
+    } else {
+        let way = way_from(snapshot, known, workspaces, question.events)?;
+        let is_fork = matches!(way, Way::Fork);
+        match question.reign == reign {
+            true => (way, is_fork),
+            // The site judges by the pack whether it can follow.
+            false => (Way::Pack, is_fork),
+        }
+    };
+    snapshot.app.feed.forks.note(&question.site, is_fork);
+    Ok(way)
 }
 
 /// The way from a state of this reign.

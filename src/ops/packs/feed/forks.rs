@@ -10,7 +10,7 @@ use std::sync::Mutex;
 pub struct Forks(Mutex<BTreeSet<String>>);
 
 impl Forks {
-    /// Notes whether a site that was answered is one of them.
+    /// Notes whether a site that has asked is one of them.
     pub fn note(&self, site: &str, is_forked: bool) {
         let mut all = lock(&self.0);
         match is_forked {
