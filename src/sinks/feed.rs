@@ -313,7 +313,9 @@ fn problem(connection: &mut impl Read, length: u64) -> String {
 
 /// What to do about a certificate that no known authority has issued; empty for any other error.
 fn advice(err: &io::Error) -> &'static str {
-    match err.to_string().contains("UnknownIssuer") {
+    let text = err.to_string();
+    // The second one if the authority has the same name.
+    match text.contains("UnknownIssuer") || text.contains("BadSignature") {
         true => "; name the file of the authority that has issued it: --server-ca FILE",
         false => "",
     }
