@@ -254,7 +254,8 @@ fn add(args: &AddArgs) -> Result<End> {
     }
     print::print(&format!(
         "{} enrols site {}. At the site: latchkey site init {0} --data DIR\nAnyone with the file and the passphrase can be that \
-         site. Its first pack: latchkey pack make --site {1} --out DIR",
+         site. Its first pack: latchkey pack make --site {1} --out DIR; or, if it can reach this server, a live link: latchkey serve \
+         --site --server URL",
         args.out.display(),
         args.name
     ))?;

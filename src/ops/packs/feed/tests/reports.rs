@@ -237,6 +237,10 @@ fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
     after.question.life = Uid(before.question.life.0 + 1);
     after.catch_up(app);
     assert_eq!(life(), Some(after.question.life));
+    // The uses come with the pack, or with a word after it.
+    while lent(&after, &linked, key) == 0 {
+        after.catch_up(app);
+    }
     // What the life before was lent stays spent: 12 are left of 25, and 10 of these are lent.
     assert_eq!(lent(&after, &linked, key), 10);
     let mut again = ModelSite::new(app, "plant-7");
