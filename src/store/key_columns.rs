@@ -1,7 +1,7 @@
 //! The columns of keys: how rows are written, read and sealed.
 
 use super::Row;
-use super::sqlite::{ToValue, Value};
+use super::connection::{ToValue, Value};
 use crate::domain::keys::Key;
 use crate::domain::keys::address::AddressList;
 use crate::domain::keys::quota::RateLimit;

@@ -1,8 +1,8 @@
 //! The only SQL of the project. Each aggregate has one file; read functions take [`Read`], write functions take
 //! [`Write`].
 //!
-//! Only `sqlite/` names rusqlite. SQL is literal text with parameters `$1 …` in the order of first use, and uses only
-//! what both SQLite and PostgreSQL understand.
+//! Connections, rows and values are types of `connection/`; only `sqlite/` names rusqlite. SQL is literal text with
+//! parameters `$1 …` in the order of first use, and uses only what both SQLite and PostgreSQL understand.
 //!
 //! This file is the store as a whole: one thread that writes (`writer`) and a few connections that read. To change
 //! something, a caller hands a closure to the writer. The writer runs the closures that wait at the same time one
@@ -16,6 +16,7 @@ pub mod audit;
 pub mod authenticators;
 pub mod catalogs;
 pub mod clock;
+mod connection;
 pub mod console_pages;
 pub mod declared;
 pub mod foreign;
@@ -52,12 +53,13 @@ pub mod users;
 pub mod workspaces;
 mod writer;
 
+pub use connection::{Read, Row, Write};
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
 #[cfg(test)]
 pub use sqlite::STEPS;
-pub use sqlite::{Foreign, Read, Row, Write, other_file};
+pub use sqlite::{Foreign, other_file};
 use tombstones::SharedTombstoneFile;
 pub use writer::Urgency;
 use writer::{DataFiles, Job, JobResult, Queue, QueueRefusal, Writer};
@@ -279,12 +281,12 @@ impl Store {
                 sqlite::open_reader(&self.path)?
             }
         };
-        connection.batch("BEGIN")?;
+        connection.begin_reading()?;
         Ok(connection)
     }
 
     fn put_back(&self, connection: Read) {
-        if connection.batch("ROLLBACK").is_ok() {
+        if !connection.is_idle() && connection.end() {
             let mut readers = lock(&self.readers);
             if readers.idle.len() < READERS_MAX && !readers.closed {
                 readers.idle.push(connection);
@@ -301,14 +303,14 @@ impl Store {
         Ok((readers.idle.pop(), Running(self)))
     }
 
-    /// Copies the database into an empty file; see [`Read::copy_to`]. It uses the connection that is open from the
+    /// Copies the database into an empty file; see [`sqlite::Sqlite::copy_to`]. It uses the connection that is open from the
     /// start, so the database can be saved even if its file is gone. Only one copy runs at a time.
     pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Vec<Foreign>> {
         let Ok(anchor) = self.anchor.try_lock() else {
             return Err(Error::Conflict(refusals::backups::running()));
         };
         let anchor = anchor.as_ref().ok_or_else(stopped)?;
-        anchor.copy_to(path, progress)
+        anchor.sqlite()?.copy_to(path, progress)
     }
 
     /// What the tombstone file records; `None` if there is no such file.

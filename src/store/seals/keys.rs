@@ -12,9 +12,9 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::store::connection::{ToValue, Value};
 use crate::store::key_columns::{COLUMNS, from_row, select_key};
 use crate::store::keys::{NewSecret, SecretRow, digest_from_row};
-use crate::store::sqlite::{ToValue, Value};
 use crate::store::{Read, Row, Write};
 
 /// The number of the newest event, and the HMAC.

@@ -172,7 +172,7 @@ fn statements_are_planned_once_whatever_the_values() {
         if !sql.starts_with("SELECT") {
             continue;
         }
-        let mut statement = read.connection.prepare(&sql).unwrap();
+        let mut statement = read.sqlite().unwrap().connection.prepare(&sql).unwrap();
         for value in 1..4 {
             let params = vec![value; statement.parameter_count()];
             let mut rows = statement.query(rusqlite::params_from_iter(params)).unwrap();

@@ -8,9 +8,9 @@
 
 mod queue;
 
+use super::connection::{Effects, Fault, FaultKind, Read, Write};
 use super::replaced_file::DatabasePaths;
 use super::reserve::Reserve;
-use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
 use super::tombstones::SharedTombstoneFile;
 use super::{Durability, Publish, seals, sqlite};
 use crate::domain::audit::{Kind, Target};
@@ -275,18 +275,14 @@ type Answer = (bool, Box<dyn FnOnce(Result<()>) + Send>);
 fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     let tx = connection.write();
     // Some faults, such as a full disk, end the transaction. A savepoint would then begin a new one.
-    if connection.is_idle() || connection.batch("SAVEPOINT job").is_err() {
+    if connection.is_idle() || connection.begin_part().is_err() {
         refuse(vec![job], &refusals::server::database_ended());
         return None;
     }
     let mark = tx.mark();
     let ran = catch_unwind(AssertUnwindSafe(|| (job.run)(Ok(&tx))));
     let succeeded = ran.as_ref().is_ok_and(|ran| ran.succeeded);
-    let ended = if succeeded {
-        connection.batch("RELEASE job")
-    } else {
-        connection.batch("ROLLBACK TO job; RELEASE job")
-    };
+    let ended = connection.end_part(succeeded);
     if !succeeded {
         tx.cut(mark);
     }
