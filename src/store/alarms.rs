@@ -28,7 +28,7 @@ pub fn add(
         "INSERT INTO key_alarms (key_id, kind, count, first_at, last_at, last_ip, place)
          SELECT id, $1, $2, $3, $3, $4, $5 FROM keys WHERE id = $6
          ON CONFLICT (key_id, kind) DO UPDATE
-         SET count = count + excluded.count, last_at = excluded.last_at, last_ip = excluded.last_ip, place = excluded.place
+         SET count = key_alarms.count + excluded.count, last_at = excluded.last_at, last_ip = excluded.last_ip, place = excluded.place
          RETURNING recorded_at",
         &[&kind.as_str(), &found.count, &found.at, &found.address, &found.place, &key],
         |row| row.get("recorded_at"),

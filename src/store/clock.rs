@@ -268,14 +268,14 @@ pub fn update_local(tx: &Write<'_>, right: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO usage_totals (hour, code, management, count)
          SELECT $1, code, management, sum(count) FROM usage_totals WHERE hour > $1 GROUP BY code, management
-         ON CONFLICT (hour, code, management) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (hour, code, management) DO UPDATE SET count = usage_totals.count + excluded.count",
         &[&hour],
     )?;
     tx.execute("DELETE FROM usage_totals WHERE hour > $1", &[&hour])?;
     tx.execute(
         "INSERT INTO usage_hours (key_id, hour, code, count)
          SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code
-         ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
         &[&hour],
     )?;
     tx.execute("DELETE FROM usage_hours WHERE hour > $1", &[&hour])?;

@@ -278,8 +278,8 @@ pub fn add_use(tx: &Write<'_>, more: &UseRow) -> Result<()> {
     tx.execute(
         "INSERT INTO site_uses (key_id, uses, refusals, last_used_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (key_id) DO UPDATE
-         SET uses = uses + excluded.uses, refusals = refusals + excluded.refusals,
-             last_used_at = coalesce(excluded.last_used_at, last_used_at)",
+         SET uses = site_uses.uses + excluded.uses, refusals = site_uses.refusals + excluded.refusals,
+             last_used_at = coalesce(excluded.last_used_at, site_uses.last_used_at)",
         &[&more.key, &more.uses, &more.refusals, &more.last_used_at],
     )?;
     Ok(())
@@ -298,7 +298,7 @@ pub fn list_uses(read: &Read) -> Result<Vec<UseRow>> {
 pub fn add_verdicts(tx: &Write<'_>, code: &str, more: u64) -> Result<()> {
     tx.execute(
         "INSERT INTO site_verdicts (code, count) VALUES ($1, $2)
-         ON CONFLICT (code) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (code) DO UPDATE SET count = site_verdicts.count + excluded.count",
         &[&code, &more],
     )?;
     Ok(())

@@ -57,7 +57,7 @@ pub fn add_totals(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<()> {
         tx.execute(
             "INSERT INTO usage_totals (hour, code, management, count)
              VALUES ($1, $2, $3, $4)
-             ON CONFLICT (hour, code, management) DO UPDATE SET count = count + excluded.count",
+             ON CONFLICT (hour, code, management) DO UPDATE SET count = usage_totals.count + excluded.count",
             &[&hour, &code, &is_management, &count],
         )?;
     }
@@ -85,10 +85,10 @@ pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<Option<KnownNetwo
         "INSERT INTO key_usage (key_id, use_count, last_used_at, last_used_ip, previous_used_at)
          SELECT id, $1, $2, $3, $4 FROM keys WHERE id = $5
          ON CONFLICT (key_id) DO UPDATE
-         SET use_count = use_count + excluded.use_count,
-             last_used_at = coalesce(excluded.last_used_at, last_used_at),
-             last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN last_used_ip ELSE excluded.last_used_ip END,
-             previous_used_at = coalesce(excluded.previous_used_at, previous_used_at)
+         SET use_count = key_usage.use_count + excluded.use_count,
+             last_used_at = coalesce(excluded.last_used_at, key_usage.last_used_at),
+             last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN key_usage.last_used_ip ELSE excluded.last_used_ip END,
+             previous_used_at = coalesce(excluded.previous_used_at, key_usage.previous_used_at)
          RETURNING use_count, networks, networks_from",
         &[&delta.uses, &at, &address, &delta.previous_used, &delta.key],
         |row| {
@@ -107,7 +107,7 @@ pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<Option<KnownNetwo
         tx.execute(
             "INSERT INTO usage_hours (key_id, hour, code, count)
              VALUES ($1, $2, $3, $4)
-             ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+             ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
             &[&delta.key, hour, code, count],
         )?;
     }
@@ -154,7 +154,7 @@ pub fn list_steps(
     until_hour: i64,
 ) -> Result<Vec<StepRow>> {
     read.query(
-        "SELECT hour / $1 AS step, code, 0 AS management, sum(count) AS count
+        "SELECT hour / $1 AS step, code, 0 AS management, CAST(sum(count) AS BIGINT) AS count
          FROM usage_hours
          WHERE key_id = $2 AND hour >= $3 AND hour < $4
          GROUP BY hour / $1, code
@@ -173,7 +173,7 @@ pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
 /// The verdicts on all keys since an hour, summed over steps of so many hours, oldest first.
 pub fn list_totals(read: &Read, step_hours: i64, since_hour: i64) -> Result<Vec<StepRow>> {
     read.query(
-        "SELECT hour / $1 AS step, code, management, sum(count) AS count
+        "SELECT hour / $1 AS step, code, management, CAST(sum(count) AS BIGINT) AS count
          FROM usage_totals
          WHERE hour >= $2
          GROUP BY hour / $1, code, management

@@ -52,7 +52,7 @@ const ROWS: &str = concat!(
      FROM keys
      LEFT JOIN secrets ON secrets.key_id = keys.id
      LEFT JOIN key_uses ON key_uses.key_id = keys.id
-     WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR $3)
+     WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR CAST($3 AS BIGINT) = 1)
      ORDER BY keys.id, digest"
 );
 

@@ -47,7 +47,7 @@ const MEANT: &[&str] = &[
     "SELECT seq, target_id FROM audit_events WHERE action = $1 ORDER BY seq",
     "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled FROM keys WHERE created_at > $1 AND deleted_at IS NULL",
     "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled FROM keys WHERE not_before > $1 AND not_before <= $2 AND deleted_at IS NULL",
-    "INSERT INTO usage_hours (key_id, hour, code, count) SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+    "INSERT INTO usage_hours (key_id, hour, code, count) SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
     "SELECT secrets.key_id, keys.workspace_uid, keys.rotated_at, secrets.expires_at FROM secrets JOIN keys ON keys.id = secrets.key_id WHERE secrets.expires_at > $1",
     "SELECT key_id FROM key_uses WHERE uses_left > 0",
     "SELECT pepper AS version, count(*) AS count, max(last_used_at) AS last_used_at FROM secrets LEFT JOIN key_usage ON key_usage.key_id = secrets.key_id WHERE scheme = 1 AND (expires_at IS NULL OR expires_at > $1) GROUP BY pepper",
