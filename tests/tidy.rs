@@ -30,12 +30,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("base32ct",       &["src/domain/authenticators/"]),
     ("base64ct",       &["src/domain/authenticators/", "src/domain/keys/redaction.rs", "src/domain/keys/scheme.rs", "src/domain/leak_keys.rs", "src/domain/notices/sink.rs", "src/domain/packs/", "src/http/bodies/imports/digests.rs", "src/http/credential.rs"]),
     ("bcrypt",         &["src/domain/keys/scheme.rs"]),
-    ("bytes",          &["src/http1/"]),
+    ("bytes",          &["src/http1/", "src/store/postgres/"]),
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/completions.rs"]),
     ("clap_mangen",    &["src/cli/man.rs"]),
     ("crossbeam_utils", &["src/domain/locks.rs"]),
     ("env_logger",     &["src/cli/log_format.rs", "src/main.rs"]),
+    ("futures_core",   &["src/store/postgres/"]),
     ("getrandom",      &["src/domain/", "src/files/"]),
     ("jiff",           &["src/domain/time.rs", "src/domain/time_zone.rs"]),
     ("libflate",       &["src/cli/bill.rs", "src/cli/scan/gzip.rs", "src/dialects/console/text/"]),
@@ -53,7 +54,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_json",     &["src/cli/", "src/config/", "src/dialects/", "src/http/", "src/sinks/"]),
     ("smol_str",       &["src/domain/keys/live.rs"]),
     ("strsim",         &["src/config/suggestions.rs", "src/dialects/forward_auth/"]),
-    ("tokio",          &["src/http1/"]),
+    ("tokio",          &["src/http1/", "src/store/postgres/"]),
+    ("tokio_postgres", &["src/store/postgres/"]),
     ("tokio_rustls",   &["src/http1/tls/"]),
     ("toml",           &["src/config/declared/", "src/config/file.rs", "src/config/table.rs"]),
     ("x509_cert",      &["src/http1/tls/"]),
@@ -185,7 +187,7 @@ fn nothing_below_the_dialects_knows_their_words() {
 #[rustfmt::skip]
 const WITHOUT_CODES: &[&str] = &[
     "src/http/bodies/catalog.rs", "src/http/bodies/tree/yaml.rs", "src/http/route/mounts.rs", "src/http1/tls/", "src/ops/restore/", "src/ops/self_test.rs",
-    "src/store/migrations/", "src/store/sqlite/checks.rs",
+    "src/store/migrations/", "src/store/postgres/", "src/store/sqlite/checks.rs",
 ];
 
 #[test]

@@ -32,6 +32,12 @@ pub mod notices;
 pub mod numbers;
 pub mod packs;
 pub mod policies;
+#[cfg(feature = "postgres")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no command opens such a database yet")
+)]
+mod postgres;
 pub mod preferences;
 pub mod recovery_codes;
 pub mod refresh_tokens;
@@ -47,12 +53,17 @@ pub mod site;
 pub mod site_links;
 pub mod sites;
 mod sqlite;
+#[cfg(test)]
+mod statements;
+#[cfg(test)]
+mod testing;
 pub mod tombstones;
 pub mod usage;
 pub mod users;
 pub mod workspaces;
 mod writer;
 
+use connection::Database;
 pub use connection::{Read, Row, Write};
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
@@ -103,9 +114,10 @@ pub enum Durability {
 /// new content in place and cannot fail.
 pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
 
-/// One SQLite database, open for reading and writing.
+/// One database, open for reading and writing.
 pub struct Store {
     path: PathBuf,
+    database: Database,
     jobs: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Readers>,
@@ -160,18 +172,45 @@ impl Store {
         // This check must come before any connection: when we close a file, the process loses the locks of its
         // connections to that file.
         sqlite::check_header(path)?;
-        let figures = Arc::new(Figures::default());
         let connection = sqlite::open_writer(path, |read| {
             migrations::run(read, path, files, now, migrations::STEPS)
         })?;
-        let place = Arc::new(DatabasePaths::of(path));
-        let anchor = sqlite::open_reader(path)?;
-        // A connection has the log open only after its first read.
-        anchor.batch("SELECT count(*) FROM sqlite_schema")?;
+        let database = Database::Sqlite(path.to_owned());
+        let anchor = sqlite::open_anchor(path)?;
+        let place = DatabasePaths::of(path);
+        Store::start(path, database, place, (connection, anchor), files, publish)
+    }
+
+    /// Opens an existing database on a PostgreSQL server. `path` is where the file of an SQLite database would be: the
+    /// other files of this node are in the same folder.
+    #[cfg(feature = "postgres")]
+    pub fn open_on_server(
+        path: &Path,
+        address: &postgres::Address,
+        files: &KeyFiles,
+        publish: Publish,
+    ) -> Result<Store> {
+        let database = Database::Postgres(address.clone());
+        let connections = (database.open_reader()?, database.open_reader()?);
+        let place = DatabasePaths::on_a_server();
+        Store::start(path, database, place, connections, files, publish)
+    }
+
+    /// Starts the writer. The connections are that of the writer and the one that is open from the start.
+    fn start(
+        path: &Path,
+        database: Database,
+        place: DatabasePaths,
+        (connection, anchor): (Read, Read),
+        files: &KeyFiles,
+        publish: Publish,
+    ) -> Result<Store> {
+        let figures = Arc::new(Figures::default());
+        let place = Arc::new(place);
         let book = Arc::new(SharedTombstoneFile::default());
         let reserve = Arc::new(Reserve::default());
         let writer = Writer::new(
-            path,
+            database.clone(),
             connection,
             files.seal.clone(),
             publish,
@@ -193,6 +232,7 @@ impl Store {
             .map_err(Error::internal)?;
         Ok(Store {
             path: path.to_owned(),
+            database,
             jobs,
             writer: Mutex::new(Some(thread)),
             readers: Mutex::default(),
@@ -278,7 +318,7 @@ impl Store {
             Some(connection) => connection,
             None => {
                 self.place.check()?;
-                sqlite::open_reader(&self.path)?
+                self.database.open_reader()?
             }
         };
         connection.begin_reading()?;
@@ -318,7 +358,7 @@ impl Store {
         self.book.read()
     }
 
-    /// The path of the database file.
+    /// The path of the database file, or where it would be: in the folder with the other files of this node.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -194,56 +194,57 @@ fn step_from_row(row: &Row<'_>) -> Result<StepRow> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::testing;
     use super::*;
 
     #[test]
     fn usage_adds_up_and_passes_over_keys_that_are_gone() {
-        let read = sqlite::in_memory().unwrap();
-        read.batch("PRAGMA foreign_keys = OFF").unwrap();
-        read.batch(
+        for read in testing::stores() {
+            read.ignore_references();
+            read.batch(
             "INSERT INTO keys (id, number, name, description, workspace_uid, policy, scopes, read_only, enabled,
                                metadata, created_by, created_at, hint)
              VALUES ('0000000001', 1, 'k', '', '', '', '', 0, 1, '{}', '', 0, '')",
         )
         .unwrap();
-        let delta = |id, uses| UsageDelta {
-            key: KeyId(id),
-            is_management: id == 2,
-            uses,
-            last_used: None,
-            previous_used: Some(Timestamp(id as i64)),
-            networks: Vec::new(),
-            verdicts: vec![(5, "VALID", uses)],
-        };
-        let deltas = [delta(1, 2), delta(1, 3), delta(2, 7)];
-        for delta in &deltas {
-            add_usage(&read.write(), delta).unwrap();
+            let delta = |id, uses| UsageDelta {
+                key: KeyId(id),
+                is_management: id == 2,
+                uses,
+                last_used: None,
+                previous_used: Some(Timestamp(id as i64)),
+                networks: Vec::new(),
+                verdicts: vec![(5, "VALID", uses)],
+            };
+            let deltas = [delta(1, 2), delta(1, 3), delta(2, 7)];
+            for delta in &deltas {
+                add_usage(&read.write(), delta).unwrap();
+            }
+            let usage = find_usage(&read, KeyId(1)).unwrap();
+            assert_eq!(
+                (usage.use_count, usage.previous_used_at),
+                (5, Some(Timestamp(1)))
+            );
+            assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
+            let steps = |step_hours| {
+                let rows = list_steps(&read, KeyId(1), step_hours, 0, 10).unwrap();
+                rows.into_iter()
+                    .map(|row| (row.step, row.count))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(steps(1), [(5, 5)]);
+            assert_eq!(steps(24), [(0, 5)]);
+            // The totals cover all keys.
+            for _ in 0..2 {
+                add_totals(&read.write(), &deltas).unwrap();
+            }
+            let totals = list_totals(&read, 1, 5).unwrap();
+            let totals = totals
+                .iter()
+                .map(|row| (row.step, row.is_management, row.count));
+            assert_eq!(totals.collect::<Vec<_>>(), [(5, false, 10), (5, true, 14)]);
+            delete_hours_before(&read.write(), 6).unwrap();
+            assert_eq!(list_totals(&read, 1, 0).unwrap(), []);
         }
-        let usage = find_usage(&read, KeyId(1)).unwrap();
-        assert_eq!(
-            (usage.use_count, usage.previous_used_at),
-            (5, Some(Timestamp(1)))
-        );
-        assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
-        let steps = |step_hours| {
-            let rows = list_steps(&read, KeyId(1), step_hours, 0, 10).unwrap();
-            rows.into_iter()
-                .map(|row| (row.step, row.count))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(steps(1), [(5, 5)]);
-        assert_eq!(steps(24), [(0, 5)]);
-        // The totals cover all keys.
-        for _ in 0..2 {
-            add_totals(&read.write(), &deltas).unwrap();
-        }
-        let totals = list_totals(&read, 1, 5).unwrap();
-        let totals = totals
-            .iter()
-            .map(|row| (row.step, row.is_management, row.count));
-        assert_eq!(totals.collect::<Vec<_>>(), [(5, false, 10), (5, true, 14)]);
-        delete_hours_before(&read.write(), 6).unwrap();
-        assert_eq!(list_totals(&read, 1, 0).unwrap(), []);
     }
 }

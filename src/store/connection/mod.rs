@@ -4,15 +4,21 @@
 //! What an engine has of its own is in a folder named after it: opening, settings, transactions, and the classes of its
 //! errors.
 
+mod database;
 mod fault;
 mod row;
 mod values;
 
+#[cfg(feature = "postgres")]
+use super::postgres::Postgres;
 use super::sqlite::{Difference, Sqlite};
 use crate::domain::audit::Target;
 use crate::domain::numbers::{Numbers, Series};
 use crate::domain::tombstones::Tombstone;
+#[cfg(feature = "postgres")]
+use crate::error::Error;
 use crate::error::Result;
+pub use database::Database;
 pub use fault::{Fault, FaultKind};
 pub use row::{Cells, Row};
 use std::cell::{Cell, RefCell};
@@ -53,7 +59,9 @@ pub struct Notes {
 pub type AfterCommit = Box<dyn FnOnce() + Send>;
 
 /// A connection of one of the engines.
-enum Engine {
+pub(super) enum Engine {
+    #[cfg(feature = "postgres")]
+    Postgres(Postgres),
     Sqlite(Sqlite),
 }
 
@@ -63,7 +71,7 @@ pub struct Write<'a> {
 }
 
 impl Read {
-    fn new(engine: Engine) -> Read {
+    pub(super) fn new(engine: Engine) -> Read {
         Read {
             engine,
             touched: RefCell::default(),
@@ -108,13 +116,18 @@ impl Read {
         take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.each(sql, params, take),
             Engine::Sqlite(sqlite) => sqlite.each(sql, params, take),
         }
     }
 
-    /// Allows this connection to cache this many MiB of pages, for work on a large part of the database.
+    /// Allows this connection to cache this many MiB of pages, for work on a large part of the database. A server has a
+    /// cache of its own.
     pub fn widen_cache(&self, mib: u32) -> Result<()> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => Ok(()),
             Engine::Sqlite(sqlite) => sqlite.widen_cache(mib),
         }
     }
@@ -122,6 +135,8 @@ impl Read {
     /// Ends what [`Read::widen_cache`] began.
     pub fn narrow_cache(&self) -> Result<()> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => Ok(()),
             Engine::Sqlite(sqlite) => sqlite.narrow_cache(),
         }
     }
@@ -129,6 +144,8 @@ impl Read {
     /// The schema version of the database.
     pub(super) fn version(&self) -> Result<i64> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.version(),
             Engine::Sqlite(sqlite) => sqlite.version(),
         }
     }
@@ -136,6 +153,8 @@ impl Read {
     /// Runs statements without parameters, for migrations and tests.
     pub(super) fn batch(&self, sql: &str) -> Result<()> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.batch(sql),
             Engine::Sqlite(sqlite) => sqlite.batch(sql),
         }
     }
@@ -143,6 +162,8 @@ impl Read {
     /// Begins a transaction that sees one state of the database and changes nothing.
     pub(super) fn begin_reading(&self) -> Result<()> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.begin_reading(),
             Engine::Sqlite(sqlite) => sqlite.batch("BEGIN"),
         }
     }
@@ -150,12 +171,16 @@ impl Read {
     /// Begins a transaction. If `syncs` is set, its commit is synced to the disk before it is acknowledged.
     pub(super) fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.begin(syncs),
             Engine::Sqlite(sqlite) => sqlite.begin(syncs),
         }
     }
 
     pub(super) fn commit(&self) -> std::result::Result<(), Fault> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.commit(),
             Engine::Sqlite(sqlite) => sqlite.commit(),
         }
     }
@@ -163,27 +188,36 @@ impl Read {
     /// Rolls the transaction back if one is open; `false` if that failed.
     pub(super) fn end(&self) -> bool {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.end(),
             Engine::Sqlite(sqlite) => sqlite.end(),
         }
     }
 
     /// Begins a part of the transaction that can be undone alone. There is one at a time.
     pub(super) fn begin_part(&self) -> Result<()> {
-        self.batch("SAVEPOINT part")
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.begin_part(),
+            Engine::Sqlite(sqlite) => sqlite.begin_part(),
+        }
     }
 
     /// Ends what [`Read::begin_part`] began: the part stays in the transaction or is undone.
     pub(super) fn end_part(&self, stays: bool) -> Result<()> {
-        match stays {
-            true => self.batch("RELEASE SAVEPOINT part"),
-            false => self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part"),
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.end_part(stays),
+            Engine::Sqlite(sqlite) => sqlite.end_part(stays),
         }
     }
 
     /// Moves the whole write-ahead log into the database, synced, and truncates it. `false` if a reader or another
-    /// program prevents this.
+    /// program prevents this. Only SQLite has such a log.
     pub(super) fn empty_log(&self) -> Result<bool> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => Ok(true),
             Engine::Sqlite(sqlite) => sqlite.empty_log(),
         }
     }
@@ -191,13 +225,17 @@ impl Read {
     /// Whether no transaction is open. An engine ends a transaction automatically after some faults.
     pub(super) fn is_idle(&self) -> bool {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.is_idle(),
             Engine::Sqlite(sqlite) => sqlite.is_idle(),
         }
     }
 
-    /// Refuses a database with inconsistent pages.
+    /// Refuses a database with inconsistent pages. A server checks its own pages.
     pub(super) fn check_whole(&self) -> Result<()> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => Ok(()),
             Engine::Sqlite(sqlite) => sqlite.check_whole(),
         }
     }
@@ -216,6 +254,8 @@ impl Read {
     /// This connection as one to SQLite, for what only a file can be asked.
     pub(super) fn sqlite(&self) -> Result<&Sqlite> {
         match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => Err(Error::internal("a question to a file of SQLite")),
             Engine::Sqlite(sqlite) => Ok(sqlite),
         }
     }
@@ -286,6 +326,8 @@ impl Write<'_> {
     /// Runs one statement and returns how many rows it changed.
     pub fn execute(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<usize> {
         match &self.read.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.execute(sql, params),
             Engine::Sqlite(sqlite) => sqlite.execute(sql, params),
         }
     }

@@ -2,6 +2,8 @@
 
 use super::values::{FromValue, ValueRef, bytes, encode};
 use crate::error::{Error, Result};
+#[cfg(feature = "postgres")]
+use crate::store::postgres;
 use crate::store::sqlite;
 use std::cell::Cell;
 use std::ops::Range;
@@ -15,6 +17,8 @@ pub struct Row<'a> {
 
 /// The columns of a row as an engine has them.
 pub enum Cells<'a> {
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Cells<'a>),
     Sqlite(sqlite::Cells<'a>),
 }
 
@@ -59,18 +63,24 @@ impl<'a> Row<'a> {
 
     fn count(&self) -> usize {
         match &self.cells {
+            #[cfg(feature = "postgres")]
+            Cells::Postgres(cells) => cells.count(),
             Cells::Sqlite(cells) => cells.count(),
         }
     }
 
     fn is_called(&self, position: usize, name: &str) -> bool {
         match &self.cells {
+            #[cfg(feature = "postgres")]
+            Cells::Postgres(cells) => cells.is_called(position, name),
             Cells::Sqlite(cells) => cells.is_called(position, name),
         }
     }
 
     fn value(&self, position: usize) -> Result<ValueRef<'_>> {
         match &self.cells {
+            #[cfg(feature = "postgres")]
+            Cells::Postgres(cells) => cells.value(position),
             Cells::Sqlite(cells) => cells.value(position),
         }
     }

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// The statements that create the current schema.
-pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
+pub(in crate::store) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The length of the header of a database file, which identifies the file.
 const HEADER_BYTES: usize = 100;

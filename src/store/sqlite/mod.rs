@@ -12,7 +12,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef as SqlValue};
 
-use checks::{SCHEMA, check_file};
+pub(super) use checks::SCHEMA;
+use checks::check_file;
 pub(super) use checks::{check_backup, check_header, foreign_schema, version_in_header};
 pub use foreign::{Difference, Foreign};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -178,6 +179,19 @@ impl Sqlite {
         self.is_idle() || (self.batch("ROLLBACK").is_ok() && self.is_idle())
     }
 
+    /// Begins a part of the transaction that can be undone alone.
+    pub fn begin_part(&self) -> Result<()> {
+        self.batch("SAVEPOINT part")
+    }
+
+    /// Ends what [`Sqlite::begin_part`] began.
+    pub fn end_part(&self, stays: bool) -> Result<()> {
+        self.batch(match stays {
+            true => "RELEASE SAVEPOINT part",
+            false => "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part",
+        })
+    }
+
     /// Moves the whole write-ahead log into the database, synced, and truncates it. `false` if a reader or another
     /// program prevents this.
     pub fn empty_log(&self) -> Result<bool> {
@@ -256,6 +270,14 @@ pub(super) fn open_reader(path: &Path) -> Result<Read> {
     let sqlite = settled(Connection::open_with_flags(path, flags).map_err(from_sqlite)?)?;
     sqlite.batch("PRAGMA query_only = ON")?;
     Ok(sqlite.into())
+}
+
+/// Opens a connection that cannot write and that has the files of the database open from now on.
+pub(super) fn open_anchor(path: &Path) -> Result<Read> {
+    let anchor = open_reader(path)?;
+    // A connection has the log open only after its first read.
+    anchor.batch("SELECT count(*) FROM sqlite_schema")?;
+    Ok(anchor)
 }
 
 #[cfg(test)]

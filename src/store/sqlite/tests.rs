@@ -1,11 +1,9 @@
 //! How SQLite runs the statements of this layer: no statement scans a whole table that may be large, except where
 //! this is intended.
 
-use super::super::key_columns;
+use super::super::statements::all;
 use super::{in_memory, plan};
 use crate::domain::audit::{Kind, Target};
-use std::fs;
-use std::path::Path;
 
 /// Tables that stay small for any number of keys, and names in query plans that are not tables.
 const SMALL: &[&str] = &[
@@ -84,63 +82,6 @@ const MEANT: &[&str] = &[
     "SELECT key_id, uses, refusals, last_used_at FROM site_uses ORDER BY key_id",
     "SELECT code, count FROM site_verdicts ORDER BY code",
 ];
-
-/// The SQL literals of a file, each in one line.
-fn statements(text: &str) -> Vec<String> {
-    let shipped = text.split("#[cfg(test)]").next().unwrap_or(text);
-    shipped
-        .split('"')
-        .filter(|literal| {
-            let first = literal.split_whitespace().next().unwrap_or("");
-            let literal = literal.trim_end().trim_end_matches(';');
-            matches!(first, "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "WITH")
-                && !literal.contains(';')
-                // The beginning of several statements: `all` has them as a whole.
-                && (first != "SELECT" || literal.contains("FROM"))
-        })
-        .map(|sql| {
-            sql.replace('\\', " ")
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
-        .collect()
-}
-
-fn each_file(folder: &Path, look: &mut impl FnMut(&Path)) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        // Migrations run on older schemas.
-        let left_out = path.ends_with("sqlite") || path.ends_with("migrations");
-        if path.is_dir() && !left_out {
-            each_file(&path, look);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            look(&path);
-        }
-    }
-}
-
-/// Every statement of the layer, and the file that contains it.
-fn all() -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
-    each_file(&store, &mut |path| {
-        let text = fs::read_to_string(path).unwrap();
-        found.extend(
-            statements(&text)
-                .into_iter()
-                .map(|sql| (path.display().to_string(), sql)),
-        );
-    });
-    let find = key_columns::FIND.split_whitespace().collect::<Vec<_>>();
-    found.push(("key_columns.rs".to_owned(), find.join(" ")));
-    assert!(
-        found.len() > 100,
-        "only {} statements were found",
-        found.len()
-    );
-    found
-}
 
 #[test]
 fn no_statement_goes_through_all_keys_or_events_unless_meant() {
