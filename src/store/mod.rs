@@ -184,13 +184,14 @@ impl Store {
     /// Opens an existing database on a PostgreSQL server. `path` is where the file of an SQLite database would be: the
     /// other files of this node are in the same folder.
     #[cfg(feature = "postgres")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "no command does so yet"))]
     pub fn open_on_server(
         path: &Path,
         address: &postgres::Address,
         files: &KeyFiles,
         publish: Publish,
     ) -> Result<Store> {
-        let database = Database::Postgres(address.clone());
+        let database = Database::Postgres(Box::new(address.clone()));
         let connections = (database.open_reader()?, database.open_reader()?);
         let place = DatabasePaths::on_a_server();
         Store::start(path, database, place, connections, files, publish)

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Clone)]
 pub enum Database {
     #[cfg(feature = "postgres")]
-    Postgres(Address),
+    Postgres(Box<Address>),
     Sqlite(PathBuf),
 }
 

@@ -2,11 +2,13 @@
 
 use super::faults;
 use super::link::Link;
+use super::tls::Tls;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
+use std::path::Path;
 use std::time::Duration;
-use tokio_postgres::Config;
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::{Config, NoTls};
 
 /// How long connecting to one host may take.
 const CONNECT_MAX: Duration = Duration::from_millis(1_500);
@@ -24,61 +26,55 @@ const SESSION: &str = "SET client_min_messages = warning; SET synchronous_commit
     SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET search_path = latchkey, pg_temp;
     SET TimeZone = 'UTC'; SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off";
 
-/// The address of a database, its user, and how that user logs in.
+/// The address of a database, its user, how that user logs in, and whom connections trust.
 #[derive(Clone)]
-pub struct Address(Config);
+pub struct Address {
+    config: Config,
+    /// `None` for connections that do not leave this machine.
+    tls: Option<Tls>,
+}
 
 impl Address {
     /// Reads a connection string (PostgreSQL's documentation, section 34.1.1), in one of its two forms:
-    /// `postgres://user@host/name` or `host=… user=… dbname=…`.
+    /// `postgres://user@host/name` or `host=… user=… dbname=…`. With a file of authorities, all connections are encrypted,
+    /// and the certificate of the server is checked against them and against the name of the host.
     ///
     /// # Errors
-    /// It cannot be read, it contains a password, or it names a host of another machine: connections are not encrypted.
-    pub fn parse(text: &str, password: Option<&[u8]>) -> Result<Address> {
-        let refused =
-            |why: String| Error::Unavailable(verbatim(format!("the database address {why}")));
+    /// The text cannot be read, it contains a password, or a connection would leave this machine without TLS.
+    pub fn parse(
+        text: &str,
+        password: Option<&[u8]>,
+        authorities: Option<&Path>,
+    ) -> Result<Address> {
         // The text itself may have a password in it and is not repeated.
         let parsed: std::result::Result<Config, _> = text.parse();
         let mut config = parsed.map_err(|_| {
-            refused(
-                "is neither postgres://USER@HOST/NAME nor host=HOST user=USER dbname=NAME"
-                    .to_owned(),
-            )
+            refused("is neither postgres://USER@HOST/NAME nor host=HOST user=USER dbname=NAME")
         })?;
         if config.get_password().is_some() {
             return Err(refused(
-                "contains a password; everybody who lists processes reads it".to_owned(),
+                "contains a password; every user who lists processes reads it",
             ));
         }
         if config.get_user().is_none() || config.get_dbname().is_none() {
-            return Err(refused(
-                "does not name the user and the database".to_owned(),
-            ));
+            return Err(refused("does not name the user and the database"));
         }
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(refused(
-                "does not name a host or the folder of a socket".to_owned(),
-            ));
+        if config.get_hosts().is_empty() {
+            return Err(refused("does not name a host or the folder of a socket"));
         }
-        for host in config.get_hosts() {
-            if let Host::Tcp(name) = host
-                && !is_this_machine(name)
-            {
-                return Err(refused(format!(
-                    "names {name:?}: connections are not encrypted, so the server must be on this machine (localhost, \
-                     127.0.0.1, ::1, or the folder of its socket)"
-                )));
-            }
+        match authorities {
+            None => check_local(&config)?,
+            Some(_) => check_named(&config)?,
         }
-        if let Some(address) = config.get_hostaddrs().iter().find(|it| !it.is_loopback()) {
-            return Err(refused(format!(
-                "names {address}: connections are not encrypted, so the server must be on this machine"
-            )));
-        }
+        let tls = authorities.map(Tls::read).transpose()?;
         if let Some(password) = password {
             config.password(password);
         }
         config
+            .ssl_mode(match tls {
+                None => SslMode::Disable,
+                Some(_) => SslMode::Require,
+            })
             .application_name("latchkey")
             .connect_timeout(CONNECT_MAX)
             .tcp_user_timeout(UNACKNOWLEDGED_MAX)
@@ -87,13 +83,16 @@ impl Address {
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_RETRIES)
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        Ok(Address(config))
+        Ok(Address { config, tls })
     }
 
     /// Opens a connection with the settings of a session.
     pub fn connect(&self) -> Result<Link> {
-        let mut link =
-            Link::open(&self.0, CONNECT_ALL_MAX)?.map_err(|failure| faults::error(&failure))?;
+        let opened = match &self.tls {
+            None => Link::open(&self.config, NoTls, CONNECT_ALL_MAX),
+            Some(tls) => Link::open(&self.config, tls.clone(), CONNECT_ALL_MAX),
+        };
+        let mut link = opened?.map_err(|failure| faults::error(&failure))?;
         let client = link.client();
         let set = link.run(CONNECT_ALL_MAX, async {
             Ok(client?.batch_execute(SESSION).await?)
@@ -102,6 +101,43 @@ impl Address {
         drop(link.take_warnings());
         Ok(link)
     }
+}
+
+/// Refuses an address to which connections without TLS would leave this machine.
+fn check_local(config: &Config) -> Result<()> {
+    const WHY: &str = "without a file of authorities, connections are not encrypted, and the server must be on this \
+                       machine (localhost, 127.0.0.1, ::1, or the folder of its socket)";
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err(refused(
+            "asks for TLS; name the file of authorities that the server's certificate is checked against",
+        ));
+    }
+    for host in config.get_hosts() {
+        if let Host::Tcp(name) = host
+            && !is_this_machine(name)
+        {
+            return Err(refused(&format!("names {name:?}: {WHY}")));
+        }
+    }
+    match config.get_hostaddrs().iter().find(|it| !it.is_loopback()) {
+        Some(address) => Err(refused(&format!("names {address}: {WHY}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an address to which no connection with TLS is possible.
+fn check_named(config: &Config) -> Result<()> {
+    let mut hosts = config.get_hosts().iter();
+    match hosts.all(|host| matches!(host, Host::Tcp(_))) {
+        true => Ok(()),
+        false => Err(refused(
+            "names the folder of a socket, over which there is no TLS; leave out the file of authorities",
+        )),
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::Unavailable(verbatim(format!("the database address {why}")))
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -115,7 +151,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, refused: Option<&str>) {
-        match (Address::parse(text, None), refused) {
+        match (Address::parse(text, None, None), refused) {
             (Ok(_), None) => {}
             (Err(err), Some(why)) => {
                 let err = err.to_string();
@@ -173,6 +209,14 @@ mod tests {
                 "does not name the user and the database",
             ),
             ("user=lk dbname=latchkey", "does not name a host"),
+            (
+                "hostaddr=127.0.0.1 user=lk dbname=latchkey",
+                "does not name a host",
+            ),
+            (
+                "host=localhost user=lk dbname=latchkey sslmode=require",
+                "asks for TLS",
+            ),
             ("latchkey.db", "is neither"),
             ("", "does not name the user and the database"),
         ] {

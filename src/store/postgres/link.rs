@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::Severity;
-use tokio_postgres::{AsyncMessage, Client, Config, Error as PgError, NoTls};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Config, Error as PgError, Socket};
 
 /// How long the server may take to notice that the connection is closed.
 const CLOSING_MAX: Duration = Duration::from_millis(200);
@@ -73,13 +74,21 @@ impl fmt::Display for Failure {
 
 impl Link {
     /// Connects within a time. Nothing but the connection itself is set up.
-    pub fn open(config: &Config, limit: Duration) -> Result<std::result::Result<Link, Failure>> {
+    pub fn open<T>(
+        config: &Config,
+        tls: T,
+        limit: Duration,
+    ) -> Result<std::result::Result<Link, Failure>>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+    {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Error::internal)?;
         let connected =
-            runtime.block_on(async { tokio::time::timeout(limit, config.connect(NoTls)).await });
+            runtime.block_on(async { tokio::time::timeout(limit, config.connect(tls)).await });
         Ok(match connected {
             Err(_) => Err(Failure::Late(limit)),
             Ok(Err(err)) => Err(Failure::Server(err)),

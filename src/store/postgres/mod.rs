@@ -8,6 +8,7 @@ mod address;
 mod faults;
 mod link;
 mod schema;
+mod tls;
 mod values;
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 use super::{Address, Postgres};
 use crate::error::Result;
 use crate::store::Read;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,21 +25,23 @@ const WAIT_MAX: Duration = Duration::from_secs(120);
 /// The database with the schema, of which each test gets a copy.
 pub const TEMPLATE: &str = "latchkey_template";
 
-/// What the shell does: `$1` the programs, `$2` the folder.
+/// What the shell does, with the folders of the programs and of the server, and with settings.
 const SHELL: &str = r#"
-    "$1/initdb" --pgdata "$2/data" --username latchkey --auth trust --encoding UTF8 --locale C.UTF-8 --no-sync >"$2/log" 2>&1
-    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
-        -c max_connections=200 -c shared_buffers=32MB -c autovacuum=off </dev/null >>"$2/log" 2>&1 &
+    programs=$1 folder=$2; shift 2
+    "$programs/initdb" --pgdata "$folder/data" --username latchkey --auth trust --encoding UTF8 --locale C.UTF-8 --no-sync >"$folder/log" 2>&1
+    "$programs/postgres" -D "$folder/data" -k "$folder" -c fsync=off -c full_page_writes=off \
+        -c max_connections=200 -c shared_buffers=32MB -c autovacuum=off "$@" </dev/null >>"$folder/log" 2>&1 &
     server=$!
     read -r _
     kill -QUIT "$server" 2>/dev/null
     wait "$server"
-    rm -rf "$2"
+    rm -rf "$folder"
 "#;
 
 /// A running server. It ends when this is dropped.
 pub struct Server {
     pub folder: PathBuf,
+    port: String,
     /// Its standard input is the pipe.
     shell: Child,
 }
@@ -107,20 +111,47 @@ pub fn is_here() -> bool {
 impl Server {
     /// Starts a server of its own; `None` if PostgreSQL is not installed.
     pub fn start() -> Option<Server> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        is_here().then(|| Server::start_in(&new_folder(), &["listen_addresses="]))
+    }
+
+    /// Starts a server that takes connections with TLS alone, to this port of `localhost`. The file `server.crt` in its
+    /// folder has its certificate.
+    pub fn start_encrypted(port: u16) -> Option<Server> {
         if !is_here() {
             return None;
         }
-        let number = COUNT.fetch_add(1, Relaxed);
-        let name = format!("latchkey-postgres-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder).unwrap();
+        let folder = new_folder();
+        let name = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = name.self_signed(&key).unwrap();
+        for (file, text) in [
+            ("server.crt", certificate.pem()),
+            ("server.key", key.serialize_pem()),
+        ] {
+            let file = folder.join(file);
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            give_away(&file);
+        }
+        let (port, certificate, key) = (
+            format!("port={port}"),
+            format!("ssl_cert_file={}/server.crt", folder.display()),
+            format!("ssl_key_file={}/server.key", folder.display()),
+        );
+        let settings = [
+            "listen_addresses=127.0.0.1",
+            &port,
+            "ssl=on",
+            &certificate,
+            &key,
+        ];
+        Some(Server::start_in(&folder, &settings))
+    }
+
+    fn start_in(folder: &Path, settings: &[&str]) -> Server {
         let mut command = Command::new("sh");
         if rustix::process::geteuid().is_root() {
             // PostgreSQL refuses to run as root.
-            let id = ids_of(USER);
-            std::os::unix::fs::chown(&folder, Some(id.0), Some(id.1)).unwrap();
             command = Command::new("setpriv");
             command.args([
                 "--reuid",
@@ -135,7 +166,8 @@ impl Server {
         // A signal for the group of this process, such as that of Ctrl-C, must not end the server before its tests.
         let shell = command
             .args(["-c", SHELL, "sh", PROGRAMS])
-            .arg(&folder)
+            .arg(folder)
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -143,9 +175,14 @@ impl Server {
             .process_group(0)
             .spawn()
             .unwrap();
-        let server = Server { folder, shell };
+        let port = settings.iter().find_map(|it| it.strip_prefix("port="));
+        let server = Server {
+            folder: folder.to_owned(),
+            port: port.unwrap_or("5432").to_owned(),
+            shell,
+        };
         server.prepare();
-        Some(server)
+        server
     }
 
     /// Waits until the server answers, and creates the schema.
@@ -163,12 +200,12 @@ impl Server {
 
     /// The address of one of its databases.
     pub fn address(&self, database: &str) -> Address {
-        let folder = self.folder.display();
-        Address::parse(
-            &format!("host={folder} user=latchkey dbname={database}"),
-            None,
-        )
-        .unwrap()
+        let text = format!(
+            "host={} port={} user=latchkey dbname={database}",
+            self.folder.display(),
+            self.port
+        );
+        Address::parse(&text, None, None).unwrap()
     }
 }
 
@@ -188,6 +225,26 @@ pub fn wait_for<T>(otherwise: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < end, "{otherwise}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A folder of its own, which belongs to the user of the server.
+fn new_folder() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Relaxed);
+    let name = format!("latchkey-postgres-{}-{number}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).unwrap();
+    give_away(&folder);
+    folder
+}
+
+/// Gives a file to the user of the server, if that is another one.
+fn give_away(path: &Path) {
+    if rustix::process::geteuid().is_root() {
+        let (user, group) = ids_of(USER);
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
     }
 }
 

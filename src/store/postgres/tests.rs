@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 use crate::store::connection::{FaultKind, ToValue};
 use crate::store::statements::all;
 use crate::store::{Read, sqlite};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 /// Types of parameters and of columns of results.
@@ -357,6 +360,75 @@ fn only_a_database_of_this_schema_is_opened() {
     postgres.batch("CREATE SCHEMA other").unwrap();
     Postgres::create(&address).unwrap();
     assert_eq!(text(Postgres::open(&address)), "opened");
+}
+
+#[test]
+fn an_encrypted_connection_is_to_the_named_server_alone() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let Some(server) = Server::start_encrypted(port) else {
+        return;
+    };
+    let own = server.folder.join("server.crt");
+    let connect = |host: &str, authorities: &Path| {
+        let text = format!(
+            "host={host} port={port} user=latchkey dbname={}",
+            server::TEMPLATE
+        );
+        Address::parse(&text, None, Some(authorities)).and_then(|address| Postgres::open(&address))
+    };
+    let postgres = connect("localhost", &own).unwrap();
+    let sql = "SELECT CAST(count(*) AS BIGINT) AS number FROM pg_stat_ssl WHERE ssl AND pid = pg_backend_pid()";
+    assert_eq!(number(&postgres, sql, &[]), 1);
+    // The certificate has another name, and then another authority.
+    assert!(connect("127.0.0.1", &own).is_err());
+    let other = server.folder.join("other.crt");
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap());
+    std::fs::write(&other, certificate.unwrap().pem()).unwrap();
+    assert!(connect("localhost", &other).is_err());
+    for (file, text, why) in [
+        ("empty", "", "holds no certificate"),
+        ("absent", "", "No such file"),
+    ] {
+        let path = server.folder.join(file);
+        if file != "absent" {
+            std::fs::write(&path, text).unwrap();
+        }
+        let text = connect("localhost", &path).err().unwrap().to_string();
+        assert!(text.contains(why), "{text}");
+    }
+    let text = connect("/run", &own).err().unwrap().to_string();
+    assert!(text.contains("over which there is no TLS"), "{text}");
+}
+
+/// An attacker between both machines could answer so.
+#[test]
+fn a_server_without_tls_gets_neither_a_name_nor_a_password() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 8];
+        stream.read_exact(&mut question).unwrap();
+        stream.write_all(b"N").unwrap();
+        let mut more = Vec::new();
+        stream.read_to_end(&mut more).unwrap();
+        (question, more)
+    });
+    let file = std::env::temp_dir().join(format!("latchkey-{}-authority", std::process::id()));
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap());
+    std::fs::write(&file, certificate.unwrap().pem()).unwrap();
+    let text = format!("host=127.0.0.1 port={port} user=latchkey dbname=latchkey");
+    let address = Address::parse(&text, Some(b"hunter2"), Some(&file)).unwrap();
+    assert!(Postgres::open(&address).is_err());
+    std::fs::remove_file(&file).unwrap();
+    let (question, more) = served.join().unwrap();
+    // The request for TLS (PostgreSQL's documentation, section 55.7).
+    assert_eq!(question, [0, 0, 0, 8, 4, 210, 22, 47]);
+    assert_eq!(more, b"");
 }
 
 /// Names the file in which the process of the next test writes where its server is.
