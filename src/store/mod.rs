@@ -313,15 +313,16 @@ impl Store {
         result
     }
 
-    /// A connection with an open transaction, so that lists which need two queries see one state of the database.
+    /// A connection with an open transaction, so that lists which need two queries see one state of the database. An
+    /// idle connection that has become useless, because its server was started again, is replaced.
     fn reader(&self, idle: Option<Read>) -> Result<Read> {
-        let connection = match idle {
-            Some(connection) => connection,
-            None => {
-                self.place.check()?;
-                self.database.open_reader()?
-            }
-        };
+        if let Some(connection) = idle
+            && connection.begin_reading().is_ok()
+        {
+            return Ok(connection);
+        }
+        self.place.check()?;
+        let connection = self.database.open_reader()?;
         connection.begin_reading()?;
         Ok(connection)
     }

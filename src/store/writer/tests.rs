@@ -7,7 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::idempotency;
 #[cfg(feature = "postgres")]
-use crate::store::postgres::server;
+use crate::store::postgres::{Address, Postgres, server};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -42,14 +42,19 @@ impl Fixture {
     fn each() -> Vec<Fixture> {
         let mut all = vec![Fixture::new()];
         #[cfg(feature = "postgres")]
-        if let Some((database, address)) = server::new_database() {
-            let mut fixture = Fixture::with(&|path, publish| {
-                Store::open_on_server(path, &address, &KeyFiles::generate(), publish).unwrap()
-            });
-            fixture._database = Some(database);
-            all.push(fixture);
-        }
+        all.extend(Fixture::on_server().map(|(fixture, _)| fixture));
         all
+    }
+
+    /// A fixture on PostgreSQL, if there is one here, and the address of its database.
+    #[cfg(feature = "postgres")]
+    fn on_server() -> Option<(Fixture, Address)> {
+        let (database, address) = server::new_database()?;
+        let mut fixture = Fixture::with(&|path, publish| {
+            Store::open_on_server(path, &address, &KeyFiles::generate(), publish).unwrap()
+        });
+        fixture._database = Some(database);
+        Some((fixture, address))
     }
 
     fn with(open: Open<'_>) -> Fixture {
@@ -274,6 +279,27 @@ fn the_index_follows_the_file_after_a_commit_of_unknown_outcome() {
             [1, 2].map(|number| Target::new(Kind::Key, number))
         );
     }
+}
+
+/// As when the server is started again, or another one takes its place.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_server_that_ends_all_connections_costs_one_change() {
+    let Some((fixture, address)) = Fixture::on_server() else {
+        return;
+    };
+    fixture.write(1).unwrap();
+    assert!(fixture.has(1));
+    let other = Postgres::open(&address).unwrap();
+    let end = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    other.batch(end).unwrap();
+    assert!(fixture.has(1));
+    let refused = fixture.write(2);
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert!(!fixture.has(2));
+    fixture.write(3).unwrap();
+    assert!(fixture.has(3));
 }
 
 #[test]
