@@ -28,6 +28,8 @@ pub use values::{ToValue, Value, ValueRef};
 /// A connection that reads, or the reading half of a transaction; it then collects what must follow the commit.
 pub struct Read {
     engine: Engine,
+    /// Whether rows of a query are being read.
+    is_reading: Cell<bool>,
     /// What the transaction has changed so far; the index must load it again.
     touched: RefCell<Vec<Target>>,
     /// Steps in memory that follow the commit.
@@ -65,6 +67,22 @@ pub(super) enum Engine {
     Sqlite(Sqlite),
 }
 
+/// Set while rows are read, even if that ends with a panic.
+struct Reading<'a>(&'a Cell<bool>);
+
+impl Reading<'_> {
+    fn begin(is_reading: &Cell<bool>) -> Reading<'_> {
+        is_reading.set(true);
+        Reading(is_reading)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 /// A transaction. Only the writer creates one.
 pub struct Write<'a> {
     read: &'a Read,
@@ -74,6 +92,7 @@ impl Read {
     pub(super) fn new(engine: Engine) -> Read {
         Read {
             engine,
+            is_reading: Cell::new(false),
             touched: RefCell::default(),
             after: RefCell::default(),
             tombstones: RefCell::default(),
@@ -108,18 +127,28 @@ impl Read {
         Ok(self.query(sql, params, from_row)?.into_iter().next())
     }
 
-    /// Runs a query and calls `take` with each row, for results that are too large for memory.
+    /// Runs a query and calls `take` with each row, for results that are too large for memory. `take` cannot use this
+    /// connection: PostgreSQL answers one question after the other. Debug builds refuse it with every engine.
     pub fn each(
         &self,
         sql: &'static str,
         params: &[&dyn ToValue],
         take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
+        self.check_alone();
+        let _reading = Reading::begin(&self.is_reading);
         match &self.engine {
             #[cfg(feature = "postgres")]
             Engine::Postgres(postgres) => postgres.each(sql, params, take),
             Engine::Sqlite(sqlite) => sqlite.each(sql, params, take),
         }
+    }
+
+    fn check_alone(&self) {
+        debug_assert!(
+            !self.is_reading.get(),
+            "a statement while the rows of another one are read"
+        );
     }
 
     /// Allows this connection to cache this many MiB of pages, for work on a large part of the database. A server has a
@@ -325,6 +354,7 @@ impl std::ops::Deref for Write<'_> {
 impl Write<'_> {
     /// Runs one statement and returns how many rows it changed.
     pub fn execute(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<usize> {
+        self.read.check_alone();
         match &self.read.engine {
             #[cfg(feature = "postgres")]
             Engine::Postgres(postgres) => postgres.execute(sql, params),

@@ -62,6 +62,29 @@ enum Transaction {
     Open,
 }
 
+/// Refuses other requests while rows are handed out. If that does not come to its end, by an error or a panic, the rest of
+/// the result is not read: a failure in it would stay unknown, so the transaction counts as failed.
+struct Reading<'a>(&'a Postgres);
+
+impl Reading<'_> {
+    fn begin(postgres: &Postgres) -> Reading<'_> {
+        postgres.is_reading.set(true);
+        Reading(postgres)
+    }
+
+    fn end(self) {
+        self.0.is_reading.set(false);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.is_reading.set(false);
+        self.0.fail();
+    }
+}
+
 impl Postgres {
     /// Opens a connection to a database of Latchkey with the schema of this build.
     pub fn open(address: &Address) -> Result<Postgres> {
@@ -101,26 +124,19 @@ impl Postgres {
             let rows = next_rows(&mut stream).await?;
             Ok((stream, rows))
         })?;
-        self.is_reading.set(true);
-        let taken = loop {
+        loop {
             let is_last = rows.len() < ROWS_AT_A_TIME;
+            let reading = Reading::begin(self);
             let mut cells = rows
                 .iter()
                 .map(|row| Row::new(RowCells::Postgres(Cells { row })));
-            if let Err(err) = cells.try_for_each(|row| take(&row)) {
-                // The rest of the result is not read, so a failure in it would stay unknown.
-                self.fail();
-                break Err(err);
-            }
+            cells.try_for_each(|row| take(&row))?;
+            reading.end();
             if is_last {
-                break Ok(());
+                return Ok(());
             }
-            self.is_reading.set(false);
             rows = self.run(STATEMENT_MAX, async { Ok(next_rows(&mut stream).await?) })?;
-            self.is_reading.set(true);
-        };
-        self.is_reading.set(false);
-        taken
+        }
     }
 
     /// Runs one statement and returns how many rows it changed.

@@ -8,6 +8,7 @@ use crate::store::statements::all;
 use crate::store::{Read, sqlite};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -214,6 +215,13 @@ fn long_results_come_in_parts_and_may_be_left_unread() {
     assert!(postgres.begin(true).is_ok());
     let stops = &mut |_: &crate::store::Row<'_>| Err(Error::internal("enough"));
     assert!(postgres.each(sql, &[&100_000_i64], stops).is_err());
+    assert_eq!(postgres.commit().err().unwrap().kind, FaultKind::Refused);
+    assert!(postgres.begin(true).is_ok());
+    let panics = &mut |_: &crate::store::Row<'_>| panic!("on purpose");
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        postgres.each(sql, &[&100_000_i64], panics)
+    }));
+    assert!(panicked.is_err());
     // An error among the unread rows would stay unknown.
     assert_eq!(postgres.commit().err().unwrap().kind, FaultKind::Refused);
     assert_eq!(number(&postgres, sql, &[&1_i64]), 1);
