@@ -40,10 +40,11 @@ impl Fixture {
 
     /// A fixture on each engine that there is here.
     fn each() -> Vec<Fixture> {
-        let mut all = vec![Fixture::new()];
         #[cfg(feature = "postgres")]
-        all.extend(Fixture::on_server().map(|(fixture, _)| fixture));
-        all
+        let more = Fixture::on_server().map(|(fixture, _)| fixture);
+        #[cfg(not(feature = "postgres"))]
+        let more = None;
+        [Fixture::new()].into_iter().chain(more).collect()
     }
 
     /// A fixture on PostgreSQL, if there is one here, and the address of its database.
