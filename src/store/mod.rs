@@ -192,7 +192,7 @@ impl Store {
         publish: Publish,
     ) -> Result<Store> {
         let database = Database::Postgres(Box::new(address.clone()));
-        let connections = (database.open_reader()?, database.open_reader()?);
+        let connections = (database.open_writer()?, database.open_reader()?);
         let place = DatabasePaths::on_a_server();
         Store::start(path, database, place, connections, files, publish)
     }

@@ -16,17 +16,17 @@ pub enum Database {
 }
 
 impl Database {
-    /// Opens a connection for queries. Over one to SQLite nothing can be written.
+    /// Opens a connection for queries, over which nothing can be written.
     pub fn open_reader(&self) -> Result<Read> {
         match self {
             #[cfg(feature = "postgres")]
-            Database::Postgres(address) => Ok(Postgres::open(address)?.into()),
+            Database::Postgres(address) => Ok(Postgres::open_reader(address)?.into()),
             Database::Sqlite(path) => sqlite::open_reader(path),
         }
     }
 
-    /// Opens the connection of the writer again, after a fault. A database of another version is refused.
-    pub fn open_writer_again(&self) -> Result<Read> {
+    /// Opens the connection of the writer. A database of another version is refused.
+    pub fn open_writer(&self) -> Result<Read> {
         match self {
             #[cfg(feature = "postgres")]
             Database::Postgres(address) => Ok(Postgres::open(address)?.into()),

@@ -93,6 +93,13 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// As [`Postgres::open`], for queries alone.
+    pub fn open_reader(address: &Address) -> Result<Postgres> {
+        let postgres = Postgres::open(address)?;
+        postgres.batch("SET default_transaction_read_only = on")?;
+        Ok(postgres)
+    }
+
     /// Creates the schema in a database that has none of Latchkey.
     pub fn create(address: &Address) -> Result<()> {
         schema::create(&Postgres::connect(address)?)

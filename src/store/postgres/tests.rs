@@ -167,6 +167,9 @@ fn a_reader_sees_one_state_and_cannot_write() {
     assert!(matches!(insert(&reader, "b"), Err(Error::Unavailable(_))));
     assert!(reader.end());
     assert_eq!(names(&reader), ["a"]);
+    let reader = Postgres::open_reader(&address).unwrap();
+    assert!(matches!(insert(&reader, "c"), Err(Error::Unavailable(_))));
+    assert_eq!(names(&reader), ["a"]);
 }
 
 #[test]

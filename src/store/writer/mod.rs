@@ -251,7 +251,7 @@ impl Writer {
     fn reopen(&mut self) -> Result<()> {
         self.place.check()?;
         self.place.forget_log();
-        let connection = self.database.open_writer_again()?;
+        let connection = self.database.open_writer()?;
         connection.check_whole()?;
         if !connection.empty_log()? {
             return Err(Error::Unavailable(refusals::server::database_locked()));
