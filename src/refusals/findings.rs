@@ -103,6 +103,7 @@ sentences! { "findings":
     site_ended(site, until) = "the newest pack of {site} has ended at {until}";
     site_ends(site, until) = "the newest pack of {site} ends at {until}";
     site_no_pack(site) = "no pack was made for {site} yet";
+    site_unread(site, event) = "event {event} of the audit log cannot be read, so site {site} got a pack in the place of a step over its live link";
     sites_advice() = "make packs, and bring them to the sites: latchkey pack make --all --out DIR; take in their reports: latchkey site collect DIR";
     sites_good(count) = "{count}, and each has a pack that counts";
     sites_none() = "there are none";
