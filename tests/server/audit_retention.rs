@@ -24,6 +24,29 @@ fn seq(event: &Value) -> i64 {
     event["seq"].as_i64().unwrap()
 }
 
+/// What is left of the log may begin with an event about a key whose deletion it no longer contains.
+#[test]
+fn a_deleted_key_in_a_pruned_log_is_no_finding() {
+    let server = unbound();
+    let admin = server.admin();
+    let key = admin.issue(json!({ "name": "k" }));
+    admin.delete(&format!("/v1/keys/{}", key.id)).expect(204);
+    prune(&admin, json!({ "keep": 0 })).expect(200);
+    assert_eq!(admin.verdict(&key.secret), "NOT_FOUND");
+    wait::until("the use of the old secret is in the log", || {
+        let found = events(&admin);
+        let about = |event: &Value| event["target_id"] == key.id;
+        assert!(found.iter().all(|event| event["action"] != "key.delete"));
+        found.iter().any(about)
+    });
+    let doctor = admin.get("/v1/doctor").expect(200).json();
+    let checks = doctor["checks"].as_array().unwrap();
+    let rows = checks
+        .iter()
+        .find(|check| check["name"] == "keys and audit log");
+    assert_eq!(rows.unwrap()["finding"], "ok", "{doctor:#}");
+}
+
 // attacks 206
 #[test]
 fn the_newest_events_stay_and_the_cut_is_one_of_them() {

@@ -21,7 +21,8 @@ const WORKSPACE: &str = "workspace=";
 /// The path of a question: the requirements as the administrator wrote them, and the original path, which is empty if
 /// the gateway appends none.
 pub struct Question<'a> {
-    segments: Vec<&'a str>,
+    /// Without the segment that ends them.
+    requirements: &'a str,
     pub original: &'a str,
 }
 
@@ -29,33 +30,34 @@ impl<'a> Question<'a> {
     /// `None` if the path has no segment that ends the requirements.
     pub fn of(head: &'a Head) -> Option<Question<'a>> {
         let below = head.path().strip_prefix(MOUNT)?;
-        let mut segments = Vec::new();
-        let mut rest = below;
+        // The first segment is the catalog, or `-` for none.
+        let mut end = below.find('/')?;
         loop {
-            let (segment, more) = match rest.find('/') {
-                Some(slash) => rest.split_at(slash),
-                None => (rest, ""),
-            };
-            // The first segment is the catalog, or `-` for none.
-            if segment == NONE && !segments.is_empty() {
+            let rest = &below[end + 1..];
+            let length = rest.find('/').unwrap_or(rest.len());
+            let (segment, original) = rest.split_at(length);
+            if segment == NONE {
                 return Some(Question {
-                    segments,
-                    original: more,
+                    requirements: &below[..end],
+                    original,
                 });
             }
-            segments.push(segment);
-            rest = more.strip_prefix('/')?;
+            if original.is_empty() {
+                return None;
+            }
+            end += 1 + length;
         }
     }
 
     /// The requirements; `None` if they are not of the form that this file describes.
     pub fn demands(&self) -> Option<Demands> {
-        let (catalog, more) = self.segments.split_first()?;
+        let mut segments = self.requirements.split('/');
+        let catalog = segments.next()?;
         let mut demands = Demands {
-            catalog: (*catalog != NONE).then(|| (*catalog).to_owned()),
+            catalog: (catalog != NONE).then(|| catalog.to_owned()),
             ..Demands::default()
         };
-        for segment in more {
+        for segment in segments {
             // An empty name is refused with the other requirements that make no sense.
             match segment.strip_prefix(WORKSPACE) {
                 Some(name) if demands.workspace.is_none() => {

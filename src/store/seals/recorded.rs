@@ -31,7 +31,9 @@ pub const ALL: (KeyId, KeyId) = (KeyId(0), KeyId(62_u64.pow(ID_CHARS as u32) - 1
 /// What the log records of one key, in a form that takes little memory.
 #[derive(Default)]
 struct RecordedKey {
-    is_deleted: bool,
+    /// Whether the key is deleted. `None` if the log does not say: it was cut, and begins with an event that a deleted key can
+    /// have as well, such as the use of an old secret.
+    is_deleted: Option<bool>,
     /// Whether the log contains the issue event of the key.
     is_whole: bool,
     /// Members that do not have their default, and the start of the hash of the value.
@@ -49,20 +51,21 @@ impl RecordedKey {
         match verb {
             "issue" => {
                 self.is_whole = true;
+                self.is_deleted = Some(false);
                 self.set("workspace", Some(&event.workspace));
             }
-            "delete" | "revoke" => self.is_deleted = true,
+            "delete" | "revoke" => self.is_deleted = Some(true),
             "accept" => {
                 let members = changes::parse(&event.changes).unwrap_or_default();
                 let deleted = members.iter().find(|(member, _)| member == "deleted");
                 if let Some((_, Some(value))) = deleted {
-                    self.is_deleted = value == "true";
+                    self.is_deleted = Some(value == "true");
                 }
             }
             _ => {}
         }
         // The deletion event of a key records its name as removed; this is not a change of the name.
-        if !self.is_deleted {
+        if self.is_deleted != Some(true) {
             for (member, value) in changes::parse(&event.changes).unwrap_or_default() {
                 self.set(&member, value.as_deref());
             }
@@ -112,7 +115,10 @@ impl RecordedKey {
         if has_more && key.deleted_at.is_none() {
             found.push("uses_left");
         }
-        if self.is_deleted != key.deleted_at.is_some() {
+        if self
+            .is_deleted
+            .is_some_and(|is_deleted| is_deleted != key.deleted_at.is_some())
+        {
             found.push("deleted");
         }
         found
@@ -293,6 +299,7 @@ mod tests {
         let (log, full) = (Key::blank(), Key::full());
         let mut told = RecordedKey {
             is_whole: true,
+            is_deleted: Some(false),
             ..RecordedKey::default()
         };
         told.set("workspace", Some(&log.workspace.to_string()));
@@ -309,6 +316,10 @@ mod tests {
             };
             assert_eq!(told.differences(&row), named, "{}", member.word());
         }
+        told.is_deleted = None;
+        let mut deleted = log.clone();
+        Member::DeletedAt.copy(&full, &mut deleted);
+        assert_eq!(told.differences(&deleted), Vec::<&str>::new());
         assert!(
             Member::ALL.len() <= 32,
             "more members than bits of RecordedKey::known"

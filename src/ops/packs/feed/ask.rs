@@ -60,16 +60,24 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let is_new = question.has_applied_none();
     let is_known = !is_new && feed.knows_lease(&known.site.name, lease_s);
     let may_report = !report.is_empty() && feed.may_report(name, now_ms);
-    if !may_wait && (!is_known || may_report) {
+    let is_other_life = has_new_life(&known, &question);
+    if !may_wait && (!is_known || may_report || is_other_life) {
         feed.pace.is_read_again(name, now_ms);
         return Ok(None);
     }
-    if !is_known {
+    if !is_known || is_other_life {
         feed.pace.registration(name, now_ms)?;
+    }
+    if !is_known {
         register(app, &known, &question, lease_s)?;
         known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
         open(body, &known)?;
         lease_s = question.lease_s.min(known.site.max_stale_s);
+    }
+    if is_other_life {
+        // Before its pack is made, which is the only thing that names the life to the site.
+        lend::lend_to_life(app, name, question.life)?;
+        known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
     }
     // One that comes too early is not acknowledged, so it comes again.
     let has_report = !report.is_empty() && feed.takes_report(name, now_ms);
@@ -82,6 +90,12 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         known,
         lease_s,
     }))
+}
+
+/// Whether uses are lent to a life that the site had before: its state began again, and has no pack yet.
+fn has_new_life(known: &Known, question: &Question) -> bool {
+    let is_other = |life| life != question.life;
+    question.pack == 0 && known.site.lent_life.is_some_and(is_other)
 }
 
 /// Looks a site up in the database; `None` if there is none of this name.

@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod ask;
+mod forks;
 mod hub;
 mod known;
 mod leases;
@@ -34,6 +35,7 @@ use crate::ops::App;
 use crate::refusals;
 use crate::store::{Read, audit};
 pub use answers::run as run_answers;
+use forks::Forks;
 pub use hub::Touched;
 use hub::{Asking, Hub, Work, refuse_older};
 use known::KnownSites;
@@ -96,6 +98,8 @@ pub struct Feed {
     packing: Condvar,
     pace: Pace,
     known: KnownSites,
+    /// Sites that know what this server does not.
+    pub forks: Forks,
     leases: Leases,
     /// Held to read while the lease of one site is recorded, and to write while those of all are.
     recording: RwLock<()>,
@@ -147,6 +151,7 @@ impl Default for Feed {
             packing: Condvar::new(),
             pace: Pace::default(),
             known: KnownSites::default(),
+            forks: Forks::default(),
             leases: Leases::default(),
             recording: RwLock::default(),
             figures: Figures::default(),
