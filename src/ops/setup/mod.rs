@@ -166,7 +166,11 @@ fn opened(
             false => {
                 let install = index_updates::prepare(&publishing, &seal_keys, read, targets)?;
                 if !feeding.is_active() {
-                    return Ok(install);
+                    let feeding = Feed::is_about_sites(targets).then(|| feeding.clone());
+                    return Ok(Box::new(move || {
+                        install();
+                        feeding.iter().for_each(|feed| feed.forget_sites());
+                    }));
                 }
                 let (feeding, touched) =
                     (feeding.clone(), feeding.look(&publishing, read, targets)?);
