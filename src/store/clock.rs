@@ -268,14 +268,14 @@ pub fn update_local(tx: &Write<'_>, right: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO usage_totals (hour, code, management, count)
          SELECT $1, code, management, sum(count) FROM usage_totals WHERE hour > $1 GROUP BY code, management
-         ON CONFLICT (hour, code, management) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (hour, code, management) DO UPDATE SET count = usage_totals.count + excluded.count",
         &[&hour],
     )?;
     tx.execute("DELETE FROM usage_totals WHERE hour > $1", &[&hour])?;
     tx.execute(
         "INSERT INTO usage_hours (key_id, hour, code, count)
          SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code
-         ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
         &[&hour],
     )?;
     tx.execute("DELETE FROM usage_hours WHERE hour > $1", &[&hour])?;
@@ -296,7 +296,7 @@ fn key_from_row(row: &Row<'_>) -> Result<TimedKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::testing;
     use super::*;
 
     fn recorded(mark: i64, corrections: i64) -> StoredClock {
@@ -315,70 +315,73 @@ mod tests {
     /// A row that another program wrote must not keep the server from starting.
     #[test]
     fn values_that_nobody_can_reckon_with_are_kept_within_bounds() {
-        let read = sqlite::in_memory().unwrap();
-        for (mark, allowance_ms, corrections, uptime_ms) in [
-            (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
-            (i64::MIN, 0, i64::MIN, i64::MIN),
-        ] {
-            let tx = read.write();
-            tx.execute("DELETE FROM clock", &[]).unwrap();
-            tx.execute(
+        for read in testing::stores() {
+            for (mark, allowance_ms, corrections, uptime_ms) in [
+                (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
+                (i64::MIN, 0, i64::MIN, i64::MIN),
+            ] {
+                let tx = read.write();
+                tx.execute("DELETE FROM clock", &[]).unwrap();
+                tx.execute(
                 "INSERT INTO clock (one, mark, allowance_ms, settled, boot, uptime_ms, corrections)
                  VALUES (1, $1, $2, 1, 'b', $3, $4)",
                 &[&mark, &allowance_ms, &uptime_ms, &corrections],
             )
             .unwrap();
-            let found = find(&read).unwrap().unwrap();
-            assert!((0..=253_402_300_799_000).contains(&found.mark.0));
-            assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
-            assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
-            assert_eq!(found.uptime, None);
+                let found = find(&read).unwrap().unwrap();
+                assert!((0..=253_402_300_799_000).contains(&found.mark.0));
+                assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
+                assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
+                assert_eq!(found.uptime, None);
+            }
         }
     }
 
     #[test]
     fn the_mark_grows_and_falls_by_a_correction_alone() {
-        let read = sqlite::in_memory().unwrap();
-        assert_eq!(find(&read).unwrap(), None);
-        for (mark, kept) in [(20, 20), (10, 20), (30, 30)] {
-            record(&read.write(), &recorded(mark, 0)).unwrap();
-            assert_eq!(find(&read).unwrap(), Some(recorded(kept, 0)));
+        for read in testing::stores() {
+            assert_eq!(find(&read).unwrap(), None);
+            for (mark, kept) in [(20, 20), (10, 20), (30, 30)] {
+                record(&read.write(), &recorded(mark, 0)).unwrap();
+                assert_eq!(find(&read).unwrap(), Some(recorded(kept, 0)));
+            }
+            assert_eq!(correct(&read.write(), &recorded(5, 0)).unwrap(), 1);
+            assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
+            // Upkeep read this value before the correction, and stores it after it.
+            record(&read.write(), &recorded(31, 0)).unwrap();
+            assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
+            record(&read.write(), &recorded(6, 1)).unwrap();
+            assert_eq!(find(&read).unwrap(), Some(recorded(6, 1)));
         }
-        assert_eq!(correct(&read.write(), &recorded(5, 0)).unwrap(), 1);
-        assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
-        // Upkeep read this value before the correction, and stores it after it.
-        record(&read.write(), &recorded(31, 0)).unwrap();
-        assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
-        record(&read.write(), &recorded(6, 1)).unwrap();
-        assert_eq!(find(&read).unwrap(), Some(recorded(6, 1)));
     }
 
     #[test]
     fn hours_after_the_right_time_are_added_to_its_own() {
-        let read = sqlite::in_memory().unwrap();
-        read.batch(
+        for read in testing::stores() {
+            read.batch(
             "INSERT INTO usage_totals (hour, code, management, count)
              VALUES (1, 'VALID', 0, 1), (2, 'VALID', 0, 10), (3, 'VALID', 0, 100), (9, 'EXPIRED', 0, 5)",
         )
         .unwrap();
-        update_local(&read.write(), Timestamp(2 * 3_600_000 + 1)).unwrap();
-        let left = read
-            .query(
-                "SELECT hour, code, count FROM usage_totals ORDER BY hour, code",
-                &[],
-                |row| {
-                    Ok((
-                        row.get::<i64>("hour")?,
-                        row.get::<String>("code")?,
-                        row.get::<i64>("count")?,
-                    ))
-                },
-            )
-            .unwrap();
-        let expected = [(1, "VALID", 1), (2, "EXPIRED", 5), (2, "VALID", 110)];
-        assert_eq!(
-            left,
-            expected.map(|(hour, code, count)| (hour, code.to_owned(), count))
-        );
+            update_local(&read.write(), Timestamp(2 * 3_600_000 + 1)).unwrap();
+            let left = read
+                .query(
+                    "SELECT hour, code, count FROM usage_totals ORDER BY hour, code",
+                    &[],
+                    |row| {
+                        Ok((
+                            row.get::<i64>("hour")?,
+                            row.get::<String>("code")?,
+                            row.get::<i64>("count")?,
+                        ))
+                    },
+                )
+                .unwrap();
+            let expected = [(1, "VALID", 1), (2, "EXPIRED", 5), (2, "VALID", 110)];
+            assert_eq!(
+                left,
+                expected.map(|(hour, code, count)| (hour, code.to_owned(), count))
+            );
+        }
     }
 }

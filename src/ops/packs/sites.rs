@@ -4,7 +4,7 @@ use super::given::{Given, is_strong};
 use super::lend::{self, Unspent};
 pub use super::views::{LinkView, SiteView};
 use super::views::{slugs, view, views};
-use super::{find, identity, record, remove_but, require, require_local};
+use super::{EDIT, find, identity, record, remove_but, require, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
@@ -31,7 +31,6 @@ use crate::store::sites::EndedAtSite;
 use crate::store::{Read, packs, site_links, sites as rows};
 
 const ADD: &str = "site.add";
-pub(super) const EDIT: &str = "site.edit";
 const REMOVE: &str = "site.remove";
 /// The number of keys that a view names.
 const NAMED_MAX: usize = 100;
