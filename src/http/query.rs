@@ -48,7 +48,7 @@ impl Query {
             names.iter().any(|it| it.eq_ignore_ascii_case(&name))
         };
         let kept: Vec<&str> = text.split('&').filter(is_known).collect();
-        Query::of_names(pairs(&kept.join("&"))?, names)
+        Query::of_names(pairs(&kept.join("&"))?, names)?.without_null()
     }
 
     /// As [`Query::only`], for pairs that are already decoded.
@@ -57,7 +57,7 @@ impl Query {
             let known = names.iter().find(|it| it.eq_ignore_ascii_case(&name))?;
             Some(((*known).to_owned(), value))
         };
-        Query::of(pairs.into_iter().filter_map(named).collect())?.without_null()
+        Query::of(pairs.into_iter().filter_map(named).collect())
     }
 
     /// As [`Query::only`], for a query that is already read.

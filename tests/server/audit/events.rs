@@ -430,7 +430,7 @@ fn a_parameter_with_the_character_null_is_refused() {
         .refused(400, "invalid-request");
     assert_eq!(
         problem["detail"],
-        "The parameter target has the character U+0000."
+        "the parameter target has the character U+0000"
     );
     admin
         .get("/v1/workspaces/root%00")
