@@ -217,7 +217,7 @@ pub fn delete_sealed(tx: &Write<'_>, policy: &str) -> Result<usize> {
         |row| row.get::<KeyId>("key_id"),
     )?;
     for key in &keys {
-        tx.touch(Target::new(Kind::Key, key));
+        tx.touch_lightly(Target::new(Kind::Key, key));
     }
     Ok(keys.len())
 }

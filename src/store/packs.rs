@@ -118,7 +118,7 @@ pub enum Holder {
 /// Replaces the copy of a secret.
 pub fn update_copy(tx: &Write<'_>, holder: &Holder, sealed: &Sealed) -> Result<()> {
     if let Holder::Site(name) = holder {
-        super::sites::touch(tx, name);
+        tx.touch_lightly(Target::new(Kind::Site, name));
     }
     match holder {
         Holder::Site(name) => tx.execute(

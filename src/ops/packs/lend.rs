@@ -127,7 +127,7 @@ fn lend_one(
         RemainingUses::Unlimited => return Ok(()),
         RemainingUses::Broken => {
             // The end of the transaction compares the key with its seal, and closes it.
-            tx.touch(Target::new(Kind::Key, id));
+            tx.touch_lightly(Target::new(Kind::Key, id));
             return Ok(());
         }
     };

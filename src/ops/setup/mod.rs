@@ -5,7 +5,7 @@ pub mod first_run;
 pub mod fixture;
 
 use crate::authz::caller::root;
-use crate::domain::audit::{Event, Kind, Target};
+use crate::domain::audit::{Changes, Event, Kind, Target, named};
 use crate::domain::authenticators::challenge::Challenges;
 use crate::domain::catalogs::{BUILT_IN, Definition};
 use crate::domain::clock::{after_copy, first};
@@ -396,12 +396,19 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
                 insert(tx, &files, &mut key, now)
             };
             let secrets = (0..batch).map(one).collect::<Result<Vec<Secret>>>()?;
-            tx.note_given(Series::Keys, number + i64::try_from(batch).unwrap_or(0));
-            audit::append(
-                tx,
-                &files.seal,
-                Event::of_system("server.fill", Target::server(), now),
-            )?;
+            let last = number + i64::try_from(batch).unwrap_or(0) - 1;
+            tx.note_given(Series::Keys, last);
+            let mut changes = Changes::default();
+            changes.note(
+                named::NUMBERS,
+                &String::new(),
+                &named::numbers_text(number, last),
+            );
+            let event = Event {
+                changes: changes.into_json(),
+                ..Event::of_system("server.fill", Target::server(), now)
+            };
+            audit::append(tx, &files.seal, event)?;
             Ok(secrets)
         })?;
         secrets.iter().try_for_each(&mut take)?;

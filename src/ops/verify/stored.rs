@@ -33,7 +33,7 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
             RemainingUses::Unlimited => 0,
             RemainingUses::Broken => {
                 // The end of the transaction compares the key with its seal, and closes it.
-                tx.touch(Target::new(Kind::Key, id));
+                tx.touch_lightly(Target::new(Kind::Key, id));
                 return Ok(());
             }
         };

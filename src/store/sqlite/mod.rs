@@ -41,6 +41,8 @@ pub struct Read {
     connection: Connection,
     /// What the transaction has changed so far; the index must load it again.
     touched: RefCell<Vec<Target>>,
+    /// The positions in `touched` of what no event has to name.
+    light: RefCell<Vec<usize>>,
     /// Steps in memory that follow the commit.
     after: RefCell<Vec<AfterCommit>>,
     /// Tombstones that are written to their file after the commit.
@@ -255,6 +257,14 @@ impl Read {
         self.touched.borrow().clone()
     }
 
+    /// What the transaction has changed since a mark and what an event has to name.
+    pub(super) fn touched_since(&self, [_, mark, ..]: [usize; 4]) -> Vec<Target> {
+        let (touched, light) = (self.touched.borrow(), self.light.borrow());
+        let since = touched.iter().enumerate().skip(mark);
+        let named = since.filter(|(at, _)| !light.contains(at));
+        named.map(|(_, target)| target.clone()).collect()
+    }
+
     /// What the transaction has changed and not sealed since, each target once.
     pub(super) fn unsealed(&self) -> Vec<Target> {
         let (touched, sealed) = (self.touched.borrow(), self.sealed.borrow());
@@ -283,6 +293,7 @@ impl Read {
     pub(super) fn take_effects(&self) -> Effects {
         self.judged.take();
         self.sealed.take();
+        self.light.take();
         Effects {
             touched: self.touched.take(),
             after: self.after.take(),
@@ -312,9 +323,20 @@ impl Write<'_> {
             .map_err(from_sqlite)
     }
 
-    /// Notes what the index has to load again when this transaction is committed.
+    /// Notes what has changed: the index loads it again when this transaction is committed, and its end seals it again.
+    ///
+    /// An event of the same change must name the target (`domain::audit::named`); [`super::audit::append`] also touches
+    /// what it names.
     pub fn touch(&self, target: Target) {
         self.read.touched.borrow_mut().push(target);
+    }
+
+    /// As [`Write::touch`], for changes on which no decision and no other index depends, such as the place in a file where a
+    /// key is declared. No event needs to name the target.
+    pub fn touch_lightly(&self, target: Target) {
+        let at = self.read.touched.borrow().len();
+        self.read.light.borrow_mut().push(at);
+        self.touch(target);
     }
 
     /// As [`Write::touch`], for a new target that this transaction has just written and sealed. A later change of it is
@@ -356,6 +378,7 @@ impl Write<'_> {
     pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
         self.read.judged.borrow_mut().truncate(judged);
         self.read.touched.borrow_mut().truncate(touched);
+        self.read.light.borrow_mut().retain(|at| *at < touched);
         self.read.sealed.borrow_mut().retain(|_, at| *at <= touched);
         self.read.after.borrow_mut().truncate(after);
         self.read.tombstones.borrow_mut().truncate(tombstones);
@@ -497,6 +520,7 @@ fn settled(connection: Connection) -> Result<Read> {
     Ok(Read {
         connection,
         touched: RefCell::default(),
+        light: RefCell::default(),
         after: RefCell::default(),
         tombstones: RefCell::default(),
         given: Cell::default(),
