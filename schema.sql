@@ -542,6 +542,7 @@ CREATE INDEX site_lent_key ON site_lent (key_id);
 CREATE TABLE key_uses (
     key_id    TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
     uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+    epoch     INTEGER NOT NULL CHECK (epoch >= 0),  -- raised when the number is set: what was reserved of another one is void
     seal      BLOB    CHECK (length(seal) = 32)     -- of this row and of the key's seal
 ) STRICT, WITHOUT ROWID;
 

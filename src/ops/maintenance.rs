@@ -7,6 +7,7 @@ use super::packs::feed::ask;
 use super::usage::is_management;
 use super::{App, attempts, index_updates, site, tripwires};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::quota::Unspent;
 use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::store::idempotency;
 use crate::store::seals::keys::RemainingUses;
 use crate::store::usage;
 use crate::store::usage::UsageDelta;
-use crate::store::{Durability, clock, keys, retired, seals};
+use crate::store::{Durability, clock, retired, seals, uses};
 use std::time::Duration;
 
 /// How long hourly totals are kept: 92 days.
@@ -142,15 +143,16 @@ fn delta(app: &App, (key, pending): &(KeyId, Pending)) -> UsageDelta {
     }
 }
 
-fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
+pub(super) fn give_back(app: &App, batch: Vec<(KeyId, Unspent)>) -> Result<()> {
     if app.site.is_some() {
         return site::lent::give_back(app, batch);
     }
     let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
-        for (id, reserved) in &batch {
-            if let RemainingUses::Counted(stored) = seals::keys::find_uses(tx, &seal_keys, *id)? {
-                keys::update_uses(tx, &seal_keys, *id, Some(stored + reserved))?;
+        for (id, Unspent { epoch, count }) in &batch {
+            // Nothing is added to a number that was changed without Latchkey, or set since.
+            if let RemainingUses::Counted(_) = seals::keys::find_uses(tx, &seal_keys, *id)? {
+                uses::give_back(tx, &seal_keys, *id, *epoch, *count)?;
             }
         }
         Ok(())

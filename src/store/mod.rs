@@ -49,6 +49,7 @@ mod sqlite;
 pub mod tombstones;
 pub mod usage;
 pub mod users;
+pub mod uses;
 pub mod workspaces;
 mod writer;
 

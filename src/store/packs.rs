@@ -1,6 +1,7 @@
 //! Rows of packs that were made, of the keys that sign them, and of this server as its sites know it.
 
 use super::{Read, Row, Write};
+use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::packs::past::{POINTS_MAX, Point};
 use crate::domain::packs::site::MadePack;

@@ -1,5 +1,5 @@
 -- Sites have a longest time without a word of the server, and seals, and uses are lent to one life of a site. Packs name what the packs
--- before them included.
+-- before them included. The remaining uses of a key have an epoch.
 CREATE TABLE sites_of_5 AS SELECT * FROM sites;
 DROP TABLE sites;
 CREATE TABLE sites (
@@ -79,3 +79,16 @@ CREATE TABLE site_links (
     asked_at INTEGER NOT NULL,
     events   INTEGER NOT NULL CHECK (events >= 0)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE key_uses_of_5 AS SELECT * FROM key_uses;
+DROP TABLE key_uses;
+CREATE TABLE key_uses (
+    key_id    TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
+    uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+    epoch     INTEGER NOT NULL CHECK (epoch >= 0),
+    seal      BLOB    CHECK (length(seal) = 32)
+) STRICT, WITHOUT ROWID;
+INSERT INTO key_uses (key_id, uses_left, epoch, seal)
+SELECT key_id, uses_left, 0, seal
+FROM key_uses_of_5;
+DROP TABLE key_uses_of_5;
