@@ -592,6 +592,14 @@ CREATE TABLE usage_totals (
     PRIMARY KEY (hour, code, management)
 ) STRICT, WITHOUT ROWID;
 
+-- The nodes, which are data folders, that have opened this database.
+CREATE TABLE nodes (
+    id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 32),    -- from the file node-id of the folder
+    name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 64),  -- of the machine, at the latest start
+    boot       INTEGER NOT NULL CHECK (boot > 0),   -- how often the node has opened the database
+    started_at INTEGER NOT NULL                     -- the latest time
+) STRICT, WITHOUT ROWID;
+
 -- A time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules are in
 -- src/domain/clock/mod.rs. "Now" is never earlier.
 CREATE TABLE clock (

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
+mod nodes;
 pub mod notices;
 pub mod packs;
 pub mod policies;
@@ -70,6 +71,7 @@ pub struct App {
     provided: Arc<Vec<(KeyKind, PathBuf)>>,
     key_files_turn: secrets::Turn,
     pub clock: Arc<Clock>,
+    node: nodes::OwnNode,
     passwords: sessions::password_gate::PasswordGate,
     challenges: Challenges,
     demand: authenticators::demand::Demand,

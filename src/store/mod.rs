@@ -27,6 +27,7 @@ pub mod key_orders;
 pub mod key_versions;
 pub mod keys;
 mod migrations;
+pub mod nodes;
 pub mod notices;
 pub mod numbers;
 pub mod packs;

@@ -33,12 +33,14 @@ use crate::ops::changed_outside;
 use crate::ops::clock::{Clock, Sources};
 use crate::ops::index_updates;
 use crate::ops::keys::issue;
+use crate::ops::nodes::{self, OwnNode};
 use crate::ops::packs::feed::{Feed, ask};
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::restore::closing::Closing;
 use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, site, verify};
 use crate::store::audit::events;
+use crate::store::nodes::open_file;
 use crate::store::{
     Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, packs,
     policies, sessions, users, workspaces,
@@ -179,6 +181,7 @@ fn opened(
         }),
     )?;
     store.read(|read| key_files::check(read, &files))?;
+    let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
         let newest = events::newest(read)?.map(|event| event.at);
         Ok(Clock::new(sources, clock::find(read)?.as_ref(), newest))
@@ -213,12 +216,12 @@ fn opened(
     root(&index.directory())?;
     store.keep_reserve(&path.with_file_name(RESERVE))?;
     let (known, now, is_server) = (files.clone(), clock.now().wall, site.is_none());
-    store.write(Durability::Full, move |tx| {
+    let begun = store.write(Durability::Full, move |tx| {
         key_files::insert(tx, &known, now)?;
-        match is_server {
-            true => presets::install(tx, &known.seal, presets, now),
-            false => Ok(()),
+        if is_server {
+            presets::install(tx, &known.seal, presets, now)?;
         }
+        closes.then(|| nodes::begin(tx, node, now)).transpose()
     })?;
     let attempts = store.read(attempts::load)?;
     let site = match site {
@@ -238,6 +241,7 @@ fn opened(
         provided: files.provided.clone(),
         key_files_turn: Default::default(),
         clock,
+        node: OwnNode::new(node, begun),
         passwords: PasswordGate::new(attempts, files.clone())?,
         challenges: Challenges::new()?,
         demand: Default::default(),

@@ -92,3 +92,10 @@ INSERT INTO key_uses (key_id, uses_left, epoch, seal)
 SELECT key_id, uses_left, 0, seal
 FROM key_uses_of_5;
 DROP TABLE key_uses_of_5;
+
+CREATE TABLE nodes (
+    id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 32),
+    name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+    boot       INTEGER NOT NULL CHECK (boot > 0),
+    started_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -58,6 +58,10 @@ const UNSEALED: &[(&str, &str)] = &[
     ),
     ("key_usage", "counters that nothing is decided by"),
     (
+        "nodes",
+        "which folders have opened the database, and how often; it only keeps usage from being counted twice",
+    ),
+    (
         "notice_cursors",
         "how far the readers of notices are; a notice comes twice, or not at all",
     ),
