@@ -600,6 +600,13 @@ CREATE TABLE nodes (
     started_at INTEGER NOT NULL                     -- the latest time
 ) STRICT, WITHOUT ROWID;
 
+-- The newest batch of usage that each node has written. One that is not newer was written already.
+CREATE TABLE usage_flush (
+    node  TEXT    NOT NULL PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+    boot  INTEGER NOT NULL,                         -- the start of the node, by nodes.boot
+    batch INTEGER NOT NULL                          -- its batches, from 1
+) STRICT, WITHOUT ROWID;
+
 -- A time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules are in
 -- src/domain/clock/mod.rs. "Now" is never earlier.
 CREATE TABLE clock (

@@ -72,6 +72,7 @@ pub struct App {
     key_files_turn: secrets::Turn,
     pub clock: Arc<Clock>,
     node: nodes::OwnNode,
+    usage_batches: maintenance::UsageBatches,
     passwords: sessions::password_gate::PasswordGate,
     challenges: Challenges,
     demand: authenticators::demand::Demand,

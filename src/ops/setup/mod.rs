@@ -242,6 +242,7 @@ fn opened(
         key_files_turn: Default::default(),
         clock,
         node: OwnNode::new(node, begun),
+        usage_batches: Default::default(),
         passwords: PasswordGate::new(attempts, files.clone())?,
         challenges: Challenges::new()?,
         demand: Default::default(),

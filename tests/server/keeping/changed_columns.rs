@@ -62,6 +62,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "which folders have opened the database, and how often; it only keeps usage from being counted twice",
     ),
     (
+        "usage_flush",
+        "which batches of usage are written; usage decides nothing",
+    ),
+    (
         "notice_cursors",
         "how far the readers of notices are; a notice comes twice, or not at all",
     ),
