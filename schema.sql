@@ -592,6 +592,14 @@ CREATE TABLE usage_totals (
     PRIMARY KEY (hour, code, management)
 ) STRICT, WITHOUT ROWID;
 
+-- Challenges between the two steps of a sign-in that were used and have not expired.
+CREATE TABLE spent_challenges (
+    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),
+    ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spent_challenges_end ON spent_challenges (ends_at);
+
 -- The nodes, which are data folders, that have opened this database.
 CREATE TABLE nodes (
     id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 32),    -- from the file node-id of the folder

@@ -42,7 +42,6 @@ pub mod workspaces;
 
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Target};
-use crate::domain::authenticators::challenge::Challenges;
 use crate::domain::keys::keyfile::{HmacKeys, KeyFiles, KeyKind};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::seal_key::SealKeys;
@@ -74,7 +73,6 @@ pub struct App {
     node: nodes::OwnNode,
     usage_batches: maintenance::UsageBatches,
     passwords: sessions::password_gate::PasswordGate,
-    challenges: Challenges,
     demand: authenticators::demand::Demand,
     reserving: verify::Reserving,
     denials: audit::denied::Denials,

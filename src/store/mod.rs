@@ -15,6 +15,7 @@ pub mod attempts;
 pub mod audit;
 pub mod authenticators;
 pub mod catalogs;
+pub mod challenges;
 pub mod clock;
 pub mod console_pages;
 pub mod declared;

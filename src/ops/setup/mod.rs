@@ -6,7 +6,6 @@ pub mod fixture;
 
 use crate::authz::caller::root;
 use crate::domain::audit::{Changes, Event, Kind, Target, named};
-use crate::domain::authenticators::challenge::Challenges;
 use crate::domain::catalogs::{BUILT_IN, Definition};
 use crate::domain::clock::{after_copy, first};
 use crate::domain::keys::changes::born;
@@ -244,7 +243,6 @@ fn opened(
         node: OwnNode::new(node, begun),
         usage_batches: Default::default(),
         passwords: PasswordGate::new(attempts, files.clone())?,
-        challenges: Challenges::new()?,
         demand: Default::default(),
         reserving: verify::Reserving::default(),
         denials: Denials::default(),

@@ -104,3 +104,27 @@ CREATE TABLE usage_flush (
     boot  INTEGER NOT NULL,
     batch INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE spent_challenges (
+    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),
+    ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spent_challenges_end ON spent_challenges (ends_at);
+
+CREATE TABLE clock_of_5 AS SELECT * FROM clock;
+DROP TABLE clock;
+CREATE TABLE clock (
+    node         TEXT    NOT NULL PRIMARY KEY CHECK (length(node) IN (0, 32)),
+    mark         INTEGER NOT NULL,
+    allowance_ms INTEGER CHECK (allowance_ms >= 0),
+    settled      INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1)),
+    boot         TEXT,
+    uptime_ms    INTEGER,
+    corrections  INTEGER NOT NULL DEFAULT 0,
+    CHECK ((boot IS NULL) = (uptime_ms IS NULL))
+) STRICT, WITHOUT ROWID;
+INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+SELECT '', mark, allowance_ms, settled, boot, uptime_ms, corrections
+FROM clock_of_5;
+DROP TABLE clock_of_5;

@@ -62,6 +62,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "which folders have opened the database, and how often; it only keeps usage from being counted twice",
     ),
     (
+        "spent_challenges",
+        "which first steps of sign-ins were used; a second one needs a code that was not used all the same",
+    ),
+    (
         "usage_flush",
         "which batches of usage are written; usage decides nothing",
     ),
