@@ -615,10 +615,10 @@ CREATE TABLE usage_flush (
     batch INTEGER NOT NULL                          -- its batches, from 1
 ) STRICT, WITHOUT ROWID;
 
--- A time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules are in
--- src/domain/clock/mod.rs. "Now" is never earlier.
+-- For each node a time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules
+-- are in src/domain/clock/mod.rs. "Now" is never earlier there. A node without a row begins with the latest time.
 CREATE TABLE clock (
-    one          INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    node         TEXT    NOT NULL PRIMARY KEY CHECK (length(node) IN (0, 32)),  -- nodes.id; '' before any node has opened the database
     mark         INTEGER NOT NULL,
     allowance_ms INTEGER CHECK (allowance_ms >= 0), -- by how much it may still run ahead of the steady clock; NULL for all of it
     settled      INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1)),  -- 0: no plausible time has been seen yet
@@ -626,7 +626,7 @@ CREATE TABLE clock (
     uptime_ms    INTEGER,                           -- and the time since that boot
     corrections  INTEGER NOT NULL DEFAULT 0,        -- how often an administrator has corrected the mark
     CHECK ((boot IS NULL) = (uptime_ms IS NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- What makes a database that of a site: a server that verifies from the packs of another one, and issues nothing. One row,
 -- or none at a server.

@@ -208,9 +208,9 @@ pub(super) fn give_back(app: &App, batch: Vec<(KeyId, Unspent)>) -> Result<()> {
 }
 
 fn sweep(app: &App, mark: Timestamp) -> Result<()> {
-    let recorded = app.clock.clone();
+    let (node, recorded) = (app.node.id(), app.clock.clone());
     let forgotten = app.store.write(Durability::Relaxed, move |tx| {
-        clock::record(tx, &recorded.recorded())?;
+        clock::record(tx, node, &recorded.recorded())?;
         usage::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
         idempotency::delete_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
         retired::delete_before(tx, Timestamp(mark.0 - retired::KEPT_MS))

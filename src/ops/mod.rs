@@ -273,9 +273,9 @@ impl App {
 
     /// Stores the state of the clock.
     fn record_clock(&self, durability: Durability) -> Result<()> {
-        let clock = self.clock.clone();
+        let (node, clock) = (self.node.id(), self.clock.clone());
         // The clock is read on the writer's thread, so that a correction which was stored earlier is included.
-        let write = move |tx: &Write<'_>| store::clock::record(tx, &clock.recorded());
+        let write = move |tx: &Write<'_>| store::clock::record(tx, node, &clock.recorded());
         self.store.write(durability, write)
     }
 

@@ -195,7 +195,7 @@ impl Closing<'_> {
             uptime: None,
             corrections: 0,
         };
-        store::clock::correct(tx, &recorded).map(|_| ())
+        store::clock::replace_all(tx, &recorded)
     }
 
     fn key(

@@ -105,9 +105,10 @@ pub fn create(
     };
     let stretched = password.as_deref().map(SlowDigest::new).transpose()?;
     Store::create(path)?;
+    let node = open_file(&path.with_file_name(nodes::FILE))?;
     let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
-        clock::record(tx, &recorded)?;
+        clock::record(tx, node, &recorded)?;
         let seeds = seed(tx, &files, stretched, sample, now)?;
         presets::install(tx, &files.seal, presets, now)?;
         Ok(seeds)
@@ -183,7 +184,8 @@ fn opened(
     let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
         let newest = events::newest(read)?.map(|event| event.at);
-        Ok(Clock::new(sources, clock::find(read)?.as_ref(), newest))
+        let recorded = clock::find(read, node)?;
+        Ok(Clock::new(sources, recorded.as_ref(), newest))
     };
     let mut clock = store.read(begin)?;
     let site = store.read(|read| site::find_state(read, &files.sealing))?;
