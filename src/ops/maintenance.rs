@@ -5,7 +5,7 @@ use super::idempotency::REMEMBERED_MS;
 use super::keys::upgrade;
 use super::packs::feed::ask;
 use super::usage::is_management;
-use super::{App, attempts, index_updates, site, tripwires};
+use super::{App, attempts, site, tripwires};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::quota::Unspent;
 use crate::domain::locks::lock;
@@ -216,7 +216,7 @@ fn sweep(app: &App, mark: Timestamp) -> Result<()> {
         retired::delete_before(tx, Timestamp(mark.0 - retired::KEPT_MS))
     })?;
     if forgotten > 0 && app.index.is_complete() {
-        app.read(|read| index_updates::load_retired(&app.index, read))?;
+        app.applier.reload_retired(&app.store)?;
     }
     Ok(())
 }
@@ -260,7 +260,10 @@ mod tests {
     fn written(app: &App, id: KeyId) -> (u64, u64) {
         let read = |read: &store::Read| {
             let all = usage::list_totals(read, 1, 0)?;
-            Ok((usage::find_usage(read, id)?.use_count, all.iter().map(|row| row.count).sum()))
+            Ok((
+                usage::find_usage(read, id)?.use_count,
+                all.iter().map(|row| row.count).sum(),
+            ))
         };
         app.read(read).unwrap()
     }
@@ -332,7 +335,13 @@ mod tests {
         });
         assert_eq!(written(app, id).0, 0);
         assert!(app.index.usage.last_used(id).is_some());
-        assert_eq!(app.index.usage.pending(id).map_or(0, |pending| pending.uses), 0);
+        assert_eq!(
+            app.index
+                .usage
+                .pending(id)
+                .map_or(0, |pending| pending.uses),
+            0
+        );
         write_usage(app);
         assert_eq!(written(app, id), (5, 5));
     }

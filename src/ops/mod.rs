@@ -3,6 +3,7 @@
 //! Every change goes through [`App::change`], which writes the audit event in the same transaction, so that no
 //! dialect can forget to authorise or to record. Verification ([`verify`]) reads only the index.
 
+mod applier;
 pub mod attempts;
 pub mod audit;
 pub mod authenticate;
@@ -94,6 +95,7 @@ pub struct App {
     /// Of a site only: a server that verifies from the packs of another one.
     site: Option<site::Site>,
     packing: packs::Packing,
+    applier: Arc<applier::Applier>,
     pub feed: Arc<packs::feed::Feed>,
 }
 

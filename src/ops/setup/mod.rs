@@ -26,6 +26,7 @@ use crate::domain::workspaces::{ROOT_SLUG, Workspace};
 use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
+use crate::ops::applier::Applier;
 use crate::ops::attempts;
 use crate::ops::audit::denied::Denials;
 use crate::ops::changed_outside;
@@ -42,10 +43,9 @@ use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
     Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, packs,
-    policies, sessions, users, workspaces,
+    policies, users, workspaces,
 };
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// The user name of the first owner.
@@ -154,31 +154,14 @@ fn opened(
     closes: bool,
 ) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
-    let (publishing, seal_keys) = (index.clone(), files.seal.clone());
     let feed = Arc::new(Feed::default());
-    let feeding = feed.clone();
-    let is_site = Arc::new(AtomicBool::new(false));
-    let is_of_packs = is_site.clone();
+    let applier = Applier::new(index.clone(), files.seal.clone(), feed.clone());
+    let applying = applier.clone();
     let store = Store::open(
         path,
         &files,
         (sources.wall)(),
-        Box::new(move |read, targets| match is_of_packs.load(Relaxed) {
-            true => Ok(Box::new(|| {})),
-            false => {
-                let install = index_updates::prepare(&publishing, &seal_keys, read, targets)?;
-                if !feeding.is_active() {
-                    return Ok(install);
-                }
-                let (feeding, touched) =
-                    (feeding.clone(), feeding.look(&publishing, read, targets)?);
-                Ok(Box::new(move || {
-                    feeding.begins(&touched);
-                    install();
-                    feeding.committed(touched);
-                }))
-            }
-        }),
+        Box::new(move |read, targets| applying.prepare(read, targets)),
     )?;
     store.read(|read| key_files::check(read, &files))?;
     let node = open_file(&path.with_file_name(nodes::FILE))?;
@@ -189,7 +172,9 @@ fn opened(
     };
     let mut clock = store.read(begin)?;
     let site = store.read(|read| site::find_state(read, &files.sealing))?;
-    is_site.store(site.is_some(), Relaxed);
+    if site.is_some() {
+        applier.leave_to_packs();
+    }
     let was_older_copy = close_older_copy(&store, path, &files, &clock)?;
     if was_older_copy {
         clock = store.read(begin)?;
@@ -198,16 +183,7 @@ fn opened(
     if closes {
         close_altered(&store, &files, clock.now().wall)?;
     }
-    store.read(|read| {
-        *index.directory_mut() = match closes {
-            true => index_updates::load_directory(read, &files.seal)?,
-            false => index_updates::load_directory_closed(read, &files.seal)?,
-        };
-        for session in sessions::list(read, &files.seal, clock.now().wall)? {
-            index.put_session(session.id, Some(session));
-        }
-        Ok(())
-    })?;
+    store.read(|read| applier.load(read, closes, clock.now().wall))?;
     index.foreign.set_hmac_keys(files.hmac.clone());
     store.read(|read| {
         let (methods, has_slow) = foreign::list_methods(read)?;
@@ -265,6 +241,7 @@ fn opened(
         notices: Default::default(),
         site,
         packing: Default::default(),
+        applier,
         feed,
     };
     if closes && app.site.is_none() {
@@ -373,8 +350,7 @@ fn read_keys(app: &App) -> Result<Vec<KeyId>> {
     match failed.into_inner() {
         Some(err) => Err(err),
         None => {
-            // Changes since then add what has ended since.
-            app.read(|read| index_updates::load_retired(&app.index, read))?;
+            app.applier.reload_retired(&app.store)?;
             app.index.set_complete();
             app.index.foreign.settle();
             let broken = lock(&broken).clone();
