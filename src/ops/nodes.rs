@@ -3,7 +3,6 @@
 use super::App;
 use crate::domain::locks::lock;
 use crate::domain::nodes::{Node, NodeId};
-use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::{Durability, Write, nodes};
 use std::sync::Mutex;
@@ -11,29 +10,24 @@ use std::sync::Mutex;
 /// The name of the file with the id, in the data folder.
 pub const FILE: &str = "node-id";
 
-/// The node of this process. A server counts its start when it begins, and a single command when it first needs the number, so
-/// that a command that only reads changes nothing.
+/// The node of this process. A server counts its start when it begins, if it can: a full disk does not prevent a start. Otherwise,
+/// and in a single command, the start is counted when its number is first needed, so that a command that only reads changes nothing.
 pub struct OwnNode {
     id: NodeId,
     begun: Mutex<Option<Node>>,
 }
 
 impl OwnNode {
-    pub fn new(id: NodeId, begun: Option<Node>) -> OwnNode {
+    pub fn new(id: NodeId) -> OwnNode {
         OwnNode {
             id,
-            begun: Mutex::new(begun),
+            begun: Mutex::default(),
         }
     }
 
     pub fn id(&self) -> NodeId {
         self.id
     }
-}
-
-/// Records a start within a transaction.
-pub fn begin(tx: &Write<'_>, id: NodeId, now: Timestamp) -> Result<Node> {
-    nodes::begin(tx, id, &nodes::name_of_machine(), now)
 }
 
 impl App {
@@ -44,9 +38,8 @@ impl App {
             return Ok(node);
         }
         let (id, now) = (self.node.id, self.now().wall);
-        let node = self
-            .store
-            .write(Durability::Relaxed, move |tx| begin(tx, id, now))?;
+        let begin = move |tx: &Write<'_>| nodes::begin(tx, id, &nodes::name_of_machine(), now);
+        let node = self.store.write(Durability::Relaxed, begin)?;
         *begun = Some(node);
         Ok(node)
     }

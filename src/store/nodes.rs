@@ -30,7 +30,14 @@ pub fn open_file(path: &Path) -> Result<NodeId> {
         }
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
             let id = NodeId::generate()?;
-            private::replace(path, format!("{id}\n").as_bytes()).map_err(|err| unusable(&err))?;
+            match private::replace(path, format!("{id}\n").as_bytes()) {
+                // This process is a node of its own then, and the next start tries again.
+                Err(err) if err.kind() == io::ErrorKind::StorageFull => {
+                    log::warn!("nodes: there is no room for {}", path.display());
+                }
+                Err(err) => return Err(unusable(&err)),
+                Ok(()) => {}
+            }
             Ok(id)
         }
         Err(err) => Err(unusable(&err)),

@@ -193,12 +193,12 @@ fn opened(
     root(&index.directory())?;
     store.keep_reserve(&path.with_file_name(RESERVE))?;
     let (known, now, is_server) = (files.clone(), clock.now().wall, site.is_none());
-    let begun = store.write(Durability::Full, move |tx| {
+    store.write(Durability::Full, move |tx| {
         key_files::insert(tx, &known, now)?;
-        if is_server {
-            presets::install(tx, &known.seal, presets, now)?;
+        match is_server {
+            true => presets::install(tx, &known.seal, presets, now),
+            false => Ok(()),
         }
-        closes.then(|| nodes::begin(tx, node, now)).transpose()
     })?;
     let attempts = store.read(attempts::load)?;
     let site = match site {
@@ -218,7 +218,7 @@ fn opened(
         provided: files.provided.clone(),
         key_files_turn: Default::default(),
         clock,
-        node: OwnNode::new(node, begun),
+        node: OwnNode::new(node),
         usage_batches: Default::default(),
         passwords: PasswordGate::new(attempts, files.clone())?,
         demand: Default::default(),
@@ -244,6 +244,9 @@ fn opened(
         applier,
         feed,
     };
+    if closes && let Err(err) = app.node() {
+        log::warn!("nodes: this start is counted later: {err}");
+    }
     if closes && app.site.is_none() {
         ask::begin(&app)?;
     }
