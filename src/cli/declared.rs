@@ -5,6 +5,7 @@ use super::client::{Server, Target};
 use super::failure::{End, Failure, Result};
 use super::print::{Common, aligned, print};
 use crate::config::declared::{Settings, folders};
+use crate::domain::text::counted;
 use clap::Subcommand;
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -210,10 +211,10 @@ fn show(applied: &Applied, what: &str) -> Result<()> {
     }
     if applied.complaints.is_empty() {
         print(&format!(
-            "{} {what}; {} keys of {} files are as declared",
+            "{} {what}; as declared: {} of {}",
             applied.changes.len(),
-            applied.unchanged,
-            applied.files.len()
+            counted(applied.unchanged as u64, "key"),
+            counted(applied.files.len() as u64, "file")
         ))?;
     }
     Ok(())

@@ -6,8 +6,9 @@ use super::failure::{End, Failure, Result};
 use super::print;
 use super::print::table::harmless;
 use crate::config::{DataArgs, LISTEN_DEFAULT, folder, listen};
+use crate::http1::answer_head::AnswerHead;
 use crate::http1::timed::{Timed, left};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -116,14 +117,14 @@ fn ask(address: SocketAddr, target: &str) -> std::io::Result<(u16, String)> {
     let mut stream = Timed { socket, end };
     let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.strip_prefix("HTTP/1.1 ");
-    let status = status.and_then(|rest| rest.get(..3)?.parse().ok());
-    let status = status.ok_or_else(|| std::io::Error::other("this is no HTTP"))?;
-    Ok((status, body.trim().to_owned()))
+    let mut connection = BufReader::new(stream);
+    let head = AnswerHead::read(&mut connection)?;
+    let mut body = Vec::new();
+    connection
+        .take(head.length.min(ANSWER_BYTES_MAX))
+        .read_to_end(&mut body)?;
+    let text = String::from_utf8_lossy(&body).trim().to_owned();
+    Ok((head.status, text))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod health;
 pub mod import;
 mod init;
 mod keys;
+mod linked_sites;
 pub mod log_format;
 pub mod log_line;
 pub mod man;

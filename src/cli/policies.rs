@@ -2,6 +2,7 @@
 
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::print;
 use crate::cli::print::{Column, Common};
 use crate::cli::prompt;
@@ -66,6 +67,8 @@ pub struct PolicyArgs {
 pub struct PutArgs {
     /// A file with the policy as `show --json` prints it, or - for standard input
     file: PathBuf,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -141,13 +144,16 @@ fn put(args: &PutArgs) -> Result<End> {
     let exists = server.send("GET", &known, Vec::new())?.status == 200;
     let answer = if exists {
         policy.remove("name");
-        server.ask("PATCH", &known, Some(&Value::Object(policy)))?
+        let waits = args.sites.wait_sites;
+        server.ask_sites("PATCH", known, Some(&Value::Object(policy)), waits)?
     } else {
+        // No key of any site follows a policy that is new.
         let all = Target::of(&["policies"]);
         let created = server.send("POST", &all, Value::Object(policy).to_string().into_bytes())?;
         created.accepted("POST", &all)?
     };
     print::one(&args.common, &answer)?;
+    args.sites.tell(&args.common, &answer)?;
     Ok(End::Done)
 }
 

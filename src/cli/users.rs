@@ -5,6 +5,7 @@ use super::workspaces::Switch;
 use crate::cli::arguments::{Body, OrNone, RoleAt};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::print;
 use crate::cli::print::{Column, Common, Object, print, text_of};
 use crate::cli::prompt;
@@ -47,12 +48,12 @@ pub enum UserCommand {
     Edit(EditArgs),
     /// Stop a user's sessions and keys, until the user is enabled again
     #[command(
-        after_help = "Example:\n  latchkey user disable alice\n  latchkey user disable alice --end-keys"
+        after_help = "Example:\n  latchkey user disable alice\n  latchkey user disable alice --end-keys --wait-sites"
     )]
     Disable(DisableArgs),
     /// Enable a user and the user's keys again
     #[command(after_help = "Example:\n  latchkey user enable alice")]
-    Enable(UserArgs),
+    Enable(EnableArgs),
     /// Let a user sign in again after failed attempts: reset their count, and end the delays
     #[command(
         after_help = "After 100 failed attempts in a row a user is locked: the password alone signs in only from networks that were\n\
@@ -115,12 +116,22 @@ pub struct UserArgs {
 }
 
 #[derive(clap::Args, Clone, Debug)]
+pub struct EnableArgs {
+    #[command(flatten)]
+    user: UserArgs,
+    #[command(flatten)]
+    sites: SitesArg,
+}
+
+#[derive(clap::Args, Clone, Debug)]
 pub struct EditArgs {
     /// The user's name or uid
     user: String,
     /// The new address, or none
     #[arg(long, value_name = "ADDRESS", required = true)]
     email: Option<OrNone<String>>,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -132,6 +143,8 @@ pub struct DisableArgs {
     /// Also delete the management keys without an owner that this user created
     #[arg(long)]
     end_keys: bool,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -146,6 +159,8 @@ pub struct DeleteArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -172,6 +187,8 @@ pub struct RolesArgs {
     #[arg(long, conflicts_with = "set")]
     clear: bool,
     #[command(flatten)]
+    sites: SitesArg,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -182,7 +199,7 @@ pub fn run(command: &UserCommand) -> Result<End> {
         UserCommand::Show(args) => show(&args.common, &args.user),
         UserCommand::Edit(args) => edit(args),
         UserCommand::Disable(args) => disable(args),
-        UserCommand::Enable(args) => patch(&args.common, &args.user, Switch::On.body()),
+        UserCommand::Enable(args) => patch(&args.user, args.sites, Switch::On.body()),
         UserCommand::Unlock(args) => unlock(&args.common, &args.user),
         UserCommand::Delete(args) => delete(args),
         UserCommand::Password(args) => password(args),
@@ -225,17 +242,20 @@ fn edit(args: &EditArgs) -> Result<End> {
         .email
         .as_ref()
         .map(|it| it.body(|text| text.as_str().into()));
-    patch(
-        &args.common,
-        &args.user,
-        Body::default().with("email", email),
-    )
+    let user = UserArgs {
+        user: args.user.clone(),
+        common: args.common.clone(),
+    };
+    patch(&user, args.sites, Body::default().with("email", email))
 }
 
-fn patch(common: &Common, user: &str, body: Body) -> Result<End> {
+fn patch(args: &UserArgs, sites: SitesArg, body: Body) -> Result<End> {
+    let UserArgs { user, common } = args;
     let server = Server::reach(&common.data.data)?;
-    let answer = server.ask("PATCH", &Target::of(&["users", user]), Some(&body.value()))?;
+    let target = Target::of(&["users", user]);
+    let answer = server.ask_sites("PATCH", target, Some(&body.value()), sites.wait_sites)?;
     print::one(common, &answer)?;
+    sites.tell(common, &answer)?;
     Ok(End::Done)
 }
 
@@ -252,8 +272,9 @@ fn delete(args: &DeleteArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
     let body = Body::default().flag("end_keys", args.end_keys).value();
     let target = Target::of(&["users", user]);
-    let answer = server.ask("DELETE", &target, Some(&body))?;
+    let answer = server.ask_sites("DELETE", target, Some(&body), args.sites.wait_sites)?;
     print::done(&args.common, &format!("deleted user {user}"))?;
+    args.sites.tell(&args.common, &answer)?;
     match answer.status {
         200 => ownerless(&args.common, &answer, args.end_keys),
         _ => Ok(End::Done),
@@ -263,7 +284,8 @@ fn delete(args: &DeleteArgs) -> Result<End> {
 fn disable(args: &DisableArgs) -> Result<End> {
     let body = Switch::Off.body().flag("end_keys", args.end_keys).value();
     let server = Server::reach(&args.common.data.data)?;
-    let answer = server.ask("PATCH", &Target::of(&["users", &args.user]), Some(&body))?;
+    let target = Target::of(&["users", &args.user]);
+    let answer = server.ask_sites("PATCH", target, Some(&body), args.sites.wait_sites)?;
     if args.common.json {
         print::one(&args.common, &answer)?;
         return Ok(End::Done);
@@ -271,6 +293,7 @@ fn disable(args: &DisableArgs) -> Result<End> {
     let mut user: Object = answer.json()?;
     user.remove("ownerless_keys");
     print(&user.written())?;
+    args.sites.tell(&args.common, &answer)?;
     ownerless(&args.common, &answer, args.end_keys)
 }
 
@@ -326,7 +349,9 @@ fn roles(args: &RolesArgs) -> Result<End> {
     let body = Body::default().with("roles", Some(RoleAt::body(&args.set)));
     let server = Server::reach(&args.common.data.data)?;
     let target = Target::of(&["users", &args.user, "roles"]);
-    let answer = server.ask("PUT", &target, Some(&body.value()))?;
+    let waits = args.sites.wait_sites;
+    let answer = server.ask_sites("PUT", target, Some(&body.value()), waits)?;
     print::one(&args.common, &answer)?;
+    args.sites.tell(&args.common, &answer)?;
     Ok(End::Done)
 }

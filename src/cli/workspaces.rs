@@ -3,6 +3,7 @@
 use crate::cli::arguments::Body;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::print;
 use crate::cli::print::{Column, Common};
 use crate::cli::prompt;
@@ -43,10 +44,10 @@ pub enum WorkspaceCommand {
     Edit(EditArgs),
     /// Disable all keys of a workspace and below, until it is enabled again
     #[command(after_help = "Example:\n  latchkey workspace disable emea")]
-    Disable(WorkspaceArgs),
+    Disable(SwitchArgs),
     /// Enable the keys of a workspace again
     #[command(after_help = "Example:\n  latchkey workspace enable emea")]
-    Enable(WorkspaceArgs),
+    Enable(SwitchArgs),
     /// Delete an empty workspace, or one with everything in it
     #[command(
         after_help = "Examples:\n  latchkey workspace delete paris\n  latchkey workspace delete emea --recursive --yes"
@@ -77,6 +78,14 @@ pub struct WorkspaceArgs {
 }
 
 #[derive(clap::Args, Clone, Debug)]
+pub struct SwitchArgs {
+    #[command(flatten)]
+    workspace: WorkspaceArgs,
+    #[command(flatten)]
+    sites: SitesArg,
+}
+
+#[derive(clap::Args, Clone, Debug)]
 pub struct EditArgs {
     /// Its slug or uid
     workspace: String,
@@ -88,6 +97,8 @@ pub struct EditArgs {
     /// The new parent workspace
     #[arg(long, value_name = "WORKSPACE")]
     parent: Option<String>,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -102,6 +113,8 @@ pub struct DeleteArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -187,18 +200,24 @@ fn edit(args: &EditArgs) -> Result<End> {
             "nothing to change was named; see latchkey workspace edit --help".to_owned(),
         ));
     }
-    patch(&args.common, &args.workspace, body)
+    let workspace = WorkspaceArgs {
+        workspace: args.workspace.clone(),
+        common: args.common.clone(),
+    };
+    patch(&workspace, args.sites, body)
 }
 
-fn switch(args: &WorkspaceArgs, to: Switch) -> Result<End> {
-    patch(&args.common, &args.workspace, to.body())
+fn switch(args: &SwitchArgs, to: Switch) -> Result<End> {
+    patch(&args.workspace, args.sites, to.body())
 }
 
-fn patch(common: &Common, workspace: &str, body: Body) -> Result<End> {
+fn patch(args: &WorkspaceArgs, sites: SitesArg, body: Body) -> Result<End> {
+    let WorkspaceArgs { workspace, common } = args;
     let target = Target::of(&["workspaces", workspace]);
     let server = Server::reach(&common.data.data)?;
-    let answer = server.ask("PATCH", &target, Some(&body.value()))?;
+    let answer = server.ask_sites("PATCH", target, Some(&body.value()), sites.wait_sites)?;
     print::one(common, &answer)?;
+    sites.tell(common, &answer)?;
     Ok(End::Done)
 }
 
@@ -216,7 +235,8 @@ fn delete(args: &DeleteArgs) -> Result<End> {
     let target =
         Target::of(&["workspaces", name]).with("recursive", args.recursive.then_some("true"));
     let server = Server::reach(&args.common.data.data)?;
-    server.ask("DELETE", &target, None)?;
+    let answer = server.ask_sites("DELETE", target, None, args.sites.wait_sites)?;
     print::done(&args.common, &format!("deleted workspace {name}"))?;
+    args.sites.tell(&args.common, &answer)?;
     Ok(End::Done)
 }

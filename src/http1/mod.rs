@@ -7,6 +7,7 @@
 
 mod accept;
 mod answer;
+pub mod answer_head;
 mod chunked;
 mod connection;
 mod handler;

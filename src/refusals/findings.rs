@@ -26,7 +26,7 @@ sentences! { "findings":
     database_whole() = "pages, indexes and references are whole";
     faults(faults) = "{faults}";
     files_advice() = "correct the files, and apply them: latchkey keys apply";
-    files_as_declared(keys, files) = "{keys} keys of {files} files are as declared";
+    files_as_declared(keys, files) = "all is as declared; keys: {keys}, files: {files}";
     files_changes(changes) = "{changes} changes wait to be applied";
     files_changes_advice() = "see which with latchkey keys drift, and apply them: latchkey keys apply";
     files_not_applied(complaints) = "not applied, and what was applied last is served: {complaints}";
@@ -42,11 +42,13 @@ sentences! { "findings":
     here_date_open() = "the date of the newest pack was wrong; every verdict is refused until the next one is applied";
     here_ended(count) = "keys that stay ended, also if a pack has them: {count}";
     here_ended_none() = "nothing besides what the packs say";
-    here_fork(server) = "what {server} signs does not follow what this site knows: it was restored from a backup, or an older copy of its folder was put back; its packs are not taken";
+    here_fork(server) = "what {server} signs does not follow what this site knows: it was restored from a backup, or an older copy of its folder was put back; nothing of it is taken";
     here_fork_advice() = "look at the server; if its state is the right one: latchkey site reset";
     here_fresh(until) = "it counts until {until}";
     here_in_force(pack, keys) = "pack {pack} is in force; keys in it: {keys}";
+    here_link_accepted(server) = "what {server} signs is taken with any number, because its restore was accepted";
     here_link_advice() = "correct that, or look at the connection and at the server; see: latchkey site status";
+    here_link_brings() = "the link brings the next pack, as soon as the server answers; see: latchkey site status";
     here_link_left(server, seconds, why) = "{server} is not heard, and verdicts go on for {seconds} s more: {why}";
     here_link_over(server, why) = "every verdict is refused, because {server} is not heard: {why}";
     here_link_up(server) = "it follows {server}";
@@ -98,10 +100,12 @@ sentences! { "findings":
     sink_unknown(sink, workspaces) = "sink {sink} is set for workspaces that do not exist: {workspaces}";
     sinks_advice() = "correct the cause, and try it with latchkey notices test SINK; nothing is lost before 10,000 notices wait";
     sinks_none() = "this process sends notices to no sink";
-    site_behind(site, count) = "site {site} is not known to have heard of {count} ended keys";
+    site_behind(site, count) = "keys that have ended and of which site {site} is not known to have heard: {count}";
     site_cut(site, at) = "site {site} has no live link any more; it asked last at {at}";
     site_ended(site, until) = "the newest pack of {site} has ended at {until}";
     site_ends(site, until) = "the newest pack of {site} ends at {until}";
+    site_forked(site, at) = "site {site} knows events that this server does not have, so it takes nothing from it; it asked last at {at}";
+    site_forked_advice() = "this server was restored, or an older copy of its folder was put back; if its state is the right one, run at each of these sites: latchkey site reset";
     site_no_pack(site) = "no pack was made for {site} yet";
     sites_advice() = "make packs, and bring them to the sites: latchkey pack make --all --out DIR; take in their reports: latchkey site collect DIR";
     sites_good(count) = "{count}, and each has a pack that counts";

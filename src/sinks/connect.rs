@@ -1,15 +1,16 @@
-//! Connections of sinks to other machines. A name is resolved once for each connection, and an address that is not
+//! Connections of sinks to other machines. A name is resolved once for each connection ([`Names`]), and an address that is not
 //! public must be one that the administrator has named.
 
 use super::Reach;
+use super::names::Names;
 use crate::domain::keys::address::{AddressList, canonical, parse_address};
 use crate::http1::timed::{Timed, left};
 use crate::http1::tls::client::{Authorities, TlsStream};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// The longest time for a delivery: connecting, sending and the answer together, once the name is resolved.
+/// The longest time for a delivery: resolving the name, connecting, sending and the answer together.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest time for the connection of a link, and then for its handshake: both fit into a short lease, also over a satellite.
@@ -70,10 +71,14 @@ impl Destination {
         }
     }
 
-    /// Opens a connection. From `end` on, everything on it fails.
-    pub fn dial(&self, reach: &Reach, end: Instant) -> io::Result<Stream> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs()?;
-        let found: Vec<SocketAddr> = found.collect();
+    /// The addresses of the host.
+    pub fn names(&self) -> Names {
+        Names::new(&self.host, self.port)
+    }
+
+    /// Opens a connection to an address of the host. From `end` on, everything on it fails. The name may take half of the time.
+    pub fn dial(&self, names: &Names, reach: &Reach, end: Instant) -> io::Result<Stream> {
+        let found = names.resolve(end - left(end)? / 2)?;
         let admitted = found.iter().find(|one| self.admits(one.ip(), reach));
         let address = admitted.ok_or_else(|| {
             let why = match found.first() {
@@ -96,12 +101,6 @@ impl Destination {
         Ok(Stream::Tls(Box::new(
             authorities.connect(&self.host, stream)?,
         )))
-    }
-
-    /// The addresses that the name stands for now.
-    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs()?;
-        Ok(found.collect())
     }
 
     /// Opens a connection to one address of the name. The administrator has set this destination for this purpose alone, so that it
@@ -225,6 +224,7 @@ impl Write for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sinks::names::tests::NameServer;
 
     #[test]
     fn a_destination_is_a_host_and_a_port() {
@@ -255,6 +255,24 @@ mod tests {
         }
         let assumed = Destination::parse("logs.example", Some(443), true);
         assert_eq!(assumed.map(|it| it.port), Some(443));
+    }
+
+    #[test]
+    fn a_name_server_that_does_not_answer_leaves_time_for_the_addresses_that_are_known() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let destination = Destination::parse("localhost", Some(address.port()), false).unwrap();
+        let server = NameServer::new("localhost");
+        let reach = Reach {
+            authorities: None,
+            allowed: None,
+        };
+        let dial = |left: Duration| destination.dial(&server.names, &reach, Instant::now() + left);
+        let silent = dial(Duration::from_millis(40)).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
+        server.answers.send(Ok(vec![address])).unwrap();
+        assert!(dial(PATIENCE).is_ok());
+        assert!(dial(Duration::from_secs(1)).is_ok());
     }
 
     #[track_caller]

@@ -5,25 +5,27 @@
 //! in memory before its signature is checked.
 
 use super::connect::{Destination, Stream};
+use super::names::Names;
 use crate::domain::packs::word::{ANSWER_BYTES_MAX, START_BYTES, SignedWord, note_bytes};
 use crate::error::{Error, Result};
+use crate::http1::answer_head::AnswerHead;
 use crate::http1::tls::client::Authorities;
 use crate::ops::App;
 use crate::ops::site::link::{self, Asked, Next, Settings};
 use crate::refusals;
 use serde::Deserialize;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The number of bytes of the status line and the headers of an answer.
-const HEAD_BYTES_MAX: u64 = 16 * 1024;
 /// The number of bytes of an error, of which only the sentence is read.
 const PROBLEM_BYTES_MAX: u64 = 16 * 1024;
 /// The number of addresses that are tried if a name has several.
 const ADDRESSES_MAX: usize = 4;
+/// The longest time for resolving the name of the server.
+const NAME: Duration = Duration::from_millis(1_500);
 /// The time for a body, besides one second for each [`BYTES_A_SECOND`].
 const BODY: Duration = Duration::from_secs(10);
 /// A slower line than this one is no link.
@@ -84,6 +86,7 @@ pub struct Feed {
     /// Absent if the connection is not encrypted.
     authorities: Option<Authorities>,
     connection: Option<BufReader<Stream>>,
+    names: Names,
     /// The address that answered last: it is tried first, so that a name server that is out of reach does not end a lease.
     known: Option<SocketAddr>,
 }
@@ -103,14 +106,6 @@ impl Failed {
     }
 }
 
-/// The head of an answer.
-#[derive(Debug, Eq, PartialEq)]
-struct Head {
-    status: u16,
-    length: u64,
-    closes: bool,
-}
-
 /// What is read of an error.
 #[derive(Deserialize)]
 struct Problem {
@@ -128,6 +123,7 @@ pub fn start(
     let (app, mut feed) = (
         app.clone(),
         Feed {
+            names: url.destination.names(),
             url,
             authorities,
             connection: None,
@@ -184,7 +180,15 @@ impl Feed {
         if !closes && connection.buffer().is_empty() {
             self.connection = Some(connection);
         }
-        link::take(app, asked, &signed, &body).map_err(Failed::before)
+        link::take(app, asked, &signed, &body).map_err(|err| match err {
+            Error::Conflict(_) => {
+                let server = &self.url;
+                Failed::before(format!(
+                    "{server} has sent what this site does not take: {err}"
+                ))
+            }
+            err => Failed::before(err),
+        })
     }
 
     fn dial(&mut self) -> std::result::Result<Stream, String> {
@@ -196,7 +200,7 @@ impl Feed {
         if let Some(stream) = self.known.and_then(|known| dial(&known).ok()) {
             return Ok(stream);
         }
-        let found = server.destination.resolve();
+        let found = self.names.resolve(Instant::now() + NAME);
         let found = found.map_err(|err| format!("{server} has no address: {err}"))?;
         let mut fault = format!("{server} has no address");
         for address in found.iter().take(ADDRESSES_MAX) {
@@ -205,7 +209,10 @@ impl Feed {
                     self.known = Some(*address);
                     return Ok(stream);
                 }
-                Err(err) => fault = format!("{server} cannot be reached: {}", in_words(&err)),
+                Err(err) => {
+                    let advice = advice(&err);
+                    fault = format!("{server} cannot be reached: {}{advice}", in_words(&err));
+                }
             }
         }
         self.known = None;
@@ -236,7 +243,7 @@ impl Feed {
         stream.set_end(Instant::now() + asked.patience(app));
         stream.write_all(request.as_bytes()).map_err(broken)?;
         stream.flush().map_err(broken)?;
-        let head = read_head(connection).map_err(broken)?;
+        let head = AnswerHead::read(connection).map_err(broken)?;
         if head.status == 401 {
             return Err(format!(
                 "{server} does not know this site: it is another server, or the site was removed there"
@@ -286,51 +293,6 @@ fn read_body(connection: &mut BufReader<Stream>, bytes: u64) -> io::Result<Vec<u
     Ok(body)
 }
 
-/// Reads the head of an answer. Only answers with a length are understood: this server sends no others.
-fn read_head(connection: &mut impl BufRead) -> io::Result<Head> {
-    let strange = || io::Error::other("this is no answer of a Latchkey");
-    let mut limited = connection.take(HEAD_BYTES_MAX);
-    let mut line = || -> io::Result<String> {
-        let mut line = Vec::new();
-        limited.read_until(b'\n', &mut line)?;
-        if line.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let text = line.strip_suffix(b"\r\n").ok_or_else(strange)?;
-        String::from_utf8(text.to_vec()).map_err(|_| strange())
-    };
-    let first = line()?;
-    let status = first
-        .strip_prefix("HTTP/1.1 ")
-        .and_then(|rest| rest.get(..3));
-    let status = status.and_then(|digits| digits.parse().ok());
-    let mut head = Head {
-        status: status.ok_or_else(strange)?,
-        length: 0,
-        closes: false,
-    };
-    let mut length = None;
-    loop {
-        let line = line()?;
-        if line.is_empty() {
-            break;
-        }
-        let (name, value) = line.split_once(':').ok_or_else(strange)?;
-        let value = value.trim();
-        if name.eq_ignore_ascii_case("content-length") {
-            let digits = value.bytes().all(|b| b.is_ascii_digit());
-            let parsed = value.parse().ok().filter(|_| digits && length.is_none());
-            length = Some(parsed.ok_or_else(strange)?);
-        } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(strange());
-        } else if name.eq_ignore_ascii_case("connection") {
-            head.closes |= value.eq_ignore_ascii_case("close");
-        }
-    }
-    head.length = length.ok_or_else(strange)?;
-    Ok(head)
-}
-
 /// The sentence of an error, after a colon; empty if there is none.
 fn problem(connection: &mut impl Read, length: u64) -> String {
     let mut body = Vec::new();
@@ -347,6 +309,16 @@ fn problem(connection: &mut impl Read, length: u64) -> String {
             problem.detail.chars().filter(line).collect::<String>()
         )
     })
+}
+
+/// What to do about a certificate that no known authority has issued; empty for any other error.
+fn advice(err: &io::Error) -> &'static str {
+    let text = err.to_string();
+    // The second one if the authority has the same name.
+    match text.contains("UnknownIssuer") || text.contains("BadSignature") {
+        true => "; name the file of the authority that has issued it: --server-ca FILE",
+        false => "",
+    }
 }
 
 /// An error of the connection; a time that was too long is not in the words of the system.
@@ -392,41 +364,5 @@ mod tests {
         ] {
             assert!(shown(bad).is_err(), "{bad}");
         }
-    }
-
-    #[track_caller]
-    fn check(text: &str, expected: Option<(u16, u64, bool)>) {
-        let found = read_head(&mut text.as_bytes()).ok();
-        let found = found.map(|head| (head.status, head.length, head.closes));
-        assert_eq!(found, expected, "{text:?}");
-    }
-
-    #[test]
-    fn a_head_has_one_length() {
-        let ok = "HTTP/1.1 200 OK\r\n";
-        check(
-            &format!("{ok}Content-Length: 12\r\n\r\nx"),
-            Some((200, 12, false)),
-        );
-        check(
-            "HTTP/1.1 409 Conflict\r\ncontent-length:0\r\nConnection: close\r\n\r\n",
-            Some((409, 0, true)),
-        );
-        for bad in [
-            "\r\n",
-            "Content-Length: 1\r\n",
-            "Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
-            "Content-Length: +1\r\n\r\n",
-            "Content-Length: -1\r\n\r\n",
-            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "Content-Length: 1\n\n",
-            "Content-Length\r\n\r\n",
-        ] {
-            check(&format!("{ok}{bad}"), None);
-        }
-        check("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", None);
-        check("", None);
-        let long = "x".repeat(HEAD_BYTES_MAX as usize);
-        check(&format!("{ok}A: {long}\r\nContent-Length: 1\r\n\r\n"), None);
     }
 }

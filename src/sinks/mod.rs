@@ -5,6 +5,7 @@ mod body;
 mod connect;
 pub mod feed;
 pub mod file;
+mod names;
 mod refused;
 pub mod syslog;
 pub mod webhook;

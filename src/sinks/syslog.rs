@@ -5,6 +5,7 @@
 use super::Reach;
 use super::body::Message;
 use super::connect::{Destination, PATIENCE, Stream};
+use super::names::Names;
 use super::refused::Refused;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
@@ -50,9 +51,15 @@ impl SyslogAddress {
     }
 }
 
+/// Where messages are sent, at work.
+enum Receiver {
+    Tcp(Destination, Names),
+    Unix(PathBuf),
+}
+
 /// The connection at work.
 pub struct SyslogSink {
-    address: SyslogAddress,
+    receiver: Receiver,
     reach: Reach,
     stream: Option<Stream>,
     /// HOSTNAME and PROCID of all messages.
@@ -61,8 +68,15 @@ pub struct SyslogSink {
 
 impl SyslogSink {
     pub fn new(address: SyslogAddress, reach: Reach) -> SyslogSink {
+        let receiver = match address {
+            SyslogAddress::Tcp(destination) => {
+                let names = destination.names();
+                Receiver::Tcp(destination, names)
+            }
+            SyslogAddress::Unix(path) => Receiver::Unix(path),
+        };
         SyslogSink {
-            address,
+            receiver,
             reach,
             stream: None,
             host: host_name(),
@@ -71,8 +85,8 @@ impl SyslogSink {
 
     pub fn send(&mut self, message: &Message) -> io::Result<()> {
         let text = line(message, &self.host, std::process::id());
-        match &self.address {
-            SyslogAddress::Unix(path) => {
+        match &self.receiver {
+            Receiver::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_write_timeout(Some(PATIENCE))?;
                 socket.connect(path)?;
@@ -82,11 +96,11 @@ impl SyslogSink {
                     false => Err(io::ErrorKind::WriteZero.into()),
                 }
             }
-            SyslogAddress::Tcp(destination) => {
+            Receiver::Tcp(destination, names) => {
                 let end = Instant::now() + PATIENCE;
                 let mut stream = match self.stream.take() {
                     Some(stream) if stream.check_open().is_ok() => stream,
-                    _ => destination.dial(&self.reach, end)?,
+                    _ => destination.dial(names, &self.reach, end)?,
                 };
                 stream.set_end(end);
                 stream.write_all(format!("{} {text}", text.len()).as_bytes())?;

@@ -6,6 +6,7 @@
 use super::Reach;
 use super::body::Message;
 use super::connect::{Destination, PATIENCE, Stream};
+use super::names::Names;
 use super::refused::Refused;
 use crate::domain::notices::sink::WebhookKey;
 use crate::domain::time::Timestamp;
@@ -64,13 +65,19 @@ impl WebhookUrl {
 /// The webhook at work.
 pub struct WebhookSink {
     url: WebhookUrl,
+    names: Names,
     key: WebhookKey,
     reach: Reach,
 }
 
 impl WebhookSink {
     pub fn new(url: WebhookUrl, key: WebhookKey, reach: Reach) -> WebhookSink {
-        WebhookSink { url, key, reach }
+        WebhookSink {
+            names: url.destination.names(),
+            url,
+            key,
+            reach,
+        }
     }
 
     /// Posts a message. Every status but 2xx is a failure. `wall` is the date of this machine, which the receiver
@@ -95,7 +102,7 @@ impl WebhookSink {
             message.body
         );
         let end = Instant::now() + PATIENCE;
-        let mut stream = self.url.destination.dial(&self.reach, end)?;
+        let mut stream = self.url.destination.dial(&self.names, &self.reach, end)?;
         stream.write_all(request.as_bytes())?;
         stream.flush()?;
         match status(&mut stream)? {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::harness::browser::Browser;
-use crate::support::{Issued, Server, executable, fresh_folder};
+use crate::support::{Issued, Server, executable, fresh_folder, wait};
 
 const PASSPHRASE: &str = "nine anchors in the meadow";
 
@@ -262,4 +262,57 @@ fn at_a_site_a_browser_shows_why_a_key_does_not_work() {
     browser.press("Find its key");
     browser.sees("This is no secret of Latchkey");
     browser.inspect("plant-no-secret");
+}
+
+#[test]
+fn a_live_link_is_seen_at_the_server_and_at_the_site() {
+    let (server, ..) = server_with_sites();
+    let admin = server.admin();
+    let branch = Site::enrol(&server, "branch", json!({ "max_stale_s": 2 }));
+    let ended = admin.issue(json!({ "name": "old till", "workspace": "plants" }));
+    let url = format!("http://{}", server.address);
+    let running = Server::serve_site(&branch.data(), &["--server", &url], &[]);
+    wait::until("the site gives verdicts", || {
+        running.call("GET", "/readyz", &[], None).status == 200
+    });
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.navigate("Sites");
+    browser.sees("over a live link");
+    browser.sees("Linked");
+    browser.inspect("sites-linked");
+    browser.press("branch");
+    browser.sees("Revocations reach it at once");
+    browser.inspect("site-linked");
+    // The site is switched off, and a key ends before it could hear of it.
+    drop(running);
+    admin.delete(&format!("/v1/keys/{}", ended.id)).expect(204);
+    wait::until("the site is not linked any more", || {
+        admin.get("/v1/sites/branch").expect(200).json()["linked"] == false
+    });
+    browser.go("/console/sites/branch");
+    browser.sees("Link is down");
+    browser.sees("The site hears of it over its link as soon as it asks again.");
+    browser.inspect("site-cut");
+    let running = Server::serve_site(&branch.data(), &["--server", &url], &[]);
+    wait::until("the site gives verdicts again", || {
+        running.call("GET", "/readyz", &[], None).status == 200
+    });
+    browser.go("/console/sites/branch");
+    browser.sees("it has all of them");
+    let Some(here) = Browser::open_at(running.address) else {
+        return;
+    };
+    here.go("/console");
+    here.sees("The server answers.");
+    here.inspect("plant-linked");
+    drop(server);
+    wait::until("the site gives no verdicts", || {
+        running.call("GET", "/readyz", &[], None).status == 503
+    });
+    here.go("/console");
+    here.sees("every verdict is refused");
+    here.sees("cannot be reached");
+    here.inspect("plant-cut");
 }

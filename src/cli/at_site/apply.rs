@@ -11,6 +11,7 @@ use crate::cli::print::table::harmless;
 use crate::cli::prompt;
 use crate::config::owner::as_caller;
 use crate::domain::packs::revocations;
+use crate::domain::text::counted;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,7 @@ fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
             Ok(answer) => {
                 let revoked: Revoked = answer.json()?;
                 print::print(&format!(
-                    "code {} of {}: {} keys and secrets, of which {} could still be used here; they open nothing any more",
+                    "code {} of {}: keys and secrets in it: {}, of which {} could still be used here; they open nothing any more",
                     revoked.part, revoked.parts, revoked.listed, revoked.ended
                 ))?;
             }
@@ -166,8 +167,13 @@ fn tell(common: &Common, answer: &str) -> Result<()> {
     let applied: Applied = serde_json::from_str(answer)
         .map_err(|err| Failure::refused(format!("the answer cannot be read: {err}")))?;
     print::print(&format!(
-        "pack {} is in force: {} keys, {} new, {} changed, {} ended; it counts until {}",
-        applied.pack, applied.keys, applied.added, applied.changed, applied.ended, applied.until
+        "pack {} is in force: {}, {} new, {} changed, {} ended; it counts until {}",
+        applied.pack,
+        counted(applied.keys, "key"),
+        applied.added,
+        applied.changed,
+        applied.ended,
+        applied.until
     ))
 }
 

@@ -38,7 +38,8 @@ pub fn init(args: &InitArgs) -> Result<End> {
         let passed = enrol::create_again(&folder.database(), &files, &enrolment, TIME)?;
         print::print(&format!(
             "The state of {shown} was lost; it is the site {name} of {server} again. It takes no pack that was made before \
-             {passed}, so make a new one at the server:\n  latchkey pack make --site {name} --whole --out DIR"
+             {passed}, so make a new one at the server, unless a live link brings it:\n  \
+             latchkey pack make --site {name} --whole --out DIR"
         ))?;
         return Ok(End::Done);
     }
@@ -53,7 +54,8 @@ pub fn init(args: &InitArgs) -> Result<End> {
             false => "the file cannot be marked as used",
         };
         eprintln!(
-            "latchkey: {why}, so counted keys have no uses here until {} has taken in a report of this site: latchkey site report",
+            "latchkey: {why}, so counted keys have no uses here until {} has taken in a report of this site, over a live link or from: \
+             latchkey site report",
             enrolment.origin
         );
     }

@@ -72,6 +72,14 @@ pub struct State {
     pub made: Option<String>,
     pub date_open: bool,
     fork: String,
+    link: Option<Link>,
+}
+
+/// What commands need of the link of a site.
+#[derive(Deserialize)]
+struct Link {
+    /// The URL of the server.
+    server: String,
 }
 
 #[derive(Deserialize)]
@@ -178,33 +186,42 @@ pub fn report(args: &ReportArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Accepts that the server was restored.
+/// Accepts that the server was restored, or that the newest pack had a wrong date.
 pub fn reset(args: &ResetArgs) -> Result<End> {
     let (server, state) = reach(&args.data.data)?;
+    let (name, comes) = (&state.server, state.link.is_some());
     if args.date {
         prompt::confirm(
             &format!(
-                "Is the date of this machine right? Then the next pack of {} is taken although it was made before the newest one, and every \
-                 verdict is refused until then.",
-                state.server
+                "Is the date of this machine right? Then the next pack of {name} is taken although it was made before the newest one, and every \
+                 verdict is refused until then."
             ),
             args.yes,
         )?;
     } else if state.fork == "seen" {
         prompt::confirm(
             &format!(
-                "{} was restored from a backup, or an older copy of its folder was put back. Take its next pack, whatever it is? Keys and secrets that this site knows to \
+                "{name} was restored from a backup, or an older copy of its folder was put back. Take {}, whatever it is? Keys and secrets that this site knows to \
                  have ended stay ended.",
-                state.server
+                match comes {
+                    true => "what the link brings next",
+                    false => "its next pack",
+                }
             ),
             args.yes,
         )?;
     }
     let body = args.date.then(|| json!({ "date": true }));
     server.ask("POST", &Target::of(&["site", "reset"]), body.as_ref())?;
-    print::print(&format!(
-        "the next pack of {} is taken; make one there: latchkey pack make --site {} --whole --out DIR",
-        state.server, state.site
-    ))?;
+    print::print(&match &state.link {
+        Some(link) => format!(
+            "what {name} sends next is taken, and this site asks {} for it; see: latchkey site status",
+            link.server
+        ),
+        None => format!(
+            "the next pack of {name} is taken; make one there: latchkey pack make --site {} --whole --out DIR",
+            state.site
+        ),
+    })?;
     Ok(End::Done)
 }

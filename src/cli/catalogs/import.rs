@@ -2,6 +2,7 @@
 
 use super::put;
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::print;
 use crate::cli::print::Common;
 use crate::cli::prompt;
@@ -38,6 +39,8 @@ pub struct ImportArgs {
     /// Print the catalog instead of saving it
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -81,7 +84,8 @@ pub fn import(args: &ImportArgs) -> Result<End> {
         print::print(&text)?;
         return Ok(End::Done);
     }
-    put(&args.common, &args.name, body.to_string().into_bytes())
+    let body = body.to_string().into_bytes();
+    put(&args.common, args.sites, &args.name, body)
 }
 
 /// Refuses a path prefix that would result in paths which no request can have.

@@ -4,6 +4,7 @@ mod import;
 
 use super::client::{Server, Target};
 use super::failure::{End, Failure, Result};
+use super::linked_sites::SitesArg;
 use super::print;
 use super::print::{Column, Common, text_of};
 use super::prompt;
@@ -88,6 +89,8 @@ pub struct PutArgs {
     /// The name of the catalog [default: the name in the file]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -199,13 +202,13 @@ fn put_file(args: &PutArgs) -> Result<End> {
     let name = args.name.as_deref().or(catalog["name"].as_str());
     let name =
         name.ok_or_else(|| Failure::Usage(format!("{shown} names no catalog; say --name")))?;
-    put(&args.common, name, body.into_bytes())
+    put(&args.common, args.sites, name, body.into_bytes())
 }
 
 /// Saves a catalog and lists the keys that lost scopes.
-fn put(common: &Common, name: &str, body: Vec<u8>) -> Result<End> {
+fn put(common: &Common, sites: SitesArg, name: &str, body: Vec<u8>) -> Result<End> {
     let server = Server::reach(&common.data.data)?;
-    let target = Target::of(&["catalogs", name]);
+    let target = server.waiting(Target::of(&["catalogs", name]), sites.wait_sites)?;
     let answer = server
         .send("PUT", &target, body)?
         .accepted("PUT", &target)?;
@@ -222,6 +225,7 @@ fn put(common: &Common, name: &str, body: Vec<u8>) -> Result<End> {
             "these keys had scopes that are no more, and have lost them: {keys}"
         ))?;
     }
+    sites.tell(common, &answer)?;
     Ok(End::Done)
 }
 

@@ -100,11 +100,14 @@ impl Server {
         body: Option<&Value>,
         waits: bool,
     ) -> Result<Answer> {
+        self.ask(method, &self.waiting(target, waits)?, body)
+    }
+
+    /// The target of a request; with `waits`, of one whose answer comes when the linked sites have the change.
+    pub fn waiting(&self, target: Target, waits: bool) -> Result<Target> {
         match (self, waits) {
-            (_, false) => self.ask(method, &target, body),
-            (Server::Running(_), true) => {
-                self.ask(method, &target.with("wait", Some("sites")), body)
-            }
+            (_, false) => Ok(target),
+            (Server::Running(_), true) => Ok(target.with("wait", Some("sites"))),
             (Server::Stopped(_), true) => Err(Failure::refused(
                 "--wait-sites needs the running server, which the sites ask; nothing was changed",
             )),

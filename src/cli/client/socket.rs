@@ -7,8 +7,9 @@ use super::Answer;
 use crate::cli::failure::{Failure, Result};
 use crate::files::users;
 use crate::http::client::LOCAL_HEADER;
+use crate::http1::answer_head::AnswerHead;
 use crate::http1::timed::Timed;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,8 +17,6 @@ use std::time::{Duration, Instant};
 
 /// How long an answer may take: verifying a large audit log takes minutes.
 const ANSWER: Duration = Duration::from_secs(600);
-/// The maximum length of a response head; the server never sends a longer one.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Whether a server accepts connections. A socket that a killed server has left does not count.
 pub fn answers(path: &Path) -> Result<bool> {
@@ -103,18 +102,17 @@ pub fn exchange_on(
     }
     head.push_str("\r\n");
     check_server(&stream, path)?;
-    let received = transfer(stream, patience, head.as_bytes(), body).map_err(|err| {
-        Failure::refused(format!(
-            "the server at {} did not answer: {err}; it is not known whether the request was carried out",
-            path.display()
-        ))
-    })?;
-    parse(&received).ok_or_else(|| {
-        Failure::refused(format!(
+    let lost = |err: std::io::Error| match err.kind() {
+        ErrorKind::UnexpectedEof => Failure::refused(format!(
             "the answer of the server at {} was cut off; it is not known whether the request was carried out",
             path.display()
-        ))
-    })
+        )),
+        _ => Failure::refused(format!(
+            "the server at {} did not answer: {err}; it is not known whether the request was carried out",
+            path.display()
+        )),
+    };
+    transfer(stream, patience, head.as_bytes(), body).map_err(lost)
 }
 
 fn transfer(
@@ -122,55 +120,33 @@ fn transfer(
     patience: Duration,
     head: &[u8],
     body: &[u8],
-) -> std::io::Result<Vec<u8>> {
+) -> std::io::Result<Answer> {
     let end = Instant::now() + patience;
     let mut stream = Timed { socket, end };
     // A server that refuses a request early stops reading it: the failed write does not matter, because the server
     // still answers.
     let written = stream.write_all(head).and_then(|()| stream.write_all(body));
-    let mut received = Vec::new();
-    match stream.read_to_end(&mut received) {
-        Err(err) if received.is_empty() => Err(err),
-        _ if received.is_empty() => {
-            written?;
-            Err(ErrorKind::UnexpectedEof.into())
-        }
-        _ => Ok(received),
+    let mut connection = BufReader::new(stream);
+    if connection.fill_buf()?.is_empty() {
+        written?;
+        return Err(ErrorKind::ConnectionAborted.into());
     }
+    read_answer(&mut connection)
 }
 
-/// `None` if the bytes are not a complete answer.
-fn parse(bytes: &[u8]) -> Option<Answer> {
-    let searched = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
-    let end = searched.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&bytes[..end]).ok()?;
-    let mut lines = head.split("\r\n");
-    let status: u16 = lines
-        .next()?
-        .strip_prefix("HTTP/1.1 ")?
-        .get(..3)?
-        .parse()
-        .ok()?;
-    let (mut length, mut link, mut sites) = (None, None, None);
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        if name.eq_ignore_ascii_case("content-length") {
-            length = Some(value.trim().parse::<usize>().ok()?);
-        } else if name.eq_ignore_ascii_case("link") {
-            link = Some(value.trim().to_owned());
-        } else if name.eq_ignore_ascii_case("latchkey-sites") {
-            sites = Some(value.trim().to_owned());
-        }
+/// Reads a whole answer.
+fn read_answer(connection: &mut impl BufRead) -> std::io::Result<Answer> {
+    let head = AnswerHead::read(connection)?;
+    let mut body = Vec::new();
+    connection.take(head.length).read_to_end(&mut body)?;
+    if body.len() as u64 != head.length {
+        return Err(ErrorKind::UnexpectedEof.into());
     }
-    let mut body = bytes[end + 4..].to_vec();
-    match length {
-        Some(length) if body.len() >= length => body.truncate(length),
-        None if status == 204 => body.clear(),
-        _ => return None,
-    }
-    Some(Answer {
-        status,
-        link,
-        sites,
+    let field = |name| head.field(name).map(str::to_owned);
+    Ok(Answer {
+        status: head.status,
+        link: field("link"),
+        sites: field("latchkey-sites"),
         body,
     })
 }
@@ -183,14 +159,15 @@ mod tests {
     fn only_a_whole_answer_counts() {
         let whole =
             b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nLink: </v1/x?c=1>; rel=\"next\"\r\n\r\nok";
-        let answer = parse(whole).unwrap();
+        let read = |bytes: &[u8]| read_answer(&mut &*bytes);
+        let answer = read(whole).unwrap();
         assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
         assert_eq!(answer.next().unwrap().as_str(), "/v1/x?c=1");
         for cut in 0..whole.len() {
-            assert!(parse(&whole[..cut]).is_none(), "{cut}");
+            let err = read(&whole[..cut]).unwrap_err();
+            assert_eq!(err.kind(), ErrorKind::UnexpectedEof, "{cut}");
         }
-        assert!(parse(b"HTTP/1.1 204 No Content\r\n\r\n").is_some());
-        assert!(parse(b"HTTP/1.1 200 OK\r\n\r\nno length").is_none());
-        assert!(parse(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n").is_none());
+        assert!(read(b"HTTP/1.1 204 No Content\r\n\r\n").is_ok());
+        assert!(read(b"HTTP/1.1 200 OK\r\n\r\nno length").is_err());
     }
 }

@@ -1,10 +1,11 @@
 //! The commands that change a key: edit, disable, enable and delete.
 
+use super::Labels;
 use super::list::{IdArgs, IdsArgs};
-use super::{Labels, SitesArg};
 use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::print;
 use crate::cli::print::{Common, Object, text_of};
 use crate::cli::prompt;
@@ -151,7 +152,7 @@ pub fn disable(args: &DisableArgs) -> Result<End> {
 }
 
 pub fn enable(args: &IdsArgs) -> Result<End> {
-    switch(args, "enable", SitesArg { wait_sites: false })
+    switch(args, "enable", SitesArg::default())
 }
 
 /// `verb`: `disable` or `enable`.

@@ -1,9 +1,10 @@
 //! The commands that print a secret: issue, rotate and reveal.
 
-use super::{Labels, SitesArg};
+use super::Labels;
 use crate::cli::arguments::{Body, JsonObject, Rate, Span, Until};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::print::{Common, Object, print, text_of};
 use serde::Deserialize;
 use serde_json::Value;

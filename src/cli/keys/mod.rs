@@ -7,9 +7,7 @@ mod list;
 mod verify;
 
 use super::arguments::Body;
-use super::client::Answer;
 use super::failure::{End, Result};
-use super::print::{self, Common};
 use clap::Subcommand;
 
 /// Issue, list, edit, rotate, disable, delete and verify keys.
@@ -101,25 +99,6 @@ pub enum KeyCommand {
                       printf %s \"$SECRET\" | latchkey key verify --method GET --path /invoices/7 --catalog billing"
     )]
     Verify(verify::VerifyArgs),
-}
-
-/// Whether a command waits for the sites.
-#[derive(clap::Args, Clone, Copy, Debug)]
-struct SitesArg {
-    /// Return when no linked site can answer as before any more: each has the change, or gives no verdict
-    #[arg(long)]
-    wait_sites: bool,
-}
-
-impl SitesArg {
-    /// Prints what became of the sites.
-    fn tell(self, common: &Common, answer: &Answer) -> Result<()> {
-        match &answer.sites {
-            None => Ok(()),
-            Some(none) if none == "none" => print::done(common, "no site is linked"),
-            Some(sites) => print::done(common, &format!("sites: {sites}")),
-        }
-    }
 }
 
 /// What people write on a key, besides its name.

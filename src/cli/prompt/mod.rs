@@ -38,19 +38,31 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
     }
 }
 
-/// Reads a secret: from a file, or from the terminal without echo, or from the first line of standard input.
+/// Reads a secret: from a file, or from the terminal without echo, or from the first line of standard input. The last word of
+/// `what` is that of the option which names the file.
 pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
-    if let Some(path) = file {
+    ask(what, what, file)
+}
+
+/// Does the same with another prompt on a terminal.
+fn ask(prompt: &str, what: &str, file: Option<&Path>) -> Result<String> {
+    let read = if let Some(path) = file {
         let name = path.display().to_string();
         let open = as_caller(|| File::open(path))
             .map_err(|err| Failure::refused(format!("{name} cannot be opened: {err}")))?;
-        return first_line(BufReader::new(open), &name);
-    }
-    if stdin().is_terminal() {
-        eprint!("{what}: ");
-        return first_line(hidden::line()?.as_slice(), "what was typed");
-    }
-    first_line(stdin().lock(), STANDARD_INPUT)
+        first_line(BufReader::new(open), &name)?
+    } else if stdin().is_terminal() {
+        eprint!("{prompt}: ");
+        first_line(hidden::line()?.as_slice(), "what was typed")?
+    } else {
+        first_line(stdin().lock(), STANDARD_INPUT)?
+    };
+    let word = what.rsplit(' ').next().unwrap_or(what).to_lowercase();
+    read.ok_or_else(|| {
+        Failure::Usage(format!(
+            "no {word} was given: type it, pipe it in, or name a file that has it on its first line with --{word}-file"
+        ))
+    })
 }
 
 /// Whether somebody can answer a question.
@@ -63,7 +75,8 @@ pub fn line(what: &str) -> Result<String> {
     if is_interactive() {
         eprint!("{what}: ");
     }
-    first_line(stdin().lock(), STANDARD_INPUT)
+    let read = first_line(stdin().lock(), STANDARD_INPUT)?;
+    read.ok_or_else(|| Failure::Usage(format!("no {} was given", what.to_lowercase())))
 }
 
 /// Reads a new password; on a terminal the user types it twice.
@@ -74,7 +87,8 @@ pub fn new_password(file: Option<&Path>) -> Result<String> {
 /// Like [`new_password`], with another prompt.
 pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
     let secret_text = secret(what, file)?;
-    if file.is_none() && stdin().is_terminal() && secret("The same again", None)? != secret_text {
+    let typed = file.is_none() && stdin().is_terminal();
+    if typed && ask("The same again", what, None)? != secret_text {
         return Err(Failure::refused("the two differ; nothing was changed"));
     }
     Ok(secret_text)
@@ -108,8 +122,8 @@ fn name_of(path: &Path) -> String {
     }
 }
 
-/// `name` is where the line comes from, for a message.
-fn first_line(input: impl BufRead, name: &str) -> Result<String> {
+/// `None` if the line is empty. `name` is where it comes from, for a message.
+fn first_line(input: impl BufRead, name: &str) -> Result<Option<String>> {
     let mut line = Vec::new();
     input
         .take(SECRET_BYTES_MAX + 1)
@@ -123,13 +137,7 @@ fn first_line(input: impl BufRead, name: &str) -> Result<String> {
     let line = text_of(&line, name)?;
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.is_empty() {
-        return Err(Failure::Usage(
-            "nothing was given: type it, pipe it in, or name a file that has it on its first line"
-                .to_owned(),
-        ));
-    }
-    Ok(line.to_owned())
+    Ok((!line.is_empty()).then(|| line.to_owned()))
 }
 
 fn text_of<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str> {
@@ -153,10 +161,12 @@ mod tests {
             (" a b \n", " a b "),
             ("\u{feff}abc\r\n", "abc"),
         ] {
-            assert_eq!(first_line(input.as_bytes(), "x").unwrap(), expected);
+            let line = first_line(input.as_bytes(), "x").unwrap();
+            assert_eq!(line.as_deref(), Some(expected));
         }
-        for refused in ["", "\n", &"x".repeat(5000)] {
-            assert!(first_line(refused.as_bytes(), "x").is_err());
+        for empty in ["", "\n", "\r\n"] {
+            assert_eq!(first_line(empty.as_bytes(), "x").unwrap(), None);
         }
+        assert!(first_line("x".repeat(5000).as_bytes(), "x").is_err());
     }
 }

@@ -254,7 +254,8 @@ fn add(args: &AddArgs) -> Result<End> {
     }
     print::print(&format!(
         "{} enrols site {}. At the site: latchkey site init {0} --data DIR\nAnyone with the file and the passphrase can be that \
-         site. Its first pack: latchkey pack make --site {1} --out DIR",
+         site. Its first pack: latchkey pack make --site {1} --out DIR; or, if it can reach this server, a live link: latchkey serve \
+         --site --server URL",
         args.out.display(),
         args.name
     ))?;
@@ -347,7 +348,9 @@ fn remove(args: &RemoveArgs) -> Result<End> {
     }
     let removed: RemovedAnswer = answer.json()?;
     print::print(&match removed.pepper {
-        None => format!("removed site {name}; what it has goes on until its pack ends"),
+        None => format!(
+            "removed site {name}; what it has goes on until its pack ends, over a link until its last word counts no longer"
+        ),
         Some(version) => format!(
             "removed site {name}; version {version} of the pepper is in use. Keys get a digest under it when they are used at the \
              server the next time, or when they are rotated. Save it: latchkey secrets backup FILE"

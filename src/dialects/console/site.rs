@@ -54,6 +54,8 @@ struct SitePage {
     is_bad: bool,
     /// What the link does; empty without one.
     link: String,
+    /// Why the last question had no answer; empty if it had one.
+    fault: String,
     pack: String,
     made: Option<DisplayTime>,
     until: Option<DisplayTime>,
@@ -110,6 +112,7 @@ pub fn shown(call: &Call<'_>, status: u16) -> Result<Reply> {
             Some(true) => s.t("site.link_up").to_owned(),
             Some(false) => s.t("site.link_down").to_owned(),
         },
+        fault: view.link.and_then(|link| link.fault).unwrap_or_default(),
         pack: view.pack.to_string(),
         made: view.made.map(shown),
         // With a link it does not matter.

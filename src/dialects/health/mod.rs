@@ -12,6 +12,7 @@ use crate::http::request::Head;
 use crate::http::route::{Access, Call, Route, Surface, inline};
 use crate::http1::BodyRule;
 use crate::ops::declared;
+use crate::refusals::site::is_stale;
 use crate::refusals::verbatim;
 use serde_json::json;
 
@@ -42,7 +43,7 @@ fn alive(_: &Call<'_>) -> Result<Option<Reply>> {
 
 /// `GET /readyz`: the server can verify keys, because all of them are in memory. With the parameter `write`, also that
 /// changes can be saved. The administrator of this machine, on the Unix socket with the header `Latchkey-Local: 1`, receives
-/// the details; every other client receives one word.
+/// the details; every other client receives one word, and at a site also why it gives no verdicts.
 ///
 /// Without the parameter nothing waits for the disk: a full or slow disk must not take verification out of a load balancer.
 fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
@@ -60,9 +61,9 @@ fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
     let is_ready = loaded && !(must_write && unwritable.is_some());
     let fault = match loaded {
         true => unwritable.as_ref().map(ToString::to_string),
-        false => Some(stale.map_or_else(
+        false => Some(stale.as_ref().map_or_else(
             || "keys are still being read".to_owned(),
-            |stale| stale.to_string(),
+            ToString::to_string,
         )),
     };
     if let (false, Some(why)) = (is_ready, &fault) {
@@ -73,9 +74,11 @@ fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
         let body = ReadyBody::of(call, is_ready, loaded, unwritable.is_none(), fault);
         return Ok(Some(Reply::json(status, &body)));
     }
-    match is_ready {
-        true => Ok(Some(Reply::new(200).body("text/plain", "ready\n"))),
-        false => Err(Error::Unavailable(verbatim("not ready"))),
+    match (is_ready, stale) {
+        (true, _) => Ok(Some(Reply::new(200).body("text/plain", "ready\n"))),
+        // Every verdict says so too.
+        (false, Some(stale)) => Err(stale),
+        (false, None) => Err(Error::Unavailable(verbatim("not ready"))),
     }
 }
 
@@ -174,9 +177,13 @@ impl ReadyBody {
     }
 }
 
-/// A status and one word, because probes do not read bodies.
+/// A status and one word, because probes do not read bodies. A site that gives no verdicts says why, as its verdicts do.
 fn render(err: &Error, _: &Head) -> Reply {
     let (status, word) = match err {
+        Error::Unavailable(why) if is_stale(why) => {
+            let body = format!("not ready: {why}\n");
+            return Reply::new(503).body("text/plain", body);
+        }
         Error::MethodNotAllowed { allow } => return Reply::new(405).with("allow", allow),
         Error::NotFound(_) => (404, "not found"),
         Error::Unavailable(_) => (503, "not ready"),

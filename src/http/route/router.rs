@@ -185,6 +185,7 @@ impl Router {
     }
 
     fn answer(&self, request: &Request, execution: Execution) -> Option<Reply> {
+        self.app.begin_answer();
         let found = self.table.find(request);
         let surface = found.surface;
         // Before the change: afterwards a request may no longer be one that takes something away.

@@ -35,7 +35,7 @@ impl Authorities {
         let system = || SYSTEM.iter().map(PathBuf::from).find(|path| path.exists());
         let path = file.map(Path::to_owned).or_else(system).ok_or_else(|| {
             Error::Unavailable(refusals::verbatim(
-                "this machine has no file of certificate authorities; name one with notice_ca, or for a probe with --ca",
+                "this machine has no file of certificate authorities; name one with notice_ca or server_ca, or for a probe with --ca",
             ))
         })?;
         let mut roots = RootCertStore::empty();

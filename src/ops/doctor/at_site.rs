@@ -7,7 +7,7 @@ use crate::ops::App;
 use crate::ops::site::fresh::Age;
 use crate::ops::site::link::{self, lease::Left};
 use crate::ops::site::view;
-use crate::refusals::findings;
+use crate::refusals::{Refusal, findings};
 
 /// Whether the server continues from what the site knows.
 pub fn state(app: &App) -> Result<Check> {
@@ -20,6 +20,11 @@ pub fn state(app: &App) -> Result<Check> {
             findings::here_fork(server),
             findings::here_fork_advice(),
         ),
+        Fork::Accepted if view.link.is_some() => Check::warning(
+            name,
+            findings::here_link_accepted(server),
+            findings::here_link_brings(),
+        ),
         Fork::Accepted => Check::warning(
             name,
             findings::here_accepted(server),
@@ -28,7 +33,10 @@ pub fn state(app: &App) -> Result<Check> {
         Fork::None if view.is_date_open => Check::warning(
             name,
             findings::here_date_open(),
-            findings::here_apply_advice(),
+            match view.link.is_some() {
+                true => findings::here_link_brings(),
+                false => findings::here_apply_advice(),
+            },
         ),
         Fork::None if !view.may_spend => Check::warning(
             name,
@@ -43,16 +51,21 @@ pub fn state(app: &App) -> Result<Check> {
 pub fn packs(app: &App) -> Result<Check> {
     let name = "packs";
     let view = view(app)?;
+    let is_linked = view.link.is_some();
+    let advice = |without: Refusal| match is_linked {
+        true => findings::here_link_brings(),
+        false => without,
+    };
     Ok(match (view.pack, view.is_loaded) {
         (0, _) => Check::failed(
             name,
             findings::here_no_pack(),
-            findings::here_no_pack_advice(),
+            advice(findings::here_no_pack_advice()),
         ),
         (pack, false) => Check::failed(
             name,
             findings::here_lost(pack),
-            findings::here_lost_advice(),
+            advice(findings::here_lost_advice()),
         ),
         (pack, true) => Check::ok(name, findings::here_in_force(pack, view.keys)),
     })

@@ -14,12 +14,13 @@ fn lost(link: &LinkView, now: Timestamp) -> bool {
     !link.is_linked && now.0.saturating_sub(link.asked_at.0) < DAY_MS
 }
 
-/// Names the sites whose packs have ended or are about to end, and those that are not known to have a revocation.
+/// Names the sites whose packs have ended or are about to end, those that are not known to have a revocation, and those that do not
+/// follow because this server was restored.
 pub fn sites(app: &App) -> Result<Check> {
     let name = "sites";
     let sites = all(app)?;
     let now = app.now().wall;
-    let mut found = Vec::new();
+    let (mut found, mut has_forked) = (Vec::new(), false);
     for view in &sites {
         let site = &view.site.name;
         match &view.newest {
@@ -33,8 +34,13 @@ pub fn sites(app: &App) -> Result<Check> {
             }
             Some(_) => {}
         }
-        if let Some(link) = view.link.filter(|link| lost(link, now)) {
-            found.push(findings::site_cut(site, link.asked_at));
+        match view.link {
+            Some(link) if app.feed.forks.has(site) => {
+                has_forked = true;
+                found.push(findings::site_forked(site, link.asked_at));
+            }
+            Some(link) if lost(&link, now) => found.push(findings::site_cut(site, link.asked_at)),
+            _ => {}
         }
         if let Some(count @ 1..) = view.unconfirmed {
             found.push(findings::site_behind(site, count));
@@ -56,5 +62,9 @@ pub fn sites(app: &App) -> Result<Check> {
         return Ok(Check::ok(name, text));
     }
     found.truncate(NAMED_MAX);
-    Ok(Check::warning(name, found, findings::sites_advice()))
+    let advice = match has_forked {
+        true => findings::site_forked_advice(),
+        false => findings::sites_advice(),
+    };
+    Ok(Check::warning(name, found, advice))
 }

@@ -1,7 +1,8 @@
 //! Digests that are replaced by one under the newest pepper, at the first good use of their secret.
 //!
 //! Only then is the secret known. A verification notes the new digest in memory, and the maintenance writes what waits in
-//! batches. If that is lost, it happens at the next use. On a full disk the old digest goes on working.
+//! batches. If that is lost, it happens at the next use. On a full disk the old digest goes on working. Where there are sites, an
+//! older secret that ends with the first use of the newer one keeps its digest.
 
 use crate::domain::audit::{Changes, Event, Target, named};
 use crate::domain::keys::KeyId;
@@ -12,7 +13,7 @@ use crate::domain::keys::seal_key::same;
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::ops::App;
-use crate::store::{Durability, audit, foreign};
+use crate::store::{Durability, Read, audit, foreign, keys, sites};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -153,7 +154,11 @@ fn write(app: &App, batch: Vec<(KeyId, Upgrade)>) -> Result<()> {
     let (seal_keys, now) = (app.seal_keys.clone(), app.now().wall);
     app.store.write(Durability::Relaxed, move |tx| {
         let mut replaced = Vec::new();
+        let has_sites = sites::is_any(tx)?;
         for (id, upgrade) in &batch {
+            if has_sites && waits_for_first_use(tx, *id, &upgrade.old)? {
+                continue;
+            }
             // The key may have been rotated or deleted since.
             if foreign::replace_digest(tx, *id, &upgrade.old, &upgrade.new)? {
                 replaced.push(*id);
@@ -170,6 +175,14 @@ fn write(app: &App, batch: Vec<(KeyId, Upgrade)>) -> Result<()> {
         });
         audit::append_all(tx, &seal_keys, events)
     })
+}
+
+/// Whether a secret ends with the first use of a newer one. Where there are sites, its digest stays as it is: a site where the
+/// newer secret is used ends the older one by its digest, and reports that digest later. The grace period ends in any case.
+fn waits_for_first_use(read: &Read, id: KeyId, secret: &StoredSecret) -> Result<bool> {
+    let rows = keys::list_secrets(read, id)?;
+    let row = rows.iter().find(|row| row.secret == *secret);
+    Ok(row.is_some_and(|row| row.until_first_use && row.expires_at.is_some()))
 }
 
 #[cfg(test)]

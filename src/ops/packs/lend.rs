@@ -1,15 +1,18 @@
 //! Lending uses of counted keys: what a site may spend is taken off the stored number before the site learns of it.
 
 use super::given::Given;
-use crate::domain::audit::{Kind, Target};
+use super::sites::EDIT;
+use super::{find, record};
+use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::quota::USES_MAX;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::locks::lock;
 use crate::domain::packs::site::Site;
+use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::index::Index;
-use crate::ops::App;
+use crate::ops::{App, append_all};
 use crate::store::seals::keys::RemainingUses;
 use crate::store::sites::{self, Lent, LentRow};
 use crate::store::{Durability, Write, seals, uses};
@@ -43,6 +46,21 @@ pub fn lend(app: &App, wanted: &[(Site, Given)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lends uses to another life of a site from now on: its state began again. What the life before was lent counts as spent.
+pub fn lend_to_life(app: &App, site: &str, life: Uid) -> Result<()> {
+    let (seal_keys, name, now) = (app.seal_keys.clone(), site.to_owned(), app.now().wall);
+    app.store.write(Durability::Full, move |tx| {
+        let before = find(tx, &name)?.lent_life;
+        if !sites::lend_to(tx, &name, life)? {
+            return Ok(());
+        }
+        let mut changes = Changes::default();
+        changes.note_option("life", &before, &Some(life));
+        let draft = Event::of_system(EDIT, Target::server(), now);
+        append_all(tx, &seal_keys, &draft, vec![(EDIT, record(&name, changes))])
+    })
 }
 
 /// What becomes of the uses that a site was lent and has not reported as spent, when it is removed.

@@ -32,7 +32,7 @@ use crate::store::sites::EndedAtSite;
 use crate::store::{Read, audit, packs, site_links, sites as rows};
 
 const ADD: &str = "site.add";
-const EDIT: &str = "site.edit";
+pub(super) const EDIT: &str = "site.edit";
 const REMOVE: &str = "site.remove";
 /// The number of keys that a view names.
 const NAMED_MAX: usize = 100;

@@ -18,6 +18,7 @@ use crate::domain::packs::file::{self, MAGIC, Parts};
 use crate::domain::packs::head::{Head, SignedHead};
 use crate::domain::packs::rules::{Verdict, Way, judge};
 use crate::domain::packs::state::{Fork, HeldFile, State};
+use crate::domain::text::counted;
 use crate::error::{Error, Result};
 use crate::files::private;
 use crate::ops::App;
@@ -320,9 +321,9 @@ impl<'a> New<'a> {
             log::warn!("site: the time at which the pack was made is not recorded: {err}");
         }
         log::info!(
-            "site: pack {} is applied: {} keys, {} new, {} changed, {} ended; it counts until {}",
+            "site: pack {} is applied: {}, {} new, {} changed, {} ended; it counts until {}",
             applied.pack,
-            applied.keys,
+            counted(applied.keys, "key"),
             applied.counts.added,
             applied.counts.changed,
             applied.counts.ended,

@@ -6,10 +6,16 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 /// The time of a site without a pack.
 const NONE: i64 = i64::MIN;
+
+thread_local! {
+    /// What the verdict in the answer that this thread makes has seen.
+    static SEEN: Cell<Option<Age>> = const { Cell::new(None) };
+}
 
 /// The times of the pack that is in force, and the lease of a linked site. With a link, the age of the pack does not matter: only
 /// a word of the server allows verdicts.
@@ -111,14 +117,11 @@ impl Freshness {
         }
     }
 
-    /// Whether no verdict may be given.
-    pub fn must_refuse(&self, now: Timestamp) -> bool {
-        if let Some(allows) = self.lease.allows(now) {
-            return !allows;
-        }
-        match self.age(now) {
+    /// Whether no verdict may be given at this age.
+    fn must_refuse(&self, age: Age) -> bool {
+        match age {
             Age::None => true,
-            Age::Over => !self.only_warns.load(Relaxed),
+            Age::Over => self.lease.is_demanded() || !self.only_warns.load(Relaxed),
             Age::Aging | Age::Fresh => false,
         }
     }
@@ -174,9 +177,14 @@ impl App {
     /// Refuses verdicts at a site whose pack no longer counts, or that has none; at a linked site, if it had no word of its server
     /// for too long.
     pub fn require_fresh(&self, now: Timestamp) -> Result<()> {
-        match &self.site {
-            Some(site) if site.fresh.must_refuse(now) => Err(site.fresh.refusal(now)),
-            _ => Ok(()),
+        let Some(site) = &self.site else {
+            return Ok(());
+        };
+        let age = site.fresh.age(now);
+        SEEN.set(Some(age));
+        match site.fresh.must_refuse(age) {
+            true => Err(site.fresh.refusal(now)),
+            false => Ok(()),
         }
     }
 
@@ -192,9 +200,20 @@ impl App {
         self.site.as_ref()?.fresh.pack_age_s(self.now().wall)
     }
 
-    /// The age of the pack, or of the last word over the link, in seconds, if clients are to learn it: from half of its time on.
+    /// Begins an answer, for which [`App::told_age_s`] is asked at its end on the same thread.
+    pub fn begin_answer(&self) {
+        if self.site.is_some() {
+            SEEN.set(None);
+        }
+    }
+
+    /// The age of the pack, or of the last word over the link, in seconds, if clients are to learn it: from half of its time on. If
+    /// the answer has a verdict, no clock is read for it again.
     pub fn told_age_s(&self) -> Option<u64> {
         let site = self.site.as_ref()?;
+        if SEEN.get() == Some(Age::Fresh) {
+            return None;
+        }
         let now = self.now().wall;
         match site.fresh.age(now) {
             Age::Aging | Age::Over => site.fresh.age_s(now),
@@ -214,9 +233,9 @@ mod tests {
         fresh.set(Timestamp(10_000), Timestamp(30_000));
         let now = Timestamp(now);
         assert_eq!((fresh.age(now), fresh.age_s(now)), (age, Some(age_s)));
-        assert_eq!(fresh.must_refuse(now), refuses);
+        assert_eq!(fresh.must_refuse(age), refuses);
         fresh.warn_only(true);
-        assert!(!fresh.must_refuse(now));
+        assert!(!fresh.must_refuse(age));
     }
 
     #[test]
@@ -234,7 +253,7 @@ mod tests {
         fresh.warn_only(true);
         let now = Timestamp(5);
         assert_eq!((fresh.age(now), fresh.age_s(now)), (Age::None, None));
-        assert!(fresh.must_refuse(now));
+        assert!(fresh.must_refuse(Age::None));
         assert!(fresh.refusal(now).to_string().starts_with("PACK_STALE"));
     }
 
@@ -247,7 +266,7 @@ mod tests {
         fresh.lease.demand(steady);
         let check = |age, age_s, refuses| {
             assert_eq!((fresh.age(now), fresh.age_s(now)), (age, age_s));
-            assert_eq!(fresh.must_refuse(now), refuses);
+            assert_eq!(fresh.must_refuse(age), refuses);
             assert_eq!(fresh.pack_age_s(now), Some(10));
         };
         check(Age::None, None, true);

@@ -4,6 +4,7 @@ mod backup;
 mod checks;
 mod foreign;
 pub mod other_file;
+mod touched;
 mod values;
 
 use crate::domain::audit::Target;
@@ -257,14 +258,6 @@ impl Read {
         self.touched.borrow().clone()
     }
 
-    /// What the transaction has changed since a mark and what an event has to name.
-    pub(super) fn touched_since(&self, [_, mark, ..]: [usize; 4]) -> Vec<Target> {
-        let (touched, light) = (self.touched.borrow(), self.light.borrow());
-        let since = touched.iter().enumerate().skip(mark);
-        let named = since.filter(|(at, _)| !light.contains(at));
-        named.map(|(_, target)| target.clone()).collect()
-    }
-
     /// What the transaction has changed and not sealed since, each target once.
     pub(super) fn unsealed(&self) -> Vec<Target> {
         let (touched, sealed) = (self.touched.borrow(), self.sealed.borrow());
@@ -329,14 +322,6 @@ impl Write<'_> {
     /// what it names.
     pub fn touch(&self, target: Target) {
         self.read.touched.borrow_mut().push(target);
-    }
-
-    /// As [`Write::touch`], for changes on which no decision and no other index depends, such as the place in a file where a
-    /// key is declared. No event needs to name the target.
-    pub fn touch_lightly(&self, target: Target) {
-        let at = self.read.touched.borrow().len();
-        self.read.light.borrow_mut().push(at);
-        self.touch(target);
     }
 
     /// As [`Write::touch`], for a new target that this transaction has just written and sealed. A later change of it is

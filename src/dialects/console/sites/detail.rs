@@ -1,6 +1,6 @@
 //! The page of a site: what it has, what it lacks, its packs, and what was ended there.
 
-use super::{Badge, Link, Unconfirmed, address, pack_words};
+use super::{Badge, Link, Unconfirmed, address, as_of, pack_words};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::backups::size;
@@ -32,9 +32,10 @@ struct SitePage {
     badge: Badge,
     unconfirmed: Unconfirmed,
     link: Option<Link>,
-    /// How long it may answer without a word, if it is linked.
+    /// How long it may answer without a word, and the newest event that it has, if it is linked.
     max_stale: String,
-    /// The pack that it is known to have, in words, with its times.
+    as_of: String,
+    /// The pack that it is known to have, in words, with its times; for a site that is not linked.
     pack: String,
     made: Option<DisplayTime>,
     until: Option<DisplayTime>,
@@ -160,6 +161,7 @@ pub(super) fn shown(visit: &Visit<'_>, status: u16, outcome: Option<String>) -> 
         badge: Badge::of(texts, view.standing(now)),
         unconfirmed: Unconfirmed::of(texts, &view),
         link: Link::of(visit, &view),
+        as_of: as_of(texts, &view),
         max_stale: span(texts, view.site.max_stale_s),
         pack: pack_words(texts, &view),
         made: pack.map(|pack| when(pack.made_at)),

@@ -25,6 +25,8 @@ struct NewSitePage {
     /// What to type at the server, and at the site; empty before the form was sent.
     at_server: Vec<String>,
     at_site: Vec<String>,
+    /// What to type at the site in their place, if it can reach this server.
+    linked: String,
     /// A refusal that concerns no field.
     refusal: Option<String>,
 }
@@ -62,6 +64,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
             fields: fields::inputs(visit, &names, &typed, refusal)?,
             at_server: commands.0,
             at_site: commands.1,
+            linked: linked(server.as_deref().unwrap_or(typed.text("server").trim())),
             refusal: alone.map(|refusal| refusal.why.clone()),
         };
         html(refusal.map_or(200, |refusal| refusal.status), &new)
@@ -114,11 +117,22 @@ fn at_server(app: &App, visit: &Visit<'_>, name: &str, add: &str) -> Result<Vec<
     ])
 }
 
+/// The data folder of a site.
+const AT_SITE: &str = "/var/lib/latchkey-site";
+
 fn at_site(name: &str) -> Vec<String> {
-    let data = "/var/lib/latchkey-site";
     vec![
-        format!("latchkey site init {name}.enrol --data {data}"),
-        format!("latchkey pack apply . --data {data}"),
-        format!("latchkey serve --site --data {data}"),
+        format!("latchkey site init {name}.enrol --data {AT_SITE}"),
+        format!("latchkey pack apply . --data {AT_SITE}"),
+        format!("latchkey serve --site --data {AT_SITE}"),
     ]
+}
+
+/// The command of a site with a live link to the server of this name.
+fn linked(server: &str) -> String {
+    let host = match is_server_name(server) {
+        true => server,
+        false => "keys.example.com",
+    };
+    format!("latchkey serve --site --server https://{host} --data {AT_SITE}")
 }

@@ -41,6 +41,8 @@ struct SiteRow {
     unconfirmed: Unconfirmed,
     link: Option<Link>,
     pack: String,
+    /// The newest event that a site with a live link has; empty without one.
+    as_of: String,
     made: Option<DisplayTime>,
     until: Option<DisplayTime>,
     keys: String,
@@ -146,7 +148,10 @@ fn list(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Reply
 
 fn row(visit: &Visit<'_>, view: &SiteView) -> SiteRow {
     let (texts, now) = (visit.texts, visit.call.app.now().wall);
+    // What a site with a live link has is newer than any pack.
+    let is_linked = view.live_link().is_some();
     let pack = view.applied.as_ref().or(view.newest.as_ref());
+    let pack = pack.filter(|_| !is_linked);
     let when = |at| DisplayTime::new(texts, at, now);
     SiteRow {
         href: address(&view.site.name),
@@ -162,7 +167,11 @@ fn row(visit: &Visit<'_>, view: &SiteView) -> SiteRow {
         badge: Badge::of(texts, view.standing(now)),
         unconfirmed: Unconfirmed::of(texts, view),
         link: Link::of(visit, view),
-        pack: pack_words(texts, view),
+        pack: match is_linked {
+            true => texts.get("sites.over_link").to_owned(),
+            false => pack_words(texts, view),
+        },
+        as_of: as_of(texts, view),
         made: pack.map(|pack| when(pack.made_at)),
         until: pack.map(|pack| when(pack.until)),
         keys: pack.map_or_else(String::new, |pack| texts.number(pack.keys)),
@@ -183,6 +192,14 @@ fn pack_words(texts: &Texts, view: &SiteView) -> String {
             .with("sites.older_applied", &applied.to_string())
             .replacen("{}", &newest, 1),
         None => texts.with("sites.not_reported", &newest),
+    }
+}
+
+/// The newest event that a site with a live link is known to have, in words; empty without one, or if it has not asked yet.
+fn as_of(texts: &Texts, view: &SiteView) -> String {
+    match view.live_link().map(|link| link.applied) {
+        None | Some(0) => String::new(),
+        Some(event) => texts.with("sites.as_of", &texts.number(event)),
     }
 }
 

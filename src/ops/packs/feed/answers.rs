@@ -315,13 +315,21 @@ fn way(
     question: &Question,
 ) -> Result<Way> {
     let reign = known.server.reign;
-    if question.pack == 0 || question.reign < reign {
-        return Ok(Way::Pack);
-    }
-    if question.reign > reign {
-        return Ok(Way::Fork);
-    }
-    way_from(snapshot, known, workspaces, question.events)
+    let (way, is_fork) = if question.pack == 0 {
+        (Way::Pack, false)
+    } else if question.reign > reign {
+        (Way::Fork, true)
+    } else {
+        let way = way_from(snapshot, known, workspaces, question.events)?;
+        let is_fork = matches!(way, Way::Fork);
+        match question.reign == reign {
+            true => (way, is_fork),
+            // The site judges by the pack whether it can follow.
+            false => (Way::Pack, is_fork),
+        }
+    };
+    snapshot.app.feed.forks.note(&question.site, is_fork);
+    Ok(way)
 }
 
 /// The way from a state of this reign.

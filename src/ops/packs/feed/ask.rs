@@ -64,6 +64,14 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         open(body, &known)?;
         lease_s = question.lease_s.min(known.site.max_stale_s);
     }
+    if has_new_life(&known, &question) {
+        if !may_wait {
+            return Ok(None);
+        }
+        // Before its pack is made, which is the only thing that names the life to the site.
+        lend::lend_to_life(app, name, question.life)?;
+        known = look_up(app, name)?;
+    }
     // One that comes too early is not acknowledged, so it comes again.
     let has_report = !report.is_empty() && app.feed.takes_report(name, app.now().steady_ms);
     if has_report {
@@ -75,6 +83,12 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         known,
         lease_s,
     }))
+}
+
+/// Whether uses are lent to a life that the site had before: its state began again, and has no pack yet.
+fn has_new_life(known: &Known, question: &Question) -> bool {
+    let is_other = |life| life != question.life;
+    question.pack == 0 && known.site.lent_life.is_some_and(is_other)
 }
 
 /// Looks a site up in the database.

@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod ask;
+mod forks;
 mod known;
 mod leases;
 mod lending;
@@ -33,6 +34,7 @@ use crate::ops::App;
 use crate::refusals;
 use crate::store::{Read, audit};
 pub use answers::run as run_answers;
+use forks::Forks;
 use known::KnownSites;
 use leases::Leases;
 use lending::Lacking;
@@ -84,6 +86,8 @@ pub struct Feed {
     /// There is a pack to send.
     packing: Condvar,
     known: KnownSites,
+    /// Sites that know what this server does not.
+    pub forks: Forks,
     leases: Leases,
     /// Held to read while the lease of one site is recorded, and to write while those of all are.
     recording: RwLock<()>,
@@ -191,6 +195,7 @@ impl Default for Feed {
             changed: Condvar::new(),
             packing: Condvar::new(),
             known: KnownSites::default(),
+            forks: Forks::default(),
             leases: Leases::default(),
             recording: RwLock::default(),
             figures: Figures::default(),

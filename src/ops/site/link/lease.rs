@@ -107,12 +107,6 @@ impl Lease {
         self.until_ms.store(NONE, Relaxed);
     }
 
-    /// Whether verdicts may be given; `None` if they need no lease.
-    pub fn allows(&self, wall: Timestamp) -> Option<bool> {
-        let now_ms = self.clock.get()?();
-        Some(self.allows_at(now_ms, wall))
-    }
-
     fn allows_at(&self, now_ms: i64, wall: Timestamp) -> bool {
         now_ms < self.until_ms.load(Relaxed) && wall.0 < self.wall_until.load(Relaxed)
     }
@@ -187,7 +181,8 @@ pub mod tests {
     #[track_caller]
     fn check(lease: &Lease, steady_ms: i64, wall: Timestamp, allows: bool) {
         set_steady(steady_ms);
-        assert_eq!(lease.allows(wall), Some(allows), "at {steady_ms}");
+        let is_running = matches!(lease.left(wall), Left::Running { .. });
+        assert_eq!(is_running, allows, "at {steady_ms}");
     }
 
     #[test]
@@ -232,7 +227,7 @@ pub mod tests {
         let unlinked = Lease::default();
         let sent = unlinked.sending(NOON);
         assert!(!unlinked.grant(sent, 10_000, NOON));
-        assert_eq!(unlinked.allows(NOON), None);
+        assert_eq!(unlinked.left(NOON), Left::None);
         assert!(!unlinked.is_demanded());
     }
 

@@ -43,7 +43,11 @@ fn check(mode: Mode) {
         for _ in 0..20 {
             assert_eq!(verdict(&running, &stays.secret), "PACK_STALE", "{mode:?}");
         }
-        assert_eq!(running.call("GET", "/readyz", &[], None).status, 503);
+        let ready = running.call("GET", "/readyz", &[], None).expect(503);
+        assert!(
+            ready.text().starts_with("not ready: PACK_STALE"),
+            "{ready:?}"
+        );
         let before = relay.questions();
         wait::until("the site asks again and again", || {
             relay.questions() > before || mode == Mode::Cut

@@ -225,7 +225,13 @@ fn a_server_that_is_restored_is_a_fork_over_the_link() {
     });
     await_verdict(&running, &stays.secret, "PACK_STALE");
     assert_ne!(verdict(&running, &gone.secret), "VALID");
-    site.line.ok(&["site", "reset", "--yes"]);
+    let checks = line.run(&["doctor"]).stdout;
+    let finding = "site plant-7 knows events that this server does not have";
+    assert!(checks.contains(finding), "{checks}");
+    let reset = site.line.ok(&["site", "reset", "--yes"]);
+    assert!(reset.contains("this site asks http://"), "{reset}");
     await_verdict(&running, &stays.secret, "VALID");
     assert_ne!(verdict(&running, &gone.secret), "VALID");
+    let checks = line.run(&["doctor"]).stdout;
+    assert!(!checks.contains(finding), "{checks}");
 }

@@ -126,7 +126,10 @@ fn the_certificate_of_the_server_is_checked() {
     let relay = Relay::on([127, 0, 0, 1].into(), server.address);
     let url = format!("https://localhost:{}", relay.address.port());
     let refused = site.serve_with(&["--server", &url, "--server-ca", &other], &[]);
-    refused.wait_for_log("cannot be reached", 1);
+    refused.wait_for_log(
+        "name the file of the authority that has issued it: --server-ca",
+        1,
+    );
     assert_eq!(verdict(&refused, &secret), "PACK_STALE");
     drop(refused);
     let running = site.serve_with(&["--server", &url, "--server-ca", &certificate], &[]);

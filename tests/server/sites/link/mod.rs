@@ -1,6 +1,7 @@
 //! The live link between a server and its sites, as real processes.
 
 mod broken;
+mod commands;
 mod following;
 mod histories;
 mod killed;

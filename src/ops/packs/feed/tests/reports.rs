@@ -2,14 +2,16 @@
 
 use super::Linked;
 use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::rotation::Grace;
 use crate::domain::locks::lock;
 use crate::domain::packs::question::Nonce;
 use crate::domain::packs::report::{KeyReport, Report};
 use crate::domain::packs::word::WordKind;
+use crate::domain::uid::Uid;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::keys::rotate;
+use crate::ops::keys::{rotate, upgrade};
 use crate::ops::packs::feed::ask::record_all;
 use crate::ops::packs::feed::model::{ModelSite, send};
 use crate::ops::packs::sites;
@@ -123,6 +125,33 @@ fn the_first_use_of_a_rotated_secret_at_a_site_ends_the_older_one() {
     assert_eq!(linked.fixture.last_event(), end);
 }
 
+#[test]
+fn an_older_secret_that_waits_for_a_first_use_is_the_same_one_when_a_report_ends_it() {
+    let linked = Linked::new();
+    let (rotated, other) = (linked.key("k"), linked.key("l"));
+    let (app, local) = (linked.app(), linked.local());
+    let mut site = linked.site("plant-7");
+    let secret = |key| app.index.with_key(key, |key| key.secret).unwrap();
+    let (older, used) = (secret(rotated), secret(other));
+    rotate::rotate(app, &local, rotated, Grace::UntilFirstUse(3_600)).unwrap();
+    site.catch_up(app);
+    // The site ends the older secret now. Before its report arrives, the same secret is used here, after a rotation of the pepper.
+    let newer = Peppers::parse(&format!("2 {}\n", "ab".repeat(32))).unwrap();
+    for (key, secret) in [(rotated, older), (other, used)] {
+        app.upgrades.note_use(&newer, key, &secret, "text");
+    }
+    upgrade::write_all(app);
+    assert_eq!(app.upgrades.waiting(), 0);
+    assert_eq!(secret(other).pepper, 2, "other digests are replaced");
+    let ended = KeyReport {
+        older_ended: older.digest.0.first_chunk().copied(),
+        ..blank(rotated)
+    };
+    with_report(&mut site, &linked, 1, ended);
+    let secrets = app.read(|read| store::keys::list_secrets(read, rotated));
+    assert_eq!(secrets.unwrap().len(), 1);
+}
+
 fn lent(site: &ModelSite, linked: &Linked, key: KeyId) -> u64 {
     let name = site.question.site.clone();
     let found = linked
@@ -176,6 +205,53 @@ fn a_linked_site_is_lent_what_it_has_spent() {
         with_report(&mut site, &linked, number, more);
     }
     assert_eq!(lent(&site, &linked, key), 25);
+}
+
+#[test]
+fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let mut before = linked.site("plant-7");
+    let members = KeyMembers {
+        uses_left: Some(Some(25)),
+        ..KeyMembers::named("counted")
+    };
+    let key = linked.issue(NewKey {
+        members,
+        ..NewKey::default()
+    });
+    let spent = KeyReport {
+        spent: 3,
+        ..blank(key)
+    };
+    while lent(&before, &linked, key) == 0 {
+        before.catch_up(app);
+    }
+    with_report(&mut before, &linked, 1, spent);
+    assert_eq!(lent(&before, &linked, key), 13);
+    let life = || {
+        let site = app.read(|read| store::sites::find(read, "plant-7"));
+        site.unwrap().unwrap().lent_life
+    };
+    assert_eq!(life(), Some(before.question.life));
+    let mut after = ModelSite::new(app, "plant-7");
+    after.question.life = Uid(before.question.life.0 + 1);
+    after.catch_up(app);
+    assert_eq!(life(), Some(after.question.life));
+    // The uses come with the pack, or with a word after it.
+    while lent(&after, &linked, key) == 0 {
+        after.catch_up(app);
+    }
+    // What the life before was lent stays spent: 12 are left of 25, and 10 of these are lent.
+    assert_eq!(lent(&after, &linked, key), 10);
+    let mut again = ModelSite::new(app, "plant-7");
+    again.question.life = after.question.life;
+    again.catch_up(app);
+    assert_eq!(lent(&again, &linked, key), 10);
+    // A site that has a pack changes nothing, whatever life it names.
+    before.question.life = Uid(7);
+    before.catch_up(app);
+    assert_eq!(life(), Some(after.question.life));
 }
 
 #[test]
