@@ -8,7 +8,8 @@ impl Read {
     pub(in crate::store) fn touched_since(&self, [_, mark, ..]: [usize; 4]) -> Vec<Target> {
         let (touched, light) = (self.touched.borrow(), self.light.borrow());
         let since = touched.iter().enumerate().skip(mark);
-        let named = since.filter(|(at, _)| !light.contains(at));
+        // The positions are in ascending order.
+        let named = since.filter(|(at, _)| light.binary_search(at).is_err());
         named.map(|(_, target)| target.clone()).collect()
     }
 }
