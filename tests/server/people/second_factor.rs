@@ -159,13 +159,11 @@ fn a_restart_between_the_two_steps_ends_no_sign_in_and_repeats_none() {
         visitor.send("/console/sign-in", &fields).status
     };
     let (step, other) = (begin(&server), begin(&server));
-    server.kill9();
-    server.restart();
-    assert_eq!(enter(&server, &step, &codes[0]), 303);
-    assert_eq!(enter(&server, &step, &codes[1]), 403);
-    server.kill9();
-    server.restart();
-    assert_eq!(enter(&server, &step, &codes[1]), 403);
+    for (code, status) in [(&codes[0], 303), (&codes[1], 403)] {
+        server.kill9();
+        server.restart();
+        assert_eq!(enter(&server, &step, code), status);
+    }
     // That first step was refused before its code was used.
     assert_eq!(enter(&server, &other, &codes[1]), 303);
 }
