@@ -396,6 +396,9 @@ fn date_time(at: i64) -> String {
 fn cargo(args: &[&str]) -> io::Result<String> {
     let mut command = Command::new(variable("CARGO")?);
     command.args(args).args(["--locked", "--offline"]);
+    if env::var_os("CARGO_FEATURE_POSTGRES").is_some() {
+        command.args(["--features", "postgres"]);
+    }
     // Flags and wrappers of the build, such as clippy's, are not for asking.
     for name in [
         "CARGO_ENCODED_RUSTFLAGS",

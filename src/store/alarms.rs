@@ -28,7 +28,7 @@ pub fn add(
         "INSERT INTO key_alarms (key_id, kind, count, first_at, last_at, last_ip, place)
          SELECT id, $1, $2, $3, $3, $4, $5 FROM keys WHERE id = $6
          ON CONFLICT (key_id, kind) DO UPDATE
-         SET count = count + excluded.count, last_at = excluded.last_at, last_ip = excluded.last_ip, place = excluded.place
+         SET count = key_alarms.count + excluded.count, last_at = excluded.last_at, last_ip = excluded.last_ip, place = excluded.place
          RETURNING recorded_at",
         &[&kind.as_str(), &found.count, &found.at, &found.address, &found.place, &key],
         |row| row.get("recorded_at"),
@@ -65,37 +65,38 @@ pub fn list(read: &Read, key: KeyId) -> Result<Vec<Alarm>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::testing;
     use super::*;
 
     #[test]
     fn alarms_add_up_and_tell_when_the_last_event_was() {
-        let read = sqlite::in_memory().unwrap();
-        read.batch("PRAGMA foreign_keys = OFF").unwrap();
-        read.batch(
+        for read in testing::stores() {
+            read.ignore_references();
+            read.batch(
             "INSERT INTO keys (id, number, name, description, workspace_uid, policy, scopes, read_only, enabled,
                                metadata, created_by, created_at, hint)
              VALUES ('0000000001', 1, 'k', '', '', '', '', 0, 1, '{}', '', 0, '')",
         )
         .unwrap();
-        let tx = read.write();
-        let found = |count, at| Found {
-            count,
-            at: Timestamp(at),
-            address: Some("192.0.2.1".to_owned()),
-            place: "GET /x",
-        };
-        let kind = AlarmKind::Tripped;
-        assert_eq!(add(&tx, KeyId(2), kind, &found(1, 5)).unwrap(), None);
-        assert_eq!(add(&tx, KeyId(1), kind, &found(1, 5)).unwrap(), Some(None));
-        set_recorded(&tx, KeyId(1), kind, Timestamp(6)).unwrap();
-        let recorded = add(&tx, KeyId(1), kind, &found(2, 7)).unwrap();
-        assert_eq!(recorded, Some(Some(Timestamp(6))));
-        let alarms = list(&read, KeyId(1)).unwrap();
-        assert_eq!(alarms.len(), 1);
-        assert_eq!(
-            (alarms[0].count, alarms[0].first_at, alarms[0].last_at),
-            (3, Timestamp(5), Timestamp(7))
-        );
+            let tx = read.write();
+            let found = |count, at| Found {
+                count,
+                at: Timestamp(at),
+                address: Some("192.0.2.1".to_owned()),
+                place: "GET /x",
+            };
+            let kind = AlarmKind::Tripped;
+            assert_eq!(add(&tx, KeyId(2), kind, &found(1, 5)).unwrap(), None);
+            assert_eq!(add(&tx, KeyId(1), kind, &found(1, 5)).unwrap(), Some(None));
+            set_recorded(&tx, KeyId(1), kind, Timestamp(6)).unwrap();
+            let recorded = add(&tx, KeyId(1), kind, &found(2, 7)).unwrap();
+            assert_eq!(recorded, Some(Some(Timestamp(6))));
+            let alarms = list(&read, KeyId(1)).unwrap();
+            assert_eq!(alarms.len(), 1);
+            assert_eq!(
+                (alarms[0].count, alarms[0].first_at, alarms[0].last_at),
+                (3, Timestamp(5), Timestamp(7))
+            );
+        }
     }
 }

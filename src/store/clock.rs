@@ -302,14 +302,14 @@ pub fn update_local(tx: &Write<'_>, right: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO usage_totals (hour, code, management, count)
          SELECT $1, code, management, sum(count) FROM usage_totals WHERE hour > $1 GROUP BY code, management
-         ON CONFLICT (hour, code, management) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (hour, code, management) DO UPDATE SET count = usage_totals.count + excluded.count",
         &[&hour],
     )?;
     tx.execute("DELETE FROM usage_totals WHERE hour > $1", &[&hour])?;
     tx.execute(
         "INSERT INTO usage_hours (key_id, hour, code, count)
          SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code
-         ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
         &[&hour],
     )?;
     tx.execute("DELETE FROM usage_hours WHERE hour > $1", &[&hour])?;
@@ -330,7 +330,7 @@ fn key_from_row(row: &Row<'_>) -> Result<TimedKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::{sqlite, testing};
     use super::*;
 
     const ONE: NodeId = NodeId([1; 16]);
@@ -418,30 +418,31 @@ mod tests {
 
     #[test]
     fn hours_after_the_right_time_are_added_to_its_own() {
-        let read = sqlite::in_memory().unwrap();
-        read.batch(
+        for read in testing::stores() {
+            read.batch(
             "INSERT INTO usage_totals (hour, code, management, count)
              VALUES (1, 'VALID', 0, 1), (2, 'VALID', 0, 10), (3, 'VALID', 0, 100), (9, 'EXPIRED', 0, 5)",
         )
         .unwrap();
-        update_local(&read.write(), Timestamp(2 * 3_600_000 + 1)).unwrap();
-        let left = read
-            .query(
-                "SELECT hour, code, count FROM usage_totals ORDER BY hour, code",
-                &[],
-                |row| {
-                    Ok((
-                        row.get::<i64>("hour")?,
-                        row.get::<String>("code")?,
-                        row.get::<i64>("count")?,
-                    ))
-                },
-            )
-            .unwrap();
-        let expected = [(1, "VALID", 1), (2, "EXPIRED", 5), (2, "VALID", 110)];
-        assert_eq!(
-            left,
-            expected.map(|(hour, code, count)| (hour, code.to_owned(), count))
-        );
+            update_local(&read.write(), Timestamp(2 * 3_600_000 + 1)).unwrap();
+            let left = read
+                .query(
+                    "SELECT hour, code, count FROM usage_totals ORDER BY hour, code",
+                    &[],
+                    |row| {
+                        Ok((
+                            row.get::<i64>("hour")?,
+                            row.get::<String>("code")?,
+                            row.get::<i64>("count")?,
+                        ))
+                    },
+                )
+                .unwrap();
+            let expected = [(1, "VALID", 1), (2, "EXPIRED", 5), (2, "VALID", 110)];
+            assert_eq!(
+                left,
+                expected.map(|(hour, code, count)| (hour, code.to_owned(), count))
+            );
+        }
     }
 }

@@ -179,7 +179,7 @@ pub fn replace_files(tx: &Write<'_>, files: &[AppliedFile]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::{sqlite, testing};
     use super::*;
 
     #[test]
@@ -195,16 +195,17 @@ mod tests {
 
     #[test]
     fn files_are_replaced_as_a_whole() {
-        let read = sqlite::in_memory().unwrap();
-        let file = |path: &str| AppliedFile {
-            path: path.to_owned(),
-            sha256: [7; 32],
-            absent: Absent::Disable,
-        };
-        let (one, two) = (file("/etc/a.toml"), file("/etc/b.toml"));
-        replace_files(&read.write(), &[one.clone(), two.clone()]).unwrap();
-        assert_eq!(list_files(&read).unwrap(), [one, two.clone()]);
-        replace_files(&read.write(), std::slice::from_ref(&two)).unwrap();
-        assert_eq!(list_files(&read).unwrap(), [two]);
+        for read in testing::stores() {
+            let file = |path: &str| AppliedFile {
+                path: path.to_owned(),
+                sha256: [7; 32],
+                absent: Absent::Disable,
+            };
+            let (one, two) = (file("/etc/a.toml"), file("/etc/b.toml"));
+            replace_files(&read.write(), &[one.clone(), two.clone()]).unwrap();
+            assert_eq!(list_files(&read).unwrap(), [one, two.clone()]);
+            replace_files(&read.write(), std::slice::from_ref(&two)).unwrap();
+            assert_eq!(list_files(&read).unwrap(), [two]);
+        }
     }
 }

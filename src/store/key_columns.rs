@@ -1,7 +1,7 @@
 //! The columns of keys: how rows are written, read and sealed.
 
 use super::Row;
-use super::sqlite::{ToValue, Value};
+use super::connection::{ToValue, Value};
 use crate::domain::keys::Key;
 use crate::domain::keys::address::AddressList;
 use crate::domain::keys::quota::RateLimit;
@@ -170,7 +170,7 @@ pub fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
 #[cfg(test)]
 mod tests {
     use super::super::keys::{NewSecret, find, insert, update};
-    use super::super::sqlite;
+    use super::super::testing;
     use super::super::uses;
     use super::*;
     use crate::domain::keys::Member;
@@ -182,33 +182,34 @@ mod tests {
     /// A member without a column would be lost, and one that [`UPDATE`] leaves out could not be edited.
     #[test]
     fn a_key_is_read_back_as_it_was_stored_and_as_it_was_edited() {
-        let read = sqlite::in_memory().unwrap();
-        read.batch("PRAGMA foreign_keys = OFF").unwrap();
-        let (tx, seal_keys) = (read.write(), SealKeys::generate().unwrap().0);
-        let secret = StoredSecret::peppered(Digest([1; 32]), 1);
-        let full = Key::full();
-        let plain = Key {
-            name: "plain".to_owned(),
-            hint: "lk_".to_owned(),
-            ..Key::blank()
-        };
-        for key in [&full, &plain] {
-            let secret = NewSecret::Made(secret, None);
-            insert(&tx, &seal_keys, key, &secret, Timestamp(3)).unwrap();
-        }
-        let stored = find(&read, full.id).unwrap().unwrap();
-        let mut edited = plain.clone();
-        for member in Member::editable() {
-            member.copy(&full, &mut edited);
-        }
-        Member::Enabled.copy(&full, &mut edited);
-        update(&tx, &edited).unwrap();
-        uses::set(&tx, &seal_keys, edited.id, edited.uses_left).unwrap();
-        let found = find(&read, edited.id).unwrap().unwrap();
-        for member in Member::ALL {
-            let word = member.word();
-            assert_eq!(member.text(&stored), member.text(&full), "INSERT: {word}");
-            assert_eq!(member.text(&found), member.text(&edited), "UPDATE: {word}");
+        for read in testing::stores() {
+            read.ignore_references();
+            let (tx, seal_keys) = (read.write(), SealKeys::generate().unwrap().0);
+            let secret = StoredSecret::peppered(Digest([1; 32]), 1);
+            let full = Key::full();
+            let plain = Key {
+                name: "plain".to_owned(),
+                hint: "lk_".to_owned(),
+                ..Key::blank()
+            };
+            for key in [&full, &plain] {
+                let secret = NewSecret::Made(secret, None);
+                insert(&tx, &seal_keys, key, &secret, Timestamp(3)).unwrap();
+            }
+            let stored = find(&read, full.id).unwrap().unwrap();
+            let mut edited = plain.clone();
+            for member in Member::editable() {
+                member.copy(&full, &mut edited);
+            }
+            Member::Enabled.copy(&full, &mut edited);
+            update(&tx, &edited).unwrap();
+            uses::set(&tx, &seal_keys, edited.id, edited.uses_left).unwrap();
+            let found = find(&read, edited.id).unwrap().unwrap();
+            for member in Member::ALL {
+                let word = member.word();
+                assert_eq!(member.text(&stored), member.text(&full), "INSERT: {word}");
+                assert_eq!(member.text(&found), member.text(&edited), "UPDATE: {word}");
+            }
         }
     }
 }

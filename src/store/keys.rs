@@ -1,7 +1,7 @@
 //! Rows of keys and of the digests of their secrets.
 
+use super::connection::{ToValue, Value};
 use super::key_columns::{FIND, INSERT, UPDATE, edited_values, from_row, values};
-use super::sqlite::{ToValue, Value};
 use super::{Read, Row, Write, retired, seals, uses};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::live::StoredSecret;

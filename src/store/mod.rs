@@ -1,8 +1,8 @@
 //! The only SQL of the project. Each aggregate has one file; read functions take [`Read`], write functions take
 //! [`Write`].
 //!
-//! Only `sqlite/` names rusqlite. SQL is literal text with parameters `$1 …` in the order of first use, and uses only
-//! what both SQLite and PostgreSQL understand.
+//! Connections, rows and values are types of `connection/`; only `sqlite/` names rusqlite. SQL is literal text with
+//! parameters `$1 …` in the order of first use, and uses only what both SQLite and PostgreSQL understand.
 //!
 //! This file is the store as a whole: one thread that writes (`writer`) and a few connections that read. To change
 //! something, a caller hands a closure to the writer. The writer runs the closures that wait at the same time one
@@ -17,6 +17,7 @@ pub mod authenticators;
 pub mod catalogs;
 pub mod challenges;
 pub mod clock;
+mod connection;
 pub mod console_pages;
 pub mod declared;
 pub mod foreign;
@@ -33,6 +34,12 @@ pub mod notices;
 pub mod numbers;
 pub mod packs;
 pub mod policies;
+#[cfg(feature = "postgres")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no command opens such a database yet")
+)]
+mod postgres;
 pub mod preferences;
 pub mod recovery_codes;
 pub mod refresh_tokens;
@@ -48,6 +55,10 @@ pub mod site;
 pub mod site_links;
 pub mod sites;
 mod sqlite;
+#[cfg(test)]
+mod statements;
+#[cfg(test)]
+mod testing;
 pub mod tombstones;
 pub mod usage;
 pub mod users;
@@ -55,12 +66,14 @@ pub mod uses;
 pub mod workspaces;
 mod writer;
 
+use connection::Database;
+pub use connection::{Read, Row, Write};
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
 #[cfg(test)]
 pub use sqlite::STEPS;
-pub use sqlite::{Foreign, Read, Row, Write, other_file};
+pub use sqlite::{Foreign, other_file};
 use tombstones::SharedTombstoneFile;
 pub use writer::Urgency;
 use writer::{DataFiles, Job, JobResult, Queue, QueueRefusal, Writer};
@@ -104,9 +117,10 @@ pub enum Durability {
 /// new content in place and cannot fail.
 pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
 
-/// One SQLite database, open for reading and writing.
+/// One database, open for reading and writing.
 pub struct Store {
     path: PathBuf,
+    database: Database,
     jobs: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Readers>,
@@ -161,18 +175,46 @@ impl Store {
         // This check must come before any connection: when we close a file, the process loses the locks of its
         // connections to that file.
         sqlite::check_header(path)?;
-        let figures = Arc::new(Figures::default());
         let connection = sqlite::open_writer(path, |read| {
             migrations::run(read, path, files, now, migrations::STEPS)
         })?;
-        let place = Arc::new(DatabasePaths::of(path));
-        let anchor = sqlite::open_reader(path)?;
-        // A connection has the log open only after its first read.
-        anchor.batch("SELECT count(*) FROM sqlite_schema")?;
+        let database = Database::Sqlite(path.to_owned());
+        let anchor = sqlite::open_anchor(path)?;
+        let place = DatabasePaths::of(path);
+        Store::start(path, database, place, (connection, anchor), files, publish)
+    }
+
+    /// Opens an existing database on a PostgreSQL server. `path` is where the file of an SQLite database would be: the
+    /// other files of this node are in the same folder.
+    #[cfg(feature = "postgres")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "no command does so yet"))]
+    pub fn open_on_server(
+        path: &Path,
+        address: &postgres::Address,
+        files: &KeyFiles,
+        publish: Publish,
+    ) -> Result<Store> {
+        let database = Database::Postgres(Box::new(address.clone()));
+        let connections = (database.open_writer()?, database.open_reader()?);
+        let place = DatabasePaths::on_a_server();
+        Store::start(path, database, place, connections, files, publish)
+    }
+
+    /// Starts the writer. The connections are that of the writer and the one that is open from the start.
+    fn start(
+        path: &Path,
+        database: Database,
+        place: DatabasePaths,
+        (connection, anchor): (Read, Read),
+        files: &KeyFiles,
+        publish: Publish,
+    ) -> Result<Store> {
+        let figures = Arc::new(Figures::default());
+        let place = Arc::new(place);
         let book = Arc::new(SharedTombstoneFile::default());
         let reserve = Arc::new(Reserve::default());
         let writer = Writer::new(
-            path,
+            database.clone(),
             connection,
             files.seal.clone(),
             publish,
@@ -194,6 +236,7 @@ impl Store {
             .map_err(Error::internal)?;
         Ok(Store {
             path: path.to_owned(),
+            database,
             jobs,
             writer: Mutex::new(Some(thread)),
             readers: Mutex::default(),
@@ -273,21 +316,22 @@ impl Store {
         result
     }
 
-    /// A connection with an open transaction, so that lists which need two queries see one state of the database.
+    /// A connection with an open transaction, so that lists which need two queries see one state of the database. An
+    /// idle connection that has become useless, because its server was started again, is replaced.
     fn reader(&self, idle: Option<Read>) -> Result<Read> {
-        let connection = match idle {
-            Some(connection) => connection,
-            None => {
-                self.place.check()?;
-                sqlite::open_reader(&self.path)?
-            }
-        };
-        connection.batch("BEGIN")?;
+        if let Some(connection) = idle
+            && connection.begin_reading().is_ok()
+        {
+            return Ok(connection);
+        }
+        self.place.check()?;
+        let connection = self.database.open_reader()?;
+        connection.begin_reading()?;
         Ok(connection)
     }
 
     fn put_back(&self, connection: Read) {
-        if connection.batch("ROLLBACK").is_ok() {
+        if !connection.is_idle() && connection.end() {
             let mut readers = lock(&self.readers);
             if readers.idle.len() < READERS_MAX && !readers.closed {
                 readers.idle.push(connection);
@@ -304,14 +348,14 @@ impl Store {
         Ok((readers.idle.pop(), Running(self)))
     }
 
-    /// Copies the database into an empty file; see [`Read::copy_to`]. It uses the connection that is open from the
+    /// Copies the database into an empty file; see [`sqlite::Sqlite::copy_to`]. It uses the connection that is open from the
     /// start, so the database can be saved even if its file is gone. Only one copy runs at a time.
     pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Vec<Foreign>> {
         let Ok(anchor) = self.anchor.try_lock() else {
             return Err(Error::Conflict(refusals::backups::running()));
         };
         let anchor = anchor.as_ref().ok_or_else(stopped)?;
-        anchor.copy_to(path, progress)
+        anchor.sqlite()?.copy_to(path, progress)
     }
 
     /// What the tombstone file records; `None` if there is no such file.
@@ -319,7 +363,7 @@ impl Store {
         self.book.read()
     }
 
-    /// The path of the database file.
+    /// The path of the database file, or where it would be: in the folder with the other files of this node.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -90,19 +90,20 @@ fn last(row: &Row<'_>) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::testing;
     use super::*;
 
     #[test]
     fn several_numbers_follow_one_another_and_are_never_assigned_again() {
-        let read = sqlite::in_memory().unwrap();
-        let tx = read.write();
-        assert_eq!(next_of_keys(&tx).unwrap(), 1);
-        assert_eq!(several_of_keys(&tx, 3).unwrap(), 2);
-        assert_eq!(tx.given(Series::Keys), 4);
-        assert_eq!(next_of_keys(&tx).unwrap(), 5);
-        assert_eq!(several_of_keys(&tx, 1).unwrap(), 6);
-        assert_eq!(latest(&read).unwrap().of(Series::Keys), 6);
-        assert_eq!(next_of_workspaces(&tx).unwrap(), 1);
+        for read in testing::stores() {
+            let tx = read.write();
+            assert_eq!(next_of_keys(&tx).unwrap(), 1);
+            assert_eq!(several_of_keys(&tx, 3).unwrap(), 2);
+            assert_eq!(tx.given(Series::Keys), 4);
+            assert_eq!(next_of_keys(&tx).unwrap(), 5);
+            assert_eq!(several_of_keys(&tx, 1).unwrap(), 6);
+            assert_eq!(latest(&read).unwrap().of(Series::Keys), 6);
+            assert_eq!(next_of_workspaces(&tx).unwrap(), 1);
+        }
     }
 }

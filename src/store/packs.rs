@@ -198,7 +198,7 @@ pub fn insert_point(tx: &Write<'_>, site: &str, point: Point) -> Result<()> {
         "DELETE FROM site_points
          WHERE site = $1
                AND events < (SELECT min(events)
-                             FROM (SELECT events FROM site_points WHERE site = $1 ORDER BY events DESC LIMIT $2))",
+                             FROM (SELECT events FROM site_points WHERE site = $1 ORDER BY events DESC LIMIT $2) AS newest)",
         &[&site, &(POINTS_MAX as u64)],
     )?;
     Ok(())

@@ -231,7 +231,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{catalogs, sqlite};
+    use super::super::{catalogs, testing};
     use super::*;
     use crate::domain::catalogs::Definition;
     use crate::domain::keys::Member;
@@ -242,79 +242,81 @@ mod tests {
 
     #[test]
     fn a_policy_is_read_back_as_it_was_written() {
-        let read = sqlite::in_memory().unwrap();
-        let policy = Policy {
-            rate_limit: Some(RateLimit {
-                limit: 60,
-                window_s: 60,
-            }),
-            expiry_s_max: Some(5),
-            keys_per_owner_max: Some(7),
-            ..Policy::standard()
-        };
-        insert(&read.write(), &policy).unwrap();
-        assert_eq!(list(&read).unwrap(), [policy]);
+        for read in testing::stores() {
+            let policy = Policy {
+                rate_limit: Some(RateLimit {
+                    limit: 60,
+                    window_s: 60,
+                }),
+                expiry_s_max: Some(5),
+                keys_per_owner_max: Some(7),
+                ..Policy::standard()
+            };
+            insert(&read.write(), &policy).unwrap();
+            assert_eq!(list(&read).unwrap(), [policy]);
+        }
     }
 
     #[test]
     fn an_update_writes_every_member() {
-        let read = sqlite::in_memory().unwrap();
-        let rooms = Definition {
-            name: "rooms".to_owned(),
-            case_sensitive: false,
-            ..Definition::default()
-        };
-        catalogs::replace(&read.write(), &rooms).unwrap();
-        insert(&read.write(), &Policy::standard()).unwrap();
-        let after = Policy {
-            name: Policy::standard().name,
-            description: "d".to_owned(),
-            issued_by: IssuedBy::Password,
-            owner: Presence::Required,
-            catalog: Some("rooms".to_owned()),
-            scopes: Presence::Forbidden,
-            headers: vec![CredentialHeader::Token],
-            read_only_by: ReadOnlyBy::Scope,
-            expiry: Expiry::Required,
-            expiry_s_max: Some(1),
-            expiry_months_max: Some(2),
-            addresses: AddressRule::Off,
-            keys_per_workspace_max: Some(3),
-            keys_per_owner_max: Some(4),
-            at_owner_max: AtMax::Replace,
-            name_unique: true,
-            secret_shown: SecretShown::Sealed,
-            editable: Editable::Only(vec![Member::Name]),
-            can_disable: false,
-            can_rotate: false,
-            confirm_name: true,
-            second_factor: true,
-            decoy: true,
-            on_reuse: OnReuse::Disable,
-            on_leak: OnLeak::Rotate,
-            expiry_notice_days: vec![90, 2],
-            tied_to: TiedTo::Workspace,
-            rate_limit: Some(RateLimit {
-                limit: 5,
-                window_s: 6,
-            }),
-            rate_limit_max: Some(RateLimit {
-                limit: 7,
-                window_s: 8,
-            }),
-            acts_for_owner: true,
-            self_rotation: SelfRotation::Grace,
-            roles: vec![RoleRule {
-                role: Role::Auditor,
-                scopes: vec!["a:read".into(), "b:read".into()],
-                read_only: true,
-            }],
-            prefix: "ab".to_owned(),
-            source: "file:/etc/x.toml:3".to_owned(),
-        };
-        assert!(update(&read.write(), &after).unwrap());
-        assert_eq!(find(&read, &after.name).unwrap(), Some(after.clone()));
-        assert!(delete(&read.write(), &after.name).unwrap());
-        assert!(!delete(&read.write(), &after.name).unwrap());
+        for read in testing::stores() {
+            let rooms = Definition {
+                name: "rooms".to_owned(),
+                case_sensitive: false,
+                ..Definition::default()
+            };
+            catalogs::replace(&read.write(), &rooms).unwrap();
+            insert(&read.write(), &Policy::standard()).unwrap();
+            let after = Policy {
+                name: Policy::standard().name,
+                description: "d".to_owned(),
+                issued_by: IssuedBy::Password,
+                owner: Presence::Required,
+                catalog: Some("rooms".to_owned()),
+                scopes: Presence::Forbidden,
+                headers: vec![CredentialHeader::Token],
+                read_only_by: ReadOnlyBy::Scope,
+                expiry: Expiry::Required,
+                expiry_s_max: Some(1),
+                expiry_months_max: Some(2),
+                addresses: AddressRule::Off,
+                keys_per_workspace_max: Some(3),
+                keys_per_owner_max: Some(4),
+                at_owner_max: AtMax::Replace,
+                name_unique: true,
+                secret_shown: SecretShown::Sealed,
+                editable: Editable::Only(vec![Member::Name]),
+                can_disable: false,
+                can_rotate: false,
+                confirm_name: true,
+                second_factor: true,
+                decoy: true,
+                on_reuse: OnReuse::Disable,
+                on_leak: OnLeak::Rotate,
+                expiry_notice_days: vec![90, 2],
+                tied_to: TiedTo::Workspace,
+                rate_limit: Some(RateLimit {
+                    limit: 5,
+                    window_s: 6,
+                }),
+                rate_limit_max: Some(RateLimit {
+                    limit: 7,
+                    window_s: 8,
+                }),
+                acts_for_owner: true,
+                self_rotation: SelfRotation::Grace,
+                roles: vec![RoleRule {
+                    role: Role::Auditor,
+                    scopes: vec!["a:read".into(), "b:read".into()],
+                    read_only: true,
+                }],
+                prefix: "ab".to_owned(),
+                source: "file:/etc/x.toml:3".to_owned(),
+            };
+            assert!(update(&read.write(), &after).unwrap());
+            assert_eq!(find(&read, &after.name).unwrap(), Some(after.clone()));
+            assert!(delete(&read.write(), &after.name).unwrap());
+            assert!(!delete(&read.write(), &after.name).unwrap());
+        }
     }
 }

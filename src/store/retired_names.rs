@@ -48,23 +48,24 @@ pub fn find(read: &Read, kind: Kind, name: &str) -> Result<Option<Retired>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::testing;
     use super::*;
 
     #[test]
     fn the_last_holder_of_a_name_is_known_and_kinds_are_apart() {
-        let read = sqlite::in_memory().unwrap();
-        let tx = read.write();
-        assert_eq!(find(&read, Kind::User, "emea").unwrap(), None);
-        retire_unknown(&tx, Kind::Workspace, "emea").unwrap();
-        assert_eq!(find(&read, Kind::User, "emea").unwrap(), None);
-        let holder = |uid| Some(Retired { holder: uid });
-        assert_eq!(find(&read, Kind::Workspace, "emea").unwrap(), holder(None));
-        for uid in [Uid(1), Uid(2)] {
-            retire(&tx, Kind::Workspace, "emea", uid).unwrap();
+        for read in testing::stores() {
+            let tx = read.write();
+            assert_eq!(find(&read, Kind::User, "emea").unwrap(), None);
             retire_unknown(&tx, Kind::Workspace, "emea").unwrap();
-            let found = find(&read, Kind::Workspace, "emea").unwrap();
-            assert_eq!(found, holder(Some(uid)));
+            assert_eq!(find(&read, Kind::User, "emea").unwrap(), None);
+            let holder = |uid| Some(Retired { holder: uid });
+            assert_eq!(find(&read, Kind::Workspace, "emea").unwrap(), holder(None));
+            for uid in [Uid(1), Uid(2)] {
+                retire(&tx, Kind::Workspace, "emea", uid).unwrap();
+                retire_unknown(&tx, Kind::Workspace, "emea").unwrap();
+                let found = find(&read, Kind::Workspace, "emea").unwrap();
+                assert_eq!(found, holder(Some(uid)));
+            }
         }
     }
 }

@@ -278,8 +278,8 @@ pub fn add_use(tx: &Write<'_>, more: &UseRow) -> Result<()> {
     tx.execute(
         "INSERT INTO site_uses (key_id, uses, refusals, last_used_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (key_id) DO UPDATE
-         SET uses = uses + excluded.uses, refusals = refusals + excluded.refusals,
-             last_used_at = coalesce(excluded.last_used_at, last_used_at)",
+         SET uses = site_uses.uses + excluded.uses, refusals = site_uses.refusals + excluded.refusals,
+             last_used_at = coalesce(excluded.last_used_at, site_uses.last_used_at)",
         &[&more.key, &more.uses, &more.refusals, &more.last_used_at],
     )?;
     Ok(())
@@ -298,7 +298,7 @@ pub fn list_uses(read: &Read) -> Result<Vec<UseRow>> {
 pub fn add_verdicts(tx: &Write<'_>, code: &str, more: u64) -> Result<()> {
     tx.execute(
         "INSERT INTO site_verdicts (code, count) VALUES ($1, $2)
-         ON CONFLICT (code) DO UPDATE SET count = count + excluded.count",
+         ON CONFLICT (code) DO UPDATE SET count = site_verdicts.count + excluded.count",
         &[&code, &more],
     )?;
     Ok(())
@@ -315,7 +315,7 @@ pub fn list_verdicts(read: &Read) -> Result<Vec<(String, u64)>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::testing;
     use super::*;
 
     fn ended(key: u64, reason: Reason, events: u64) -> EndedKey {
@@ -329,63 +329,66 @@ mod tests {
 
     #[test]
     fn what_was_ended_here_outlives_the_packs_that_have_a_revocation() {
-        let read = sqlite::in_memory().unwrap();
-        let tx = read.write();
-        assert!(end_key(&tx, &ended(1, Reason::Revoked, 7)).unwrap());
-        assert!(end_key(&tx, &ended(2, Reason::Site, 0)).unwrap());
-        assert!(end_key(&tx, &ended(3, Reason::Revoked, 7)).unwrap());
-        assert!(end_key(&tx, &ended(3, Reason::Site, 0)).unwrap());
-        assert!(!end_key(&tx, &ended(2, Reason::Revoked, 9)).unwrap());
-        assert!(end_key(&tx, &ended(1, Reason::Revoked, 9)).unwrap());
-        assert!(!end_key(&tx, &ended(1, Reason::Revoked, 8)).unwrap());
-        forget_revoked(&tx, 8).unwrap();
-        assert_eq!(list_ended(&read).unwrap().len(), 3);
-        forget_revoked(&tx, 9).unwrap();
-        let left = [ended(2, Reason::Site, 0), ended(3, Reason::Site, 0)];
-        assert_eq!(list_ended(&read).unwrap(), left);
+        for read in testing::stores() {
+            let tx = read.write();
+            assert!(end_key(&tx, &ended(1, Reason::Revoked, 7)).unwrap());
+            assert!(end_key(&tx, &ended(2, Reason::Site, 0)).unwrap());
+            assert!(end_key(&tx, &ended(3, Reason::Revoked, 7)).unwrap());
+            assert!(end_key(&tx, &ended(3, Reason::Site, 0)).unwrap());
+            assert!(!end_key(&tx, &ended(2, Reason::Revoked, 9)).unwrap());
+            assert!(end_key(&tx, &ended(1, Reason::Revoked, 9)).unwrap());
+            assert!(!end_key(&tx, &ended(1, Reason::Revoked, 8)).unwrap());
+            forget_revoked(&tx, 8).unwrap();
+            assert_eq!(list_ended(&read).unwrap().len(), 3);
+            forget_revoked(&tx, 9).unwrap();
+            let left = [ended(2, Reason::Site, 0), ended(3, Reason::Site, 0)];
+            assert_eq!(list_ended(&read).unwrap(), left);
+        }
     }
 
     #[test]
     fn a_digest_that_stays_ended_is_never_forgotten() {
-        let read = sqlite::in_memory().unwrap();
-        let tx = read.write();
-        end_digest(&tx, &[1; 32], KeyId(1), false).unwrap();
-        end_digest(&tx, &[2; 32], KeyId(2), false).unwrap();
-        end_digest(&tx, &[3; 32], KeyId(3), true).unwrap();
-        forget_digest(&tx, &[1; 32]).unwrap();
-        forget_digest(&tx, &[3; 32]).unwrap();
-        end_digest(&tx, &[3; 32], KeyId(3), false).unwrap();
-        assert_eq!(
-            list_ended_digests(&read, true).unwrap(),
-            [([3; 32], KeyId(3))]
-        );
-        keep_digests_ended(&tx).unwrap();
-        let both = [([2; 32], KeyId(2)), ([3; 32], KeyId(3))];
-        assert_eq!(list_ended_digests(&read, true).unwrap(), both);
+        for read in testing::stores() {
+            let tx = read.write();
+            end_digest(&tx, &[1; 32], KeyId(1), false).unwrap();
+            end_digest(&tx, &[2; 32], KeyId(2), false).unwrap();
+            end_digest(&tx, &[3; 32], KeyId(3), true).unwrap();
+            forget_digest(&tx, &[1; 32]).unwrap();
+            forget_digest(&tx, &[3; 32]).unwrap();
+            end_digest(&tx, &[3; 32], KeyId(3), false).unwrap();
+            assert_eq!(
+                list_ended_digests(&read, true).unwrap(),
+                [([3; 32], KeyId(3))]
+            );
+            keep_digests_ended(&tx).unwrap();
+            let both = [([2; 32], KeyId(2)), ([3; 32], KeyId(3))];
+            assert_eq!(list_ended_digests(&read, true).unwrap(), both);
+        }
     }
 
     #[test]
     fn counts_and_spent_uses_add_up() {
-        let read = sqlite::in_memory().unwrap();
-        let tx = read.write();
-        let row = |uses, at: Option<i64>| UseRow {
-            key: KeyId(1),
-            uses,
-            refusals: 1,
-            last_used_at: at.map(Timestamp),
-        };
-        add_use(&tx, &row(1, Some(9))).unwrap();
-        add_use(&tx, &row(0, None)).unwrap();
-        let sum = UseRow {
-            refusals: 2,
-            ..row(1, Some(9))
-        };
-        assert_eq!(list_uses(&read).unwrap(), [sum]);
-        add_verdicts(&tx, "VALID", 2).unwrap();
-        add_verdicts(&tx, "VALID", 3).unwrap();
-        assert_eq!(list_verdicts(&read).unwrap(), [("VALID".to_owned(), 5)]);
-        assert_eq!(find_spent(&read, KeyId(1)).unwrap(), 0);
-        set_spent(&tx, KeyId(1), 7).unwrap();
-        assert_eq!(list_spent(&read).unwrap(), [(KeyId(1), 7)]);
+        for read in testing::stores() {
+            let tx = read.write();
+            let row = |uses, at: Option<i64>| UseRow {
+                key: KeyId(1),
+                uses,
+                refusals: 1,
+                last_used_at: at.map(Timestamp),
+            };
+            add_use(&tx, &row(1, Some(9))).unwrap();
+            add_use(&tx, &row(0, None)).unwrap();
+            let sum = UseRow {
+                refusals: 2,
+                ..row(1, Some(9))
+            };
+            assert_eq!(list_uses(&read).unwrap(), [sum]);
+            add_verdicts(&tx, "VALID", 2).unwrap();
+            add_verdicts(&tx, "VALID", 3).unwrap();
+            assert_eq!(list_verdicts(&read).unwrap(), [("VALID".to_owned(), 5)]);
+            assert_eq!(find_spent(&read, KeyId(1)).unwrap(), 0);
+            set_spent(&tx, KeyId(1), 7).unwrap();
+            assert_eq!(list_spent(&read).unwrap(), [(KeyId(1), 7)]);
+        }
     }
 }

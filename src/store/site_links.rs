@@ -47,7 +47,8 @@ pub fn raise(tx: &Write<'_>, row: &LinkRow) -> Result<()> {
         "INSERT INTO site_links (site, lease_s, asked_at, events)
          VALUES ($1, $2, $3, $4)
          ON CONFLICT (site) DO UPDATE
-         SET lease_s = max(lease_s, excluded.lease_s), asked_at = excluded.asked_at",
+         SET lease_s = CASE WHEN excluded.lease_s > site_links.lease_s THEN excluded.lease_s ELSE site_links.lease_s END,
+             asked_at = excluded.asked_at",
         &[&row.site, &row.lease_s, &row.asked_at, &row.events],
     )?;
     Ok(())

@@ -314,7 +314,7 @@ pub fn find_lent(read: &Read, seal_keys: &SealKeys, site: &str, key: KeyId) -> R
 pub fn list_open_lent(read: &Read, site: &str, all: bool, limit: u32) -> Result<Vec<KeyId>> {
     read.query(
         "SELECT key_id FROM site_lent
-         WHERE site = $1 AND lent > CASE WHEN $2 THEN 0 ELSE spent END
+         WHERE site = $1 AND lent > CASE WHEN CAST($2 AS BIGINT) = 1 THEN 0 ELSE spent END
          LIMIT $3",
         &[&site, &all, &limit],
         |row| row.get("key_id"),

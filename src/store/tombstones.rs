@@ -14,7 +14,7 @@ use crate::domain::tombstones::{Mark, Tombstone, Tombstones};
 use crate::error::{Error, Result};
 use crate::files::private;
 use crate::refusals;
-use crate::store::sqlite::Notes;
+use crate::store::connection::Notes;
 use crate::store::{Read, audit, numbers};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File};

@@ -71,7 +71,7 @@ pub fn add_totals(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<()> {
         tx.execute(
             "INSERT INTO usage_totals (hour, code, management, count)
              VALUES ($1, $2, $3, $4)
-             ON CONFLICT (hour, code, management) DO UPDATE SET count = count + excluded.count",
+             ON CONFLICT (hour, code, management) DO UPDATE SET count = usage_totals.count + excluded.count",
             &[&hour, &code, &is_management, &count],
         )?;
     }
@@ -99,10 +99,10 @@ pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<Option<KnownNetwo
         "INSERT INTO key_usage (key_id, use_count, last_used_at, last_used_ip, previous_used_at)
          SELECT id, $1, $2, $3, $4 FROM keys WHERE id = $5
          ON CONFLICT (key_id) DO UPDATE
-         SET use_count = use_count + excluded.use_count,
-             last_used_at = coalesce(excluded.last_used_at, last_used_at),
-             last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN last_used_ip ELSE excluded.last_used_ip END,
-             previous_used_at = coalesce(excluded.previous_used_at, previous_used_at)
+         SET use_count = key_usage.use_count + excluded.use_count,
+             last_used_at = coalesce(excluded.last_used_at, key_usage.last_used_at),
+             last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN key_usage.last_used_ip ELSE excluded.last_used_ip END,
+             previous_used_at = coalesce(excluded.previous_used_at, key_usage.previous_used_at)
          RETURNING use_count, networks, networks_from",
         &[&delta.uses, &at, &address, &delta.previous_used, &delta.key],
         |row| {
@@ -121,7 +121,7 @@ pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<Option<KnownNetwo
         tx.execute(
             "INSERT INTO usage_hours (key_id, hour, code, count)
              VALUES ($1, $2, $3, $4)
-             ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+             ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
             &[&delta.key, hour, code, count],
         )?;
     }
@@ -168,7 +168,7 @@ pub fn list_steps(
     until_hour: i64,
 ) -> Result<Vec<StepRow>> {
     read.query(
-        "SELECT hour / $1 AS step, code, 0 AS management, sum(count) AS count
+        "SELECT hour / $1 AS step, code, 0 AS management, CAST(sum(count) AS BIGINT) AS count
          FROM usage_hours
          WHERE key_id = $2 AND hour >= $3 AND hour < $4
          GROUP BY hour / $1, code
@@ -187,7 +187,7 @@ pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
 /// The verdicts on all keys since an hour, summed over steps of so many hours, oldest first.
 pub fn list_totals(read: &Read, step_hours: i64, since_hour: i64) -> Result<Vec<StepRow>> {
     read.query(
-        "SELECT hour / $1 AS step, code, management, sum(count) AS count
+        "SELECT hour / $1 AS step, code, management, CAST(sum(count) AS BIGINT) AS count
          FROM usage_totals
          WHERE hour >= $2
          GROUP BY hour / $1, code, management
@@ -208,14 +208,14 @@ fn step_from_row(row: &Row<'_>) -> Result<StepRow> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::testing;
     use super::*;
     use crate::domain::nodes::NodeId;
 
     #[test]
     fn a_batch_is_written_once_and_nodes_do_not_hinder_one_another() {
-        let read = sqlite::in_memory().unwrap();
-        read.batch("PRAGMA foreign_keys = OFF").unwrap();
+        let read = crate::store::sqlite::in_memory().unwrap();
+        read.ignore_references();
         let begin = |id, boot, batch| {
             let node = Node {
                 id: NodeId([id; 16]),
@@ -233,51 +233,52 @@ mod tests {
 
     #[test]
     fn usage_adds_up_and_passes_over_keys_that_are_gone() {
-        let read = sqlite::in_memory().unwrap();
-        read.batch("PRAGMA foreign_keys = OFF").unwrap();
-        read.batch(
+        for read in testing::stores() {
+            read.ignore_references();
+            read.batch(
             "INSERT INTO keys (id, number, name, description, workspace_uid, policy, scopes, read_only, enabled,
                                metadata, created_by, created_at, hint)
              VALUES ('0000000001', 1, 'k', '', '', '', '', 0, 1, '{}', '', 0, '')",
         )
         .unwrap();
-        let delta = |id, uses| UsageDelta {
-            key: KeyId(id),
-            is_management: id == 2,
-            uses,
-            last_used: None,
-            previous_used: Some(Timestamp(id as i64)),
-            networks: Vec::new(),
-            verdicts: vec![(5, "VALID", uses)],
-        };
-        let deltas = [delta(1, 2), delta(1, 3), delta(2, 7)];
-        for delta in &deltas {
-            add_usage(&read.write(), delta).unwrap();
+            let delta = |id, uses| UsageDelta {
+                key: KeyId(id),
+                is_management: id == 2,
+                uses,
+                last_used: None,
+                previous_used: Some(Timestamp(id as i64)),
+                networks: Vec::new(),
+                verdicts: vec![(5, "VALID", uses)],
+            };
+            let deltas = [delta(1, 2), delta(1, 3), delta(2, 7)];
+            for delta in &deltas {
+                add_usage(&read.write(), delta).unwrap();
+            }
+            let usage = find_usage(&read, KeyId(1)).unwrap();
+            assert_eq!(
+                (usage.use_count, usage.previous_used_at),
+                (5, Some(Timestamp(1)))
+            );
+            assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
+            let steps = |step_hours| {
+                let rows = list_steps(&read, KeyId(1), step_hours, 0, 10).unwrap();
+                rows.into_iter()
+                    .map(|row| (row.step, row.count))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(steps(1), [(5, 5)]);
+            assert_eq!(steps(24), [(0, 5)]);
+            // The totals cover all keys.
+            for _ in 0..2 {
+                add_totals(&read.write(), &deltas).unwrap();
+            }
+            let totals = list_totals(&read, 1, 5).unwrap();
+            let totals = totals
+                .iter()
+                .map(|row| (row.step, row.is_management, row.count));
+            assert_eq!(totals.collect::<Vec<_>>(), [(5, false, 10), (5, true, 14)]);
+            delete_hours_before(&read.write(), 6).unwrap();
+            assert_eq!(list_totals(&read, 1, 0).unwrap(), []);
         }
-        let usage = find_usage(&read, KeyId(1)).unwrap();
-        assert_eq!(
-            (usage.use_count, usage.previous_used_at),
-            (5, Some(Timestamp(1)))
-        );
-        assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
-        let steps = |step_hours| {
-            let rows = list_steps(&read, KeyId(1), step_hours, 0, 10).unwrap();
-            rows.into_iter()
-                .map(|row| (row.step, row.count))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(steps(1), [(5, 5)]);
-        assert_eq!(steps(24), [(0, 5)]);
-        // The totals cover all keys.
-        for _ in 0..2 {
-            add_totals(&read.write(), &deltas).unwrap();
-        }
-        let totals = list_totals(&read, 1, 5).unwrap();
-        let totals = totals
-            .iter()
-            .map(|row| (row.step, row.is_management, row.count));
-        assert_eq!(totals.collect::<Vec<_>>(), [(5, false, 10), (5, true, 14)]);
-        delete_hours_before(&read.write(), 6).unwrap();
-        assert_eq!(list_totals(&read, 1, 0).unwrap(), []);
     }
 }

@@ -68,7 +68,7 @@ pub fn ended(app: &App, read: &Read, asked: &[Asked<'_>]) -> Result<Vec<Ended>> 
         found[place] = compared.run(&mut rows)?;
         Ok(())
     };
-    audit::each_back_to(read, earliest, |event| {
+    audit::events::each_back_to(read, earliest, |event| {
         let seq = event.seq.unsigned_abs();
         while let Some(place) = open.next_if(|place| seq <= asked[*place].after) {
             look(place, &history)?;

@@ -1,8 +1,7 @@
 //! Lending uses of counted keys: what a site may spend is taken off the stored number before the site learns of it.
 
 use super::given::Given;
-use super::sites::EDIT;
-use super::{find, record};
+use super::{EDIT, find, record};
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::quota::USES_MAX;

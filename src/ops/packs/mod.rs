@@ -43,6 +43,8 @@ pub struct Packing {
     figures: Mutex<Option<(u64, Option<SiteFigures>)>>,
 }
 
+/// The action of a change of what a site is given.
+const EDIT: &str = "site.edit";
 /// How long figures are reused.
 const FIGURES_MS: u64 = 10_000;
 

@@ -3,7 +3,7 @@
 use super::ended::{Asked, ended};
 use super::given::{Given, is_strong};
 use super::lend::{self, Unspent};
-use super::{find, identity, is_sound, record, remove_but, require, require_local};
+use super::{EDIT, find, identity, is_sound, record, remove_but, require, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
@@ -32,7 +32,6 @@ use crate::store::sites::EndedAtSite;
 use crate::store::{Read, audit, packs, site_links, sites as rows};
 
 const ADD: &str = "site.add";
-pub(super) const EDIT: &str = "site.edit";
 const REMOVE: &str = "site.remove";
 /// The number of keys that a view names.
 const NAMED_MAX: usize = 100;

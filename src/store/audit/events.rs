@@ -1,4 +1,4 @@
-//! Queries of the audit log for the tombstone file and for `doctor`.
+//! Queries that read many events: for the tombstone file, for `doctor`, for sinks and for packs.
 
 use crate::domain::audit::Event;
 use crate::domain::tombstones;
@@ -37,4 +37,38 @@ pub fn list_after(read: &Read, seq: i64, limit: u32) -> Result<Vec<(i64, Option<
         &[&seq, &limit],
         |row| Ok((row.get("seq")?, from_row(row).ok())),
     )
+}
+
+/// The number of events that [`each_back_to`] reads at a time.
+const PAGE: u32 = 256;
+
+/// Calls `take` with the events after a number that can have ended a key or a secret, the newest first. `take` may use
+/// the connection.
+pub fn each_back_to(
+    read: &Read,
+    after: u64,
+    mut take: impl FnMut(Event) -> Result<()>,
+) -> Result<()> {
+    let mut before = i64::MAX;
+    loop {
+        let page = read.query(
+            "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
+                    reason, changes, previous
+             FROM audit_events
+             WHERE seq > $1 AND seq < $2 AND outcome = 'allowed'
+                   AND (target_kind IN ('key', 'policy', 'user', 'workspace') OR action = 'site.edit')
+             ORDER BY seq DESC
+             LIMIT $3",
+            &[&after, &before, &PAGE],
+            from_row,
+        )?;
+        let is_last = page.len() < PAGE as usize;
+        for event in page {
+            before = event.seq;
+            take(event)?;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
 }

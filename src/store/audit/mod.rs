@@ -260,24 +260,6 @@ pub fn time_of(read: &Read, seq: i64) -> Result<Option<Timestamp>> {
     read.query_one("SELECT at FROM audit_events WHERE seq = $1", &[&seq], at)
 }
 
-/// Calls `take` with the events after a number that can have ended a key or a secret, the newest first.
-pub fn each_back_to(
-    read: &Read,
-    after: u64,
-    mut take: impl FnMut(Event) -> Result<()>,
-) -> Result<()> {
-    read.each(
-        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
-                reason, changes, previous
-         FROM audit_events
-         WHERE seq > $1 AND outcome = 'allowed'
-               AND (target_kind IN ('key', 'policy', 'user', 'workspace') OR action = 'site.edit')
-         ORDER BY seq DESC",
-        &[&after],
-        &mut |row| take(from_row(row)?),
-    )
-}
-
 /// The event with this number.
 pub fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
     read.query_one(
@@ -384,7 +366,7 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<Event> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::{sqlite, testing};
     use super::*;
     use crate::domain::time::Timestamp;
 
@@ -393,8 +375,7 @@ mod tests {
         Event::of_system("key.issue", key, Timestamp(2000))
     }
 
-    fn store_with_events(count: i64) -> (Read, SealKeys) {
-        let read = sqlite::in_memory().unwrap();
+    fn with_events(read: Read, count: i64) -> (Read, SealKeys) {
         let (seal_keys, _) = SealKeys::generate().unwrap();
         for number in 1..=count {
             let draft = Event {
@@ -429,16 +410,18 @@ mod tests {
         tampering: &str,
         expected: std::result::Result<i64, &str>,
     ) {
-        let (read, seal_keys) = store_with_events(5);
-        before(&read, &seal_keys);
-        read.batch(tampering).unwrap();
-        assert_eq!(
-            verify(&read, &seal_keys)
-                .unwrap()
-                .map_err(|why| why.to_string()),
-            expected.map_err(str::to_owned),
-            "{tampering}"
-        );
+        for read in testing::stores() {
+            let (read, seal_keys) = with_events(read, 5);
+            before(&read, &seal_keys);
+            read.tamper(tampering);
+            assert_eq!(
+                verify(&read, &seal_keys)
+                    .unwrap()
+                    .map_err(|why| why.to_string()),
+                expected.map_err(str::to_owned),
+                "{tampering}"
+            );
+        }
     }
 
     // attacks 206
@@ -535,34 +518,38 @@ mod tests {
             (Cut::Keep(2), 2),
             (Cut::Keep(0), 0),
         ] {
-            let (read, seal_keys) = store_with_events(5);
-            let cut_off = prune(&read.write(), &seal_keys, cut, i64::MAX).unwrap();
-            assert_eq!(
-                cut_off.map_or(0, |(_, count)| count),
-                5 - left as usize,
-                "{cut:?}"
-            );
-            assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(left), "{cut:?}");
+            for read in testing::stores() {
+                let (read, seal_keys) = with_events(read, 5);
+                let cut_off = prune(&read.write(), &seal_keys, cut, i64::MAX).unwrap();
+                assert_eq!(
+                    cut_off.map_or(0, |(_, count)| count),
+                    5 - left as usize,
+                    "{cut:?}"
+                );
+                assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(left), "{cut:?}");
+            }
         }
     }
 
     #[test]
     fn a_chain_goes_on_after_a_cut_and_can_be_cut_again() {
-        let (read, seal_keys) = store_with_events(5);
-        let cut = |keep| prune(&read.write(), &seal_keys, Cut::Keep(keep), i64::MAX).unwrap();
-        assert_eq!(cut(0).map(|(mark, _)| mark.seq), Some(5));
-        for _ in 0..3 {
-            append(&read.write(), &seal_keys, sample()).unwrap();
+        for read in testing::stores() {
+            let (read, seal_keys) = with_events(read, 5);
+            let cut = |keep| prune(&read.write(), &seal_keys, Cut::Keep(keep), i64::MAX).unwrap();
+            assert_eq!(cut(0).map(|(mark, _)| mark.seq), Some(5));
+            for _ in 0..3 {
+                append(&read.write(), &seal_keys, sample()).unwrap();
+            }
+            assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(3));
+            assert_eq!(cut(1).map(|(mark, count)| (mark.seq, count)), Some((7, 2)));
+            assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(1));
+            assert!(cut(1).is_none());
         }
-        assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(3));
-        assert_eq!(cut(1).map(|(mark, count)| (mark.seq, count)), Some((7, 2)));
-        assert_eq!(verify(&read, &seal_keys).unwrap(), Ok(1));
-        assert!(cut(1).is_none());
     }
 
     #[test]
     fn pages_are_found_by_an_index_and_never_sorted() {
-        let (read, _) = store_with_events(5);
+        let (read, _) = with_events(sqlite::in_memory().unwrap(), 5);
         for (sql, found) in [
             (
                 NUMBERS,
@@ -575,9 +562,16 @@ mod tests {
         ] {
             assert_eq!(sqlite::plan(&read, sql), [found], "{sql}");
         }
-        assert_eq!(list_numbers(&read, None, None, 2).unwrap(), [5, 4]);
-        assert_eq!(list_numbers(&read, None, Some(3), 9).unwrap(), [2, 1]);
-        let nobody = Some(Uid(7));
-        assert!(list_numbers(&read, nobody, None, 9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn pages_begin_after_the_one_before() {
+        for read in testing::stores() {
+            let (read, _) = with_events(read, 5);
+            assert_eq!(list_numbers(&read, None, None, 2).unwrap(), [5, 4]);
+            assert_eq!(list_numbers(&read, None, Some(3), 9).unwrap(), [2, 1]);
+            let nobody = Some(Uid(7));
+            assert!(list_numbers(&read, nobody, None, 9).unwrap().is_empty());
+        }
     }
 }

@@ -82,7 +82,7 @@ mod tests {
         touched: &[Target],
     ) -> Option<Target> {
         let read = sqlite::in_memory().unwrap();
-        read.batch("PRAGMA foreign_keys = OFF").unwrap();
+        read.ignore_references();
         let (seal_keys, _) = SealKeys::generate().unwrap();
         for id in 1..=3 {
             let made = Key {

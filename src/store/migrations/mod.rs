@@ -97,7 +97,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     let first = steps.iter().find(|step| step.to == from + 1);
     let first = first.ok_or_else(missing)?;
     // Active objects, such as triggers, would run together with the statements of the steps.
-    if let [found, ..] = read.active_objects()?.as_slice() {
+    if let [found, ..] = read.sqlite()?.active_objects()?.as_slice() {
         return Err(Error::Unavailable(verbatim(format!(
             "{} does not belong there; remove it with: {}",
             found.shown(),

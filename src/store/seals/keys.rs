@@ -12,9 +12,9 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::store::connection::{ToValue, Value};
 use crate::store::key_columns::{COLUMNS, from_row, select_key};
 use crate::store::keys::{NewSecret, SecretRow, digest_from_row};
-use crate::store::sqlite::{ToValue, Value};
 use crate::store::{Read, Row, Write};
 
 /// The number of the newest event, and the HMAC.
@@ -43,7 +43,8 @@ impl KeyWithSeal {
     }
 }
 
-const ROWS: &str = concat!(
+/// The rows of the keys in a range of ids, one for each secret.
+pub const ROWS: &str = concat!(
     select_key!(),
     ", uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
@@ -54,7 +55,7 @@ const ROWS: &str = concat!(
      FROM keys
      LEFT JOIN secrets ON secrets.key_id = keys.id
      LEFT JOIN key_uses ON key_uses.key_id = keys.id
-     WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR $3)
+     WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR CAST($3 AS BIGINT) = 1)
      ORDER BY keys.id, digest"
 );
 
@@ -412,13 +413,11 @@ mod tests {
     use super::*;
     use crate::domain::keys::live::StoredSecret;
     use crate::domain::keys::pepper::Digest;
-    use crate::store::{keys, sqlite, uses};
+    use crate::store::{keys, sqlite, testing, uses};
 
     /// A store with one sealed key that has a use limit, and the seal_keys that sealed it.
-    fn sealed() -> (Read, SealKeys, Key) {
-        let read = sqlite::in_memory().unwrap();
-        read.batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON")
-            .unwrap();
+    fn sealed(read: Read) -> (Read, SealKeys, Key) {
+        read.ignore_references();
         let (seal_keys, _) = SealKeys::generate().unwrap();
         let key = Key {
             uses_left: Some(5),
@@ -436,31 +435,38 @@ mod tests {
 
     #[test]
     fn a_key_fits_the_seal_that_it_was_stored_with_and_each_later_one() {
-        let (read, seal_keys, key) = sealed();
-        let tx = read.write();
-        assert!(fits(&read, &seal_keys));
-        uses::take(&tx, &seal_keys, key.id, 1, 1).unwrap();
-        assert!(fits(&read, &seal_keys));
-        assert_eq!(
-            find_uses(&read, &seal_keys, key.id).unwrap(),
-            RemainingUses::Counted(Counted { left: 4, epoch: 1 })
-        );
-        let renamed = Key {
-            name: "renamed".to_owned(),
-            ..key
-        };
-        keys::update(&tx, &renamed).unwrap();
-        assert!(!fits(&read, &seal_keys));
-        put(&tx, &seal_keys, renamed.id, 7).unwrap();
-        assert!(fits(&read, &seal_keys));
-        let (others, _) = SealKeys::generate().unwrap();
-        assert!(!fits(&read, &others));
+        for read in testing::stores() {
+            let (read, seal_keys, key) = sealed(read);
+            let tx = read.write();
+            assert!(fits(&read, &seal_keys));
+            uses::take(&tx, &seal_keys, key.id, 1, 1).unwrap();
+            assert!(fits(&read, &seal_keys));
+            assert_eq!(
+                find_uses(&read, &seal_keys, key.id).unwrap(),
+                RemainingUses::Counted(Counted { left: 4, epoch: 1 })
+            );
+            let renamed = Key {
+                name: "renamed".to_owned(),
+                ..key
+            };
+            keys::update(&tx, &renamed).unwrap();
+            assert!(!fits(&read, &seal_keys));
+            put(&tx, &seal_keys, renamed.id, 7).unwrap();
+            assert!(fits(&read, &seal_keys));
+            let (others, _) = SealKeys::generate().unwrap();
+            assert!(!fits(&read, &others));
+        }
     }
 
     /// This test finds a column that the seal does not cover: a new column has to be added to [`select_key`].
     #[test]
     fn a_key_does_not_fit_once_a_column_was_changed() {
-        let (read, ..) = sealed();
+        let on_sqlite = || {
+            let read = sqlite::in_memory().unwrap();
+            read.batch("PRAGMA ignore_check_constraints = ON").unwrap();
+            sealed(read)
+        };
+        let (read, ..) = on_sqlite();
         let columns = |table: &str| -> Vec<String> {
             let sql = match table {
                 "keys" => "SELECT name FROM pragma_table_info('keys')",
@@ -473,7 +479,7 @@ mod tests {
                 if ["id", "key_id"].contains(&column.as_str()) {
                     continue;
                 }
-                let (read, seal_keys, _) = sealed();
+                let (read, seal_keys, _) = on_sqlite();
                 read.batch(&format!(
                     "UPDATE {table} SET {column} = CASE typeof({column})
                          WHEN 'integer' THEN {column} + 1
@@ -499,22 +505,26 @@ mod tests {
             "UPDATE key_uses SET seal = NULL",
             "DELETE FROM key_uses",
         ] {
-            let (read, seal_keys, _) = sealed();
-            read.batch(sql).unwrap();
-            assert!(!fits(&read, &seal_keys), "{sql}");
+            for read in testing::stores() {
+                let (read, seal_keys, _) = sealed(read);
+                read.batch(sql).unwrap();
+                assert!(!fits(&read, &seal_keys), "{sql}");
+            }
         }
-        let (read, seal_keys, key) = sealed();
-        read.batch("CREATE TEMP TABLE old AS SELECT * FROM key_uses")
-            .unwrap();
-        put(&read.write(), &seal_keys, key.id, 9).unwrap();
-        assert!(fits(&read, &seal_keys));
-        read.batch("DELETE FROM key_uses; INSERT INTO key_uses SELECT * FROM old")
-            .unwrap();
-        assert!(!fits(&read, &seal_keys));
-        assert_eq!(
-            find_uses(&read, &seal_keys, key.id).unwrap(),
-            RemainingUses::Broken
-        );
+        for read in testing::stores() {
+            let (read, seal_keys, key) = sealed(read);
+            read.batch("CREATE TEMP TABLE old AS SELECT * FROM key_uses")
+                .unwrap();
+            put(&read.write(), &seal_keys, key.id, 9).unwrap();
+            assert!(fits(&read, &seal_keys));
+            read.batch("DELETE FROM key_uses; INSERT INTO key_uses SELECT * FROM old")
+                .unwrap();
+            assert!(!fits(&read, &seal_keys));
+            assert_eq!(
+                find_uses(&read, &seal_keys, key.id).unwrap(),
+                RemainingUses::Broken
+            );
+        }
     }
 
     /// A query that reads in another order would seal other bytes, and a query that sorts would be slow.

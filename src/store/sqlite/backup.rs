@@ -1,7 +1,7 @@
 //! Copying a database that is in use, with SQLite's backup API.
 
 use super::foreign::{Difference, Foreign};
-use super::{Read, from_sqlite, settled};
+use super::{Sqlite, from_sqlite, settled};
 use crate::error::{Error, Result};
 use crate::refusals;
 use rusqlite::backup::{Backup, StepResult};
@@ -11,18 +11,14 @@ use std::path::Path;
 /// The number of pages that are copied between two progress reports: 4 MiB.
 const STEP_PAGES: i32 = 1024;
 
-impl Read {
+impl Sqlite {
     /// Copies the current state of the database into an empty file, which becomes a database without a separate log.
     /// Writers continue meanwhile. `progress` is called with the number of copied pages and of all pages. Foreign
     /// objects are left out and returned; a database whose copy could not be restored is refused.
     ///
     /// SQLite derives the paths of further files from this path, so the file must be in a folder where no other user
     /// can write.
-    pub(in crate::store) fn copy_to(
-        &self,
-        path: &Path,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<Vec<Foreign>> {
+    pub fn copy_to(&self, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Vec<Foreign>> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;

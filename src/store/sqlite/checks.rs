@@ -2,9 +2,10 @@
 //! version.
 
 use super::foreign::Foreign;
-use super::{APPLICATION_ID, Read, SCHEMA_VERSION, from_sqlite, settled};
+use super::{APPLICATION_ID, SCHEMA_VERSION, Sqlite, from_sqlite, settled};
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
+use crate::store::Read;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io::Read as _;
@@ -12,16 +13,16 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// The statements that create the current schema.
-pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
+pub(in crate::store) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The length of the header of a database file, which identifies the file.
 const HEADER_BYTES: usize = 100;
 /// The number of faults that one check reports.
 const FAULTS_MAX: usize = 5;
 
-impl Read {
+impl Sqlite {
     /// Refuses a database with inconsistent pages.
-    pub(in crate::store) fn check_whole(&self) -> Result<()> {
+    pub fn check_whole(&self) -> Result<()> {
         let found: String = self
             .connection
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
@@ -59,8 +60,11 @@ pub fn check_backup(
     let real = std::fs::canonicalize(path);
     let real =
         real.map_err(|err| Error::Unavailable(verbatim(format!("{}: {err}", path.display()))))?;
-    let read = settled(Connection::open_with_flags(real, flags).map_err(from_sqlite)?)?;
-    let version = check_file(&read.connection, path)?;
+    let read = Read::from(settled(
+        Connection::open_with_flags(real, flags).map_err(from_sqlite)?,
+    )?);
+    let sqlite = read.sqlite()?;
+    let version = check_file(&sqlite.connection, path)?;
     if version < SCHEMA_VERSION {
         migrate(&read)?;
     }
@@ -72,14 +76,14 @@ pub fn check_backup(
             faults.join("; ")
         )))),
     };
-    let difference = read.difference()?;
+    let difference = sqlite.difference()?;
     refused(
         "does not have the schema of a Latchkey database",
         difference.refused(),
     )?;
     let left_out = difference.harmless();
-    read.leave_out(&left_out)?;
-    refused("is damaged", read.faults()?)?;
+    sqlite.leave_out(&left_out)?;
+    refused("is damaged", sqlite.faults()?)?;
     Ok(left_out)
 }
 

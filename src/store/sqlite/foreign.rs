@@ -7,7 +7,7 @@
 //! that refer to Latchkey's tables.
 
 use super::checks::SCHEMA;
-use super::{Read, from_sqlite};
+use super::{Sqlite, from_sqlite};
 use crate::error::Result;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Difference {
     }
 }
 
-impl Read {
+impl Sqlite {
     /// Compares this database with an in-memory database that this build creates.
     pub fn difference(&self) -> Result<Difference> {
         let connection = &self.connection;
@@ -103,13 +103,16 @@ impl Read {
     /// Triggers and views. Latchkey has none; foreign ones would run with the statements of a migration.
     pub fn active_objects(&self) -> Result<Vec<Foreign>> {
         let sql = "SELECT type AS kind, name FROM sqlite_schema WHERE type IN ('trigger', 'view')";
-        self.query(sql, &[], |row| {
-            Ok(Foreign {
+        let mut found = Vec::new();
+        self.each(sql, &[], &mut |row| {
+            found.push(Foreign {
                 kind: row.get("kind")?,
                 name: row.get("name")?,
                 is_harmless: false,
-            })
-        })
+            });
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Removes foreign objects and their content from a copy. The names come from the copy itself, so these
@@ -295,7 +298,7 @@ mod tests {
         read.batch(make).unwrap();
         let harmless = read.difference().unwrap().harmless();
         assert_eq!(harmless.len(), 4, "{harmless:?}");
-        read.leave_out(&harmless).unwrap();
+        read.sqlite().unwrap().leave_out(&harmless).unwrap();
         let left = read.difference().unwrap();
         assert!(
             left.foreign.is_empty() && left.refused().is_empty(),

@@ -24,9 +24,9 @@ pub fn rows(path: &Path, table: &str, bytes_max: usize) -> Result<String> {
     let unreadable = |err: rusqlite::Error| refused(&err);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(unreadable)?;
-    let read = settled(connection)?;
+    let sqlite = settled(connection)?;
     let sql = format!("SELECT * FROM \"{}\"", table.replace('"', "\"\""));
-    let mut statement = read.connection.prepare(&sql).map_err(unreadable)?;
+    let mut statement = sqlite.connection.prepare(&sql).map_err(unreadable)?;
     let names: Vec<String> = statement.column_names().map(quoted).collect();
     let mut rows = statement.query([]).map_err(unreadable)?;
     let mut text = "[".to_owned();

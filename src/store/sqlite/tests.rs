@@ -1,11 +1,9 @@
 //! How SQLite runs the statements of this layer: no statement scans a whole table that may be large, except where
 //! this is intended.
 
-use super::super::key_columns;
+use super::super::statements::all;
 use super::{in_memory, plan};
 use crate::domain::audit::{Kind, Target};
-use std::fs;
-use std::path::Path;
 
 /// Tables that stay small for any number of keys, and names in query plans that are not tables.
 const SMALL: &[&str] = &[
@@ -47,7 +45,7 @@ const MEANT: &[&str] = &[
     "SELECT seq, target_id FROM audit_events WHERE action = $1 ORDER BY seq",
     "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled FROM keys WHERE created_at > $1 AND deleted_at IS NULL",
     "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled FROM keys WHERE not_before > $1 AND not_before <= $2 AND deleted_at IS NULL",
-    "INSERT INTO usage_hours (key_id, hour, code, count) SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+    "INSERT INTO usage_hours (key_id, hour, code, count) SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
     "SELECT secrets.key_id, keys.workspace_uid, keys.rotated_at, secrets.expires_at FROM secrets JOIN keys ON keys.id = secrets.key_id WHERE secrets.expires_at > $1",
     "SELECT key_id FROM key_uses WHERE uses_left > 0",
     "SELECT pepper AS version, count(*) AS count, max(last_used_at) AS last_used_at FROM secrets LEFT JOIN key_usage ON key_usage.key_id = secrets.key_id WHERE scheme = 1 AND (expires_at IS NULL OR expires_at > $1) GROUP BY pepper",
@@ -85,63 +83,6 @@ const MEANT: &[&str] = &[
     "SELECT code, count FROM site_verdicts ORDER BY code",
 ];
 
-/// The SQL literals of a file, each in one line.
-fn statements(text: &str) -> Vec<String> {
-    let shipped = text.split("#[cfg(test)]").next().unwrap_or(text);
-    shipped
-        .split('"')
-        .filter(|literal| {
-            let first = literal.split_whitespace().next().unwrap_or("");
-            let literal = literal.trim_end().trim_end_matches(';');
-            matches!(first, "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "WITH")
-                && !literal.contains(';')
-                // The beginning of several statements: `all` has them as a whole.
-                && (first != "SELECT" || literal.contains("FROM"))
-        })
-        .map(|sql| {
-            sql.replace('\\', " ")
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
-        .collect()
-}
-
-fn each_file(folder: &Path, look: &mut impl FnMut(&Path)) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        // Migrations run on older schemas.
-        let left_out = path.ends_with("sqlite") || path.ends_with("migrations");
-        if path.is_dir() && !left_out {
-            each_file(&path, look);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            look(&path);
-        }
-    }
-}
-
-/// Every statement of the layer, and the file that contains it.
-fn all() -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
-    each_file(&store, &mut |path| {
-        let text = fs::read_to_string(path).unwrap();
-        found.extend(
-            statements(&text)
-                .into_iter()
-                .map(|sql| (path.display().to_string(), sql)),
-        );
-    });
-    let find = key_columns::FIND.split_whitespace().collect::<Vec<_>>();
-    found.push(("key_columns.rs".to_owned(), find.join(" ")));
-    assert!(
-        found.len() > 100,
-        "only {} statements were found",
-        found.len()
-    );
-    found
-}
-
 #[test]
 fn no_statement_goes_through_all_keys_or_events_unless_meant() {
     let read = in_memory().unwrap();
@@ -172,7 +113,7 @@ fn statements_are_planned_once_whatever_the_values() {
         if !sql.starts_with("SELECT") {
             continue;
         }
-        let mut statement = read.connection.prepare(&sql).unwrap();
+        let mut statement = read.sqlite().unwrap().connection.prepare(&sql).unwrap();
         for value in 1..4 {
             let params = vec![value; statement.parameter_count()];
             let mut rows = statement.query(rusqlite::params_from_iter(params)).unwrap();

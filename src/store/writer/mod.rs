@@ -8,11 +8,11 @@
 
 mod queue;
 
+use super::connection::{Database, Effects, Fault, FaultKind, Read, Write};
 use super::replaced_file::DatabasePaths;
 use super::reserve::Reserve;
-use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
 use super::tombstones::SharedTombstoneFile;
-use super::{Durability, Publish, audit, seals, sqlite};
+use super::{Durability, Publish, audit, seals};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::metrics::{COMMIT_BOUNDS_NS, Figures};
@@ -20,7 +20,6 @@ use crate::domain::text::counted;
 use crate::error::{Error, Result};
 use crate::refusals::{self, Refusal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -47,7 +46,7 @@ pub struct JobResult {
 
 /// The state of the writer thread; see the heading.
 pub struct Writer {
-    path: PathBuf,
+    database: Database,
     /// `None` after a fault that leaves the state of the connection unknown, until the database was opened again.
     connection: Option<Read>,
     /// Sees the committed state while `connection` is in a transaction.
@@ -74,7 +73,7 @@ pub struct DataFiles {
 impl Writer {
     /// Creates the writer of a database that has just been opened.
     pub fn new(
-        path: &Path,
+        database: Database,
         connection: Read,
         seal_keys: Arc<SealKeys>,
         publish: Publish,
@@ -87,7 +86,7 @@ impl Writer {
             reserve,
         } = beside;
         Writer {
-            path: path.to_owned(),
+            database,
             connection: Some(connection),
             before: None,
             seal_keys,
@@ -221,7 +220,7 @@ impl Writer {
         }
         let before = match &mut self.before {
             Some(before) => before,
-            none => none.insert(sqlite::open_reader(&self.path)?),
+            none => none.insert(self.database.open_reader()?),
         };
         seals::renew(&connection.write(), before, &self.seal_keys, &touched)
     }
@@ -252,9 +251,7 @@ impl Writer {
     fn reopen(&mut self) -> Result<()> {
         self.place.check()?;
         self.place.forget_log();
-        let connection = sqlite::open_writer(&self.path, |_| {
-            Err(Error::internal("the database is of an older version now"))
-        })?;
+        let connection = self.database.open_writer()?;
         connection.check_whole()?;
         if !connection.empty_log()? {
             return Err(Error::Unavailable(refusals::server::database_locked()));
@@ -276,7 +273,7 @@ type Answer = (bool, Box<dyn FnOnce(Result<()>) + Send>);
 fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     let tx = connection.write();
     // Some faults, such as a full disk, end the transaction. A savepoint would then begin a new one.
-    if connection.is_idle() || connection.batch("SAVEPOINT job").is_err() {
+    if connection.is_idle() || connection.begin_part().is_err() {
         refuse(vec![job], &refusals::server::database_ended());
         return None;
     }
@@ -296,11 +293,7 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
         ran
     }));
     let succeeded = ran.as_ref().is_ok_and(|ran| ran.succeeded);
-    let ended = if succeeded {
-        connection.batch("RELEASE job")
-    } else {
-        connection.batch("ROLLBACK TO job; RELEASE job")
-    };
+    let ended = connection.end_part(succeeded);
     if !succeeded {
         tx.cut(mark);
     }

@@ -6,8 +6,10 @@ use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+#[cfg(feature = "postgres")]
+use crate::store::postgres::{Address, Postgres, server};
 use crate::store::{audit, idempotency};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -21,10 +23,43 @@ struct Fixture {
     /// The number of following index updates that panic.
     panics: Arc<AtomicUsize>,
     folder: PathBuf,
+    #[cfg(feature = "postgres")]
+    _database: Option<server::Database>,
 }
 
+/// Opens the store of a fixture whose files are beside this path.
+type Open<'a> = &'a dyn Fn(&Path, Publish) -> Store;
+
 impl Fixture {
+    /// A fixture on SQLite.
     fn new() -> Fixture {
+        Fixture::with(&|path, publish| {
+            Store::create(path).unwrap();
+            Store::open(path, &KeyFiles::generate(), Timestamp(1), publish).unwrap()
+        })
+    }
+
+    /// A fixture on each engine that there is here.
+    fn each() -> Vec<Fixture> {
+        #[cfg(feature = "postgres")]
+        let more = Fixture::on_server().map(|(fixture, _)| fixture);
+        #[cfg(not(feature = "postgres"))]
+        let more = None;
+        [Fixture::new()].into_iter().chain(more).collect()
+    }
+
+    /// A fixture on PostgreSQL, if there is one here, and the address of its database.
+    #[cfg(feature = "postgres")]
+    fn on_server() -> Option<(Fixture, Address)> {
+        let (database, address) = server::new_database()?;
+        let mut fixture = Fixture::with(&|path, publish| {
+            Store::open_on_server(path, &address, &KeyFiles::generate(), publish).unwrap()
+        });
+        fixture._database = Some(database);
+        Some((fixture, address))
+    }
+
+    fn with(open: Open<'_>) -> Fixture {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!(
             "latchkey-writer-{}-{}",
@@ -34,7 +69,6 @@ impl Fixture {
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("test.db");
-        Store::create(&path).unwrap();
         let (commits, panics) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let published = Arc::<Mutex<Vec<Target>>>::default();
         let (counting, panicking, noting) = (commits.clone(), panics.clone(), published.clone());
@@ -50,13 +84,13 @@ impl Fixture {
             }))
         });
         Fixture {
-            store: Arc::new(
-                Store::open(&path, &KeyFiles::generate(), Timestamp(1), publish).unwrap(),
-            ),
+            store: Arc::new(open(&path, publish)),
             commits,
             published,
             panics,
             folder,
+            #[cfg(feature = "postgres")]
+            _database: None,
         }
     }
 
@@ -164,44 +198,47 @@ fn row_then_failed_commit(tx: &Write<'_>, number: usize) -> Result<()> {
 
 #[test]
 fn changes_that_wait_together_are_committed_together() {
-    let fixture = Fixture::new();
-    let told = fixture.together(vec![row; 200]);
-    assert!(told.iter().all(Result::is_ok), "{told:?}");
-    assert!((0..200).all(|number| fixture.has(number)));
-    let commits = fixture.commits.load(SeqCst);
-    assert!(commits < 50, "201 changes took {commits} commits");
-    assert_eq!(fixture.published.lock().unwrap().len(), 200);
+    for fixture in Fixture::each() {
+        let told = fixture.together(vec![row; 200]);
+        assert!(told.iter().all(Result::is_ok), "{told:?}");
+        assert!((0..200).all(|number| fixture.has(number)));
+        let commits = fixture.commits.load(SeqCst);
+        assert!(commits < 50, "201 changes took {commits} commits");
+        assert_eq!(fixture.published.lock().unwrap().len(), 200);
+    }
 }
 
 #[test]
 fn a_change_that_fails_undoes_only_itself() {
-    let fixture = Fixture::new();
-    let told = fixture.together(vec![row, row_then_error, row]);
-    assert!(told[0].is_ok() && told[2].is_ok(), "{told:?}");
-    assert!(matches!(told[1], Err(Error::NotFound("key"))), "{told:?}");
-    assert_eq!(
-        [0, 1, 2].map(|number| fixture.has(number)),
-        [true, false, true]
-    );
-    // The index does not receive the failed change.
-    let published = fixture.published.lock().unwrap();
-    assert!(
-        !published.contains(&Target::new(Kind::Key, 1)),
-        "{published:?}"
-    );
+    for fixture in Fixture::each() {
+        let told = fixture.together(vec![row, row_then_error, row]);
+        assert!(told[0].is_ok() && told[2].is_ok(), "{told:?}");
+        assert!(matches!(told[1], Err(Error::NotFound("key"))), "{told:?}");
+        assert_eq!(
+            [0, 1, 2].map(|number| fixture.has(number)),
+            [true, false, true]
+        );
+        // The index does not receive the failed change.
+        let published = fixture.published.lock().unwrap();
+        assert!(
+            !published.contains(&Target::new(Kind::Key, 1)),
+            "{published:?}"
+        );
+    }
 }
 
 #[test]
 fn a_panic_in_a_change_undoes_only_that_change_and_the_writer_lives() {
-    let fixture = Fixture::new();
-    let told = fixture.together(vec![row, row_then_panic, row]);
-    assert!(told[0].is_ok() && told[2].is_ok(), "{told:?}");
-    assert!(matches!(told[1], Err(Error::Internal(_))), "{told:?}");
-    assert_eq!(
-        [0, 1, 2].map(|number| fixture.has(number)),
-        [true, false, true]
-    );
-    fixture.write(3).unwrap();
+    for fixture in Fixture::each() {
+        let told = fixture.together(vec![row, row_then_panic, row]);
+        assert!(told[0].is_ok() && told[2].is_ok(), "{told:?}");
+        assert!(matches!(told[1], Err(Error::Internal(_))), "{told:?}");
+        assert_eq!(
+            [0, 1, 2].map(|number| fixture.has(number)),
+            [true, false, true]
+        );
+        fixture.write(3).unwrap();
+    }
 }
 
 /// Another index, which follows the log alone, would not learn of such a change. Debug builds find it.
@@ -268,19 +305,41 @@ fn a_whole_batch_shares_the_fate_of_its_commit() {
 /// regardless of the answer that the caller got.
 #[test]
 fn the_index_follows_the_file_after_a_commit_of_unknown_outcome() {
-    let fixture = Fixture::new();
-    // The step after the commit, and the step after the database was opened again.
-    fixture.panics.store(2, SeqCst);
-    assert!(matches!(fixture.write(1), Err(Error::Internal(_))));
-    assert!(fixture.has(1));
-    assert!(fixture.published.lock().unwrap().is_empty());
+    for fixture in Fixture::each() {
+        // The step after the commit, and the step after the database was opened again.
+        fixture.panics.store(2, SeqCst);
+        assert!(matches!(fixture.write(1), Err(Error::Internal(_))));
+        assert!(fixture.has(1));
+        assert!(fixture.published.lock().unwrap().is_empty());
 
-    fixture.write(2).unwrap();
-    let published = fixture.published.lock().unwrap().clone();
-    assert_eq!(
-        published,
-        [1, 2].map(|number| Target::new(Kind::Key, number))
-    );
+        fixture.write(2).unwrap();
+        let published = fixture.published.lock().unwrap().clone();
+        assert_eq!(
+            published,
+            [1, 2].map(|number| Target::new(Kind::Key, number))
+        );
+    }
+}
+
+/// As when the server is started again, or another one takes its place.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_server_that_ends_all_connections_costs_one_change() {
+    let Some((fixture, address)) = Fixture::on_server() else {
+        return;
+    };
+    fixture.write(1).unwrap();
+    assert!(fixture.has(1));
+    let other = Postgres::open(&address).unwrap();
+    let end = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    other.batch(end).unwrap();
+    assert!(fixture.has(1));
+    let refused = fixture.write(2);
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert!(!fixture.has(2));
+    fixture.write(3).unwrap();
+    assert!(fixture.has(3));
 }
 
 #[test]

@@ -155,8 +155,9 @@ fn a_restart_between_the_two_steps_ends_no_sign_in_and_repeats_none() {
     };
     let enter = |server: &Server, step: &str, code: &str| {
         let fields = [("step", step), ("user_name", "alice"), ("code", code)];
-        let mut visitor = Visitor::new(server);
-        visitor.send("/console/sign-in", &fields).status
+        Visitor::new(server)
+            .send("/console/sign-in", &fields)
+            .status
     };
     let (step, other) = (begin(&server), begin(&server));
     for (code, status) in [(&codes[0], 303), (&codes[1], 403)] {
@@ -164,7 +165,6 @@ fn a_restart_between_the_two_steps_ends_no_sign_in_and_repeats_none() {
         server.restart();
         assert_eq!(enter(&server, &step, code), status);
     }
-    // That first step was refused before its code was used.
     assert_eq!(enter(&server, &other, &codes[1]), 303);
 }
 

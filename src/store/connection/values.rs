@@ -3,8 +3,6 @@
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::error::Result;
-use rusqlite::types::{ToSqlOutput, ValueRef};
 
 /// A plain value, as a parameter or a result.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +11,41 @@ pub enum Value {
     Int(i64),
     Null,
     Text(String),
+}
+
+/// A plain value in a result, where the engine has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ValueRef<'a> {
+    Blob(&'a [u8]),
+    Int(i64),
+    Null,
+    /// No column of ours has this type; a file that was changed without Latchkey may have one.
+    Real(f64),
+    /// UTF-8, unless the file was changed without Latchkey.
+    Text(&'a [u8]),
+}
+
+impl<'a> ValueRef<'a> {
+    fn int(self) -> Option<i64> {
+        match self {
+            ValueRef::Int(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> Option<&'a str> {
+        match self {
+            ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    fn blob(self) -> Option<&'a [u8]> {
+        match self {
+            ValueRef::Blob(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// A type that can be a parameter.
@@ -106,61 +139,61 @@ impl<T: ToValue> ToValue for Option<T> {
 
 impl FromValue for i64 {
     fn from_value(value: ValueRef<'_>) -> Option<i64> {
-        value.as_i64().ok()
+        value.int()
     }
 }
 
 impl FromValue for u64 {
     fn from_value(value: ValueRef<'_>) -> Option<u64> {
-        value.as_i64().ok()?.try_into().ok()
+        value.int()?.try_into().ok()
     }
 }
 
 impl FromValue for u32 {
     fn from_value(value: ValueRef<'_>) -> Option<u32> {
-        value.as_i64().ok()?.try_into().ok()
+        value.int()?.try_into().ok()
     }
 }
 
 impl FromValue for bool {
     fn from_value(value: ValueRef<'_>) -> Option<bool> {
-        value.as_i64().ok().map(|number| number != 0)
+        value.int().map(|number| number != 0)
     }
 }
 
 impl FromValue for String {
     fn from_value(value: ValueRef<'_>) -> Option<String> {
-        value.as_str().ok().map(str::to_owned)
+        value.text().map(str::to_owned)
     }
 }
 
 impl<const N: usize> FromValue for [u8; N] {
     fn from_value(value: ValueRef<'_>) -> Option<[u8; N]> {
-        value.as_blob().ok()?.try_into().ok()
+        value.blob()?.try_into().ok()
     }
 }
 
 impl FromValue for Vec<u8> {
     fn from_value(value: ValueRef<'_>) -> Option<Vec<u8>> {
-        value.as_blob().ok().map(<[u8]>::to_vec)
+        value.blob().map(<[u8]>::to_vec)
     }
 }
 
 impl FromValue for Timestamp {
     fn from_value(value: ValueRef<'_>) -> Option<Timestamp> {
-        value.as_i64().ok().map(Timestamp)
+        value.int().map(Timestamp)
     }
 }
 
 impl FromValue for Uid {
     fn from_value(value: ValueRef<'_>) -> Option<Uid> {
-        Uid::parse(value.as_str().ok()?)
+        Uid::parse(value.text()?)
     }
 }
 
 impl FromValue for KeyId {
     fn from_value(value: ValueRef<'_>) -> Option<KeyId> {
-        KeyId::parse(value.as_str().ok()?)
+        KeyId::parse(value.text()?)
     }
 }
 
@@ -179,17 +212,11 @@ impl ToValue for Value {
     }
 }
 
-impl rusqlite::ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(self.borrowed()))
-    }
-}
-
 impl Value {
-    fn borrowed(&self) -> ValueRef<'_> {
+    pub fn borrowed(&self) -> ValueRef<'_> {
         match self {
             Value::Blob(bytes) => ValueRef::Blob(bytes),
-            Value::Int(number) => ValueRef::Integer(*number),
+            Value::Int(number) => ValueRef::Int(*number),
             Value::Null => ValueRef::Null,
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
         }
@@ -201,28 +228,8 @@ impl Value {
     }
 }
 
-impl super::Row<'_> {
-    /// All columns in their order, each in an unambiguous byte encoding: a letter for the type, then the value.
-    pub fn bytes(&self) -> Result<Vec<Vec<u8>>> {
-        let column = |position| self.row.get_ref(position).map_err(super::from_sqlite);
-        (0..self.row.as_ref().column_count())
-            .map(|position| Ok(bytes(column(position)?)))
-            .collect()
-    }
-}
-
-impl super::Row<'_> {
-    /// Appends the columns of a range of positions in an unambiguous encoding: a letter for the type, the length for
-    /// texts and blobs, then the value.
-    pub fn encode(&self, columns: std::ops::Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-        for position in columns {
-            encode(self.row.get_ref(position).map_err(super::from_sqlite)?, out);
-        }
-        Ok(())
-    }
-}
-
-fn encode(value: ValueRef<'_>, out: &mut Vec<u8>) {
+/// Appends a value in an unambiguous encoding; see [`super::Row::encode`].
+pub fn encode(value: ValueRef<'_>, out: &mut Vec<u8>) {
     let mut long = |letter: u8, bytes: &[u8]| {
         out.push(letter);
         out.extend((bytes.len() as u64).to_be_bytes());
@@ -231,7 +238,7 @@ fn encode(value: ValueRef<'_>, out: &mut Vec<u8>) {
     match value {
         ValueRef::Blob(bytes) => long(b'b', bytes),
         ValueRef::Text(bytes) => long(b't', bytes),
-        ValueRef::Integer(number) => {
+        ValueRef::Int(number) => {
             out.push(b'i');
             out.extend(number.to_be_bytes());
         }
@@ -243,11 +250,12 @@ fn encode(value: ValueRef<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn bytes(value: ValueRef<'_>) -> Vec<u8> {
+/// A value in an unambiguous encoding; see [`super::Row::bytes`].
+pub fn bytes(value: ValueRef<'_>) -> Vec<u8> {
     let with = |letter: u8, bytes: &[u8]| [&[letter], bytes].concat();
     match value {
         ValueRef::Blob(bytes) => with(b'b', bytes),
-        ValueRef::Integer(number) => with(b'i', &number.to_be_bytes()),
+        ValueRef::Int(number) => with(b'i', &number.to_be_bytes()),
         ValueRef::Null => with(b'n', &[]),
         ValueRef::Real(number) => with(b'r', &number.to_be_bytes()),
         ValueRef::Text(bytes) => with(b't', bytes),

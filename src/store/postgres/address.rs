@@ -1,0 +1,226 @@
+//! Where a server is, as a setting names it, and how connections to it are opened.
+
+use super::faults;
+use super::link::Link;
+use super::tls::Tls;
+use crate::error::{Error, Result};
+use crate::refusals::verbatim;
+use std::path::Path;
+use std::time::Duration;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::{Config, NoTls};
+
+/// How long connecting to one host may take.
+const CONNECT_MAX: Duration = Duration::from_millis(1_500);
+/// How long connecting may take with all hosts together.
+const CONNECT_ALL_MAX: Duration = Duration::from_secs(10);
+/// How long sent bytes may stay without an acknowledgement, and how a dead peer is noticed.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(3);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_RETRIES: u32 = 2;
+
+/// The settings of every session. The administrator of the server may have set others for the role or the database;
+/// without `client_min_messages` a commit that did not wait for the standbys would look like any other.
+const SESSION: &str = "SET client_min_messages = warning; SET synchronous_commit = on; SET statement_timeout = 0;
+    SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET search_path = latchkey, pg_temp;
+    SET TimeZone = 'UTC'; SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off";
+
+/// The address of a database, its user, how that user logs in, and whom connections trust.
+#[derive(Clone)]
+pub struct Address {
+    config: Config,
+    /// `None` for connections that do not leave this machine.
+    tls: Option<Tls>,
+}
+
+impl Address {
+    /// Reads a connection string (PostgreSQL's documentation, section 34.1.1), in one of its two forms:
+    /// `postgres://user@host/name` or `host=… user=… dbname=…`. With a file of authorities, all connections are encrypted,
+    /// and the certificate of the server is checked against them and against the name of the host.
+    ///
+    /// # Errors
+    /// The text cannot be read, it contains a password, or a connection would leave this machine without TLS.
+    pub fn parse(
+        text: &str,
+        password: Option<&[u8]>,
+        authorities: Option<&Path>,
+    ) -> Result<Address> {
+        // The text itself may have a password in it and is not repeated.
+        let parsed: std::result::Result<Config, _> = text.parse();
+        let mut config = parsed.map_err(|_| {
+            refused("is neither postgres://USER@HOST/NAME nor host=HOST user=USER dbname=NAME")
+        })?;
+        if config.get_password().is_some() {
+            return Err(refused(
+                "contains a password; every user who lists processes reads it",
+            ));
+        }
+        if config.get_user().is_none() || config.get_dbname().is_none() {
+            return Err(refused("does not name the user and the database"));
+        }
+        if config.get_hosts().is_empty() {
+            return Err(refused("does not name a host or the folder of a socket"));
+        }
+        match authorities {
+            None => check_local(&config)?,
+            Some(_) => check_named(&config)?,
+        }
+        let tls = authorities.map(Tls::read).transpose()?;
+        if let Some(password) = password {
+            config.password(password);
+        }
+        config
+            .ssl_mode(match tls {
+                None => SslMode::Disable,
+                Some(_) => SslMode::Require,
+            })
+            .application_name("latchkey")
+            .connect_timeout(CONNECT_MAX)
+            .tcp_user_timeout(UNACKNOWLEDGED_MAX)
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_RETRIES)
+            .target_session_attrs(TargetSessionAttrs::ReadWrite);
+        Ok(Address { config, tls })
+    }
+
+    /// Opens a connection with the settings of a session.
+    pub fn connect(&self) -> Result<Link> {
+        let opened = match &self.tls {
+            None => Link::open(&self.config, NoTls, CONNECT_ALL_MAX),
+            Some(tls) => Link::open(&self.config, tls.clone(), CONNECT_ALL_MAX),
+        };
+        let mut link = opened?.map_err(|failure| faults::error(&failure))?;
+        let client = link.client();
+        let set = link.run(CONNECT_ALL_MAX, async {
+            Ok(client?.batch_execute(SESSION).await?)
+        });
+        set.map_err(|failure| faults::error(&failure))?;
+        drop(link.take_warnings());
+        Ok(link)
+    }
+}
+
+/// Refuses an address to which connections without TLS would leave this machine.
+fn check_local(config: &Config) -> Result<()> {
+    const WHY: &str = "without a file of authorities, connections are not encrypted, and the server must be on this \
+                       machine (localhost, 127.0.0.1, ::1, or the folder of its socket)";
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err(refused(
+            "asks for TLS; name the file of authorities that the server's certificate is checked against",
+        ));
+    }
+    for host in config.get_hosts() {
+        if let Host::Tcp(name) = host
+            && !is_this_machine(name)
+        {
+            return Err(refused(&format!("names {name:?}: {WHY}")));
+        }
+    }
+    match config.get_hostaddrs().iter().find(|it| !it.is_loopback()) {
+        Some(address) => Err(refused(&format!("names {address}: {WHY}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an address to which no connection with TLS is possible.
+fn check_named(config: &Config) -> Result<()> {
+    let mut hosts = config.get_hosts().iter();
+    match hosts.all(|host| matches!(host, Host::Tcp(_))) {
+        true => Ok(()),
+        false => Err(refused(
+            "names the folder of a socket, over which there is no TLS; leave out the file of authorities",
+        )),
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::Unavailable(verbatim(format!("the database address {why}")))
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address: Option<std::net::IpAddr> = host.parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, refused: Option<&str>) {
+        match (Address::parse(text, None, None), refused) {
+            (Ok(_), None) => {}
+            (Err(err), Some(why)) => {
+                let err = err.to_string();
+                assert!(err.contains(why), "{text}: {err}");
+                assert!(!err.contains("hunter2"), "{text}: {err}");
+            }
+            (Ok(_), Some(_)) => panic!("{text} was accepted"),
+            (Err(err), None) => panic!("{text}: {err}"),
+        }
+    }
+
+    #[test]
+    fn only_servers_of_this_machine_are_asked_and_no_address_has_a_password() {
+        for good in [
+            "postgres://lk@localhost/latchkey",
+            "postgresql://lk@127.0.0.1:5433/latchkey",
+            "host=::1 user=lk dbname=latchkey",
+            "host=/run/postgresql user=lk dbname=latchkey",
+            "postgres://lk@%2Frun%2Fpostgresql/latchkey",
+        ] {
+            check(good, None);
+        }
+        for (bad, why) in [
+            ("postgres://lk@db.example/latchkey", "names \"db.example\""),
+            (
+                "host=localhost,192.0.2.1 user=lk dbname=latchkey",
+                "names \"192.0.2.1\"",
+            ),
+            (
+                "host=localhost hostaddr=192.0.2.1 user=lk dbname=latchkey",
+                "names 192.0.2.1",
+            ),
+            (
+                "host=localhost.example user=lk dbname=latchkey",
+                "not encrypted",
+            ),
+            (
+                "postgres://lk:hunter2@localhost/latchkey",
+                "contains a password",
+            ),
+            (
+                "host=localhost user=lk dbname=latchkey password=hunter2",
+                "contains a password",
+            ),
+            (
+                "host=localhost user=lk password=hunter2 nonsense",
+                "is neither",
+            ),
+            (
+                "host=localhost user=lk",
+                "does not name the user and the database",
+            ),
+            (
+                "postgres://localhost/latchkey",
+                "does not name the user and the database",
+            ),
+            ("user=lk dbname=latchkey", "does not name a host"),
+            (
+                "hostaddr=127.0.0.1 user=lk dbname=latchkey",
+                "does not name a host",
+            ),
+            (
+                "host=localhost user=lk dbname=latchkey sslmode=require",
+                "asks for TLS",
+            ),
+            ("latchkey.db", "is neither"),
+            ("", "does not name the user and the database"),
+        ] {
+            check(bad, Some(why));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One connection, driven by the thread that uses it: a runtime for this thread alone, the requests of the client, and
+//! what the server sends without being asked.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::error::Severity;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Config, Error as PgError, Socket};
+
+/// How long the server may take to notice that the connection is closed.
+const CLOSING_MAX: Duration = Duration::from_millis(200);
+
+/// Moves bytes in both directions, and returns what the server has sent without being asked. `None` when the
+/// connection is closed; it must not be called again then.
+type Messages = Box<
+    dyn FnMut(&mut Context<'_>) -> Poll<Option<std::result::Result<AsyncMessage, PgError>>> + Send,
+>;
+
+/// A connection to a server.
+pub struct Link {
+    /// `None` only while this is dropped.
+    runtime: Option<Runtime>,
+    /// `None` when the connection is over.
+    client: Option<Arc<Client>>,
+    messages: Option<Messages>,
+    warnings: Vec<String>,
+}
+
+/// Why a request has no result.
+#[derive(Debug)]
+pub enum Failure {
+    /// There was no answer in time. The connection is closed.
+    Late(Duration),
+    /// Rows of another query are still to be read. Nothing was sent.
+    Nested,
+    /// The connection was closed before. Nothing was sent.
+    Over,
+    /// The server refused the request, or the connection broke.
+    Server(PgError),
+}
+
+impl From<PgError> for Failure {
+    fn from(err: PgError) -> Failure {
+        Failure::Server(err)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Late(limit) => write!(f, "no answer within {} s", limit.as_secs()),
+            Failure::Nested => f.write_str("a query inside another one"),
+            Failure::Over => f.write_str("the connection is closed"),
+            Failure::Server(err) => match err.as_db_error() {
+                // The detail may name values, such as the digest that exists already.
+                Some(err) => write!(f, "{} ({})", err.message(), err.code().code()),
+                None => {
+                    write!(f, "{err}")?;
+                    match std::error::Error::source(err) {
+                        Some(source) => write!(f, ": {source}"),
+                        None => Ok(()),
+                    }
+                }
+            },
+        }
+    }
+}
+
+impl Link {
+    /// Connects within a time. Nothing but the connection itself is set up.
+    pub fn open<T>(
+        config: &Config,
+        tls: T,
+        limit: Duration,
+    ) -> Result<std::result::Result<Link, Failure>>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+    {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::internal)?;
+        let connected =
+            runtime.block_on(async { tokio::time::timeout(limit, config.connect(tls)).await });
+        Ok(match connected {
+            Err(_) => Err(Failure::Late(limit)),
+            Ok(Err(err)) => Err(Failure::Server(err)),
+            Ok(Ok((client, mut connection))) => Ok(Link {
+                runtime: Some(runtime),
+                client: Some(Arc::new(client)),
+                messages: Some(Box::new(move |cx| connection.poll_message(cx))),
+                warnings: Vec::new(),
+            }),
+        })
+    }
+
+    /// What requests are made with, inside [`Link::run`].
+    pub fn client(&self) -> std::result::Result<Arc<Client>, Failure> {
+        self.client.clone().ok_or(Failure::Over)
+    }
+
+    /// Whether the connection is closed.
+    pub fn is_over(&self) -> bool {
+        self.client.as_ref().is_none_or(|client| client.is_closed())
+    }
+
+    /// Makes a request and waits for its end. A request without an answer in time closes the connection: an answer
+    /// that came later would be taken for that of the next one.
+    pub fn run<T>(
+        &mut self,
+        limit: Duration,
+        request: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> std::result::Result<T, Failure> {
+        let runtime = self.runtime.as_ref().ok_or(Failure::Over)?;
+        let (messages, warnings) = (&mut self.messages, &mut self.warnings);
+        let mut request = pin!(request);
+        let driven = poll_fn(|cx| {
+            drive(messages, warnings, cx);
+            request.as_mut().poll(cx)
+        });
+        let ended = runtime.block_on(async { tokio::time::timeout(limit, driven).await });
+        ended.unwrap_or_else(|_| {
+            self.give_up();
+            Err(Failure::Late(limit))
+        })
+    }
+
+    /// Closes the connection without waiting for anything that is under way.
+    pub fn give_up(&mut self) {
+        self.client = None;
+        self.messages = None;
+    }
+
+    /// The warnings that have come since this was last called.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+}
+
+/// Moves what there is to move. Without its messages a connection is over, and the client notices that.
+fn drive(messages: &mut Option<Messages>, warnings: &mut Vec<String>, cx: &mut Context<'_>) {
+    while let Some(poll) = messages {
+        match poll(cx) {
+            Poll::Pending => return,
+            Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
+                let is_harmless = matches!(
+                    notice.parsed_severity(),
+                    Some(Severity::Debug | Severity::Info | Severity::Log | Severity::Notice)
+                );
+                if !is_harmless {
+                    log::warn!("store: PostgreSQL warns: {}", notice.message());
+                    warnings.push(notice.message().to_owned());
+                }
+            }
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(err))) => {
+                log::warn!(
+                    "store: a connection to PostgreSQL broke: {}",
+                    Failure::Server(err)
+                );
+                *messages = None;
+            }
+            Poll::Ready(None) => *messages = None,
+        }
+    }
+}
+
+impl Drop for Link {
+    /// Ends the session in order, so that the server neither waits for more nor logs a broken connection.
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        self.client = None;
+        let (messages, warnings) = (&mut self.messages, &mut self.warnings);
+        // A thread of another runtime must not block.
+        if messages.is_some() && tokio::runtime::Handle::try_current().is_err() {
+            let closed = poll_fn(|cx| {
+                drive(messages, warnings, cx);
+                match messages {
+                    None => Poll::Ready(()),
+                    Some(_) => Poll::Pending,
+                }
+            });
+            let _ = runtime.block_on(async { tokio::time::timeout(CLOSING_MAX, closed).await });
+        }
+        runtime.shutdown_background();
+    }
+}

@@ -1,0 +1,355 @@
+//! PostgreSQL as an engine: connecting, session settings, transactions, rows and errors. No other module names
+//! tokio-postgres.
+//!
+//! The statements are those of SQLite; the schema is made of `schema.sql` ([`schema`]). What several nodes need of one
+//! another is not here: every connection behaves as if it were alone.
+
+mod address;
+mod faults;
+mod link;
+mod schema;
+mod tls;
+mod values;
+
+#[cfg(test)]
+pub mod server;
+#[cfg(test)]
+mod tests;
+
+use super::connection::{Cells as RowCells, Fault, FaultKind, Read, Row, ToValue};
+use crate::error::{Error, Result};
+use crate::refusals;
+pub use address::Address;
+use futures_core::Stream;
+use link::{Failure, Link};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::time::Duration;
+use tokio_postgres::{Error as PgError, RowStream, Statement};
+pub use values::Cells;
+use values::Param;
+
+/// How long a statement may take until its first rows, and then the next ones.
+const STATEMENT_MAX: Duration = Duration::from_secs(30);
+/// How long a commit may take. It waits for the standbys.
+const COMMIT_MAX: Duration = Duration::from_secs(10);
+/// The number of rows that are taken from the server at a time.
+const ROWS_AT_A_TIME: usize = 256;
+
+/// A connection to a PostgreSQL server.
+pub struct Postgres {
+    /// Closed before the field after it is dropped.
+    link: RefCell<Link>,
+    /// The prepared statements by the address and the length of their texts, which are literals.
+    statements: RefCell<HashMap<(usize, usize), Statement>>,
+    transaction: Cell<Transaction>,
+    /// Whether rows of a query are still to come. Another query would wait for them for ever.
+    is_reading: Cell<bool>,
+    /// The database of a test, which is removed after its connections.
+    #[cfg(test)]
+    database: Option<server::Database>,
+}
+
+/// What this connection knows of its transaction. The server does not commit one in which a statement has failed, and
+/// answers that without an error; so this must be known before COMMIT is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Transaction {
+    /// A statement has failed since the last part began.
+    Failed,
+    None,
+    Open,
+}
+
+/// Refuses other requests while rows are handed out. If that does not come to its end, by an error or a panic, the rest of
+/// the result is not read: a failure in it would stay unknown, so the transaction counts as failed.
+struct Reading<'a>(&'a Postgres);
+
+impl Reading<'_> {
+    fn begin(postgres: &Postgres) -> Reading<'_> {
+        postgres.is_reading.set(true);
+        Reading(postgres)
+    }
+
+    fn end(self) {
+        self.0.is_reading.set(false);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.is_reading.set(false);
+        self.0.fail();
+    }
+}
+
+impl Postgres {
+    /// Opens a connection to a database of Latchkey with the schema of this build.
+    pub fn open(address: &Address) -> Result<Postgres> {
+        let postgres = Postgres::connect(address)?;
+        schema::check(&postgres)?;
+        Ok(postgres)
+    }
+
+    /// As [`Postgres::open`], for queries alone.
+    pub fn open_reader(address: &Address) -> Result<Postgres> {
+        let postgres = Postgres::open(address)?;
+        postgres.batch("SET default_transaction_read_only = on")?;
+        Ok(postgres)
+    }
+
+    /// Creates the schema in a database that has none of Latchkey.
+    pub fn create(address: &Address) -> Result<()> {
+        schema::create(&Postgres::connect(address)?)
+    }
+
+    fn connect(address: &Address) -> Result<Postgres> {
+        Ok(Postgres {
+            link: RefCell::new(address.connect()?),
+            statements: RefCell::default(),
+            transaction: Cell::new(Transaction::None),
+            is_reading: Cell::new(false),
+            #[cfg(test)]
+            database: None,
+        })
+    }
+
+    /// Runs a query and calls `take` with each row. `take` cannot use this connection.
+    pub fn each(
+        &self,
+        sql: &'static str,
+        params: &[&dyn ToValue],
+        take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let statement = self.prepared(sql)?;
+        let client = self.link.borrow().client();
+        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+        let (mut stream, mut rows) = self.run(STATEMENT_MAX, async {
+            let mut stream = Box::pin(client?.query_raw(&statement, params).await?);
+            let rows = next_rows(&mut stream).await?;
+            Ok((stream, rows))
+        })?;
+        loop {
+            let is_last = rows.len() < ROWS_AT_A_TIME;
+            let reading = Reading::begin(self);
+            let mut cells = rows
+                .iter()
+                .map(|row| Row::new(RowCells::Postgres(Cells { row })));
+            cells.try_for_each(|row| take(&row))?;
+            reading.end();
+            if is_last {
+                return Ok(());
+            }
+            rows = self.run(STATEMENT_MAX, async { Ok(next_rows(&mut stream).await?) })?;
+        }
+    }
+
+    /// Runs one statement and returns how many rows it changed.
+    pub fn execute(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<usize> {
+        let statement = self.prepared(sql)?;
+        let client = self.link.borrow().client();
+        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+        let changed = self.run(STATEMENT_MAX, async {
+            Ok(client?.execute_raw(&statement, params).await?)
+        })?;
+        usize::try_from(changed).map_err(Error::internal)
+    }
+
+    /// Runs statements without parameters.
+    pub fn batch(&self, sql: &str) -> Result<()> {
+        let client = self.link.borrow().client();
+        self.run(STATEMENT_MAX, async {
+            Ok(client?.batch_execute(sql).await?)
+        })
+    }
+
+    /// Begins a transaction that sees one state of the database and changes nothing.
+    pub fn begin_reading(&self) -> Result<()> {
+        self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        self.transaction.set(Transaction::Open);
+        Ok(())
+    }
+
+    /// Begins a transaction. If `syncs` is set, its commit is flushed by a standby, if there are any, before it is
+    /// acknowledged; otherwise by this server alone.
+    pub fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
+        let sql = match syncs {
+            true => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on"
+            }
+            false => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = local"
+            }
+        };
+        let client = self.link.borrow().client();
+        let begun = self.request(STATEMENT_MAX, async {
+            Ok(client?.batch_execute(sql).await?)
+        });
+        if let Err(failure) = begun {
+            // Nothing has been changed yet.
+            let kind = match faults::kind(&failure) {
+                FaultKind::Unknown => FaultKind::Refused,
+                known => known,
+            };
+            // The first statement may have been carried out.
+            self.transaction.set(Transaction::Failed);
+            return Err(Fault::new(kind, faults::error(&failure)));
+        }
+        self.transaction.set(Transaction::Open);
+        Ok(())
+    }
+
+    /// Commits. Only an answer without a warning is a commit: the server answers so with a warning if it has stopped to
+    /// wait for the standbys. A commit of unknown outcome is never cancelled and never repeated; the connection is
+    /// closed, and the caller has to look at the database over another one.
+    pub fn commit(&self) -> std::result::Result<(), Fault> {
+        self.commit_within(COMMIT_MAX)
+    }
+
+    fn commit_within(&self, limit: Duration) -> std::result::Result<(), Fault> {
+        if self.transaction.get() != Transaction::Open {
+            self.end();
+            let ended = Error::Unavailable(refusals::server::database_ended());
+            return Err(Fault::new(FaultKind::Refused, ended));
+        }
+        drop(self.link.borrow_mut().take_warnings());
+        let client = self.link.borrow().client();
+        let answered = self.request(limit, async { Ok(client?.batch_execute("COMMIT").await?) });
+        self.transaction.set(Transaction::None);
+        let warnings = self.link.borrow_mut().take_warnings();
+        let unknown = |why: String| {
+            self.link.borrow_mut().give_up();
+            let text = format!("it is not known whether the change was saved: {why}");
+            Err(Fault::new(FaultKind::Unknown, Error::internal(text)))
+        };
+        if !warnings.is_empty() {
+            return unknown(warnings.join("; "));
+        }
+        match answered {
+            Ok(()) => Ok(()),
+            Err(failure) => match faults::kind(&failure) {
+                FaultKind::Unknown => unknown(failure.to_string()),
+                known => Err(Fault::new(known, faults::error(&failure))),
+            },
+        }
+    }
+
+    /// Rolls the transaction back if one is open; `false` if that failed.
+    pub fn end(&self) -> bool {
+        if self.link.borrow().is_over() {
+            return false;
+        }
+        if self.transaction.get() == Transaction::None {
+            return true;
+        }
+        let ended = self.batch("ROLLBACK").is_ok();
+        if ended {
+            self.transaction.set(Transaction::None);
+        }
+        ended
+    }
+
+    /// Begins a part of the transaction that can be undone alone.
+    pub fn begin_part(&self) -> Result<()> {
+        self.batch("SAVEPOINT part")
+    }
+
+    /// Ends what [`Postgres::begin_part`] began. A part in which a statement has failed cannot stay.
+    pub fn end_part(&self, stays: bool) -> Result<()> {
+        if stays {
+            return match self.transaction.get() {
+                Transaction::Open => self.batch("RELEASE SAVEPOINT part"),
+                Transaction::Failed | Transaction::None => {
+                    Err(Error::Unavailable(refusals::server::database_ended()))
+                }
+            };
+        }
+        self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
+        self.transaction.set(Transaction::Open);
+        Ok(())
+    }
+
+    /// Whether no transaction is open.
+    pub fn is_idle(&self) -> bool {
+        self.transaction.get() == Transaction::None || self.link.borrow().is_over()
+    }
+
+    /// The schema version of the database.
+    pub fn version(&self) -> Result<i64> {
+        Ok(schema::versions(self)?.version)
+    }
+
+    /// The prepared statement of a literal.
+    fn prepared(&self, sql: &'static str) -> Result<Statement> {
+        let key = (sql.as_ptr() as usize, sql.len());
+        if let Some(known) = self.statements.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let client = self.link.borrow().client();
+        let statement = self.run(STATEMENT_MAX, async { Ok(client?.prepare(sql).await?) })?;
+        self.statements.borrow_mut().insert(key, statement.clone());
+        Ok(statement)
+    }
+
+    /// The types of the parameters and of the columns of a statement.
+    #[cfg(test)]
+    fn describe(&self, sql: &str) -> Result<(Vec<String>, Vec<String>)> {
+        let client = self.link.borrow().client();
+        let statement = self.run(STATEMENT_MAX, async { Ok(client?.prepare(sql).await?) })?;
+        let parameters = statement.params().iter().map(|ty| ty.name().to_owned());
+        let columns = statement.columns().iter();
+        let columns = columns.map(|column| column.type_().name().to_owned());
+        Ok((parameters.collect(), columns.collect()))
+    }
+
+    /// Makes a request and waits for its end. Its failure ends the transaction until the part or the whole is undone.
+    fn run<T>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> Result<T> {
+        self.request(limit, request).map_err(|failure| {
+            self.fail();
+            faults::error(&failure)
+        })
+    }
+
+    fn request<T>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> std::result::Result<T, Failure> {
+        if self.is_reading.get() {
+            return Err(Failure::Nested);
+        }
+        self.link.borrow_mut().run(limit, request)
+    }
+
+    fn fail(&self) {
+        if self.transaction.get() == Transaction::Open {
+            self.transaction.set(Transaction::Failed);
+        }
+    }
+}
+
+impl From<Postgres> for Read {
+    fn from(postgres: Postgres) -> Read {
+        Read::new(super::connection::Engine::Postgres(postgres))
+    }
+}
+
+/// The next rows of a result; fewer than [`ROWS_AT_A_TIME`] if these are the last ones.
+async fn next_rows(
+    stream: &mut Pin<Box<RowStream>>,
+) -> std::result::Result<Vec<tokio_postgres::Row>, PgError> {
+    let mut rows = Vec::new();
+    while rows.len() < ROWS_AT_A_TIME {
+        match poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            Some(row) => rows.push(row?),
+            None => break,
+        }
+    }
+    Ok(rows)
+}
