@@ -76,10 +76,15 @@ impl Applier {
             true => Some(self.feed.look(&self.index, read, targets)?),
             false => None,
         };
-        let feed = self.feed.clone();
+        let (feed, is_about_sites) = (self.feed.clone(), Feed::is_about_sites(targets));
         Ok(Box::new(move || {
             match touched {
-                None => install(),
+                None => {
+                    install();
+                    if is_about_sites {
+                        feed.forget_sites();
+                    }
+                }
                 Some(touched) => {
                     feed.begins(&touched);
                     install();

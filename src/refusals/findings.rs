@@ -107,6 +107,7 @@ sentences! { "findings":
     site_forked(site, at) = "site {site} knows events that this server does not have, so it takes nothing from it; it asked last at {at}";
     site_forked_advice() = "this server was restored, or an older copy of its folder was put back; if its state is the right one, run at each of these sites: latchkey site reset";
     site_no_pack(site) = "no pack was made for {site} yet";
+    site_unread(site, event) = "event {event} of the audit log cannot be read, so site {site} got a pack in the place of a step over its live link";
     sites_advice() = "make packs, and bring them to the sites: latchkey pack make --all --out DIR; take in their reports: latchkey site collect DIR";
     sites_good(count) = "{count}, and each has a pack that counts";
     sites_none() = "there are none";

@@ -10,6 +10,7 @@ sentences! { "packs":
     head() = "the pack's head cannot be read";
     key_sealed(version) = "version {version} of the key that signs packs cannot be opened with the sealing key of this data folder";
     life() = "must be the life of a site's state, as latchkey site status shows it there";
+    linked() = "must be false, which drops the link; a site is linked when it asks";
     local() = "only the administrator of the machine enrols sites and rotates the key that signs packs";
     meanwhile(site) = "another pack of site {site} was made meanwhile; try again";
     no_enrolment() = "the file is not an enrolment of a site";

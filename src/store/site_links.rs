@@ -64,3 +64,9 @@ pub fn put(tx: &Write<'_>, row: &LinkRow) -> Result<()> {
     )?;
     Ok(())
 }
+
+/// Removes the link to a site. `false` if there is none.
+pub fn delete(tx: &Write<'_>, site: &str) -> Result<bool> {
+    let changed = tx.execute("DELETE FROM site_links WHERE site = $1", &[&site])?;
+    Ok(changed == 1)
+}

@@ -185,6 +185,15 @@ pub fn list_names(read: &Read) -> Result<Vec<String>> {
     })
 }
 
+/// The names of the sites that were not removed.
+pub fn list_names_in_use(read: &Read) -> Result<Vec<String>> {
+    read.query(
+        "SELECT name FROM sites WHERE removed_at IS NULL",
+        &[],
+        |row| row.get("name"),
+    )
+}
+
 /// Whether there is a site that was not removed.
 pub fn is_any(read: &Read) -> Result<bool> {
     let found = read.query_one(

@@ -27,6 +27,7 @@ const COLUMNS: &[Column] = &[
     Column { heading: "UNTIL",       member: "until" },
     Column { heading: "KEYS",        member: "keys" },
     Column { heading: "APPLIED",     member: "applied" },
+    Column { heading: "EVENTS",      member: "applied_events" },
     Column { heading: "REPORTED",    member: "reported_at" },
     Column { heading: "UNCONFIRMED", member: "unconfirmed_revocations" },
     Column { heading: "LINKED",      member: "linked" },
@@ -54,7 +55,7 @@ pub enum SiteCommand {
     Show(SiteArgs),
     /// Change what a site is given, from its next pack on
     #[command(
-        after_help = "Examples:\n  latchkey site edit plant-7 --workspace plants --workspace ships\n  latchkey site edit plant-7 --until 30d\n  latchkey site edit plant-7 --max-stale 30s"
+        after_help = "Examples:\n  latchkey site edit plant-7 --workspace plants --workspace ships\n  latchkey site edit plant-7 --until 30d\n  latchkey site edit plant-7 --max-stale 30s\n  latchkey site edit plant-7 --unlink"
     )]
     Edit(EditArgs),
     /// Remove a site: no more packs, and its reports are refused
@@ -175,6 +176,9 @@ pub struct EditArgs {
     /// How long it may answer after the last word of this server, while it is linked: 2s to 24h
     #[arg(long, value_name = "SPAN")]
     max_stale: Option<Span>,
+    /// Drop its live link: the site is gone, and no change waits for its lease any more. A site that asks again is linked again
+    #[arg(long)]
+    unlink: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -318,7 +322,8 @@ fn edit(args: &EditArgs) -> Result<End> {
         .with("until_s", args.until.map(|span| span.0))
         .with("lend", args.lend)
         .with("max_stale_s", args.max_stale.map(|span| span.0))
-        .with("life", args.life.as_deref());
+        .with("life", args.life.as_deref())
+        .with("linked", args.unlink.then_some(false));
     if args.all_catalogs {
         body = body.with("catalogs", Some(Value::Array(Vec::new())));
     }
@@ -331,6 +336,19 @@ fn edit(args: &EditArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
     let answer = server.ask("PATCH", &target, Some(&body.value()))?;
     print::one(&args.common, &answer)?;
+    if args.unlink && !args.common.json {
+        let site: Object = answer.json()?;
+        print::print(&match site.member("may_answer_until").as_str() {
+            None => format!(
+                "\nNo change waits for {}: no word lets it answer any more.",
+                args.site
+            ),
+            Some(until) => format!(
+                "\nNo change waits for {} any more. If it still runs, it may answer by its last word until {until}.",
+                args.site
+            ),
+        })?;
+    }
     Ok(End::Done)
 }
 

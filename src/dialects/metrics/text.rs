@@ -254,7 +254,7 @@ impl Snapshot {
             ),
             (
                 "latchkey_site_packs_sent",
-                "Words with packs, because a site could not follow in steps",
+                "Packs that sites have taken over a live link, because they could not follow in steps",
                 figures.packs.load(Relaxed),
             ),
         ]);

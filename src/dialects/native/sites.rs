@@ -40,10 +40,12 @@ answer! {
         made_at: Option<Time>,
         /// The first instant at which the newest pack no longer counts.
         until: Option<Time>,
-        /// The keys of the newest pack.
+        /// The keys of the newest pack; while the site is linked, those that it is given now.
         keys: Option<u64> = 10_000,
-        /// The pack that the site has applied, according to its newest report; null if it never reported.
+        /// The pack that the site has applied, according to its newest question over the link or its newest report; null if there is none.
         applied: Option<u64> = 42,
+        /// The newest event of the audit log that the site is known to have applied, with a pack or a step.
+        applied_events: Option<u64> = 18_211,
         /// When that report was made, by the clock of the site.
         reported_at: Option<Time>,
         /// Keys and secrets that ended here, of which the site is not known to have heard; null if it never reported.
@@ -58,6 +60,11 @@ answer! {
         asked_at: Option<Time>,
         /// The events of the audit log that it had not applied then; null if it never asked.
         lag_events: Option<u64> = 0,
+        /// The event of the audit log that could not be read when the site had to follow, so that it got a pack in the place of a step; null
+        /// if there was none since the start of the server.
+        unread_event: Option<u64> = 17_002,
+        /// After its link was dropped: until when it may still answer by its last word, unless it is gone.
+        may_answer_until: Option<Time>,
     }
 }
 
@@ -127,6 +134,9 @@ request! {
         /// counts as spent. A report names it too.
         life: Option<String>,
         max_stale_s: Option<u64> [minimum = MAX_STALE_S_MIN, maximum = MAX_STALE_S_MAX],
+        /// Only `false`: drops its live link, for a site that is gone. No change waits for its lease any more; `may_answer_until` in the
+        /// answer is the end of that lease. A site that asks again is linked again.
+        linked: Option<bool> = false,
     }
 }
 
@@ -205,13 +215,18 @@ pub fn describe(document: &mut Document) {
 
 impl SiteBody {
     fn of(view: SiteView) -> SiteBody {
+        let applied_events = view.known_events();
+        // A later report came on another way.
+        let live_pack = view.live_link().and_then(|link| link.pack);
+        let link = view.link;
         let SiteView {
             site,
             workspaces,
             newest,
             is_sound,
             unconfirmed,
-            link,
+            given_keys,
+            dropped_until,
             ..
         } = view;
         let made = newest.as_ref();
@@ -228,8 +243,9 @@ impl SiteBody {
             base: site.base,
             made_at: made.map(|made| Time(made.made_at)),
             until: made.map(|made| Time(made.until)),
-            keys: made.map(|made| made.keys),
-            applied: reported.map(|reported| reported.applied),
+            keys: given_keys.or(made.map(|made| made.keys)),
+            applied: live_pack.or(reported.map(|reported| reported.applied)),
+            applied_events,
             reported_at: reported.map(|reported| Time(reported.at)),
             unconfirmed_revocations: unconfirmed,
             life: site.lent_life.map(|life| life.to_string()),
@@ -237,6 +253,8 @@ impl SiteBody {
             linked: link.is_some_and(|link| link.is_linked),
             asked_at: link.map(|link| Time(link.asked_at)),
             lag_events: link.map(|link| link.lag),
+            unread_event: link.and_then(|link| link.unread),
+            may_answer_until: dropped_until.map(Time),
             name: site.name,
         }
     }
@@ -306,7 +324,11 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         Uid::parse(text).ok_or_else(no_uid)
     });
     let life = life.transpose()?;
+    if body.linked == Some(true) {
+        return Err(Error::invalid("linked", refusals::packs::linked()));
+    }
     let edit = SiteEdit {
+        unlinks: body.linked == Some(false),
         workspaces: body.workspaces,
         catalogs: body.catalogs,
         minimal: body.minimal,

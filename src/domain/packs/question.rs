@@ -80,6 +80,11 @@ pub struct Question {
     /// The nonce of the last word whose body this process of the site has applied; zeros if there is none. So the server knows
     /// that what it sent has arrived, even if it had no event.
     pub applied: Nonce,
+    /// The nonce of the last word whose body has arrived whole, whether or not it could be applied; zeros if there is none.
+    pub arrived: Nonce,
+    /// A random number of the process of the site that asks, which counts its questions: so the server knows which of two is newer.
+    pub process: Nonce,
+    pub number: u64,
     /// Of what is in force at the site. 0 if nothing is, as all numbers that follow.
     pub reign: u64,
     /// The newest pack that was applied.
@@ -101,13 +106,16 @@ impl Question {
     /// The lines that the tag authenticates.
     fn to_text(&self, report: &str) -> String {
         format!(
-            "{KIND} {}\nsite {}\nserver {}\nlife {}\nnonce {} applied {}\nreign {} pack {} base {} events {}\nlease {}\nreport {}\n",
+            "{KIND} {}\nsite {}\nserver {}\nlife {}\nnonce {} applied {} arrived {}\nprocess {} question {}\nreign {} pack {} base {} events {}\nlease {}\nreport {}\n",
             self.origin,
             self.site,
             self.server,
             self.life,
             self.nonce.to_text(),
             self.applied.to_text(),
+            self.arrived.to_text(),
+            self.process.to_text(),
+            self.number,
             self.reign,
             self.pack,
             self.base,
@@ -156,7 +164,9 @@ impl Question {
         let site = words("site").filter(|name| is_site_name(name))?;
         let server = words("server")?;
         let life = words("life")?;
-        let (nonce, applied) = words("nonce")?.split_once(" applied ")?;
+        let (nonce, rest) = words("nonce")?.split_once(" applied ")?;
+        let (applied, arrived) = rest.split_once(" arrived ")?;
+        let (process, number) = words("process")?.split_once(" question ")?;
         let (reign, rest) = words("reign")?.split_once(" pack ")?;
         let (pack, rest) = rest.split_once(" base ")?;
         let (base, events) = rest.split_once(" events ")?;
@@ -170,6 +180,9 @@ impl Question {
             life: Uid::parse(life)?,
             nonce: Nonce::parse(nonce)?,
             applied: Nonce::parse(applied)?,
+            arrived: Nonce::parse(arrived)?,
+            process: Nonce::parse(process)?,
+            number: number.parse().ok()?,
             reign: reign.parse().ok()?,
             pack: pack.parse().ok()?,
             base: base.parse().ok()?,
@@ -193,6 +206,9 @@ pub mod tests {
             life: Uid(9),
             nonce: Nonce([0xab; 16]),
             applied: Nonce::default(),
+            arrived: Nonce::default(),
+            process: Nonce([0xcd; 16]),
+            number: 12,
             reign: 1,
             pack: 43,
             base: 40,
@@ -247,6 +263,10 @@ pub mod tests {
         for (from, to) in [
             ("nonce ab", "nonce AB"),
             ("nonce ab", "nonce "),
+            ("process cd", "process CD"),
+            ("question 12", "question 012"),
+            ("question 12", "question -1"),
+            ("arrived 00", "arrived 0"),
             ("pack 43", "pack 043"),
             ("pack 43", "pack 39"),
             ("lease 10", "lease ten"),

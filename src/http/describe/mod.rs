@@ -232,7 +232,8 @@ impl Operation<'_> {
         let about = "`sites`: the answer comes when each linked site has applied the change, or gives no verdict any more; after a \
                      minute it is 503 with `sites-unconfirmed`, except for an answer with a secret. The change is made in any \
                      case.";
-        let header = "With `wait`: the sites that were waited for, as `plant-7=applied, ship-2=lease-over`, or `none`.";
+        let header = "With `wait`: the sites that were waited for, as `plant-7=applied, ship-2=lease-over`, or `none`. A site whose link was \
+                      dropped, and that might still answer if it is not gone, is `dropped`.";
         self.query(
             "wait",
             about,

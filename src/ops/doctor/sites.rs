@@ -42,6 +42,9 @@ pub fn sites(app: &App) -> Result<Check> {
             Some(link) if lost(&link, now) => found.push(findings::site_cut(site, link.asked_at)),
             _ => {}
         }
+        if let Some(event) = view.link.and_then(|link| link.unread) {
+            found.push(findings::site_unread(site, event));
+        }
         if let Some(count @ 1..) = view.unconfirmed {
             found.push(findings::site_behind(site, count));
         }

@@ -19,6 +19,7 @@ pub mod sites;
 mod tests;
 #[cfg(test)]
 mod unconfirmed;
+mod views;
 
 use super::{App, Record};
 use crate::authz::caller::{Caller, Identity};

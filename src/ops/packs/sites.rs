@@ -1,9 +1,10 @@
 //! The life of a site: adding, listing, editing and removing it.
 
-use super::ended::{Asked, ended};
 use super::given::{Given, is_strong};
 use super::lend::{self, Unspent};
-use super::{EDIT, find, identity, is_sound, record, remove_but, require, require_local};
+pub use super::views::{LinkView, SiteView};
+use super::views::{slugs, view, views};
+use super::{EDIT, find, identity, record, remove_but, require, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
@@ -12,13 +13,11 @@ use crate::domain::keys::passphrase;
 use crate::domain::keys::quota::USES_MAX;
 use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::site::{
-    LEND, MAX_STALE_S, MAX_STALE_S_MAX, MAX_STALE_S_MIN, MadePack, PARTS_MAX, SITES_MAX, Site,
-    UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
+    LEND, MAX_STALE_S, MAX_STALE_S_MAX, MAX_STALE_S_MIN, PARTS_MAX, SITES_MAX, Site, UNTIL_S,
+    UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
 };
 use crate::domain::packs::site_key::SiteKey;
-use crate::domain::packs::standing::Standing;
 use crate::domain::packs::{is_server_name, is_site_name};
-use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -29,7 +28,7 @@ use crate::ops::secrets::rotate::{self, Rotated};
 use crate::ops::{App, idempotency};
 use crate::refusals;
 use crate::store::sites::EndedAtSite;
-use crate::store::{Read, audit, packs, site_links, sites as rows};
+use crate::store::{Read, packs, site_links, sites as rows};
 
 const ADD: &str = "site.add";
 const REMOVE: &str = "site.remove";
@@ -65,39 +64,8 @@ pub struct SiteEdit {
     /// The life of its state to which uses are lent from now on. What another one was lent counts as spent.
     pub life: Option<Uid>,
     pub max_stale_s: Option<u64>,
-}
-
-/// A site with what is known about it.
-#[derive(Clone, Debug)]
-pub struct SiteView {
-    pub site: Site,
-    /// The slugs of its workspaces; a deleted one has its uid.
-    pub workspaces: Vec<String>,
-    /// The newest pack.
-    pub newest: Option<MadePack>,
-    /// Whether the rows of the site are what Latchkey last wrote; otherwise it gets nothing.
-    pub is_sound: bool,
-    /// The whole pack that the newest one has to be applied to, or the newest one itself.
-    pub base: Option<MadePack>,
-    /// The pack that it has applied, if it has reported that lately enough.
-    pub applied: Option<MadePack>,
-    /// Keys and secrets that ended here, and of which the site is not known to have heard; `None` if it never reported.
-    pub unconfirmed: Option<u64>,
-    /// `None` if it has never asked over a link.
-    pub link: Option<LinkView>,
-}
-
-/// The live link to a site.
-#[derive(Clone, Copy, Debug)]
-pub struct LinkView {
-    /// Whether the site may answer by the last word that it got.
-    pub is_linked: bool,
-    /// When it asked last; up to a minute earlier if that was before the start of this server.
-    pub asked_at: Timestamp,
-    /// The newest event that it had applied then.
-    pub applied: u64,
-    /// The events that are newer.
-    pub lag: u64,
+    /// Drops its live link: the site is gone, and no change waits for its lease any more.
+    pub unlinks: bool,
 }
 
 /// What became of a site that was removed.
@@ -234,28 +202,6 @@ pub(super) fn site_key(app: &App, site: &Site) -> Result<SiteKey> {
     bytes.map(SiteKey::of).ok_or_else(lost)
 }
 
-impl SiteView {
-    /// How the site stands.
-    pub fn standing(&self, now: Timestamp) -> Standing {
-        let (newest, applied) = (self.newest.as_ref(), self.applied.as_ref());
-        let linked = self.live_link().map(|link| link.is_linked);
-        Standing::of(newest, applied, self.unconfirmed, linked, now)
-    }
-
-    /// The link, unless a later report has come on another way.
-    pub fn live_link(&self) -> Option<&LinkView> {
-        let reported = self.site.reported.as_ref().map(|reported| reported.at);
-        self.link
-            .as_ref()
-            .filter(|link| reported <= Some(link.asked_at))
-    }
-
-    /// The newest event that the site is known to have applied.
-    pub(super) fn known_events(&self) -> Option<u64> {
-        known_events(&self.site, self.link.as_ref())
-    }
-}
-
 /// Whether there is a site, for a caller who may know.
 pub fn is_any(app: &App, caller: &Caller) -> Result<bool> {
     match require(app, caller) {
@@ -341,86 +287,13 @@ pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
     })
 }
 
-fn view(app: &App, read: &Read, site: Site) -> Result<SiteView> {
-    let mut views = views(app, read, vec![site])?;
-    views.pop().ok_or(Error::NotFound("site"))
-}
-
-/// The views of sites, in their order.
-fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<SiteView>> {
-    let newest = audit::newest_number(read)?.unsigned_abs();
-    let mut links = Vec::new();
-    for site in &sites {
-        links.push(link(app, read, &site.name, newest)?);
-    }
-    let known = |place: usize| known_events(&sites[place], links[place].as_ref());
-    let asked = sites.iter().enumerate().filter_map(|(place, site)| {
-        Some(Asked {
-            site: Some(site),
-            after: known(place)?,
-            with_new: false,
-        })
-    });
-    let asked: Vec<Asked<'_>> = asked.collect();
-    let mut counts = ended(app, read, &asked)?.into_iter();
-    let mut counted = Vec::new();
-    for place in 0..sites.len() {
-        let ended = known(place).and_then(|_| counts.next());
-        counted.push(ended.map(|ended| ended.count()));
-    }
-    let all = sites.into_iter().zip(links).zip(counted);
-    let views = all.map(|((site, link), unconfirmed)| {
-        Ok(SiteView {
-            workspaces: slugs(&app.index.directory(), &site),
-            newest: packs::find(read, &site.name, site.pack)?,
-            base: packs::find(read, &site.name, site.base)?,
-            applied: match &site.reported {
-                None => None,
-                Some(reported) => packs::find(read, &site.name, reported.applied)?,
-            },
-            is_sound: is_sound(app, read, &site)?,
-            unconfirmed,
-            link,
-            site,
-        })
-    });
-    views.collect()
-}
-
-/// The newest event that a site is known to have applied: every question of a linked one has it.
-fn known_events(site: &Site, link: Option<&LinkView>) -> Option<u64> {
-    let reported = site.reported.as_ref().map(|reported| reported.events);
-    let linked = link.map(|link| link.applied).filter(|events| *events > 0);
-    reported.max(linked)
-}
-
-/// What is known about the link to a site; `newest` is the newest event of all.
-fn link(app: &App, read: &Read, name: &str, newest: u64) -> Result<Option<LinkView>> {
-    let recorded = site_links::find(read, name)?;
-    let now = app.now();
-    let standing = app.feed.standing(name, now.steady_ms);
-    let asked = standing.and_then(|standing| Some((standing, standing.asked_ago_ms?)));
-    Ok(match (asked, recorded) {
-        (Some((standing, ago_ms)), _) => Some(LinkView {
-            is_linked: standing.is_linked,
-            asked_at: Timestamp(now.wall.0.saturating_sub(ago_ms as i64)),
-            applied: standing.applied_events,
-            lag: newest.saturating_sub(standing.applied_events),
-        }),
-        // It has not asked since the start.
-        (None, Some(row)) => Some(LinkView {
-            is_linked: false,
-            asked_at: row.asked_at,
-            applied: row.events.min(newest),
-            lag: newest.saturating_sub(row.events),
-        }),
-        (None, None) => None,
-    })
-}
-
 /// Changes what a site is given from the next pack on.
 pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<SiteView> {
     let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
+    let unlinks = edit.unlinks;
+    // No link is recorded while one is removed.
+    let _recording = unlinks.then(|| app.feed.hold_recording());
+    let is_linked = unlinks && app.feed.is_known(name);
     let edited = app.change(caller, EDIT, Target::server(), move |tx, _| {
         let directory = index.directory();
         who.require_global(&directory, Permission::ServerAdmin)?;
@@ -439,7 +312,10 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
         check_times(after.until_s, after.lend)?;
         after.lent_life = edit.life.or(before.lent_life);
         check_max_stale(after.max_stale_s)?;
-        let changes = changes(&directory, Some(&before), &after);
+        let mut changes = changes(&directory, Some(&before), &after);
+        if edit.unlinks && (site_links::delete(tx, &after.name)? || is_linked) {
+            changes.note("linked", &true, &false);
+        }
         if changes.is_empty() {
             return Ok((None, after));
         }
@@ -449,6 +325,9 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
         }
         Ok((Some(record(&after.name, changes)), after))
     })?;
+    if unlinks {
+        app.feed.unlink(&edited.name);
+    }
     app.read(|read| view(app, read, edited))
 }
 
@@ -539,15 +418,6 @@ fn catalogs(directory: &Directory, mut asked: Vec<String>) -> Result<Vec<String>
     asked.sort_unstable();
     asked.dedup();
     Ok(asked)
-}
-
-/// The slugs of the workspaces of a site; a deleted one has its uid.
-fn slugs(directory: &Directory, site: &Site) -> Vec<String> {
-    let slug = |uid: &Uid| match directory.place(*uid) {
-        Some(place) => place.workspace.slug.clone(),
-        None => uid.to_string(),
-    };
-    site.workspaces.iter().map(slug).collect()
 }
 
 /// A member of a site as the audit log has it.

@@ -77,6 +77,7 @@ pub fn read(texts: &Texts, form: &Form) -> Result<SiteEdit> {
         lend: Some(lend),
         max_stale_s: Some(max_stale_s),
         life: None,
+        unlinks: false,
     })
 }
 
@@ -94,6 +95,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<SiteEdit> {
         lend: other(now.lend, &then.lend),
         max_stale_s: other(now.max_stale_s, &then.max_stale_s),
         life: None,
+        unlinks: false,
     })
 }
 

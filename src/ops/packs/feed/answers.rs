@@ -1,13 +1,14 @@
 //! The thread that answers questions: at once when something has happened to what a site is given, otherwise when the time of
 //! the question is over.
 
+use super::hub::{Asking, Touched, Work, refuse_older};
 use super::known::{Known, Share};
 use super::lending::Lacking;
 use super::path::{Path, path};
 use super::snapshot::{History, Snapshot};
 use super::step::{self, Built};
 use super::word::{self, Said};
-use super::{Asking, Feed, Touched, Work, refuse_older};
+use super::{Answer, Feed};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::domain::packs::question::{Events, Question};
@@ -39,7 +40,11 @@ struct Memory {
     /// What sites are given, for one state of the tree of workspaces.
     shares: HashMap<Share, Rc<Workspaces>>,
     tree: u64,
+    endings: Endings,
 }
+
+/// The pack that each site has, and from when on it is to be replaced; `None` if the database does not have it any more.
+type Endings = HashMap<String, (u64, Option<Timestamp>)>;
 
 /// The workspaces of a share.
 pub(super) struct Workspaces {
@@ -73,6 +78,15 @@ enum Found {
         known: Arc<Known>,
         given: Arc<Given>,
     },
+}
+
+/// What became of a step.
+enum Signed {
+    /// The question was answered otherwise.
+    Nothing,
+    /// A change waits for the sites that the step does not have.
+    TooOld(Asking),
+    Word(Answer, Vec<u8>),
 }
 
 /// What was found in one state of the database.
@@ -121,6 +135,8 @@ impl Memory {
         };
         let mut back = Vec::new();
         let mut counted = Vec::new();
+        // They are sent together: the threads of the connections are woken once, and not for each.
+        let mut signed: Vec<(Answer, Vec<u8>)> = Vec::with_capacity(work.asking.len());
         for ((name, asking), found) in work.asking.into_iter().zip(round.found) {
             match found {
                 Found::Nothing => back.push((name, asking)),
@@ -134,7 +150,7 @@ impl Memory {
                     let bytes = word::write(&round.signer, &asking.question, &said);
                     app.feed.figures.words.fetch_add(1, Relaxed);
                     app.feed.says(&name, &asking, round.to);
-                    (asking.answer)(Ok(bytes));
+                    signed.push((asking.answer, bytes));
                 }
                 Found::Step {
                     built,
@@ -156,11 +172,17 @@ impl Memory {
                         ..said(WordKind::Step, round.to, round.made)
                     };
                     let feed = &app.feed;
-                    let unsent = feed.send_step(&round.signer, &name, asking, said, extra);
-                    back.extend(unsent.map(|asking| (name, asking)));
+                    match feed.sign_step(&round.signer, &name, asking, said, extra) {
+                        Signed::Word(answer, bytes) => signed.push((answer, bytes)),
+                        Signed::TooOld(asking) => back.push((name, asking)),
+                        Signed::Nothing => {}
+                    }
                 }
             }
         }
+        signed
+            .into_iter()
+            .for_each(|(answer, bytes)| answer(Ok(bytes)));
         app.feed.put_back(back, false);
         app.feed.lacks(counted);
     }
@@ -182,6 +204,7 @@ impl Memory {
 
     fn look_at(&mut self, snapshot: &Snapshot<'_>, generation: u64, work: &Work) -> Result<Round> {
         let (app, read) = (snapshot.app, snapshot.read);
+        app.feed.figures.rounds.fetch_add(1, Relaxed);
         let tree = app.feed.tree();
         if self.tree != tree {
             self.tree = tree;
@@ -189,7 +212,10 @@ impl Memory {
         }
         let signer = match &self.signer {
             Some((of, signer)) if *of == generation => signer.clone(),
-            _ => Rc::new(signer(read, &app.sealing)?),
+            _ => {
+                self.endings.clear();
+                Rc::new(signer(read, &app.sealing)?)
+            }
         };
         self.signer = Some((generation, signer.clone()));
         let mut steps = HashMap::new();
@@ -204,7 +230,10 @@ impl Memory {
                         || concerns(app, &workspaces.given, &work.touched);
                     match is_concerned {
                         false => Found::Nothing,
-                        true => answer(snapshot, known, &workspaces, asking, &mut steps)?,
+                        true => {
+                            let kept = (&mut self.endings, &mut steps);
+                            answer(snapshot, known, &workspaces, asking, kept)?
+                        }
                     }
                 }
             });
@@ -247,23 +276,26 @@ fn answer(
     known: Arc<Known>,
     workspaces: &Workspaces,
     asking: &Asking,
-    steps: &mut Steps,
+    (endings, steps): (&mut Endings, &mut Steps),
 ) -> Result<Found> {
-    let question = &asking.question;
-    if question.reign == known.server.reign
-        && let History::Known { hash, .. } = &*snapshot.history(question.events.number)?
-        && *hash == question.events.hash
-    {
-        snapshot.app.feed.confirm(&known.site.name, question);
-    }
-    let (pending, needs_newer) = snapshot.app.feed.pending(&known.site.name);
+    let (question, feed) = (&asking.question, &snapshot.app.feed);
+    let is_ours = question.reign == known.server.reign
+        && match &*snapshot.history(question.events.number)? {
+            History::Known { hash, .. } => *hash == question.events.hash,
+            History::Unknown => false,
+            History::Unread { event } => {
+                feed.note_unread(&known.site.name, *event);
+                false
+            }
+        };
+    let (pending, needs_newer) = feed.pending(&known.site.name, question, is_ours);
     let touched = match way(snapshot, &known, workspaces, question)? {
         Way::Fork => return Ok(Found::Fork),
         Way::Pack => return Ok(Found::Pack),
         Way::Step(touched) => {
-            let is_due = needs_newer || is_ending(snapshot, &known, question.pack)?;
+            let is_due = needs_newer || is_ending(snapshot, &known, question.pack, endings)?;
             // Until there is a pack, steps prolong the lease.
-            if is_due && snapshot.app.feed.has_prepared(&known.site.name, question) {
+            if is_due && feed.has_prepared(&known.site.name, question) {
                 return Ok(Found::Pack);
             }
             touched
@@ -346,7 +378,7 @@ pub(super) fn way_from(
         return Ok(Way::Pack);
     }
     Ok(match &*snapshot.history(from.number)? {
-        History::Unknown => Way::Pack,
+        History::Unknown | History::Unread { .. } => Way::Pack,
         History::Known { hash, .. } if *hash != from.hash => Way::Fork,
         History::Known { events, .. } => {
             let site = &known.site;
@@ -364,16 +396,26 @@ pub(super) fn way_from(
 }
 
 /// Whether the pack of a site counts for a short time only, by a date at which another one can be made.
-fn is_ending(snapshot: &Snapshot<'_>, known: &Known, pack: u64) -> Result<bool> {
-    let now = word::time(snapshot.app);
-    let made = packs::find(snapshot.read, &known.site.name, pack)?;
-    Ok(made.is_some_and(|made| {
-        let (left, whole) = (
-            made.until.0.saturating_sub(now.0),
-            made.until.0.saturating_sub(made.made_at.0),
-        );
-        left < whole / PART_OF_TIME
-    }))
+fn is_ending(
+    snapshot: &Snapshot<'_>,
+    known: &Known,
+    pack: u64,
+    endings: &mut Endings,
+) -> Result<bool> {
+    let name = &known.site.name;
+    let from = match endings.get(name) {
+        Some((of, from)) if *of == pack => *from,
+        _ => {
+            let made = packs::find(snapshot.read, name, pack)?;
+            let from = made.map(|made| {
+                let whole = made.until.0.saturating_sub(made.made_at.0);
+                Timestamp(made.until.0.saturating_sub(whole / PART_OF_TIME))
+            });
+            endings.insert(name.clone(), (pack, from));
+            from
+        }
+    };
+    Ok(from.is_some_and(|from| from < word::time(snapshot.app)))
 }
 
 /// A word without a body.
@@ -404,13 +446,16 @@ impl Feed {
         begun <= number
     }
 
-    fn confirm(&self, site: &str, question: &Question) {
+    /// Notes that the log is damaged where a site needs it.
+    fn note_unread(&self, site: &str, event: u64) {
         let mut hub = lock(&self.hub);
         if let Some(link) = hub.links.get_mut(site) {
-            link.confirm(question);
+            link.unread = Some(event);
         }
-        if !hub.waits.is_empty() {
-            self.changed.notify_all();
+        if hub.unread.replace(event) != Some(event) {
+            log::error!(
+                "sites: the audit log cannot be read at event {event}, so sites get packs in the place of steps; see: latchkey audit verify"
+            );
         }
     }
 
@@ -421,11 +466,18 @@ impl Feed {
         }
     }
 
-    /// The keys that a site has to learn about, and whether it needs a newer pack.
-    fn pending(&self, site: &str) -> (BTreeSet<KeyId>, bool) {
-        let hub = lock(&self.hub);
-        let link = hub.links.get(site);
+    /// The keys that a site has to learn about, and whether it needs a newer pack. If the state in its question is of this
+    /// server's history, the site has confirmed it.
+    fn pending(&self, site: &str, question: &Question, is_ours: bool) -> (BTreeSet<KeyId>, bool) {
+        let mut hub = lock(&self.hub);
+        if is_ours && !hub.waits.is_empty() {
+            self.ending.notify_one();
+        }
+        let link = hub.links.get_mut(site);
         link.map_or_else(Default::default, |link| {
+            if is_ours {
+                link.confirm(question);
+            }
             (link.pending.clone(), link.needs_newer_than.is_some())
         })
     }
@@ -441,9 +493,10 @@ impl Feed {
         }
         if let Some(asking) = hub.asking.get_mut(site) {
             asking.is_due = true;
+            asking.ready_ms = asking.hurried_ms;
         }
         drop(hub);
-        self.changed.notify_all();
+        self.asked.notify_one();
     }
 
     /// Whether the pack is made that a site is to take next. Otherwise it is being made from now on.
@@ -460,28 +513,41 @@ impl Feed {
 
     /// Hands a question to the thread that makes packs.
     fn needs_pack(&self, name: String, asking: Asking) {
-        let older = lock(&self.hub).packing.insert(name, asking);
+        let mut hub = lock(&self.hub);
+        if !hub.is_newest(&name, &asking) {
+            drop(hub);
+            return refuse_older(asking);
+        }
+        let older = hub.packing.insert(name, asking);
+        drop(hub);
         self.packing.notify_all();
+        // It waits for a pack for so long only.
+        self.ending.notify_one();
         older.into_iter().for_each(refuse_older);
     }
 
-    /// Sends a step. Returns the question if a change waits for the sites that the step does not have.
-    fn send_step(
+    /// Grants what a step grants, and signs it.
+    fn sign_step(
         &self,
         signer: &Signer,
         name: &str,
         asking: Asking,
         said: Said<'_>,
         extra: BTreeSet<KeyId>,
-    ) -> Option<Asking> {
+    ) -> Signed {
         let mut hub = lock(&self.hub);
         if said.to.number < hub.waited {
-            return Some(Asking {
+            return Signed::TooOld(Asking {
                 is_due: true,
                 ..asking
             });
         }
-        let link = hub.links.entry(name.to_owned()).or_default();
+        let is_newest = hub.is_newest(name, &asking);
+        let Some(link) = hub.links.get_mut(name).filter(|_| is_newest) else {
+            drop(hub);
+            refuse_older(asking);
+            return Signed::Nothing;
+        };
         // Before the word is sent: from then on the site may answer until then.
         link.grant(asking.asked_ms, said.lease_s);
         link.sent = Some((asking.question.nonce, extra));
@@ -493,7 +559,7 @@ impl Feed {
             self.figures.steps.fetch_add(1, Relaxed);
         }
         let said = Said { report, ..said };
-        (asking.answer)(Ok(word::write(signer, &asking.question, &said)));
-        None
+        let bytes = word::write(signer, &asking.question, &said);
+        Signed::Word(asking.answer, bytes)
     }
 }

@@ -1,12 +1,14 @@
 //! Taking a question in: who asks, what the site reports, and that the database knows how long its answer may count.
 
-use super::known::Known;
+use super::hub::{Asking, refuse_older};
+use super::known::{Known, Remembered};
 use super::leases;
 use super::link::{lease_end_ms, poll_ms};
-use super::{Answer, Asking, Feed, newest, refuse_older};
+use super::{Answer, Feed, newest};
 use crate::domain::locks::{lock, read as read_lock, write as write_lock};
 use crate::domain::packs::question::Question;
 use crate::domain::packs::site::MAX_STALE_S_MIN;
+use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -31,49 +33,54 @@ pub struct Asked {
 /// Reads a question and takes in its report. `None` if this needs the database and the caller may not wait.
 ///
 /// # Errors
-/// `Malformed` if it is none. `Unauthenticated` if it was not made with the key of a site of this server.
+/// `Malformed` if it is none. `Unauthenticated` if it was not made with the key of a site of this server. `TooMany` if the site has
+/// asked too often.
 pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let malformed = |why| Error::Malformed(why);
     let name = Question::site_of(body);
     let name = name.ok_or_else(|| malformed(refusals::packs::no_question()))?;
-    // While no site is linked, changes of sites are not noted.
-    let remembered = match app.feed.is_active() {
-        true => app.feed.known.remembered(name),
-        false => None,
-    };
-    let mut known = match remembered {
-        Some(known) => known,
-        None if !may_wait => return Ok(None),
-        None => look_up(app, name)?,
+    let (feed, now_ms) = (&app.feed, app.now().steady_ms);
+    let mut known = match feed.known.remembered(name, now_ms) {
+        Remembered::Known(known) => known,
+        Remembered::Refused(err) => return Err(err),
+        Remembered::Stranger => return Err(of_stranger(body)),
+        Remembered::Unread if !may_wait => return Ok(None),
+        Remembered::Unread => match look_up(app, name)? {
+            Some(known) => known,
+            None => return Err(of_stranger(body)),
+        },
     };
     let (question, report) = open(body, &known)?;
     if question.lease_s < MAX_STALE_S_MIN {
         return Err(malformed(refusals::packs::no_question()));
     }
+    feed.pace.question(name, now_ms)?;
     let mut lease_s = question.lease_s.min(known.site.max_stale_s);
     // A process of the site that has applied no word yet lacks what steps have brought to the one before.
     let is_new = question.has_applied_none();
-    let is_known = !is_new && app.feed.knows_lease(&known.site.name, lease_s);
-    if !may_wait && (!is_known || !report.is_empty()) {
+    let is_known = !is_new && feed.knows_lease(&known.site.name, lease_s);
+    let may_report = !report.is_empty() && feed.may_report(name, now_ms);
+    let is_other_life = has_new_life(&known, &question);
+    if !may_wait && (!is_known || may_report || is_other_life) {
+        feed.pace.is_read_again(name, now_ms);
         return Ok(None);
+    }
+    if !is_known || is_other_life {
+        feed.pace.registration(name, now_ms)?;
     }
     if !is_known {
         register(app, &known, &question, lease_s)?;
-        // From here on changes are noted, and what was known before may be of an earlier time.
-        known = look_up(app, name)?;
+        known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
         open(body, &known)?;
         lease_s = question.lease_s.min(known.site.max_stale_s);
     }
-    if has_new_life(&known, &question) {
-        if !may_wait {
-            return Ok(None);
-        }
+    if is_other_life {
         // Before its pack is made, which is the only thing that names the life to the site.
         lend::lend_to_life(app, name, question.life)?;
-        known = look_up(app, name)?;
+        known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
     }
     // One that comes too early is not acknowledged, so it comes again.
-    let has_report = !report.is_empty() && app.feed.takes_report(name, app.now().steady_ms);
+    let has_report = !report.is_empty() && feed.takes_report(name, now_ms);
     if has_report {
         take_report(app, &known, &question, report)?;
     }
@@ -91,27 +98,25 @@ fn has_new_life(known: &Known, question: &Question) -> bool {
     question.pack == 0 && known.site.lent_life.is_some_and(is_other)
 }
 
-/// Looks a site up in the database.
-fn look_up(app: &App, name: &str) -> Result<Arc<Known>> {
+/// Looks a site up in the database; `None` if there is none of this name.
+fn look_up(app: &App, name: &str) -> Result<Option<Arc<Known>>> {
     let known = &app.feed.known;
-    if !app.feed.is_active() {
-        known.forget();
-    }
     let generation = known.generation();
-    let found = app.read(|read| known.find(app, read, name, generation))?;
-    found.ok_or(Error::Unauthenticated)
+    app.read(|read| known.find(app, read, name, generation))
+}
+
+/// Why a question of a site that there is not is refused: for the same reason as one that a stranger has made for a site which there
+/// is, and after as much work, so that neither reveals which sites there are.
+fn of_stranger(body: &str) -> Error {
+    match opened(body, &SiteKey::of([0; 32])) {
+        Ok(_) => Error::Unauthenticated,
+        Err(err) => err,
+    }
 }
 
 /// Reads a question that was made with the key of a site of this server. Returns its report as well.
 fn open<'a>(body: &'a str, known: &Known) -> Result<(Question, &'a str)> {
-    let opened = Question::open(body, &known.key);
-    let (question, report) =
-        opened.map_err(
-            |why| match why.is_like(&refusals::packs::strange_question()) {
-                true => Error::Unauthenticated,
-                false => Error::Malformed(why),
-            },
-        )?;
+    let (question, report) = opened(body, &known.key)?;
     let is_ours = question.server == known.server.uid
         && question.origin == known.server.name
         && question.site == known.site.name;
@@ -119,6 +124,16 @@ fn open<'a>(body: &'a str, known: &Known) -> Result<(Question, &'a str)> {
         true => Ok((question, report)),
         false => Err(Error::Unauthenticated),
     }
+}
+
+/// Reads a question that was made with this key.
+fn opened<'a>(body: &'a str, key: &SiteKey) -> Result<(Question, &'a str)> {
+    Question::open(body, key).map_err(|why| {
+        match why.is_like(&refusals::packs::strange_question()) {
+            true => Error::Unauthenticated,
+            false => Error::Malformed(why),
+        }
+    })
 }
 
 /// Takes in the report of a site, and lends it what it has spent.
@@ -152,7 +167,10 @@ fn register(app: &App, known: &Known, question: &Question, lease_s: u64) -> Resu
     let mut hub = lock(&feed.hub);
     hub.registering -= 1;
     // What was read before the first commit that is noted may be old.
-    feed.forget(&mut hub);
+    hub.tree += 1;
+    drop(hub);
+    // A site that begins is looked at again: a change past Latchkey is noted by nothing.
+    feed.known.forget_one(&known.site.name);
     registered
 }
 
@@ -199,6 +217,7 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
     }
     link.recorded_lease_s = link.recorded_lease_s.max(lease_s);
     link.asked_ms.get_or_insert(now_ms);
+    link.is_dropped = false;
     Ok(())
 }
 
@@ -206,7 +225,7 @@ impl Asked {
     /// Lets the question wait. A question of the same site that waits already gets no other answer than a refusal.
     ///
     /// # Errors
-    /// `Unavailable` if the server stops.
+    /// `Conflict` if the site has asked a newer one, which came first. `Unavailable` if the server stops.
     pub fn enter(self, app: &App, answer: Answer) -> Result<()> {
         let feed = &app.feed;
         let now_ms = app.now().steady_ms;
@@ -221,48 +240,106 @@ impl Asked {
             has_report,
         } = self;
         let name = known.site.name.clone();
-        let newest = hub.installed;
+        let (newest, reign) = (hub.installed, known.server.reign);
         let is_active = feed.is_active();
-        let link = hub.links.get_mut(&name).filter(|_| is_active);
-        // It was idle since the question was read: the site asks again, and is registered then.
+        let is_prepared = hub.prepared.contains(&name);
+        let (wakes_ms, waited) = (hub.wakes_ms, hub.waited);
+        let link = hub.links.get_mut(&name);
+        let link = link.filter(|link| is_active && link.asked_ms.is_some());
+        // It was idle, or was dropped, since the question was read: the site asks again, and is registered then.
         let link = link.ok_or_else(|| Error::Unavailable(refusals::requests::busy()))?;
-        if link.life.is_some_and(|life| life != question.life) {
+        if link.is_late(&question, now_ms) {
+            return Err(Error::Conflict(refusals::packs::asked_again()));
+        }
+        let is_other = link.life.is_some_and(|life| life != question.life);
+        if is_other || link.is_copied(&question) {
             log::warn!("sites: {name} asks with another state than before; is there a copy of it?");
         }
         let is_lost = link
             .sent
             .as_ref()
             .is_some_and(|(nonce, keys)| *nonce != question.applied && !keys.is_empty());
-        // A site that has taken something new is looked at at once; one that asks the same again and again is not.
-        let ready_ms = match (link.asked_ms, link.asked) {
+        // One that asks the same again and again waits, and so does one that has had a step just now.
+        let again_ms = match (link.asked_ms, link.asked) {
             (Some(before_ms), Some(_)) if link.asked_events == question.events => {
                 before_ms.saturating_add(feed.again_ms.load(Relaxed))
             }
             _ => now_ms,
         };
-        let is_first = link.ask(&question, known.server.reign, newest, now_ms);
+        let had_step = link.sent.as_ref().map(|(nonce, _)| *nonce) == Some(question.applied);
+        let gathers_ms = match had_step {
+            true => again_ms.max(feed.gathers_ms(now_ms)),
+            false => again_ms,
+        };
+        // The word before let the site go on for no time.
+        let has_no_lease = link
+            .chain
+            .is_some_and(|said| said.is_first && said.nonce == question.applied);
+        if link.settle_pack(&question) {
+            feed.figures.packs.fetch_add(1, Relaxed);
+        }
+        let is_first = link.ask(&question, reign, newest, now_ms);
         let lease_s = lease_s.min(link.recorded_lease_s);
         link.lease_s = lease_s;
+        let is_told = has_report || is_first || has_no_lease;
+        let is_due = is_told
+            || (!link.pending.is_empty() && !is_lost)
+            // A change waits for the site.
+            || question.events.number < waited;
+        // Then only what is committed from now on is news to the site, and the database need not be read.
+        let has_all = question.pack > 0
+            && (question.reign, question.events) == (reign, newest)
+            && link.pending.is_empty()
+            && link.needs_newer_than.is_none();
+        let is_new = is_due || is_prepared || !has_all;
+        let deadline_ms = now_ms.saturating_add(poll_ms(lease_s, feed.poll_ms.load(Relaxed)));
         let asking = Asking {
-            ready_ms,
-            is_due: has_report || is_first || (!link.pending.is_empty() && !is_lost),
+            ready_ms: if is_due { again_ms } else { gathers_ms },
+            hurried_ms: again_ms,
+            is_due,
             asked_ms: now_ms,
-            deadline_ms: now_ms.saturating_add(poll_ms(lease_s, feed.poll_ms.load(Relaxed))),
+            deadline_ms: deadline_ms.max(again_ms),
             lease_s: if is_first { 0 } else { lease_s },
             answer,
-            is_new: true,
+            is_new,
             question,
         };
+        let is_earlier = asking.next_ms() < wakes_ms;
         let older = hub.asking.insert(name.clone(), asking);
         let packing = hub.packing.remove(&name);
+        let may_end = !hub.waits.is_empty();
         drop(hub);
-        feed.changed.notify_all();
+        if is_earlier {
+            feed.asked.notify_one();
+        }
+        // The site may have confirmed a change.
+        if may_end {
+            feed.ending.notify_one();
+        }
         older.into_iter().chain(packing).for_each(refuse_older);
         Ok(())
     }
 }
 
 impl Feed {
+    /// When a question is looked at whose site has had a step just now. It is the same time for all, so that they are looked
+    /// at together.
+    fn gathers_ms(&self, now_ms: u64) -> u64 {
+        let every_ms = self.gather_ms.load(Relaxed);
+        match now_ms.checked_div(every_ms) {
+            Some(passed) => (passed + 1).saturating_mul(every_ms),
+            None => now_ms,
+        }
+    }
+
+    /// Whether a report of a site would be taken in. One of a site that is not linked yet may be.
+    fn may_report(&self, site: &str, now_ms: u64) -> bool {
+        let hub = lock(&self.hub);
+        let least_ms = self.report_ms.load(Relaxed);
+        let before = hub.links.get(site).and_then(|link| link.report_ms);
+        before.is_none_or(|at| now_ms.saturating_sub(at) >= least_ms)
+    }
+
     /// Whether it is time for a report of a site.
     fn takes_report(&self, site: &str, now_ms: u64) -> bool {
         let mut hub = lock(&self.hub);

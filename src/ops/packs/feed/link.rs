@@ -6,6 +6,10 @@ use crate::domain::packs::question::{Events, Nonce, Question};
 use crate::domain::uid::Uid;
 use std::collections::BTreeSet;
 
+/// A question with a smaller number than the newest one was held up on its way if it comes within this time after that. Later,
+/// its process has gone back to a former state, as that of a virtual machine that was reset.
+const HELD_UP_MS: u64 = 10_000;
+
 /// How much longer a lease may last by the clock of the site than by that of this server: one part of fifty.
 const DRIFT_PART: u64 = 50;
 
@@ -35,6 +39,10 @@ pub struct Link {
     /// The newest question, and the state in it.
     pub asked: Option<Nonce>,
     pub asked_events: Events,
+    /// The process of the site that has asked it, and its number there.
+    pub asked_by: Option<(Nonce, u64)>,
+    /// The pack in it.
+    pub pack: u64,
     /// When the newest report was taken in.
     pub report_ms: Option<u64>,
     /// When the newest question arrived.
@@ -57,11 +65,33 @@ pub struct Link {
     pub needs_newer_than: Option<u64>,
     /// The time up to which packs that were made are accounted for.
     pub packs_until_ms: u64,
-    /// The newest pack that was sent, and how often.
-    pub pack_sent: (u64, u32),
+    /// The question that was answered with a pack, and the number of the pack, until the site has it.
+    pub pack_sent: Option<(Nonce, u64)>,
+    /// The newest pack that has arrived, and was of no use to the site, and how often.
+    pub pack_useless: (u64, u32),
+    /// Where the audit log could not be read, so that the site got a pack in the place of a step.
+    pub unread: Option<u64>,
+    /// Its operator has dropped it: nothing waits for the end of its lease.
+    pub is_dropped: bool,
 }
 
 impl Link {
+    /// Whether a question was asked before the newest one, or is that one again.
+    pub fn is_late(&self, question: &Question, now_ms: u64) -> bool {
+        let is_older = self.asked_by.is_some_and(|(process, number)| {
+            process == question.process && question.number < number
+        });
+        let newest_ms = self.asked_ms.unwrap_or(0);
+        self.asked == Some(question.nonce)
+            || (is_older && now_ms.saturating_sub(newest_ms) < HELD_UP_MS)
+    }
+
+    /// Whether two machines ask with the state of the same process.
+    pub fn is_copied(&self, question: &Question) -> bool {
+        let same = (question.process, question.number);
+        self.asked_by == Some(same) && self.asked != Some(question.nonce)
+    }
+
     /// Takes a question in, and returns whether it is the first of a process of the site, whose answer grants nothing. The
     /// state in it counts at once only if its hash is known: as that of the word before, or
     /// of the newest event. Otherwise it counts after a look at the history ([`Link::confirm`]).
@@ -84,6 +114,9 @@ impl Link {
         };
         self.asked = Some(question.nonce);
         self.asked_events = question.events;
+        self.asked_by = Some((question.process, question.number));
+        self.pack = question.pack;
+        self.is_dropped = false;
         if let Some((nonce, keys)) = self.sent.take()
             && nonce == question.applied
         {
@@ -96,6 +129,24 @@ impl Link {
             self.needs_newer_than = None;
         }
         has_none && !is_second
+    }
+
+    /// Looks at what became of the pack that was sent. Returns whether the site has applied it.
+    pub fn settle_pack(&mut self, question: &Question) -> bool {
+        let Some((nonce, number)) = self.pack_sent else {
+            return false;
+        };
+        let has_applied = question.pack == number;
+        if has_applied || question.arrived == nonce {
+            self.pack_sent = None;
+        }
+        if !has_applied && question.arrived == nonce {
+            self.pack_useless = match self.pack_useless {
+                (of, times) if of == number => (of, times + 1),
+                _ => (number, 1),
+            };
+        }
+        has_applied
     }
 
     /// Notes that the state in a question is one of this server's history. A question that was asked before the newest
@@ -136,8 +187,13 @@ impl Link {
         self.lease_end_ms.max(asked)
     }
 
-    /// Whether a word that was sent may still let the site answer.
+    /// Whether a word that was sent may still let the site answer, and changes wait for that.
     pub fn is_linked(&self, now_ms: u64) -> bool {
+        !self.is_dropped && self.has_lease(now_ms)
+    }
+
+    /// Whether a word that was sent may still let the site answer.
+    pub fn has_lease(&self, now_ms: u64) -> bool {
         now_ms < self.lease_end_ms
     }
 
@@ -188,6 +244,9 @@ mod tests {
             life: Uid(2),
             nonce: Nonce([3; 16]),
             applied,
+            arrived: Nonce::default(),
+            process: Nonce([6; 16]),
+            number: 7,
             reign,
             pack: 7,
             base: 7,
@@ -277,6 +336,58 @@ mod tests {
             assert!(!link.has_applied(5, 10_199));
             assert!(link.has_applied(5, 10_200));
         }
+    }
+
+    #[test]
+    fn a_question_that_was_held_up_is_told_from_a_newer_one() {
+        let newest = question(1, Nonce::default());
+        let mut link = Link::default();
+        assert!(!link.is_late(&newest, 0));
+        link.ask(&newest, 1, NEWEST, 1_000);
+        // It comes again: it was recorded on its way.
+        assert!(link.is_late(&newest, 1_000) && link.is_late(&newest, 60_000));
+        assert!(!link.is_copied(&newest));
+        let other = |number: u64, process: u8| Question {
+            number,
+            process: Nonce([process; 16]),
+            nonce: Nonce([4; 16]),
+            ..newest.clone()
+        };
+        assert!(link.is_late(&other(6, 6), 1_000) && link.is_late(&other(1, 6), 10_999));
+        assert!(!link.is_late(&other(8, 6), 1_000));
+        // A new process counts from 1, and a machine that was reset goes on from what it was.
+        assert!(!link.is_late(&other(1, 5), 1_000));
+        assert!(!link.is_late(&other(6, 6), 11_000));
+        // Two machines count alike.
+        assert!(link.is_copied(&other(7, 6)) && !link.is_late(&other(7, 6), 1_000));
+        assert!(!link.is_copied(&other(8, 6)) && !link.is_copied(&other(7, 5)));
+    }
+
+    #[test]
+    fn a_pack_is_of_no_use_only_if_it_has_arrived() {
+        let asked = |pack: u64, arrived: u8| Question {
+            pack,
+            arrived: Nonce([arrived; 16]),
+            ..question(1, Nonce::default())
+        };
+        let mut link = Link {
+            pack_sent: Some((Nonce([9; 16]), 8)),
+            ..Link::default()
+        };
+        // It was lost on its way, however often.
+        for _ in 0..3 {
+            assert!(!link.settle_pack(&asked(7, 1)));
+            assert_eq!(link.pack_useless, (0, 0));
+        }
+        for times in 1..3 {
+            link.pack_sent = Some((Nonce([9; 16]), 8));
+            assert!(!link.settle_pack(&asked(7, 9)));
+            assert_eq!((link.pack_sent, link.pack_useless), (None, (8, times)));
+        }
+        link.pack_sent = Some((Nonce([9; 16]), 9));
+        assert!(link.settle_pack(&asked(9, 9)));
+        assert_eq!((link.pack_sent, link.pack_useless), (None, (8, 2)));
+        assert!(!link.settle_pack(&asked(9, 9)), "it counts once");
     }
 
     /// The first word of a process grants nothing, so it is no matter who has it.

@@ -7,27 +7,28 @@
 mod answers;
 pub mod ask;
 mod forks;
+mod hub;
 mod known;
 mod leases;
 mod lending;
 mod link;
 #[cfg(test)]
 pub mod model;
+mod pace;
 mod packs;
 mod path;
 mod snapshot;
 mod step;
 #[cfg(test)]
 mod tests;
+mod unlink;
 pub mod waits;
 mod word;
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
-use crate::domain::packs::question::{Events, Question};
-use crate::domain::packs::step::TOUCHED_MAX;
-use crate::domain::uid::Uid;
+use crate::domain::packs::question::Events;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::ops::App;
@@ -35,13 +36,13 @@ use crate::refusals;
 use crate::store::{Read, audit};
 pub use answers::run as run_answers;
 use forks::Forks;
+pub use hub::Touched;
+use hub::{Asking, Hub, Work, refuse_older};
 use known::KnownSites;
 use leases::Leases;
-use lending::Lacking;
 pub use lending::run as run_lending;
-use link::Link;
+use pace::Pace;
 pub use packs::run as run_packs;
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -65,6 +66,8 @@ const PACK_MS: u64 = 60_000;
 const AGAIN_MS: u64 = 200;
 /// See [`Feed::report_ms`].
 const REPORT_MS: u64 = 1_000;
+/// See [`Feed::gather_ms`].
+const GATHER_MS: u64 = 200;
 
 /// The answer to a question: the bytes of a word with its body.
 pub type Answer = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
@@ -81,10 +84,19 @@ pub struct Feed {
     /// How often a question is looked at that has nothing new, and a report is taken in.
     again_ms: AtomicU64,
     report_ms: AtomicU64,
+    /// How often questions of sites are looked at that have had a step just now, if no change waits for them: so they take many
+    /// changes at once, if there are many.
+    gather_ms: AtomicU64,
     hub: Mutex<Hub>,
-    changed: Condvar,
+    /// There is a question to look at.
+    asked: Condvar,
+    /// The index has followed a commit.
+    installed: Condvar,
+    /// There is a wait that may end.
+    ending: Condvar,
     /// There is a pack to send.
     packing: Condvar,
+    pace: Pace,
     known: KnownSites,
     /// Sites that know what this server does not.
     pub forks: Forks,
@@ -100,7 +112,10 @@ pub struct Figures {
     pub words: AtomicU64,
     /// Words with something that was touched.
     pub steps: AtomicU64,
+    /// Packs that sites have applied.
     pub packs: AtomicU64,
+    /// States of the database that were looked at.
+    pub rounds: AtomicU64,
 }
 
 /// What is known about the link to one site.
@@ -112,73 +127,10 @@ pub struct Standing {
     pub asked_ago_ms: Option<u64>,
     /// The newest event that it had applied when it asked; 0 if it has not asked since the start.
     pub applied_events: u64,
-    /// The newest event.
-    pub newest_events: u64,
-}
-
-#[derive(Default)]
-struct Hub {
-    /// The newest event whose changes are in the index.
-    installed: Events,
-    /// The newest event whose changes are coming into the index, or are in it.
-    begun: u64,
-    /// The same of changes of the tree of workspaces.
-    begun_tree: u64,
-    links: BTreeMap<String, Link>,
-    /// The number of sites whose link is just being recorded.
-    registering: u64,
-    asking: HashMap<String, Asking>,
-    /// Questions whose answer is a pack.
-    packing: HashMap<String, Asking>,
-    /// Sites that follow in steps until the pack which they are to take next is made, each with a question.
-    preparing: HashMap<String, Question>,
-    /// Sites for which that pack is made.
-    prepared: HashSet<String>,
-    lacking: Vec<Lacking>,
-    waits: Vec<Wait>,
-    /// No word that is older than this event is sent any more.
-    waited: u64,
-    /// Grows with every change of the tree of workspaces.
-    tree: u64,
-    /// What commits have touched since the thread of the answers last looked.
-    touched: Vec<Touched>,
-    is_stopped: bool,
-}
-
-/// A question that waits for its answer.
-struct Asking {
-    question: Question,
-    asked_ms: u64,
-    /// When it is looked at for the first time.
-    ready_ms: u64,
-    /// When it is answered, even if nothing has happened.
-    deadline_ms: u64,
-    /// How long it may be granted to answer. The first question of a process is granted nothing.
-    lease_s: u64,
-    answer: Answer,
-    /// Whether the answer is to come at once, even if nothing has happened.
-    is_due: bool,
-    /// Whether it has not been looked at yet.
-    is_new: bool,
-}
-
-/// What a commit has touched.
-pub struct Touched {
-    events: Events,
-    /// The keys, each with its workspace before the commit.
-    keys: Vec<(KeyId, Option<Uid>)>,
-    /// Something that many keys may depend on.
-    is_wide: bool,
-    /// The tree of workspaces.
-    is_tree: bool,
-    /// Something about sites, or about the server as a whole.
-    is_about_sites: bool,
-}
-
-/// Some work for the thread of the answers.
-struct Work {
-    asking: Vec<(String, Asking)>,
-    touched: Vec<Touched>,
+    /// The pack that it had applied then.
+    pub pack: u64,
+    /// Where the audit log could not be read, so that the site got a pack in the place of a step.
+    pub unread: Option<u64>,
 }
 
 impl Default for Feed {
@@ -191,9 +143,13 @@ impl Default for Feed {
             pack_ms: AtomicU64::new(PACK_MS),
             again_ms: AtomicU64::new(AGAIN_MS),
             report_ms: AtomicU64::new(REPORT_MS),
+            gather_ms: AtomicU64::new(GATHER_MS),
             hub: Mutex::default(),
-            changed: Condvar::new(),
+            asked: Condvar::new(),
+            installed: Condvar::new(),
+            ending: Condvar::new(),
             packing: Condvar::new(),
+            pace: Pace::default(),
             known: KnownSites::default(),
             forks: Forks::default(),
             leases: Leases::default(),
@@ -255,18 +211,34 @@ impl Feed {
         let mut hub = lock(&self.hub);
         hub.installed = touched.events;
         hub.tree += u64::from(touched.is_tree);
-        if !touched.keys.is_empty() || touched.is_wide {
+        let concerns = !touched.keys.is_empty() || touched.is_wide;
+        if concerns {
             hub.note(touched);
         }
         drop(hub);
-        self.changed.notify_all();
+        self.installed.notify_all();
+        if concerns {
+            self.asked.notify_one();
+        }
+    }
+
+    /// Whether a commit is about sites, and has to be noted by [`Feed::forget_sites`] also while no site is linked.
+    pub fn is_about_sites(targets: &[Target]) -> bool {
+        let mut kinds = targets.iter().map(|target| target.kind);
+        kinds.any(|kind| matches!(kind, Kind::Server | Kind::Site))
+    }
+
+    /// Forgets what is known about sites, after a commit that is about them.
+    pub fn forget_sites(&self) {
+        self.known.forget();
     }
 
     /// Answers all who wait, and takes no more questions. For the end of the process.
     pub fn stop(&self) {
         lock(&self.hub).is_stopped = true;
-        self.changed.notify_all();
-        self.packing.notify_all();
+        for thread in [&self.asked, &self.installed, &self.ending, &self.packing] {
+            thread.notify_all();
+        }
     }
 
     /// Whether changes that end something wait for the sites without being asked to.
@@ -296,7 +268,8 @@ impl Feed {
         }
         hub.waits.push(wait);
         drop(hub);
-        self.changed.notify_all();
+        self.asked.notify_one();
+        self.ending.notify_one();
     }
 
     /// What is known about the link to a site; `None` if it has not been linked lately.
@@ -307,7 +280,8 @@ impl Feed {
             is_linked: link.is_linked(now_ms),
             asked_ago_ms: link.asked_ms.map(|at| now_ms.saturating_sub(at)),
             applied_events: link.applied.number,
-            newest_events: hub.installed.number,
+            pack: link.pack,
+            unread: link.unread,
         })
     }
 
@@ -326,7 +300,7 @@ impl Feed {
     fn await_installed(&self, number: u64) -> bool {
         let hub = lock(&self.hub);
         let lags = |hub: &mut Hub| hub.installed.number < number && !hub.is_stopped;
-        let waited = self.changed.wait_timeout_while(hub, INSTALLED_MAX, lags);
+        let waited = self.installed.wait_timeout_while(hub, INSTALLED_MAX, lags);
         let (hub, _) = waited.unwrap_or_else(PoisonError::into_inner);
         hub.installed.number >= number
     }
@@ -344,13 +318,14 @@ impl Feed {
             if !work.asking.is_empty() || !work.touched.is_empty() {
                 return Some(work);
             }
-            if hub.is_idle(now_ms) {
-                self.is_active.store(false, Relaxed);
+            if hub.is_idle(now_ms) && self.is_active.swap(false, Relaxed) {
                 hub.links.clear();
                 self.forget(&mut hub);
             }
             let next_ms = hub.next_question_ms();
-            hub = self.pause(hub, next_ms, now_ms);
+            hub.wakes_ms = next_ms.unwrap_or(u64::MAX);
+            hub = pause(&self.asked, hub, next_ms, now_ms);
+            hub.wakes_ms = 0;
         }
     }
 
@@ -363,7 +338,7 @@ impl Feed {
             let (ended, late) = (hub.end_waits(now_ms), hub.end_packing(now_ms));
             if ended.is_empty() && late.is_empty() {
                 let next_ms = hub.next_end_ms();
-                hub = self.pause(hub, next_ms, now_ms);
+                hub = pause(&self.ending, hub, next_ms, now_ms);
                 continue;
             }
             drop(hub);
@@ -373,7 +348,7 @@ impl Feed {
                 (asking.answer)(Err(Error::Unavailable(being_made)));
             });
             // Whether all is idle depends on who waits.
-            self.changed.notify_all();
+            self.asked.notify_one();
             hub = lock(&self.hub);
         }
         // The changes are made; who waited for the sites learns that they are not confirmed.
@@ -382,41 +357,21 @@ impl Feed {
         waits.into_iter().for_each(|wait| wait.end(now_ms));
     }
 
-    /// Waits for a change of the hub, or for a time.
-    fn pause<'a>(
-        &self,
-        hub: MutexGuard<'a, Hub>,
-        next_ms: Option<u64>,
-        now_ms: u64,
-    ) -> MutexGuard<'a, Hub> {
-        match next_ms {
-            None => self
-                .changed
-                .wait(hub)
-                .unwrap_or_else(PoisonError::into_inner),
-            Some(at_ms) => {
-                let left = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
-                let waited = self.changed.wait_timeout(hub, left);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
-    }
-
     /// Forgets all that is kept about sites and workspaces. Commits are not noted while no site is linked.
     fn forget(&self, hub: &mut Hub) {
         self.known.forget();
         hub.tree += 1;
     }
 
-    /// Puts questions back that nothing has happened for, or that are to be looked at again. One that was asked again meanwhile
-    /// gets its answer.
+    /// Puts questions back that nothing has happened for, or that are to be looked at again. One whose site has asked again
+    /// meanwhile, or whose link was dropped, gets its answer.
     fn put_back(&self, all: Vec<(String, Asking)>, again: bool) {
         let mut older = Vec::new();
         let mut hub = lock(&self.hub);
         for (name, asking) in all {
-            match hub.asking.contains_key(&name) {
-                true => older.push(asking),
-                false => {
+            match hub.is_newest(&name, &asking) {
+                false => older.push(asking),
+                true => {
                     let asking = Asking {
                         is_new: again,
                         ..asking
@@ -430,6 +385,21 @@ impl Feed {
     }
 }
 
+/// Waits for a change of the hub, or for a time.
+fn pause<'a>(
+    change: &Condvar,
+    hub: MutexGuard<'a, Hub>,
+    next_ms: Option<u64>,
+    now_ms: u64,
+) -> MutexGuard<'a, Hub> {
+    let Some(at_ms) = next_ms else {
+        return change.wait(hub).unwrap_or_else(PoisonError::into_inner);
+    };
+    let left = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
+    let waited = change.wait_timeout(hub, left);
+    waited.unwrap_or_else(PoisonError::into_inner).0
+}
+
 /// The newest event.
 fn newest(read: &Read) -> Result<Events> {
     let head = audit::head(read)?;
@@ -437,107 +407,4 @@ fn newest(read: &Read) -> Result<Events> {
         number: head.seq.unsigned_abs(),
         hash: head.hash,
     }))
-}
-
-fn refuse_older(asking: Asking) {
-    (asking.answer)(Err(Error::Conflict(refusals::packs::asked_again())));
-}
-
-impl Asking {
-    /// The word that answers it.
-    fn said(&self, to: Events) -> link::Said {
-        link::Said {
-            nonce: self.question.nonce,
-            to,
-            is_first: self.lease_s == 0,
-        }
-    }
-
-    /// When to look at it, if nothing happens before.
-    fn next_ms(&self) -> u64 {
-        match self.is_new {
-            true => self.ready_ms,
-            false => self.deadline_ms,
-        }
-    }
-}
-
-impl Hub {
-    /// Takes the questions that are to be looked at.
-    fn work(&mut self, now_ms: u64) -> Work {
-        let (touched, waited) = (std::mem::take(&mut self.touched), self.waited);
-        for asking in self.asking.values_mut() {
-            asking.is_due |= asking.deadline_ms <= now_ms;
-            // A change waits for the site, which confirms with its next question.
-            asking.is_due |= asking.question.events.number < waited;
-        }
-        let has_touched = !touched.is_empty();
-        let looks = |asking: &Asking| {
-            let is_ready = !asking.is_new || asking.ready_ms <= now_ms;
-            is_ready && (asking.is_due || asking.is_new || has_touched)
-        };
-        let taken = self.asking.extract_if(|_, asking| looks(asking));
-        Work {
-            asking: taken.collect(),
-            touched,
-        }
-    }
-
-    /// Notes what a commit has touched. If the thread of the answers does not look, nothing piles up: then it looks at all.
-    fn note(&mut self, touched: Touched) {
-        if self.touched.len() < TOUCHED_MAX {
-            return self.touched.push(touched);
-        }
-        self.touched = vec![Touched {
-            keys: Vec::new(),
-            is_wide: true,
-            ..touched
-        }];
-    }
-
-    fn end_waits(&mut self, now_ms: u64) -> Vec<Wait> {
-        let links = &self.links;
-        self.waits
-            .extract_if(.., |wait| wait.look(links, now_ms))
-            .collect()
-    }
-
-    /// Takes the questions for whose pack they have waited too long.
-    fn end_packing(&mut self, now_ms: u64) -> Vec<Asking> {
-        let is_late = |asking: &Asking| asking.deadline_ms + PACKING_MS <= now_ms;
-        let late = self.packing.extract_if(|_, asking| is_late(asking));
-        late.map(|(_, asking)| asking).collect()
-    }
-
-    /// The next time at which a wait ends, if nothing happens before.
-    fn next_end_ms(&self) -> Option<u64> {
-        let packing = self.packing.values();
-        let packing = packing.map(|asking| asking.deadline_ms + PACKING_MS);
-        let waits = self.waits.iter().map(Wait::next_ms);
-        packing.chain(waits).min()
-    }
-
-    /// The next time at which there is a question to look at, or nothing is linked any more, if nothing happens before.
-    fn next_question_ms(&self) -> Option<u64> {
-        let asking = self.asking.values().map(Asking::next_ms);
-        // All links have to be idle, so the last one counts.
-        let idle = self.links.values().map(Link::idle_ms).max();
-        asking.chain(idle).min()
-    }
-
-    /// Whether no site has asked lately, and none may still answer.
-    fn is_idle(&self, now_ms: u64) -> bool {
-        let is_over = |link: &Link| link.idle_ms() <= now_ms;
-        self.registering == 0
-            && self.asking.is_empty()
-            && self.packing.is_empty()
-            && self.waits.is_empty()
-            && self.links.values().all(is_over)
-    }
-
-    fn refuse_all(&mut self) {
-        let stopping = || Error::Unavailable(refusals::server::stopping());
-        let asking = self.asking.drain().chain(self.packing.drain());
-        asking.for_each(|(_, asking)| (asking.answer)(Err(stopping())));
-    }
 }

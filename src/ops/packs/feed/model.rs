@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// See the heading.
 pub struct ModelSite {
     pub key: SiteKey,
-    /// The next question, but for its nonce.
+    /// The newest question; the next one has another nonce and number.
     pub question: Question,
     pub trusted: Vec<PublicKey>,
     pub model: Model,
@@ -164,6 +164,9 @@ impl ModelSite {
                 life: Uid(5),
                 nonce: Nonce::default(),
                 applied: Nonce::default(),
+                arrived: Nonce::default(),
+                process: Nonce::generate().unwrap(),
+                number: 0,
                 reign: 0,
                 pack: 0,
                 base: 0,
@@ -180,6 +183,7 @@ impl ModelSite {
     /// The body of the next question.
     pub fn body(&mut self, report: &str) -> String {
         self.question.nonce = Nonce::generate().unwrap();
+        self.question.number += 1;
         self.question.write(&self.key, report)
     }
 
@@ -220,6 +224,7 @@ impl ModelSite {
             }
         }
         self.question.applied = word.nonce;
+        self.question.arrived = word.nonce;
         let kind = word.kind;
         self.word = Some(word);
         kind

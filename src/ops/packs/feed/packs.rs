@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How often the same pack is sent to a site that goes on asking for one.
+/// How often the same pack arrives at a site that goes on asking for one.
 const TIMES_MAX: u32 = 2;
 
 /// The number of packs that are made for a site without a pause.
@@ -171,7 +171,6 @@ fn send(app: &App, (name, question): &Waiting) -> Result<bool> {
     let bytes = word::write(&signer, question, &said);
     drop(body);
     app.feed.figures.words.fetch_add(1, Relaxed);
-    app.feed.figures.packs.fetch_add(1, Relaxed);
     (asking.answer)(Ok(bytes));
     Ok(true)
 }
@@ -274,11 +273,8 @@ impl Feed {
     ) -> Option<(Asking, u64)> {
         let mut hub = lock(&self.hub);
         let asking = hub.take_packing(name, question)?;
-        let link = hub.links.entry(name.to_owned()).or_default();
-        link.pack_sent = match link.pack_sent {
-            (of, times) if of == bundle.number => (of, times + 1),
-            _ => (bundle.number, 1),
-        };
+        let link = hub.links.get_mut(name)?;
+        link.pack_sent = Some((question.nonce, bundle.number));
         link.chain = Some(asking.said(bundle.to));
         Some((asking, link.report_of(question.life)))
     }
@@ -298,19 +294,19 @@ impl Feed {
         true
     }
 
-    /// Whether a pack was sent so often that it is of no use to the site.
+    /// Whether a pack has arrived so often that it is of no use to the site.
     fn was_sent(&self, name: &str, number: u64) -> bool {
         let hub = lock(&self.hub);
         hub.links
             .get(name)
-            .is_some_and(|link| link.pack_sent.0 == number && link.pack_sent.1 >= TIMES_MAX)
+            .is_some_and(|link| link.pack_useless.0 == number && link.pack_useless.1 >= TIMES_MAX)
     }
 
-    /// Whether the newest pack that was sent was of no use.
+    /// Whether the newest pack that has arrived was of no use.
     fn was_sent_too_often(&self, name: &str) -> bool {
         let hub = lock(&self.hub);
         let link = hub.links.get(name);
-        link.is_some_and(|link| link.pack_sent.1 >= TIMES_MAX)
+        link.is_some_and(|link| link.pack_useless.1 >= TIMES_MAX)
     }
 
     fn refuse(&self, (name, question): &Waiting, err: &Error) {

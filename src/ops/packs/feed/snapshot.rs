@@ -15,7 +15,7 @@ use crate::domain::users::User;
 use crate::domain::workspaces::Workspace;
 use crate::error::Result;
 use crate::ops::{App, index_updates};
-use crate::store::audit::events;
+use crate::store::audit::{self, events};
 use crate::store::seals::keys::KeyWithSeal;
 use crate::store::sites::OwnedPart;
 use crate::store::{Read, seals, sites};
@@ -46,6 +46,8 @@ pub struct Snapshot<'a> {
 pub enum History {
     /// Too much, or the log does not have it any more.
     Unknown,
+    /// The log is damaged: this event cannot be read, is missing, or does not follow the one before.
+    Unread { event: u64 },
     /// The hash of the event itself, and those after it.
     Known { hash: [u8; 32], events: Vec<Event> },
 }
@@ -67,6 +69,30 @@ impl<K: Clone + Eq + Hash, V: Clone> Memo<K, V> {
         let found = look_up()?;
         self.0.borrow_mut().insert(key.clone(), found.clone());
         Ok(found)
+    }
+}
+
+/// The events after one, up to the newest, if each follows the one before.
+fn chain(since: u64, rows: Vec<(i64, Option<Event>)>, head: Events) -> History {
+    let (mut number, mut end, mut start) = (since, None, None);
+    let mut events = Vec::with_capacity(rows.len());
+    for (seq, event) in rows {
+        let follows = |event: &Event| end.is_none_or(|hash| hash == event.previous);
+        let event = event
+            .filter(|event| seq.unsigned_abs() == number + 1 && event.seq == seq && follows(event));
+        let Some(event) = event else {
+            return History::Unread { event: number + 1 };
+        };
+        number += 1;
+        start = start.or(Some(event.previous));
+        end = Some(event.hash());
+        events.push(event);
+    }
+    match (start, end) {
+        (Some(hash), Some(end)) if number == head.number && end == head.hash => {
+            History::Known { hash, events }
+        }
+        _ => History::Unread { event: number + 1 },
     }
 }
 
@@ -108,34 +134,27 @@ impl<'a> Snapshot<'a> {
 
     /// What has happened since an event.
     pub fn history(&self, since: u64) -> Result<Rc<History>> {
-        self.histories.find(&since, || {
-            let found = self.history_since(since)?;
-            Ok(Rc::new(found.unwrap_or(History::Unknown)))
-        })
+        self.histories
+            .find(&since, || self.history_since(since).map(Rc::new))
     }
 
-    fn history_since(&self, since: u64) -> Result<Option<History>> {
+    fn history_since(&self, since: u64) -> Result<History> {
         if since == self.head.number {
-            return Ok(Some(History::Known {
+            return Ok(History::Known {
                 hash: self.head.hash,
                 events: Vec::new(),
-            }));
+            });
         }
-        let Ok(since) = i64::try_from(since) else {
-            return Ok(None);
+        let Ok(after) = i64::try_from(since) else {
+            return Ok(History::Unknown);
         };
-        let limit = TOUCHED_MAX as u32 + 1;
-        let rows = events::list_after(self.read, since, limit)?;
-        let events: Option<Vec<Event>> = rows.into_iter().map(|(_, event)| event).collect();
-        let events = events.filter(|events| events.len() <= TOUCHED_MAX);
-        let first = events.as_ref().and_then(|events| events.first());
-        let Some(hash) = first
-            .filter(|event| event.seq == since + 1)
-            .map(|event| event.previous)
-        else {
-            return Ok(None);
-        };
-        Ok(events.map(|events| History::Known { hash, events }))
+        let first = audit::ends(self.read)?.map(|(first, _)| first);
+        let rows = events::list_after(self.read, after, TOUCHED_MAX as u32 + 1)?;
+        let is_cut = first.is_none_or(|first| first > after + 1);
+        if is_cut || rows.len() > TOUCHED_MAX {
+            return Ok(History::Unknown);
+        }
+        Ok(chain(since, rows, self.head))
     }
 
     /// A key with its secrets, also one that was deleted.

@@ -15,6 +15,8 @@ pub struct Outcome {
 pub enum Confirmed {
     /// A question of the site shows that it has applied the change.
     Applied,
+    /// An administrator has dropped the link, because the site is gone: nothing is known about it.
+    Dropped,
     /// It had no word that is new enough, and gives no verdict.
     LeaseOver,
     /// It may still answer as before, for at most so many milliseconds.
@@ -25,6 +27,7 @@ impl Confirmed {
     pub fn as_str(self) -> &'static str {
         match self {
             Confirmed::Applied => "applied",
+            Confirmed::Dropped => "dropped",
             Confirmed::LeaseOver => "lease-over",
             Confirmed::NotYet { .. } => "unconfirmed",
         }
@@ -65,7 +68,7 @@ impl Wait {
         links: &BTreeMap<String, Link>,
         done: Box<dyn FnOnce(Outcome) + Send>,
     ) -> Wait {
-        let linked = links.iter().filter(|(_, link)| link.is_linked(now_ms));
+        let linked = links.iter().filter(|(_, link)| link.has_lease(now_ms));
         let waiting = |(name, link): (&String, &Link)| {
             let waiting = Waiting {
                 lease_end_ms: link.lease_end_ms,
@@ -90,7 +93,10 @@ impl Wait {
             let has_applied = links
                 .get(name)
                 .is_some_and(|link| link.has_applied(self.events, now_ms));
-            if has_applied {
+            let is_dropped = links.get(name).is_some_and(|link| link.is_dropped);
+            if is_dropped {
+                waiting.confirmed = Some(Confirmed::Dropped);
+            } else if has_applied {
                 waiting.confirmed = Some(Confirmed::Applied);
             } else if waiting.lease_end_ms <= now_ms {
                 waiting.confirmed = Some(Confirmed::LeaseOver);
@@ -169,6 +175,29 @@ mod tests {
             ("b".to_owned(), Confirmed::LeaseOver),
         ];
         assert_eq!(outcome.sites, expected);
+    }
+
+    #[test]
+    fn a_link_that_was_dropped_is_not_waited_for_and_is_named() {
+        let dropped = |end, is_dropped| Link {
+            is_dropped,
+            ..link(end, 8)
+        };
+        let mut known = BTreeMap::from([
+            ("a".to_owned(), dropped(80_000, true)),
+            ("b".to_owned(), dropped(80_000, false)),
+            ("over".to_owned(), dropped(100, true)),
+        ]);
+        let (mut wait, receiver) = wait(&known);
+        assert!(!wait.look(&known, 100));
+        known.insert("b".to_owned(), dropped(80_000, true));
+        assert!(wait.look(&known, 200));
+        wait.end(200);
+        let outcome = receiver.recv().unwrap();
+        assert!(outcome.is_confirmed());
+        let expected = ["a", "b"].map(|name| (name.to_owned(), Confirmed::Dropped));
+        assert_eq!(outcome.sites, expected);
+        assert_eq!(outcome.sites[0].1.as_str(), "dropped");
     }
 
     /// What a site confirmed stays confirmed, even if it goes back to an older state: then it has no lease.

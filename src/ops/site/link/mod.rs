@@ -85,6 +85,11 @@ struct Status {
     packs_in_row: u32,
     /// Of the last word whose body was applied.
     applied: Nonce,
+    /// Of the last word whose body has arrived whole.
+    arrived: Nonce,
+    /// Of this process, and the number of questions that it has made.
+    process: Option<Nonce>,
+    asked: u64,
     steps: u64,
     reporting: Reporting,
     /// Whether the end of the lease was logged.
@@ -127,6 +132,14 @@ pub struct Asked {
     aim: Aim,
 }
 
+/// The part of a question that is about the questions and words before it.
+struct Counted {
+    process: Nonce,
+    number: u64,
+    applied: Nonce,
+    arrived: Nonce,
+}
+
 /// What a question is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Aim {
@@ -157,6 +170,22 @@ impl Link {
         let (rung, bell) = &self.bell;
         *lock(rung) = true;
         bell.notify_all();
+    }
+
+    /// Counts the next question.
+    fn count(&self) -> Result<Counted> {
+        let mut status = lock(&self.status);
+        let process = match status.process {
+            Some(process) => process,
+            None => *status.process.insert(Nonce::generate()?),
+        };
+        status.asked += 1;
+        Ok(Counted {
+            process,
+            number: status.asked,
+            applied: status.applied,
+            arrived: status.arrived,
+        })
     }
 
     pub(super) fn view(&self, site: &Site, now: Timestamp) -> Option<View> {
@@ -213,13 +242,17 @@ pub fn ask(app: &App) -> Result<Asked> {
         events,
         ..
     } = position.unwrap_or_default();
+    let counted = site.link.count()?;
     let question = Question {
         origin: state.origin,
         site: state.site,
         server: state.server,
         life: state.life,
         nonce: Nonce::generate()?,
-        applied: lock(&site.link.status).applied,
+        applied: counted.applied,
+        arrived: counted.arrived,
+        process: counted.process,
+        number: counted.number,
         reign,
         pack,
         base,
@@ -328,6 +361,7 @@ pub fn take(app: &App, asked: Asked, signed: &SignedWord, body: &[u8]) -> Result
     if !signed.word.has(body) {
         return Err(Error::Conflict(refusals::packs::no_word()));
     }
+    lock(&site.link.status).arrived = signed.word.nonce;
     let caller = Caller::system(&app.index.directory())?;
     let _turn = lock(&site.turn);
     let next = match signed.word.kind {

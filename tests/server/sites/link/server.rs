@@ -3,15 +3,16 @@
 
 use serde_json::json;
 
+use super::{await_verdict, follow, link, url_of};
 use crate::command_line::Line;
 use crate::sites::Site;
-use crate::support::{Response, Server};
+use crate::support::{Response, Server, wait};
 
 /// A question of a site, with a tag that is none.
 fn question(site: &str) -> String {
     format!(
         "latchkey.question/v1 server.example\nsite {site}\nserver 6a1f0c1e-5b1d-4c8e-9a57-3f0b6d2c4e11\n\
-         life 6a1f0c1e-5b1d-4c8e-9a57-3f0b6d2c4e11\nnonce {0} applied {0}\nreign 0 pack 0 base 0 events 0 {1}\nlease 10\n\
+         life 6a1f0c1e-5b1d-4c8e-9a57-3f0b6d2c4e11\nnonce {0} applied {0} arrived {0}\nprocess {0} question 1\nreign 0 pack 0 base 0 events 0 {1}\nlease 10\n\
          report 0\n\nhmac {1}\n",
         "0".repeat(32),
         "A".repeat(43) + "=",
@@ -163,4 +164,79 @@ fn commands_wait_for_sites_and_set_how_long_one_may_answer() {
     assert!(ran.stderr.contains("needs the running server"), "{ran:?}");
     server.restart();
     assert_eq!(server.admin().verdict(&keys[3].secret), "VALID");
+}
+
+/// What the pack had is of no interest at a site that is further.
+#[test]
+fn a_linked_site_is_shown_with_what_the_link_has_brought() {
+    let server = Server::start();
+    let site = Site::enrol(&server, "plant-7", &[]);
+    let admin = server.admin();
+    let first = admin.issue(json!({ "name": "first" }));
+    let running = follow(&site, &url_of(&server), "10m");
+    await_verdict(&running, &first.secret, "VALID");
+    let line = Line::of(&server);
+    let before = line.json(&["site", "show", "plant-7"]);
+    let keys = before["keys"].as_u64().unwrap();
+    assert_eq!(before["given_keys"], keys);
+    assert_eq!(before["applied"], before["pack"]);
+    assert_eq!(before["unread_event"], serde_json::Value::Null);
+    for name in ["second", "third"] {
+        admin.issue(json!({ "name": name }));
+    }
+    let newest = admin.get("/v1/audit-events/chain").expect(200).json()["events"].clone();
+    let listed = || line.json(&["site", "list"])[0].clone();
+    wait::until("the site has all events", || {
+        let found = listed();
+        found["applied_events"].as_u64() >= newest.as_u64() && found["lag_events"] == 0
+    });
+    let after = listed();
+    // No pack was made since.
+    assert_eq!(after["pack"], before["pack"]);
+    assert_eq!(after["keys"], keys + 2);
+    let shown = line.ok(&["site", "list"]);
+    let row = shown.lines().find(|row| row.contains("plant-7")).unwrap();
+    assert!(shown.contains("EVENTS") && row.contains(&after["applied_events"].to_string()));
+}
+
+#[test]
+fn the_link_of_a_site_that_is_gone_is_dropped_by_hand() {
+    let mut server = Server::start();
+    let site = Site::enrol(&server, "plant-7", &["--max-stale", "10h"]);
+    let key = server.admin().issue(json!({ "name": "k" }));
+    let mut running = follow(&site, &url_of(&server), "10h");
+    await_verdict(&running, &key.secret, "VALID");
+    running.kill9();
+    let line = Line::of(&server);
+    // Only the administrator of the server drops a link, and the API does not make one.
+    let admin = server.admin();
+    let refused = admin.patch("/v1/sites/plant-7", json!({ "linked": true }));
+    assert_eq!(refused.expect(422).json()["field"], "linked");
+    assert_eq!(line.json(&["site", "show", "plant-7"])["linked"], true);
+    let told = line.ok(&["site", "edit", "plant-7", "--unlink"]);
+    assert!(
+        told.contains("No change waits for plant-7 any more"),
+        "{told}"
+    );
+    let shown = line.json(&["site", "show", "plant-7"]);
+    assert_eq!(
+        (&shown["linked"], &shown["asked_at"]),
+        (&false.into(), &serde_json::Value::Null)
+    );
+    assert!(shown["may_answer_until"].is_string(), "{shown}");
+    let ended = admin
+        .delete(&format!("/v1/keys/{}?wait=sites", key.id))
+        .expect(204);
+    assert_eq!(ended.header("latchkey-sites"), Some("plant-7=dropped"));
+    server.kill9();
+    server.restart();
+    let other = server.admin().issue(json!({ "name": "other" }));
+    let path = format!("/v1/keys/{}?wait=sites", other.id);
+    let ended = server.admin().delete(&path).expect(204);
+    assert_eq!(ended.header("latchkey-sites"), Some("none"));
+    // It was not gone after all.
+    let running = follow(&site, &url_of(&server), "10h");
+    wait::until("the site is linked again", || link(&running)["up"] == true);
+    await_verdict(&running, &key.secret, "NOT_FOUND");
+    assert_eq!(line.json(&["site", "show", "plant-7"])["linked"], true);
 }

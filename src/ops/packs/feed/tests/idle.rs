@@ -16,6 +16,7 @@ fn make_idle(linked: &Linked) {
     assert!(hub.asking.is_empty());
     feed.is_active.store(false, Relaxed);
     hub.links.clear();
+    feed.forget(&mut hub);
 }
 
 #[test]

@@ -3,12 +3,18 @@
 use super::reports::{blank, report};
 use super::{Linked, NEVER_MS};
 use crate::domain::audit::{Kind, Target};
+use crate::domain::budget::Rate;
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
+use crate::domain::packs::file;
+use crate::domain::packs::head::Head;
+use crate::domain::packs::question::Nonce;
 use crate::domain::packs::step::TOUCHED_MAX;
-use crate::domain::packs::word::WordKind;
+use crate::domain::packs::word::{Word, WordKind, read_packs};
 use crate::error::Error;
-use crate::ops::packs::feed::model::send;
+use crate::ops::packs::feed::ask;
+use crate::ops::packs::feed::model::{ModelSite, received, send};
+use crate::ops::packs::feed::pace::Pace;
 use crate::store::site_links::{self, LinkRow};
 use crate::store::{Durability, usage};
 use std::sync::atomic::Ordering::Relaxed;
@@ -78,12 +84,168 @@ fn a_site_that_asks_for_packs_for_ever_gets_a_few() {
     let _site = linked.site("plant-7");
     let feed = &linked.app().feed;
     feed.pack_ms.store(60_000, Relaxed);
-    let made = (0..10).filter(|_| feed.may_make("plant-7", 1_000));
+    let now_ms = linked.app().now().steady_ms;
+    let made = (0..10).filter(|_| feed.may_make("plant-7", now_ms));
     assert_eq!(made.count(), 5);
-    assert!(!feed.may_make("plant-7", 60_999));
-    assert!(feed.may_make("plant-7", 61_000));
-    assert!(!feed.may_make("plant-7", 61_000));
-    assert!(!feed.may_make("strange", 61_000));
+    assert!(!feed.may_make("plant-7", now_ms + 59_999));
+    assert!(feed.may_make("plant-7", now_ms + 60_000));
+    assert!(!feed.may_make("plant-7", now_ms + 60_000));
+    assert!(!feed.may_make("strange", now_ms + 60_000));
+}
+
+/// Each step has what has happened since the one before, so a site gets many changes at once.
+#[test]
+fn changes_that_come_one_after_the_other_are_gathered() {
+    let linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    site.check(linked.app());
+    let feed = &linked.app().feed;
+    feed.gather_ms.store(1_000, Relaxed);
+    let steps = feed.figures.steps.load(Relaxed);
+    let mut waiting = site.begin(linked.app());
+    linked.key("first");
+    assert_eq!(site.take(&waiting), WordKind::Step);
+    waiting = site.begin(linked.app());
+    let keys: Vec<KeyId> = (0..5).map(|_| linked.key("k")).collect();
+    assert_eq!(site.take(&waiting), WordKind::Step);
+    // On a slow machine they take longer than that.
+    while keys.iter().any(|key| !site.model.keys.contains_key(key)) {
+        assert_eq!(site.follow(linked.app()), WordKind::Step);
+    }
+    assert!(feed.figures.steps.load(Relaxed) - steps < 6);
+}
+
+/// Only changes for which no request waits are gathered.
+#[test]
+fn a_change_that_waits_is_not_held_back() {
+    let linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    linked.key("first");
+    site.catch_up(linked.app());
+    let feed = &linked.app().feed;
+    for pause in [&feed.gather_ms, &feed.wait_ms] {
+        pause.store(NEVER_MS, Relaxed);
+    }
+    for _ in 0..3 {
+        let waiting = site.begin(linked.app());
+        let key = linked.key("k");
+        let outcome = linked.wait();
+        assert_eq!(site.take(&waiting), WordKind::Step);
+        assert!(site.model.keys.contains_key(&key));
+        assert!(outcome.try_recv().is_err());
+    }
+    // One that was made while the site asked hurries its next question.
+    let key = linked.key("k");
+    let _outcome = linked.wait();
+    assert_eq!(site.follow(linked.app()), WordKind::Step);
+    assert!(site.model.keys.contains_key(&key));
+    // With its first questions a site does not wait either.
+    feed.wait_ms.store(0, Relaxed);
+    let mut other = ModelSite::new(linked.app(), "plant-7");
+    assert_eq!(other.catch_up(linked.app()), 1);
+}
+
+/// A site that asks in a tight loop takes no more than its part of the server, and nothing from others.
+#[test]
+fn a_site_that_does_not_wait_for_answers_is_refused() {
+    let linked = Linked::new();
+    linked.add("ship-2", &["root"], 86_400);
+    let (mut one, mut two) = (linked.site("plant-7"), linked.site("ship-2"));
+    let read = |body: &str| ask::read(linked.app(), body, false);
+    // The pack of the other site was an event about sites, so they are read again.
+    for site in [&mut one, &mut two] {
+        assert!(ask::read(linked.app(), &site.body(""), true).is_ok());
+    }
+    linked.app().feed.pace.set_rate(Rate {
+        per_second: 0,
+        burst: 5,
+    });
+    for _ in 0..5 {
+        assert!(read(&one.body("")).unwrap().is_some());
+    }
+    let refused = read(&one.body(""));
+    assert!(matches!(
+        refused,
+        Err(Error::TooMany { retry_after_s: 1.. })
+    ));
+    assert!(read(&two.body("")).unwrap().is_some());
+    // A caller without the key of a site takes nothing from it.
+    for _ in 0..10 {
+        let strange = two.body("").replace("lease 86400", "lease 8640");
+        assert!(matches!(read(&strange), Err(Error::Unauthenticated)));
+    }
+    assert!(read(&two.body("")).unwrap().is_some());
+}
+
+#[test]
+fn a_site_that_begins_again_and_again_is_refused() {
+    let linked = Linked::new();
+    linked.app().feed.pace.set_rate(Rate {
+        per_second: 0,
+        burst: 5,
+    });
+    let begin = |may_wait| {
+        let body = ModelSite::new(linked.app(), "plant-7").body("");
+        ask::read(linked.app(), &body, may_wait)
+    };
+    for _ in 0..5 {
+        // What is read once more, on a thread that may wait, counts once.
+        assert!(begin(false).unwrap().is_none());
+        assert!(begin(true).unwrap().is_some());
+    }
+    assert!(matches!(begin(true), Err(Error::TooMany { .. })));
+}
+
+#[test]
+fn the_usual_limits_let_a_site_ask_that_waits_for_its_answers() {
+    let pace = Pace::default();
+    // 100 questions a second, as often as one is looked at; a first question every second.
+    for now_ms in (0..20_000).step_by(10) {
+        assert!(pace.question("plant-7", now_ms).is_ok(), "{now_ms}");
+        if now_ms % 1_000 == 0 {
+            assert!(pace.registration("plant-7", now_ms).is_ok(), "{now_ms}");
+        }
+    }
+    let all = (0..10_000).filter(|_| pace.question("plant-7", 20_000).is_ok());
+    assert!(all.count() <= 400);
+    let all = (0..10_000).filter(|_| pace.registration("plant-7", 20_000).is_ok());
+    assert!(all.count() <= 20);
+}
+
+/// A large pack over a bad line is sent until it has arrived. Only one that has arrived and was of no use is replaced.
+#[test]
+fn a_pack_that_is_lost_on_its_way_is_sent_again_and_not_made_again() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let mut site = ModelSite::new(app, "plant-7");
+    let number_of = |answer: &[u8]| {
+        let (signed, body) = Word::open(answer, &site.trusted).unwrap();
+        assert_eq!(signed.word.kind, WordKind::Pack);
+        let files = read_packs(body).unwrap();
+        let newest = file::split(files[files.len() - 1]).unwrap();
+        (Head::peek(newest.head).unwrap().1.pack, signed.word.nonce)
+    };
+    let mut asked = ModelSite::new(app, "plant-7");
+    let mut ask = |arrived: Nonce| {
+        asked.question.arrived = arrived;
+        number_of(&received(&asked.begin(app)).unwrap())
+    };
+    let (first, _) = ask(Nonce::default());
+    let packs = &app.feed.figures.packs;
+    for _ in 0..4 {
+        assert_eq!(ask(Nonce::default()).0, first);
+    }
+    assert_eq!(packs.load(Relaxed), 0);
+    let mut nonce = ask(Nonce::default()).1;
+    let (number, next) = ask(nonce);
+    assert_eq!(number, first);
+    nonce = next;
+    assert!(
+        ask(nonce).0 > first,
+        "it has arrived twice and was of no use"
+    );
+    assert_eq!(site.catch_up(app), 1);
+    assert_eq!(packs.load(Relaxed), 1);
 }
 
 /// What commits have touched does not pile up if it is not looked at.

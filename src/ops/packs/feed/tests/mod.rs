@@ -5,6 +5,8 @@ mod histories;
 mod idle;
 mod limits;
 mod reports;
+mod strangers;
+mod unlinked;
 mod waiting;
 mod words;
 
@@ -12,6 +14,7 @@ use super::model::ModelSite;
 use super::waits::Outcome;
 use super::{run_answers, run_lending, run_packs};
 use crate::authz::caller::Caller;
+use crate::domain::budget::Rate;
 use crate::domain::keys::KeyId;
 use crate::domain::users::roles::Role;
 use crate::error::Result;
@@ -51,9 +54,19 @@ impl Linked {
     fn start(&mut self) {
         let app = &self.fixture.app;
         app.feed.poll_ms.store(NEVER_MS, Relaxed);
-        for pause in [&app.feed.pack_ms, &app.feed.again_ms, &app.feed.report_ms] {
+        let feed = &app.feed;
+        for pause in [
+            &feed.pack_ms,
+            &feed.again_ms,
+            &feed.report_ms,
+            &feed.gather_ms,
+        ] {
             pause.store(0, Relaxed);
         }
+        feed.pace.set_rate(Rate {
+            per_second: 1_000_000,
+            burst: 1_000_000,
+        });
         let (answering, packing, ending) = (app.clone(), app.clone(), app.clone());
         let lending = app.clone();
         self.threads = vec![

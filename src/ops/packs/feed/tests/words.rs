@@ -4,14 +4,16 @@ use super::{Linked, is_waiting};
 use crate::domain::locks::lock;
 use crate::domain::packs::question::Events;
 use crate::domain::packs::site_key::SiteKey;
-use crate::domain::packs::word::{Word, WordKind};
+use crate::domain::packs::word::WordKind;
 use crate::domain::uid::Uid;
 use crate::error::Error;
 use crate::ops::audit;
+use crate::ops::doctor::examine;
 use crate::ops::packs::feed::model::{ModelSite, received, send};
 use crate::ops::packs::sites::{self, SiteEdit};
 use crate::ops::workspaces::{self, WorkspaceEdit};
 use crate::store::audit::Cut;
+use crate::store::{Durability, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
@@ -22,7 +24,10 @@ fn a_site_gets_a_pack_first_and_steps_from_then_on() {
     assert_eq!(site.follow(linked.app()), WordKind::Pack);
     assert_eq!(site.word.as_ref().unwrap().lease_s, 0);
     assert!(site.model.keys.contains_key(&key));
-    // A step comes when something happens, and not before.
+    // The first word that lets the site answer comes at once.
+    assert_eq!(site.follow(linked.app()), WordKind::Step);
+    assert_eq!(site.word.as_ref().unwrap().lease_s, 86_400);
+    // From then on a step comes when something happens, and not before.
     let answer = site.begin(linked.app());
     assert!(is_waiting(&answer));
     linked.delete(key);
@@ -121,7 +126,7 @@ fn steps_come_while_the_next_pack_is_made() {
     assert_eq!(site.check(app), 0);
 }
 
-/// A recorded question brings the answer to itself, and no site waits for that any more.
+/// A recorded question is not answered a second time, and takes nothing from the site.
 #[test]
 fn a_question_that_comes_again_has_no_effect_on_the_site() {
     let linked = Linked::new();
@@ -129,22 +134,108 @@ fn a_question_that_comes_again_has_no_effect_on_the_site() {
     let old = site.body("");
     let first = send(linked.app(), &old).unwrap();
     let key = linked.key("k");
+    refused(&linked, &old);
     let answer = received(&first).unwrap();
     assert_eq!(site.apply(&answer), WordKind::Step);
     assert!(site.model.keys.contains_key(&key));
-    let replayed = send(linked.app(), &old).unwrap();
-    let answer = received(&replayed).unwrap();
-    let nonce = site.question.nonce;
-    site.body("");
-    assert_ne!(nonce, site.question.nonce);
-    let (word, _) = Word::open(&answer, &site.trusted).unwrap();
-    assert!(!word.word.answers(&site.question));
-    // Nor does it confirm anything for the site.
+    refused(&linked, &old);
+    let newer = site.begin(linked.app());
+    refused(&linked, &old);
     linked.delete(key);
+    assert_eq!(site.take(&newer), WordKind::Step);
+    // Nor does it confirm anything for the site.
     let outcome = linked.wait();
-    let replayed = send(linked.app(), &old).unwrap();
-    received(&replayed).unwrap();
+    refused(&linked, &old);
     assert!(outcome.try_recv().is_err());
+}
+
+#[track_caller]
+fn refused(linked: &Linked, body: &str) {
+    match send(linked.app(), body) {
+        Err(Error::Conflict(why)) => assert_eq!(why.code(), "packs.asked_again"),
+        other => panic!("{}", other.is_ok()),
+    }
+}
+
+/// The network held it up: the site waits for the answer to the newer one.
+#[test]
+fn a_question_that_arrives_after_a_newer_one_does_not_take_its_place() {
+    let linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    let late = site.body("");
+    let newer = site.begin(linked.app());
+    refused(&linked, &late);
+    let key = linked.key("k");
+    assert_eq!(site.take(&newer), WordKind::Step);
+    assert!(site.model.keys.contains_key(&key));
+    refused(&linked, &late);
+    assert_eq!(site.check(linked.app()), 0);
+    // A process that begins counts from 1, and takes the place of the one before.
+    let older = site.begin(linked.app());
+    let mut begun = ModelSite::new(linked.app(), "plant-7");
+    let answer = begun.begin(linked.app());
+    assert!(matches!(received(&older), Err(Error::Conflict(_))));
+    assert_eq!(begun.take(&answer), WordKind::Pack);
+}
+
+/// A site that has all that has happened waits without a look at the database.
+#[test]
+fn a_question_with_nothing_new_costs_no_look_at_the_database() {
+    let linked = Linked::new();
+    linked.add("ship-2", &["root"], 86_400);
+    let (mut one, mut two) = (linked.site("plant-7"), linked.site("ship-2"));
+    // The pack of the other site has an event.
+    one.catch_up(linked.app());
+    two.catch_up(linked.app());
+    let rounds = &linked.app().feed.figures.rounds;
+    let before = rounds.load(Relaxed);
+    let waiting = one.begin(linked.app());
+    let key = linked.key("k");
+    assert_eq!(one.take(&waiting), WordKind::Step);
+    // Also with what it has taken just now.
+    let waiting = one.begin(linked.app());
+    // Behind by one event, so it is looked at.
+    assert_eq!(two.follow(linked.app()), WordKind::Step);
+    assert!(two.model.keys.contains_key(&key));
+    assert_eq!(rounds.load(Relaxed), before + 2);
+    assert!(is_waiting(&waiting));
+}
+
+/// An event that is missing or was changed could name a key that has ended, so no step leads over it.
+#[test]
+fn what_a_damaged_log_may_hide_comes_with_a_pack_and_is_shown() {
+    for damage in [
+        "DELETE FROM audit_events WHERE seq = ",
+        "UPDATE audit_events SET action = 'key.edit' WHERE seq = ",
+        "UPDATE audit_events SET target_kind = 'nonsense' WHERE seq = ",
+        "UPDATE audit_events SET previous = zeroblob(32) WHERE seq = ",
+    ] {
+        let linked = Linked::new();
+        let (app, local) = (linked.app(), linked.local());
+        let gone = linked.key("gone");
+        let mut site = linked.site("plant-7");
+        assert!(site.model.keys.contains_key(&gone));
+        linked.delete(gone);
+        let event = linked.fixture.last_event();
+        linked.key("other");
+        let past: &'static str = format!("{damage}{event}").leak();
+        let change = move |tx: &Write<'_>| tx.execute(past, &[]);
+        app.store.write(Durability::Full, change).unwrap();
+        assert_eq!(site.check(app), 1, "{damage}");
+        assert!(!site.model.keys.contains_key(&gone), "{damage}");
+        // From there it follows in steps again.
+        linked.key("later");
+        assert_eq!(site.check(app), 0, "{damage}");
+        let view = sites::find_view(app, &local, "plant-7").unwrap();
+        let unread = view.link.unwrap().unread.unwrap();
+        let event = event.unsigned_abs();
+        // A change of an event shows at the one that follows it.
+        assert!([event, event + 1].contains(&unread), "{damage}: {unread}");
+        let checks = examine(app, &local).unwrap();
+        let found = checks.iter().find(|check| check.name == "sites").unwrap();
+        let wanted = format!("event {unread} of the audit log cannot be read, so site plant-7");
+        assert!(found.found.to_string().contains(&wanted), "{found:?}");
+    }
 }
 
 #[test]
@@ -211,6 +302,8 @@ fn a_site_that_the_log_does_not_reach_gets_a_pack() {
     }
     audit::prune(linked.app(), &linked.local(), Cut::Keep(1)).unwrap();
     assert_eq!(site.check(linked.app()), 1);
+    let view = sites::find_view(linked.app(), &linked.local(), "plant-7").unwrap();
+    assert_eq!(view.link.unwrap().unread, None, "it was cut, not damaged");
     // From there it follows in steps again.
     linked.key("d");
     assert_eq!(site.check(linked.app()), 0);
