@@ -193,7 +193,7 @@ impl Postgres {
     }
 
     /// Waits until each transaction that was begun before with [`Postgres::begin`] has ended, and commits something after
-    /// them. The process of a connection that is lost may still commit, or wait for a standby with a commit that nobody
+    /// them. The process of a connection that is lost may still commit, or wait for a standby with a commit that no one else
     /// sees yet; afterwards, its outcome is known and as durable as this commit. The wait is limited by `lock_timeout`.
     pub fn settle_earlier(&self) -> Result<()> {
         let begun = self.begin_as(

@@ -31,7 +31,7 @@ struct Fixture {
     _database: Option<server::Database>,
 }
 
-/// Opens the store of a fixture whose files are beside this path.
+/// Opens the store of a fixture whose files are in the folder of this path.
 type Open<'a> = &'a dyn Fn(&Path, Publish) -> Store;
 
 impl Fixture {
