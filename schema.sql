@@ -616,7 +616,7 @@ CREATE TABLE usage_flush (
 ) STRICT, WITHOUT ROWID;
 
 -- For each node a time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules
--- are in src/domain/clock/mod.rs. "Now" is never earlier there. A node without a row begins with the latest time.
+-- are in src/domain/clock/mod.rs. "Now" is never earlier there. In a database of one node at a time, each begins with the latest time.
 CREATE TABLE clock (
     node         TEXT    NOT NULL PRIMARY KEY CHECK (length(node) IN (0, 32)),  -- nodes.id; '' before any node has opened the database
     mark         INTEGER NOT NULL,
