@@ -594,7 +594,7 @@ CREATE TABLE usage_totals (
 
 -- Challenges between the two steps of a sign-in that were used and have not expired.
 CREATE TABLE spent_challenges (
-    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),
+    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),     -- all zeros: every one that ends then or before
     ends_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
