@@ -151,8 +151,7 @@ fn lend_one(
 ) -> Result<()> {
     let counted = match seals::keys::find_uses(tx, seal_keys, id)? {
         RemainingUses::Counted(counted) => counted,
-        RemainingUses::Unlimited => return Ok(()),
-        RemainingUses::Broken => {
+        RemainingUses::Unlimited | RemainingUses::Broken => {
             // The end of the transaction compares the key with its seal, and closes it.
             tx.touch_lightly(Target::new(Kind::Key, id));
             return Ok(());
