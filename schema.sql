@@ -503,6 +503,7 @@ CREATE TABLE site_lent (
     key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
     lent   INTEGER NOT NULL CHECK (lent >= 0),      -- in all
     spent  INTEGER NOT NULL CHECK (spent >= 0),     -- of those, according to reports
+    epoch  INTEGER NOT NULL CHECK (epoch >= 0),     -- of key_uses, from which those were taken that are not spent
     seal   BLOB    NOT NULL CHECK (length(seal) = 32),          -- of this row and of sites.lent_life
     PRIMARY KEY (site, key_id)
 ) STRICT, WITHOUT ROWID;
