@@ -345,7 +345,7 @@ fn key_from_row(row: &Row<'_>) -> Result<TimedKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{sqlite, testing};
+    use super::super::testing;
     use super::*;
 
     const ONE: NodeId = NodeId([1; 16]);
@@ -367,24 +367,25 @@ mod tests {
     /// A row that another program wrote must not keep the server from starting.
     #[test]
     fn values_that_nobody_can_reckon_with_are_kept_within_bounds() {
-        let read = sqlite::in_memory().unwrap();
-        for (mark, allowance_ms, corrections, uptime_ms) in [
-            (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
-            (i64::MIN, 0, i64::MIN, i64::MIN),
-        ] {
-            let tx = read.write();
-            tx.execute("DELETE FROM clock", &[]).unwrap();
-            tx.execute(
-                "INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
-                 VALUES ('', $1, $2, 1, 'b', $3, $4)",
-                &[&mark, &allowance_ms, &uptime_ms, &corrections],
-            )
-            .unwrap();
-            let found = find(&read, ONE).unwrap().unwrap();
-            assert!((0..=253_402_300_799_000).contains(&found.mark.0));
-            assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
-            assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
-            assert_eq!(found.uptime, None);
+        for read in testing::stores() {
+            for (mark, allowance_ms, corrections, uptime_ms) in [
+                (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
+                (i64::MIN, 0, i64::MIN, i64::MIN),
+            ] {
+                let tx = read.write();
+                tx.execute("DELETE FROM clock", &[]).unwrap();
+                tx.execute(
+                    "INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+                     VALUES ('', $1, $2, 1, 'b', $3, $4)",
+                    &[&mark, &allowance_ms, &uptime_ms, &corrections],
+                )
+                .unwrap();
+                let found = find(&read, ONE).unwrap().unwrap();
+                assert!((0..=253_402_300_799_000).contains(&found.mark.0));
+                assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
+                assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
+                assert_eq!(found.uptime, None);
+            }
         }
     }
 
