@@ -13,7 +13,7 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// Parses `a=1&b=2`, percent-encoded, with `+` for a blank. A repeated name is refused (attacks 126).
     pub fn parse(text: &str) -> Result<Query> {
-        Query::of(pairs(text)?)
+        Query::of(pairs(text)?)?.without_null()
     }
 
     /// Accepts pairs that are decoded already.
@@ -28,6 +28,16 @@ impl Query {
         Ok(Query(pairs))
     }
 
+    /// Refuses a value with the character U+0000: nothing is called so, and not every database takes it in a comparison.
+    fn without_null(self) -> Result<Query> {
+        match self.0.iter().find(|(_, value)| value.contains('\0')) {
+            None => Ok(self),
+            Some((name, _)) => Err(Error::Malformed(refusals::requests::parameter_null(shown(
+                name,
+            )))),
+        }
+    }
+
     /// Reads the parameters with these names, in any case, each at most once, and returns them under the name in the
     /// list. All other parameters are ignored, even malformed ones: for systems whose clients send parameters that this
     /// server does not know.
@@ -38,7 +48,7 @@ impl Query {
             names.iter().any(|it| it.eq_ignore_ascii_case(&name))
         };
         let kept: Vec<&str> = text.split('&').filter(is_known).collect();
-        Query::of_names(pairs(&kept.join("&"))?, names)
+        Query::of_names(pairs(&kept.join("&"))?, names)?.without_null()
     }
 
     /// As [`Query::only`], for pairs that are already decoded.
@@ -206,7 +216,7 @@ mod tests {
         assert_eq!(query.take("id").as_deref(), Some("7"));
         assert_eq!(query.take("page").as_deref(), Some(""));
         assert!(query.finish().is_ok());
-        for bad in ["id=1&id=2", "id=1&%69d=2", "id=%zz"] {
+        for bad in ["id=1&id=2", "id=1&%69d=2", "id=%zz", "id=%00"] {
             assert!(Query::only(bad, &names).is_err(), "{bad}");
         }
     }
@@ -214,7 +224,7 @@ mod tests {
     // attacks 126
     #[test]
     fn repeated_unknown_and_malformed_parameters_are_refused() {
-        for bad in ["a=1&a=2", "a=1&%61=2", "a=%", "a=%zz", "a=%ff"] {
+        for bad in ["a=1&a=2", "a=1&%61=2", "a=%", "a=%zz", "a=%ff", "a=b%00c"] {
             assert!(Query::parse(bad).is_err(), "{bad}");
         }
         assert!(Query::parse("x=1").unwrap().finish().is_err());

@@ -31,6 +31,7 @@ sentences! { "requests":
     not_found(what: Refusal) = "there is no such {what}";
     parameter_not_number(parameter) = "the parameter {parameter} must be a whole number";
     parameter_not_percent_encoded() = "a parameter is not UTF-8 in percent-encoding";
+    parameter_null(parameter) = "the parameter {parameter} has the character U+0000";
     parameter_twice(parameter) = "the parameter {parameter} is there twice";
     parameter_unknown(parameter) = "there is no parameter {parameter}";
     parameters_too_many() = "there are too many parameters";

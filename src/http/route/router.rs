@@ -469,7 +469,8 @@ fn preflight(allow: &str) -> Reply {
         .with("access-control-max-age", "600")
 }
 
-/// The decoded values of the single-segment parameters of a template; `None` if an escape is invalid.
+/// The decoded values of the single-segment parameters of a template; `None` if an escape is invalid or stands for the
+/// character U+0000, which no name has.
 fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
     let mut values = Vec::new();
     if !template.contains('{') {
@@ -483,7 +484,8 @@ fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, Strin
         {
             // A parameter for the rest of the path is not decoded: the handler reads it unchanged.
             if !name.ends_with("...") {
-                values.push((name, query::decode(segment, false)?));
+                let value = query::decode(segment, false).filter(|value| !value.contains('\0'));
+                values.push((name, value?));
             }
         }
     }

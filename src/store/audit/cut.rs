@@ -6,6 +6,9 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::{Read, Write};
 
+/// The number of events that one statement deletes: a server limits the time of each.
+const STEP: i64 = 10_000;
+
 /// Where a cut ends: all events before this point are deleted.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
@@ -30,7 +33,8 @@ pub fn prune(
         &[],
         |row| row.get::<i64>("first"),
     )?;
-    let most = first.unwrap_or(1).saturating_add(most - 1);
+    let first = first.unwrap_or(1);
+    let most = first.saturating_add(most - 1);
     let Some(event) = find(tx, last.min(most))? else {
         return Ok(None);
     };
@@ -42,13 +46,23 @@ pub fn prune(
          ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
         &[&event.seq, &hash, &seal],
     )?;
-    let count = tx.execute("DELETE FROM audit_events WHERE seq <= $1", &[&event.seq])?;
+    let count = delete(tx, first, event.seq, STEP)?;
     let mark = Mark {
         seq: event.seq,
         hash,
         seal,
     };
     Ok(Some((mark, count)))
+}
+
+/// Deletes the events from the first one to `last`, `step` of them at a time, and returns how many there were.
+pub(super) fn delete(tx: &Write<'_>, first: i64, last: i64, step: i64) -> Result<usize> {
+    let (mut count, mut end) = (0, first - 1);
+    while end < last {
+        end = end.saturating_add(step).min(last);
+        count += tx.execute("DELETE FROM audit_events WHERE seq <= $1", &[&end])?;
+    }
+    Ok(count)
 }
 
 /// The number of the last event that the cut deletes. If the cut deletes no event, the number is lower than that of

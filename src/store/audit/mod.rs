@@ -532,6 +532,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_deletes_events_in_steps_and_no_later_ones() {
+        for read in testing::stores() {
+            let (read, _) = with_events(read, 7);
+            let tx = read.write();
+            assert_eq!(cut::delete(&tx, 1, 5, 2).unwrap(), 5);
+            assert_eq!(cut::delete(&tx, 6, 6, 2).unwrap(), 1);
+            assert_eq!(cut::delete(&tx, 7, 6, 2).unwrap(), 0);
+            assert!(find(&read, 6).unwrap().is_none());
+            assert!(find(&read, 7).unwrap().is_some());
+        }
+    }
+
+    #[test]
     fn a_chain_goes_on_after_a_cut_and_can_be_cut_again() {
         for read in testing::stores() {
             let (read, seal_keys) = with_events(read, 5);

@@ -25,11 +25,16 @@ impl Database {
         }
     }
 
-    /// Opens the connection of the writer. A database of another version is refused.
+    /// Opens the connection of the writer. A database of another version is refused. No commit of a lost connection is
+    /// still under way afterwards: the content of the index comes from this connection.
     pub fn open_writer(&self) -> Result<Read> {
         match self {
             #[cfg(feature = "postgres")]
-            Database::Postgres(address) => Ok(Postgres::open(address)?.into()),
+            Database::Postgres(address) => {
+                let postgres = Postgres::open(address)?;
+                postgres.settle_earlier()?;
+                Ok(postgres.into())
+            }
             Database::Sqlite(path) => sqlite::open_writer(path, |_| {
                 Err(Error::internal("the database is of an older version now"))
             }),

@@ -264,6 +264,24 @@ impl Read {
         }
     }
 
+    /// Whether the database is a file of this machine.
+    pub(super) fn is_file(&self) -> bool {
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => false,
+            Engine::Sqlite(_) => true,
+        }
+    }
+
+    /// Whether the connection is closed, so that it has to be opened again. A connection to a file never is.
+    pub(super) fn is_over(&self) -> bool {
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.is_over(),
+            Engine::Sqlite(_) => false,
+        }
+    }
+
     /// Refuses a database with inconsistent pages. A server checks its own pages.
     pub(super) fn check_whole(&self) -> Result<()> {
         match &self.engine {

@@ -1,19 +1,21 @@
 //! Where a server is, as a setting names it, and how connections to it are opened.
 
 use super::faults;
-use super::link::Link;
+use super::link::{Failure, Link};
 use super::tls::Tls;
 use crate::error::{Error, Result};
-use crate::refusals::verbatim;
+use crate::refusals::{self, verbatim};
 use std::path::Path;
 use std::time::Duration;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Config, NoTls};
 
-/// How long connecting to one host may take.
+/// How long one address of a host may take to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_millis(1_500);
-/// How long connecting may take with all hosts together.
-const CONNECT_ALL_MAX: Duration = Duration::from_secs(10);
+/// How long one host may take until the login is complete, and then until the session has its settings.
+const HOST_MAX: Duration = Duration::from_secs(3);
+/// How long a commit may take. It waits for the standbys.
+const COMMIT_MAX: Duration = Duration::from_secs(10);
 /// How long sent bytes may stay without an acknowledgement, and how a dead peer is noticed.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(3);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(2);
@@ -21,15 +23,21 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_RETRIES: u32 = 2;
 
 /// The settings of every session. The administrator of the server may have set others for the role or the database;
-/// without `client_min_messages` a commit that did not wait for the standbys would look like any other.
+/// without `client_min_messages` a commit that did not wait for the standbys would look like any other. The last two are
+/// unknown to servers that are too old, which a later check refuses by name.
 const SESSION: &str = "SET client_min_messages = warning; SET synchronous_commit = on; SET statement_timeout = 0;
     SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET search_path = latchkey, pg_temp;
-    SET TimeZone = 'UTC'; SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off";
+    SET TimeZone = 'UTC'; SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
+    SELECT pg_catalog.set_config(name, CASE name WHEN 'idle_session_timeout' THEN '0' ELSE '2s' END, false)
+    FROM pg_catalog.pg_settings WHERE name IN ('client_connection_check_interval', 'idle_session_timeout')";
 
 /// The address of a database, its user, how that user logs in, and whom connections trust.
 #[derive(Clone)]
 pub struct Address {
-    config: Config,
+    /// A configuration for each host, in the order of the text; see [`each_host`].
+    hosts: Vec<Config>,
+    /// How long a commit may take.
+    pub commit_max: Duration,
     /// `None` for connections that do not leave this machine.
     tls: Option<Tls>,
 }
@@ -48,7 +56,7 @@ impl Address {
     ) -> Result<Address> {
         // The text itself may have a password in it and is not repeated.
         let parsed: std::result::Result<Config, _> = text.parse();
-        let mut config = parsed.map_err(|_| {
+        let config = parsed.map_err(|_| {
             refused("is neither postgres://USER@HOST/NAME nor host=HOST user=USER dbname=NAME")
         })?;
         if config.get_password().is_some() {
@@ -67,11 +75,12 @@ impl Address {
             Some(_) => check_named(&config)?,
         }
         let tls = authorities.map(Tls::read).transpose()?;
-        if let Some(password) = password {
-            config.password(password);
-        }
-        config
-            .ssl_mode(match tls {
+        let mut hosts = each_host(&config)?;
+        for host in &mut hosts {
+            if let Some(password) = password {
+                host.password(password);
+            }
+            host.ssl_mode(match tls {
                 None => SslMode::Disable,
                 Some(_) => SslMode::Require,
             })
@@ -83,23 +92,103 @@ impl Address {
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_RETRIES)
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        Ok(Address { config, tls })
+        }
+        Ok(Address {
+            hosts,
+            commit_max: COMMIT_MAX,
+            tls,
+        })
     }
 
-    /// Opens a connection with the settings of a session.
+    /// Opens a connection with the settings of a session, to the first host that can be used.
     pub fn connect(&self) -> Result<Link> {
+        let mut failures = Vec::with_capacity(self.hosts.len());
+        for host in &self.hosts {
+            match self.connect_to(host)? {
+                Ok(link) => return Ok(link),
+                Err(failure) => failures.push((host, failure)),
+            }
+        }
+        // Another host of a list often only reads; that is nothing to report.
+        for (host, failure) in failures {
+            let advice = faults::advice(&failure);
+            log::error!(
+                "store: PostgreSQL at {} cannot be used: {failure}; {advice}",
+                name(host)
+            );
+        }
+        Err(Error::Unavailable(refusals::server::database_unusable()))
+    }
+
+    fn connect_to(&self, host: &Config) -> Result<std::result::Result<Link, Failure>> {
         let opened = match &self.tls {
-            None => Link::open(&self.config, NoTls, CONNECT_ALL_MAX),
-            Some(tls) => Link::open(&self.config, tls.clone(), CONNECT_ALL_MAX),
+            None => Link::open(host, NoTls, HOST_MAX),
+            Some(tls) => Link::open(host, tls.clone(), HOST_MAX),
         };
-        let mut link = opened?.map_err(|failure| faults::error(&failure))?;
+        let mut link = match opened? {
+            Ok(link) => link,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let client = link.client();
-        let set = link.run(CONNECT_ALL_MAX, async {
+        let set = link.run(HOST_MAX, async {
             Ok(client?.batch_execute(SESSION).await?)
         });
-        set.map_err(|failure| faults::error(&failure))?;
         drop(link.take_warnings());
-        Ok(link)
+        Ok(set.map(|()| link))
+    }
+}
+
+/// A configuration for each host. One host that accepts connections and is then silent must not use up the time of the
+/// others, and the crate limits only the acceptance for each of them.
+fn each_host(config: &Config) -> Result<Vec<Config>> {
+    let (hosts, ports) = (config.get_hosts(), config.get_ports());
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() && addresses.len() != hosts.len() {
+        return Err(refused("does not have one hostaddr for each host"));
+    }
+    if ports.len() > 1 && ports.len() != hosts.len() {
+        return Err(refused("has neither one port nor one for each host"));
+    }
+    if config.get_load_balance_hosts() != LoadBalanceHosts::Disable {
+        return Err(refused(
+            "asks for a random order of its hosts; leave out load_balance_hosts, they are tried in their order",
+        ));
+    }
+    let each = hosts.iter().enumerate().map(|(position, host)| {
+        let mut one = Config::new();
+        match host {
+            Host::Tcp(name) => one.host(name),
+            Host::Unix(folder) => one.host_path(folder),
+        };
+        if let Some(address) = addresses.get(position) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(position).or_else(|| ports.first()) {
+            one.port(*port);
+        }
+        if let Some(user) = config.get_user() {
+            one.user(user);
+        }
+        if let Some(database) = config.get_dbname() {
+            one.dbname(database);
+        }
+        if let Some(options) = config.get_options() {
+            one.options(options);
+        }
+        one.ssl_negotiation(config.get_ssl_negotiation())
+            .channel_binding(config.get_channel_binding());
+        one
+    });
+    Ok(each.collect())
+}
+
+/// The host of a configuration, for the log.
+fn name(one: &Config) -> String {
+    let port = one.get_ports().first().copied().unwrap_or(5432);
+    match one.get_hosts().first() {
+        Some(Host::Tcp(name)) => format!("{name}:{port}"),
+        Some(Host::Unix(folder)) => format!("{}:{port}", folder.display()),
+        None => String::new(),
     }
 }
 
@@ -171,6 +260,8 @@ mod tests {
             "host=::1 user=lk dbname=latchkey",
             "host=/run/postgresql user=lk dbname=latchkey",
             "postgres://lk@%2Frun%2Fpostgresql/latchkey",
+            "host=localhost,127.0.0.1 port=5432,5433 user=lk dbname=latchkey",
+            "host=localhost,127.0.0.1 hostaddr=::1,127.0.0.1 port=5433 user=lk dbname=latchkey",
         ] {
             check(good, None);
         }
@@ -216,6 +307,18 @@ mod tests {
             (
                 "host=localhost user=lk dbname=latchkey sslmode=require",
                 "asks for TLS",
+            ),
+            (
+                "host=localhost,::1 hostaddr=127.0.0.1 user=lk dbname=latchkey",
+                "one hostaddr for each host",
+            ),
+            (
+                "host=localhost,::1 port=1,2,3 user=lk dbname=latchkey",
+                "neither one port nor one for each host",
+            ),
+            (
+                "host=localhost user=lk dbname=latchkey load_balance_hosts=random",
+                "leave out load_balance_hosts",
             ),
             ("latchkey.db", "is neither"),
             ("", "does not name the user and the database"),

@@ -62,14 +62,42 @@ pub fn error(failure: &Failure) -> Error {
         _ if *code == SqlState::IN_FAILED_SQL_TRANSACTION => {
             Error::Unavailable(refusals::server::database_ended())
         }
-        Some("XX") => {
+        _ if [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code) => {
             log::error!("store: {failure}");
             Error::Unavailable(refusals::server::database_damaged())
         }
-        // The connection, the login, limits of the server, its end, a server that only reads.
-        Some("08" | "28" | "3D" | "53" | "57" | "58") => unusable(),
+        // The connection, the login, limits of the server, its end, its defects, a server that only reads.
+        Some("08" | "28" | "3D" | "53" | "57" | "58" | "XX") => unusable(),
         _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => unusable(),
         _ => Error::internal(failure.to_string()),
+    }
+}
+
+/// What an administrator can do about a connection that was not made.
+pub fn advice(failure: &Failure) -> &'static str {
+    let Some(err) = error_of(failure) else {
+        // The crate does not say in another way what these failures are.
+        let text = failure.to_string();
+        let said = |part: &str| text.contains(part);
+        return match () {
+            () if said("password missing") => "it asks for a password; specify the one of the user",
+            () if said("does not support TLS") => "switch TLS on there (ssl = on)",
+            () if said("TLS handshake") => {
+                "compare its certificate with the name of the host and with the file of authorities"
+            }
+            () if said("does not allow writes") => {
+                "it only reads; name the server that takes changes"
+            }
+            () => "check the address, and whether a server runs there",
+        };
+    };
+    match err.code().code().get(..2) {
+        Some("28") => "check the user, the password and pg_hba.conf there",
+        Some("3D") => "create the database there",
+        Some("42") => "grant the user what is missing there",
+        Some("53") => "allow more connections there (max_connections)",
+        Some("57") => "wait until it has started",
+        _ => "see its log",
     }
 }
 

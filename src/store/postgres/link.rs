@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, Error as PgError, Socket};
 
@@ -72,6 +72,20 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// Whether no other request can follow.
+    fn ends_session(&self) -> bool {
+        match self {
+            Failure::Late(_) => true,
+            Failure::Nested | Failure::Over => false,
+            Failure::Server(err) => {
+                let severity = err.as_db_error().and_then(DbError::parsed_severity);
+                matches!(severity, Some(Severity::Fatal | Severity::Panic))
+            }
+        }
+    }
+}
+
 impl Link {
     /// Connects within a time. Nothing but the connection itself is set up.
     pub fn open<T>(
@@ -89,9 +103,16 @@ impl Link {
             .map_err(Error::internal)?;
         let connected =
             runtime.block_on(async { tokio::time::timeout(limit, config.connect(tls)).await });
+        // The end of a runtime waits for its threads, and one of them may wait for the name of a host.
         Ok(match connected {
-            Err(_) => Err(Failure::Late(limit)),
-            Ok(Err(err)) => Err(Failure::Server(err)),
+            Err(_) => {
+                runtime.shutdown_background();
+                Err(Failure::Late(limit))
+            }
+            Ok(Err(err)) => {
+                runtime.shutdown_background();
+                Err(Failure::Server(err))
+            }
             Ok(Ok((client, mut connection))) => Ok(Link {
                 runtime: Some(runtime),
                 client: Some(Arc::new(client)),
@@ -112,7 +133,7 @@ impl Link {
     }
 
     /// Makes a request and waits for its end. A request without an answer in time closes the connection: an answer
-    /// that came later would be taken for that of the next one.
+    /// that came later would be taken for that of the next one. So does the answer that the server ends the session.
     pub fn run<T>(
         &mut self,
         limit: Duration,
@@ -126,10 +147,11 @@ impl Link {
             request.as_mut().poll(cx)
         });
         let ended = runtime.block_on(async { tokio::time::timeout(limit, driven).await });
-        ended.unwrap_or_else(|_| {
+        let ended = ended.unwrap_or(Err(Failure::Late(limit)));
+        if ended.as_ref().is_err_and(Failure::ends_session) {
             self.give_up();
-            Err(Failure::Late(limit))
-        })
+        }
+        ended
     }
 
     /// Closes the connection without waiting for anything that is under way.

@@ -33,8 +33,6 @@ use values::Param;
 
 /// How long a statement may take until its first rows, and then the next ones.
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
-/// How long a commit may take. It waits for the standbys.
-const COMMIT_MAX: Duration = Duration::from_secs(10);
 /// The number of rows that are taken from the server at a time.
 const ROWS_AT_A_TIME: usize = 256;
 
@@ -45,6 +43,8 @@ pub struct Postgres {
     /// The prepared statements by the address and the length of their texts, which are literals.
     statements: RefCell<HashMap<(usize, usize), Statement>>,
     transaction: Cell<Transaction>,
+    /// How long a commit may take.
+    commit_max: Duration,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
     is_reading: Cell<bool>,
     /// The database of a test, which is removed after its connections.
@@ -63,25 +63,29 @@ enum Transaction {
 }
 
 /// Refuses other requests while rows are handed out. If that does not come to its end, by an error or a panic, the rest of
-/// the result is not read: a failure in it would stay unknown, so the transaction counts as failed.
-struct Reading<'a>(&'a Postgres);
+/// the result is not read: a failure in it would stay unknown, so the transaction counts as failed if there is a rest.
+struct Reading<'a> {
+    postgres: &'a Postgres,
+    has_rest: bool,
+}
 
 impl Reading<'_> {
-    fn begin(postgres: &Postgres) -> Reading<'_> {
+    fn begin(postgres: &Postgres, has_rest: bool) -> Reading<'_> {
         postgres.is_reading.set(true);
-        Reading(postgres)
+        Reading { postgres, has_rest }
     }
 
-    fn end(self) {
-        self.0.is_reading.set(false);
-        std::mem::forget(self);
+    fn end(mut self) {
+        self.has_rest = false;
     }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        self.0.is_reading.set(false);
-        self.0.fail();
+        self.postgres.is_reading.set(false);
+        if self.has_rest {
+            self.postgres.fail();
+        }
     }
 }
 
@@ -110,6 +114,7 @@ impl Postgres {
             link: RefCell::new(address.connect()?),
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
+            commit_max: address.commit_max,
             is_reading: Cell::new(false),
             #[cfg(test)]
             database: None,
@@ -133,7 +138,7 @@ impl Postgres {
         })?;
         loop {
             let is_last = rows.len() < ROWS_AT_A_TIME;
-            let reading = Reading::begin(self);
+            let reading = Reading::begin(self, !is_last);
             let mut cells = rows
                 .iter()
                 .map(|row| Row::new(RowCells::Postgres(Cells { row })));
@@ -172,17 +177,39 @@ impl Postgres {
         Ok(())
     }
 
-    /// Begins a transaction. If `syncs` is set, its commit is flushed by a standby, if there are any, before it is
-    /// acknowledged; otherwise by this server alone.
+    /// Begins a transaction. If `syncs` is set, its commit is acknowledged when the standbys that the server names as
+    /// synchronous have flushed it as well; otherwise, or without such standbys, when this server has.
     pub fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
-        let sql = match syncs {
+        self.begin_as(match syncs {
             true => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on"
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
+                 SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock_shared(hashtextextended('latchkey', 0))"
             }
             false => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = local"
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
+                 SET LOCAL synchronous_commit = local; SELECT pg_advisory_xact_lock_shared(hashtextextended('latchkey', 0))"
             }
-        };
+        })
+    }
+
+    /// Waits until each transaction that was begun before with [`Postgres::begin`] has ended, and commits something after
+    /// them. The process of a connection that is lost may still commit, or wait for a standby with a commit that nobody
+    /// sees yet; afterwards, its outcome is known and as durable as this commit. The wait is limited by `lock_timeout`.
+    pub fn settle_earlier(&self) -> Result<()> {
+        let begun = self.begin_as(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
+             SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(hashtextextended('latchkey', 0))",
+        );
+        begun.map_err(|fault| fault.error)?;
+        // Without a change, the commit would wait for nothing.
+        let changed = self.execute("UPDATE latchkey_schema SET version = version", &[])?;
+        if changed != 1 {
+            return Err(Error::internal("the schema has no version to write"));
+        }
+        self.commit().map_err(|fault| fault.error)
+    }
+
+    fn begin_as(&self, sql: &'static str) -> std::result::Result<(), Fault> {
         let client = self.link.borrow().client();
         let begun = self.request(STATEMENT_MAX, async {
             Ok(client?.batch_execute(sql).await?)
@@ -203,9 +230,9 @@ impl Postgres {
 
     /// Commits. Only an answer without a warning is a commit: the server answers so with a warning if it has stopped to
     /// wait for the standbys. A commit of unknown outcome is never cancelled and never repeated; the connection is
-    /// closed, and the caller has to look at the database over another one.
+    /// closed, and the caller learns the outcome over another one, after [`Postgres::settle_earlier`].
     pub fn commit(&self) -> std::result::Result<(), Fault> {
-        self.commit_within(COMMIT_MAX)
+        self.commit_within(self.commit_max)
     }
 
     fn commit_within(&self, limit: Duration) -> std::result::Result<(), Fault> {
@@ -269,6 +296,11 @@ impl Postgres {
         self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
         self.transaction.set(Transaction::Open);
         Ok(())
+    }
+
+    /// Whether the connection is closed.
+    pub fn is_over(&self) -> bool {
+        self.link.borrow().is_over()
     }
 
     /// Whether no transaction is open.

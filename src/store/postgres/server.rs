@@ -1,23 +1,26 @@
 //! A PostgreSQL server for the tests of this process, and a database for each of them.
 //!
-//! The server runs as another user if the tests run as root, listens on a socket in a folder of its own, and never
-//! syncs. A shell waits for the end of a pipe that only this process has open: when the process ends, even by a kill,
+//! The server runs as another user if the tests run as root, listens on a socket in a folder of its own that no other user
+//! can enter, and never syncs. A shell waits for the end of a pipe that only this process has open: when the process ends, even by a kill,
 //! the shell ends the server and removes the folder.
 
 use super::{Address, Postgres};
 use crate::error::Result;
 use crate::store::Read;
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Read as _;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Where Debian has the programs of PostgreSQL 15.
-const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
+/// Where Debian has the programs of each version of PostgreSQL, and the oldest version that is used.
+const VERSIONS: &str = "/usr/lib/postgresql";
+const VERSION_MIN: u32 = 14;
 /// The user of Debian's package.
 const USER: &str = "postgres";
 /// How long anything may take on a busy machine.
@@ -28,8 +31,9 @@ pub const TEMPLATE: &str = "latchkey_template";
 /// What the shell does, with the folders of the programs and of the server, and with settings.
 const SHELL: &str = r#"
     programs=$1 folder=$2; shift 2
-    "$programs/initdb" --pgdata "$folder/data" --username latchkey --auth trust --encoding UTF8 --locale C.UTF-8 --no-sync >"$folder/log" 2>&1
-    "$programs/postgres" -D "$folder/data" -k "$folder" -c fsync=off -c full_page_writes=off \
+    umask 077
+    "$programs/initdb" --pgdata "$folder/data" --username latchkey --auth trust --encoding UTF8 --locale C.UTF-8 --no-sync >"$folder/log" 2>&1 || echo "database system is shut down" >>"$folder/log"
+    "$programs/postgres" -D "$folder/data" -k "$folder" -c unix_socket_permissions=0700 -c fsync=off -c full_page_writes=off \
         -c max_connections=200 -c shared_buffers=32MB -c autovacuum=off "$@" </dev/null >>"$folder/log" 2>&1 &
     server=$!
     read -r _
@@ -38,10 +42,15 @@ const SHELL: &str = r#"
     rm -rf "$folder"
 "#;
 
+/// What the log has when the server has ended, or when its data could not be created.
+const ENDED: &str = "database system is shut down";
+
 /// A running server. It ends when this is dropped.
 pub struct Server {
     pub folder: PathBuf,
-    port: String,
+    pub port: String,
+    /// Empty if there is none.
+    pub password: String,
     /// Its standard input is the pipe.
     shell: Child,
 }
@@ -74,6 +83,12 @@ pub fn new_database() -> Option<(Database, Address)> {
     Some((Database { name }, address))
 }
 
+impl Database {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some(server) = server() {
@@ -90,53 +105,92 @@ fn administer(server: &Server, sql: &str) -> Result<()> {
     Postgres::connect(&server.address("postgres"))?.batch(sql)
 }
 
+/// The server of this process. If it cannot be started, no test waits for that again.
 fn server() -> Option<&'static Server> {
-    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    SERVER.get_or_init(Server::start).as_ref()
+    static SERVER: OnceLock<std::result::Result<Option<Server>, ()>> = OnceLock::new();
+    let started = SERVER.get_or_init(|| catch_unwind(Server::start).map_err(drop));
+    let server = started.as_ref().map(Option::as_ref);
+    server.expect(
+        "the PostgreSQL of the tests could not be started; the first test that used it says why",
+    )
 }
 
 /// Whether PostgreSQL is installed. Fails without it if everything has to be tested.
 pub fn is_here() -> bool {
-    let is_here = Path::new(PROGRAMS).join("postgres").exists();
+    let is_here = programs().is_some();
     if !is_here {
-        println!("left out: PostgreSQL 15 is not installed here");
-        assert!(
-            std::env::var_os("LATCHKEY_TEST_ALL").is_none(),
-            "PostgreSQL 15 is not installed here"
-        );
+        let why = format!("PostgreSQL {VERSION_MIN} or later is not installed here");
+        println!("left out: {why}");
+        assert!(std::env::var_os("LATCHKEY_TEST_ALL").is_none(), "{why}");
     }
     is_here
+}
+
+/// The folder with the programs of the newest version that is installed.
+fn programs() -> Option<PathBuf> {
+    let found = std::fs::read_dir(VERSIONS).ok()?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let programs = entry.path().join("bin");
+        (version >= VERSION_MIN && programs.join("postgres").exists())
+            .then_some((version, programs))
+    });
+    found.max().map(|(_, programs)| programs)
 }
 
 impl Server {
     /// Starts a server of its own; `None` if PostgreSQL is not installed.
     pub fn start() -> Option<Server> {
-        is_here().then(|| Server::start_in(&new_folder(), &["listen_addresses="]))
+        let started = is_here().then(|| Server::start_in(&new_folder(), &["listen_addresses="]));
+        started
+            .map(|started| started.unwrap_or_else(|log| panic!("PostgreSQL did not start: {log}")))
     }
 
-    /// Starts a server that takes connections with TLS alone, to this port of `localhost`. The file `server.crt` in its
-    /// folder has its certificate.
-    pub fn start_encrypted(port: u16) -> Option<Server> {
+    /// Starts a server that listens on a port of `localhost` as well, where it takes connections only with TLS and the
+    /// password [`Server::password`]. The file `server.crt` in its folder has its certificate.
+    pub fn start_encrypted() -> Option<Server> {
         if !is_here() {
             return None;
         }
+        // Another process may take the port before the server does.
+        let mut started = Err(String::new());
+        for _ in 0..5 {
+            started = started.or_else(|_| Server::start_encrypted_on(free_port()));
+        }
+        let mut server = started.unwrap_or_else(|log| panic!("PostgreSQL did not start: {log}"));
+        let mut random = [0; 16];
+        let mut source = std::fs::File::open("/dev/urandom").unwrap();
+        source.read_exact(&mut random).unwrap();
+        let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let admin = Postgres::connect(&server.address("postgres")).unwrap();
+        admin
+            .batch(&format!("ALTER ROLE latchkey PASSWORD '{password}'"))
+            .unwrap();
+        server.password = password;
+        Some(server)
+    }
+
+    fn start_encrypted_on(port: u16) -> std::result::Result<Server, String> {
         let folder = new_folder();
+        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
         let name = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = name.self_signed(&key).unwrap();
         for (file, text) in [
             ("server.crt", certificate.pem()),
             ("server.key", key.serialize_pem()),
+            ("rules", rules.to_owned()),
         ] {
             let file = folder.join(file);
             std::fs::write(&file, text).unwrap();
             std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
             give_away(&file);
         }
-        let (port, certificate, key) = (
+        let (port, certificate, key, rules) = (
             format!("port={port}"),
             format!("ssl_cert_file={}/server.crt", folder.display()),
             format!("ssl_key_file={}/server.key", folder.display()),
+            format!("hba_file={}/rules", folder.display()),
         );
         let settings = [
             "listen_addresses=127.0.0.1",
@@ -144,11 +198,13 @@ impl Server {
             "ssl=on",
             &certificate,
             &key,
+            &rules,
         ];
-        Some(Server::start_in(&folder, &settings))
+        Server::start_in(&folder, &settings)
     }
 
-    fn start_in(folder: &Path, settings: &[&str]) -> Server {
+    /// The error is the log of a server that ended.
+    fn start_in(folder: &Path, settings: &[&str]) -> std::result::Result<Server, String> {
         let mut command = Command::new("sh");
         if rustix::process::geteuid().is_root() {
             // PostgreSQL refuses to run as root.
@@ -165,7 +221,8 @@ impl Server {
         }
         // A signal for the group of this process, such as that of Ctrl-C, must not end the server before its tests.
         let shell = command
-            .args(["-c", SHELL, "sh", PROGRAMS])
+            .args(["-c", SHELL, "sh"])
+            .arg(programs().unwrap())
             .arg(folder)
             .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .current_dir("/")
@@ -179,23 +236,29 @@ impl Server {
         let server = Server {
             folder: folder.to_owned(),
             port: port.unwrap_or("5432").to_owned(),
+            password: String::new(),
             shell,
         };
-        server.prepare();
-        server
+        server.prepare()?;
+        Ok(server)
     }
 
     /// Waits until the server answers, and creates the schema.
-    fn prepare(&self) {
-        let log = self.folder.join("log");
-        let postgres = wait_for(
-            &format!("PostgreSQL did not start, see {}", log.display()),
-            || Postgres::connect(&self.address("postgres")).ok(),
-        );
+    fn prepare(&self) -> std::result::Result<(), String> {
+        let address = self.address("postgres");
+        let postgres = wait_for("PostgreSQL does not answer", || {
+            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            match Postgres::connect(&address) {
+                Ok(postgres) => Some(Ok(postgres)),
+                Err(_) if log.contains(ENDED) => Some(Err(log)),
+                Err(_) => None,
+            }
+        })?;
         postgres
             .batch(&format!("CREATE DATABASE {TEMPLATE}"))
             .unwrap();
         Postgres::create(&self.address(TEMPLATE)).unwrap();
+        Ok(())
     }
 
     /// The address of one of its databases.
@@ -228,14 +291,22 @@ pub fn wait_for<T>(otherwise: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A folder of its own, which belongs to the user of the server.
+fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+/// A folder of its own, which belongs to the user of the server and which no other user can enter.
 fn new_folder() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Relaxed);
     let name = format!("latchkey-postgres-{}-{number}", std::process::id());
     let folder = std::env::temp_dir().join(name);
     let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir(&folder).unwrap();
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
+        .unwrap();
     give_away(&folder);
     folder
 }

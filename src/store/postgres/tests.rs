@@ -215,8 +215,14 @@ fn long_results_come_in_parts_and_may_be_left_unread() {
         postgres.each(sql, &[&expected], take).unwrap();
         assert_eq!(seen, (1..=expected).collect::<Vec<_>>());
     }
-    assert!(postgres.begin(true).is_ok());
     let stops = &mut |_: &crate::store::Row<'_>| Err(Error::internal("enough"));
+    // Nothing is left unread of these results, so nothing is unknown.
+    for short in [1_i64, 255] {
+        assert!(postgres.begin(true).is_ok());
+        assert!(postgres.each(sql, &[&short], stops).is_err());
+        assert!(postgres.commit().is_ok(), "{short}");
+    }
+    assert!(postgres.begin(true).is_ok());
     assert!(postgres.each(sql, &[&100_000_i64], stops).is_err());
     assert_eq!(postgres.commit().err().unwrap().kind, FaultKind::Refused);
     assert!(postgres.begin(true).is_ok());
@@ -375,23 +381,35 @@ fn only_a_database_of_this_schema_is_opened() {
 
 #[test]
 fn an_encrypted_connection_is_to_the_named_server_alone() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let Some(server) = Server::start_encrypted(port) else {
+    let Some(server) = Server::start_encrypted() else {
         return;
     };
+    let port = &server.port;
     let own = server.folder.join("server.crt");
-    let connect = |host: &str, authorities: &Path| {
+    let open = |host: &str, password: Option<&str>, authorities: Option<&Path>| {
         let text = format!(
             "host={host} port={port} user=latchkey dbname={}",
             server::TEMPLATE
         );
-        Address::parse(&text, None, Some(authorities)).and_then(|address| Postgres::open(&address))
+        let password = password.map(str::as_bytes);
+        let address = Address::parse(&text, password, authorities)?;
+        Postgres::open(&address)
+    };
+    let connect = |host: &str, authorities: &Path| {
+        open(host, Some(server.password.as_str()), Some(authorities))
     };
     let postgres = connect("localhost", &own).unwrap();
     let sql = "SELECT CAST(count(*) AS BIGINT) AS number FROM pg_stat_ssl WHERE ssl AND pid = pg_backend_pid()";
     assert_eq!(number(&postgres, sql, &[]), 1);
+    // Neither is a defect of the program: no password, another one, no TLS.
+    for (password, authorities) in [
+        (None, Some(own.as_path())),
+        (Some("hunter2"), Some(own.as_path())),
+        (Some(server.password.as_str()), None),
+    ] {
+        let refused = open("localhost", password, authorities).err().unwrap();
+        assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
+    }
     // The certificate has another name, and then another authority.
     assert!(connect("127.0.0.1", &own).is_err());
     let other = server.folder.join("other.crt");
@@ -414,6 +432,72 @@ fn an_encrypted_connection_is_to_the_named_server_alone() {
     assert!(text.contains("over which there is no TLS"), "{text}");
 }
 
+/// As a machine that hangs, or a firewall that has lost its state.
+#[test]
+fn a_host_that_is_silent_does_not_hide_the_next_one() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    // The kernel accepts the connection; nothing ever reads from it.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "host=127.0.0.1,{} port={},{} user=latchkey dbname={}",
+        server.folder.display(),
+        silent.local_addr().unwrap().port(),
+        server.port,
+        server::TEMPLATE
+    );
+    let postgres = Postgres::open(&Address::parse(&text, None, None).unwrap()).unwrap();
+    insert(&postgres, "a").unwrap();
+    assert_eq!(names(&postgres), ["a"]);
+}
+
+#[test]
+fn a_session_has_its_own_settings_and_not_those_of_the_role() {
+    let Some((postgres, address)) = open() else {
+        return;
+    };
+    // The settings of a database count as those of a role do.
+    let database = postgres.database.as_ref().unwrap().name();
+    for setting in [
+        "idle_session_timeout = 60000",
+        "idle_in_transaction_session_timeout = 0",
+        "client_connection_check_interval = 0",
+        "client_min_messages = error",
+        "synchronous_commit = off",
+        "search_path = public",
+        "default_transaction_isolation = serializable",
+    ] {
+        let sql = format!("ALTER DATABASE {database} SET {setting}");
+        postgres.batch(&sql).unwrap();
+    }
+    let another = Postgres::open(&address).unwrap();
+    // A pooler in between would carry settings of one session into another one.
+    another.batch("SET client_min_messages = error").unwrap();
+    assert!(another.begin(true).is_ok());
+    let mut found = Vec::new();
+    let sql = "SELECT name || '=' || setting AS line FROM pg_settings WHERE name IN ('idle_session_timeout',
+               'idle_in_transaction_session_timeout', 'client_connection_check_interval', 'client_min_messages',
+               'synchronous_commit', 'search_path', 'default_transaction_isolation') ORDER BY name";
+    let take = &mut |row: &crate::store::Row<'_>| {
+        found.push(row.get::<String>("line")?);
+        Ok(())
+    };
+    another.each(sql, &[], take).unwrap();
+    assert_eq!(
+        found,
+        [
+            "client_connection_check_interval=2000",
+            "client_min_messages=warning",
+            "default_transaction_isolation=read committed",
+            "idle_in_transaction_session_timeout=15000",
+            "idle_session_timeout=0",
+            "search_path=latchkey, pg_temp",
+            "synchronous_commit=on",
+        ]
+    );
+}
+
 /// An attacker between both machines could answer so.
 #[test]
 fn a_server_without_tls_gets_neither_a_name_nor_a_password() {
@@ -434,12 +518,23 @@ fn a_server_without_tls_gets_neither_a_name_nor_a_password() {
     std::fs::write(&file, certificate.unwrap().pem()).unwrap();
     let text = format!("host=127.0.0.1 port={port} user=latchkey dbname=latchkey");
     let address = Address::parse(&text, Some(b"hunter2"), Some(&file)).unwrap();
-    assert!(Postgres::open(&address).is_err());
+    let refused = Postgres::open(&address).err().unwrap();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
     std::fs::remove_file(&file).unwrap();
     let (question, more) = served.join().unwrap();
     // The request for TLS (PostgreSQL's documentation, section 55.7).
     assert_eq!(question, [0, 0, 0, 8, 4, 210, 22, 47]);
     assert_eq!(more, b"");
+}
+
+/// A process that ends with its test, even if that fails.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Names the file in which the process of the next test writes where its server is.
@@ -469,6 +564,7 @@ fn the_server_of_the_tests_ends_with_their_process() {
         .env(FOLDER_FILE, &file)
         .stdout(std::process::Stdio::null())
         .spawn()
+        .map(Killed)
         .unwrap();
     let folder = wait_for("no server was started", || {
         std::fs::read_to_string(&file)
@@ -480,8 +576,8 @@ fn the_server_of_the_tests_ends_with_their_process() {
             .join("data/postmaster.pid")
             .exists()
     );
-    process.kill().unwrap();
-    process.wait().unwrap();
+    process.0.kill().unwrap();
+    process.0.wait().unwrap();
     std::fs::remove_file(&file).unwrap();
     wait_for("the server is still there", || {
         (!std::path::Path::new(&folder).exists()).then_some(())

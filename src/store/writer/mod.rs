@@ -2,9 +2,9 @@
 //!
 //! There are two kinds of failed commits ([`Fault`]). After a clean failure nothing was saved, and the connection can
 //! still be used. After any other failure it is unknown what is on the disk: a sync that failed once may succeed the
-//! next time without the data. So nothing is retried. Instead, the writer opens the connection again, checks the
-//! database, moves the whole log into it, and lets the index load the content of the file; only then does it write
-//! again.
+//! next time without the data. So nothing is retried. Instead, the writer opens the connection again. It checks a file and
+//! moves the whole log into it; on a server it waits until every earlier transaction has ended. Then it lets the index
+//! load what is there; only then does it write again.
 
 mod queue;
 
@@ -137,13 +137,8 @@ impl Writer {
         {
             return refuse(batch, &err.refusal());
         }
-        let Some(connection) = &self.connection else {
-            return refuse(batch, &refusals::server::database_closed());
-        };
         let syncs = batch.iter().any(|job| job.durability == Durability::Full);
-        drop(connection.take_effects());
-        connection.set_given(self.book.floor());
-        if let Err(fault) = connection.begin(syncs) {
+        if let Err(fault) = self.begin(syncs) {
             // Changes that arrived while this one waited for the lock have waited long enough too.
             let late = batch.len();
             batch.extend(waiting.take_all());
@@ -152,8 +147,15 @@ impl Writer {
             self.figures.commits_failed.fetch_add(1, Relaxed);
             self.is_failing = true;
             refuse(batch, &fault.error.refusal());
-            return self.settle(&fault, Vec::new());
+            // Without a connection, the next change opens the database.
+            if self.connection.is_some() {
+                self.settle(&fault, Vec::new());
+            }
+            return;
         }
+        let Some(connection) = &self.connection else {
+            return refuse(batch, &refusals::server::database_closed());
+        };
         let mut answers = Vec::with_capacity(batch.len());
         for job in batch {
             answers.extend(run_alone(connection, job));
@@ -208,6 +210,30 @@ impl Writer {
         }
     }
 
+    /// Begins the transaction of a batch. A connection that turns out to be closed has changed nothing, so the database is
+    /// opened again, once.
+    fn begin(&mut self, syncs: bool) -> std::result::Result<(), Fault> {
+        let begun = self.begin_once(syncs);
+        if begun.is_ok() || !self.connection.as_ref().is_some_and(Read::is_over) {
+            return begun;
+        }
+        self.connection = None;
+        self.before = None;
+        self.reopen()
+            .map_err(|err| Fault::new(FaultKind::Refused, err))?;
+        self.begin_once(syncs)
+    }
+
+    fn begin_once(&self, syncs: bool) -> std::result::Result<(), Fault> {
+        let Some(connection) = &self.connection else {
+            let closed = Error::Unavailable(refusals::server::database_closed());
+            return Err(Fault::new(FaultKind::Refused, closed));
+        };
+        drop(connection.take_effects());
+        connection.set_given(self.book.floor());
+        connection.begin(syncs)
+    }
+
     /// Seals the rows that the transaction touched ([`seals`]). A connection of its own reads their earlier state.
     fn seal(&mut self) -> Result<()> {
         let Some(connection) = &self.connection else {
@@ -227,11 +253,13 @@ impl Writer {
 
     /// After a fault, rolls the transaction back, or opens the database again if its state is unknown.
     fn settle(&mut self, fault: &Fault, touched: Vec<Target>) {
+        // It may be the cause.
+        self.before = None;
         if let Some(connection) = &self.connection
             && fault.kind != FaultKind::Unknown
             && connection.end()
         {
-            if fault.kind == FaultKind::NoRoom {
+            if fault.kind == FaultKind::NoRoom && connection.is_file() {
                 self.reserve.note_full();
                 // The content of the log moves into the database, which frees the space of the log.
                 let _ = connection.empty_log();
@@ -239,10 +267,9 @@ impl Writer {
             return;
         }
         self.connection = None;
-        self.before = None;
         self.doubtful.extend(touched);
         match self.reopen() {
-            Ok(()) => log::warn!("store: the database was opened anew and is whole"),
+            Ok(()) => log::warn!("store: the database was opened again; changes are accepted"),
             Err(err) => log::error!("store: changes are refused for now: {err}"),
         }
     }
@@ -319,10 +346,13 @@ fn finish(
     effects: Effects,
 ) -> std::result::Result<(), Fault> {
     if connection.is_idle() {
-        return Err(Fault::new(
-            FaultKind::NoRoom,
-            Error::Unavailable(refusals::server::database_ended()),
-        ));
+        // SQLite ends a transaction automatically if the disk is full.
+        let kind = match connection.is_file() {
+            true => FaultKind::NoRoom,
+            false => FaultKind::Refused,
+        };
+        let ended = Error::Unavailable(refusals::server::database_ended());
+        return Err(Fault::new(kind, ended));
     }
     let refused = |err| Fault::new(FaultKind::Refused, err);
     let install = publish(connection, &effects.touched).map_err(refused)?;

@@ -7,6 +7,8 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 #[cfg(feature = "postgres")]
+use crate::store::Read;
+#[cfg(feature = "postgres")]
 use crate::store::postgres::{Address, Postgres, server};
 use crate::store::{audit, idempotency};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 /// A store in a folder of its own, with a record of the updates of the index.
 struct Fixture {
@@ -324,7 +328,7 @@ fn the_index_follows_the_file_after_a_commit_of_unknown_outcome() {
 /// As when the server is started again, or another one takes its place.
 #[cfg(feature = "postgres")]
 #[test]
-fn a_server_that_ends_all_connections_costs_one_change() {
+fn a_server_that_ends_idle_connections_costs_no_change() {
     let Some((fixture, address)) = Fixture::on_server() else {
         return;
     };
@@ -335,11 +339,114 @@ fn a_server_that_ends_all_connections_costs_one_change() {
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
     other.batch(end).unwrap();
     assert!(fixture.has(1));
-    let refused = fixture.write(2);
+    fixture.write(2).unwrap();
+    assert!(fixture.has(2));
+    assert_eq!(
+        *fixture.published.lock().unwrap(),
+        [1, 2].map(|number| Target::new(Kind::Key, number))
+    );
+}
+
+/// The connection that reads the earlier state of rows is open only from the first change that needs it.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_lost_connection_to_the_earlier_state_costs_one_change() {
+    let Some((fixture, address)) = Fixture::on_server() else {
+        return;
+    };
+    let other = Read::from(Postgres::open(&address).unwrap());
+    let open = || -> Vec<i64> {
+        let sql = "SELECT CAST(pid AS BIGINT) AS pid FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        other.query(sql, &[], |row| row.get("pid")).unwrap()
+    };
+    // A user is compared with its earlier state even if it does not exist.
+    let write = |number: usize| {
+        fixture.store.write(Durability::Full, move |tx| {
+            row(tx, number)?;
+            let nobody = "00000000-0000-0000-0000-000000000000";
+            tx.touch_lightly(Target::new(Kind::User, nobody));
+            Ok(())
+        })
+    };
+    let earlier = open();
+    write(1).unwrap();
+    let new: Vec<i64> = open()
+        .into_iter()
+        .filter(|pid| !earlier.contains(pid))
+        .collect();
+    assert_eq!(new.len(), 1, "{new:?}");
+    let end = format!("SELECT pg_terminate_backend({}, 60000)", new[0]);
+    other.batch(&end).unwrap();
+    let refused = write(2);
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    write(3).unwrap();
+    assert_eq!([2, 3].map(|number| fixture.has(number)), [false, true]);
+}
+
+/// A commit without an answer in time still waits for a standby, and no one sees its rows. They appear later: until then
+/// the index must not be loaded, or it would never have them.
+#[cfg(feature = "postgres")]
+#[test]
+fn the_index_is_loaded_only_when_an_earlier_commit_has_ended() {
+    let Some(server) = server::Server::start() else {
+        return;
+    };
+    let mut address = server.address(server::TEMPLATE);
+    let admin = Read::from(Postgres::open(&address).unwrap());
+    address.commit_max = Duration::from_millis(300);
+    let fixture = Fixture::with(&|path, publish| {
+        Store::open_on_server(path, &address, &KeyFiles::generate(), publish).unwrap()
+    });
+    let standbys = |names: &str| {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
+        admin.batch(&set).unwrap();
+        admin.batch("SELECT pg_reload_conf()").unwrap();
+    };
+    let count = |sql: &'static str| {
+        let found = admin.query_one(sql, &[], |row| row.get::<i64>("number"));
+        found.unwrap().unwrap()
+    };
+    let wait_until = |otherwise: &str, sql: &'static str| {
+        server::wait_for(otherwise, || (count(sql) == 1).then_some(()));
+    };
+    let waits = "SELECT count(*) AS number FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'";
+    let written = |number| {
+        let store = fixture.store.clone();
+        thread::spawn(move || store.write(Durability::Full, move |tx| row(tx, number)))
+    };
+    fixture.write(1).unwrap();
+    standbys("nobody");
+    wait_until(
+        "the setting is not in force",
+        "SELECT count(*) AS number FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting = 'nobody'",
+    );
+
+    let unknown = written(2);
+    wait_until("the writer does not wait for the lost commit", waits);
+    assert_eq!(fixture.published.lock().unwrap().len(), 1);
+    // A fault while it waits: the writer stays without a connection.
+    admin
+        .batch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'",
+        )
+        .unwrap();
+    assert!(matches!(unknown.join().unwrap(), Err(Error::Internal(_))));
     assert!(!fixture.has(2));
-    fixture.write(3).unwrap();
-    assert!(fixture.has(3));
+    assert_eq!(fixture.published.lock().unwrap().len(), 1);
+
+    let next = written(3);
+    wait_until("the next change does not wait either", waits);
+    assert_eq!(fixture.published.lock().unwrap().len(), 1);
+    assert!(!fixture.has(2));
+    // Releases the commit, as a standby that is there again does.
+    standbys("");
+    next.join().unwrap().unwrap();
+    assert!(fixture.has(2) && fixture.has(3));
+    assert_eq!(
+        *fixture.published.lock().unwrap(),
+        [1, 2, 3].map(|number| Target::new(Kind::Key, number))
+    );
 }
 
 #[test]

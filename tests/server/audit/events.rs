@@ -417,3 +417,22 @@ fn keys_that_lose_scopes_with_a_catalog_have_an_event_each() {
         ]
     );
 }
+
+/// PostgreSQL takes no text with this character, not even in a comparison.
+#[test]
+fn a_parameter_with_the_character_null_is_refused() {
+    let server = Server::start();
+    let admin = server.admin();
+    let list = "/v1/audit-events?target=a";
+    assert_eq!(admin.get(list).json()["items"], json!([]));
+    let problem = admin
+        .get(&format!("{list}%00b"))
+        .refused(400, "invalid-request");
+    assert_eq!(
+        problem["detail"],
+        "the parameter target has the character U+0000"
+    );
+    admin
+        .get("/v1/workspaces/root%00")
+        .refused(404, "not-found");
+}
