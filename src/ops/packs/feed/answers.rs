@@ -69,7 +69,7 @@ enum Found {
     /// Nothing has happened, and there is time.
     Nothing,
     Pack,
-    /// The site gets nothing, whatever it asks.
+    /// The site gets nothing.
     Refused(Error),
     /// The site was removed.
     Removed,

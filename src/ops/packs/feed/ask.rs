@@ -1,9 +1,10 @@
 //! Taking a question in: who asks, what the site reports, and that the database knows how long its answer may count.
 
+use super::heard::Order;
 use super::hub::{Asking, refuse_older};
 use super::known::{Known, Remembered};
 use super::leases;
-use super::link::{Order, lease_end_ms, poll_ms};
+use super::link::{lease_end_ms, poll_ms};
 use super::{Answer, Feed, newest};
 use crate::domain::locks::{lock, read as read_lock, write as write_lock};
 use crate::domain::packs::question::Question;
@@ -250,7 +251,7 @@ impl Asked {
         let link = link.filter(|link| is_active && link.asked_ms.is_some());
         // It was idle, or was dropped, since the question was read: the site asks again, and is registered then.
         let link = link.ok_or_else(|| Error::Unavailable(refusals::requests::busy()))?;
-        let order = link.order(&question, now_ms);
+        let order = link.heard.order(&question, now_ms);
         // It has the words that the state had which was copied, and may answer by them.
         let is_copy = matches!(order, Order::Copied { .. }) && link.note_copy(now_ms);
         let is_other = link.life.is_some_and(|life| life != question.life);

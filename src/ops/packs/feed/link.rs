@@ -1,22 +1,16 @@
 //! What the server knows about the link to one site. Times are those of the steady clock of this process.
 
 use super::IDLE_MS;
+use super::heard::Heard;
 use crate::domain::keys::KeyId;
 use crate::domain::packs::question::{Events, Nonce, Question};
 use crate::domain::uid::Uid;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-/// A question with a smaller number than the newest one is refused within this time after that. Later, its process has gone back to a
-/// former state, as that of a virtual machine that was reset.
-const HELD_UP_MS: u64 = 10_000;
-
-/// The number of questions of a process that are remembered.
-const HEARD_MAX: usize = 64;
-
-/// How often the log says that there may be a copy of a site.
+/// How often the log names a possible copy of a site.
 const COPY_LOGGED_MS: u64 = 60_000;
 
-/// How much longer a pack waits for its way than the time before, at most.
+/// A pack that does not arrive is sent again after so many times the first pause, at most.
 const RESENT_PART_MAX: u32 = 30;
 
 /// How much longer a lease may last by the clock of the site than by that of this server: one part of fifty.
@@ -30,20 +24,6 @@ pub struct Said {
     pub to: Events,
     /// Whether it answers the first question of a process of the site, and so grants nothing.
     pub is_first: bool,
-}
-
-/// A question among those of the same process of a site.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Order {
-    /// It may be answered.
-    Newest,
-    /// It was asked before the newest one.
-    HeldUp,
-    /// It arrived before.
-    Repeated,
-    /// Two machines ask with the state of the same process. Whether this question may be answered: not if the other machine has asked a
-    /// newer one just now.
-    Copied { is_late: bool },
 }
 
 /// A pack that was sent, and of which it is not known whether it has arrived.
@@ -73,10 +53,7 @@ pub struct Link {
     /// The newest question, and the state in it.
     pub asked: Option<Nonce>,
     pub asked_events: Events,
-    /// The process of the site that has asked it, and its number there.
-    pub asked_by: Option<(Nonce, u64)>,
-    /// The newest questions of that process: their numbers and nonces.
-    pub heard: VecDeque<(u64, Nonce)>,
+    pub heard: Heard,
     /// When the log last named a copy of the site.
     pub copy_logged_ms: Option<u64>,
     /// The pack in it.
@@ -99,7 +76,7 @@ pub struct Link {
     pub pending: BTreeSet<KeyId>,
     /// The question that was answered last, and those of the pending keys that the answer has.
     pub sent: Option<(Nonce, BTreeSet<KeyId>)>,
-    /// The site must take a newer pack than this one, whatever has happened since.
+    /// The site must take a newer pack than this one, even if nothing has happened since.
     pub needs_newer_than: Option<u64>,
     /// The time up to which packs that were made are accounted for.
     pub packs_until_ms: u64,
@@ -115,34 +92,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// Compares a question with those that its process has asked before.
-    pub fn order(&self, question: &Question, now_ms: u64) -> Order {
-        let Some((_, newest)) = self
-            .asked_by
-            .filter(|(process, _)| *process == question.process)
-        else {
-            return Order::Newest;
-        };
-        let heard = || self.heard.iter();
-        if heard().any(|(_, nonce)| *nonce == question.nonce) {
-            return Order::Repeated;
-        }
-        if question.number > newest {
-            return Order::Newest;
-        }
-        let is_late = question.number < newest
-            && now_ms.saturating_sub(self.asked_ms.unwrap_or(0)) < HELD_UP_MS;
-        let is_forgotten =
-            self.heard.len() == HEARD_MAX && heard().all(|(number, _)| question.number < *number);
-        if is_forgotten || heard().any(|(number, _)| *number == question.number) {
-            return Order::Copied { is_late };
-        }
-        match is_late {
-            true => Order::HeldUp,
-            false => Order::Newest,
-        }
-    }
-
     /// Notes that another machine has the state of the same process, and so the words that this one had. Returns whether the log should
     /// say so.
     pub fn note_copy(&mut self, now_ms: u64) -> bool {
@@ -182,14 +131,7 @@ impl Link {
         };
         self.asked = Some(question.nonce);
         self.asked_events = question.events;
-        if self.asked_by.map(|(process, _)| process) != Some(question.process) {
-            self.heard.clear();
-        }
-        self.asked_by = Some((question.process, question.number));
-        if self.heard.len() == HEARD_MAX {
-            self.heard.pop_front();
-        }
-        self.heard.push_back((question.number, question.nonce));
+        self.heard.note(question, now_ms);
         self.pack = question.pack;
         self.is_dropped = false;
         if let Some((nonce, keys)) = self.sent.take()
@@ -439,77 +381,6 @@ mod tests {
             assert!(!link.has_applied(5, 10_199));
             assert!(link.has_applied(5, 10_200));
         }
-    }
-
-    #[test]
-    fn a_question_that_was_held_up_is_told_from_a_newer_one() {
-        let first = question(1, Nonce::default());
-        let other = |number: u64, process: u8, nonce: u8| Question {
-            number,
-            process: Nonce([process; 16]),
-            nonce: Nonce([nonce; 16]),
-            ..first.clone()
-        };
-        let mut link = Link::default();
-        assert_eq!(link.order(&first, 0), Order::Newest);
-        link.ask(&first, 1, NEWEST, 500);
-        // Number 8 was lost on its way.
-        let newest = other(9, 6, 9);
-        link.ask(&newest, 1, NEWEST, 1_000);
-        let order = |number: u64, process: u8, nonce: u8, now_ms: u64| {
-            link.order(&other(number, process, nonce), now_ms)
-        };
-        // One that comes again was recorded on its way.
-        for (number, nonce) in [(7, 3), (9, 9)] {
-            for now_ms in [1_000, 60_000] {
-                assert_eq!(order(number, 6, nonce, now_ms), Order::Repeated);
-            }
-        }
-        for number in [1, 6, 8] {
-            assert_eq!(order(number, 6, 4, 10_999), Order::HeldUp, "{number}");
-        }
-        assert_eq!(order(10, 6, 4, 1_000), Order::Newest);
-        // A new process counts from 1, and a machine that was reset goes on from what it was.
-        assert_eq!(order(1, 5, 4, 1_000), Order::Newest);
-        assert_eq!(order(6, 6, 4, 11_000), Order::Newest);
-        // Two machines count alike.
-        assert_eq!(order(9, 6, 4, 1_000), Order::Copied { is_late: false });
-        assert_eq!(order(7, 6, 4, 1_000), Order::Copied { is_late: true });
-        assert_eq!(order(7, 6, 4, 11_000), Order::Copied { is_late: false });
-        assert_eq!(order(7, 5, 4, 1_000), Order::Newest);
-    }
-
-    #[test]
-    fn a_number_that_is_long_past_is_that_of_a_copy() {
-        let first = question(1, Nonce::default());
-        let other = |number: u64, nonce: u64| Question {
-            number,
-            nonce: Nonce(u128::from(nonce).to_be_bytes()),
-            ..first.clone()
-        };
-        let mut link = Link::default();
-        for number in 8..8 + HEARD_MAX as u64 {
-            let old = other(2, 1_000);
-            assert_eq!(
-                link.order(&old, 0),
-                match number {
-                    8 => Order::Newest,
-                    _ => Order::HeldUp,
-                }
-            );
-            link.ask(&other(number, number), 1, NEWEST, 0);
-        }
-        assert_eq!(
-            link.order(&other(2, 1_000), 0),
-            Order::Copied { is_late: true }
-        );
-        assert_eq!(link.heard.len(), HEARD_MAX);
-        link.ask(&other(1_000, 1_000), 1, NEWEST, 0);
-        assert_eq!(link.heard.len(), HEARD_MAX);
-        let mut other_process = other(1, 1_001);
-        other_process.process = Nonce([7; 16]);
-        link.ask(&other_process, 1, NEWEST, 0);
-        assert_eq!(link.heard.len(), 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod answers;
 pub mod ask;
 mod forks;
+mod heard;
 mod hub;
 mod known;
 mod leases;

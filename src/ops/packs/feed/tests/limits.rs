@@ -245,7 +245,7 @@ fn a_site_begins_few_new_lives() {
     assert!(!lives[19]);
 }
 
-/// A site that never says that its pack has arrived does not get it again and again.
+/// Otherwise a site that confirms no pack would get it again and again.
 #[test]
 fn a_pack_is_not_sent_again_while_it_may_be_on_its_way() {
     let linked = Linked::new();

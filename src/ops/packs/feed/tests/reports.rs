@@ -250,7 +250,7 @@ fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
     assert_eq!(lent(&again, &linked, key), 10);
     assert_eq!(again.lent_to, Some(after.question.life));
     assert_eq!((after.lent[&key], again.lent[&key]), (10, 10));
-    // A site that has a pack changes nothing, whatever life it names.
+    // A site that has a pack changes nothing, also if it names another life.
     before.question.life = Uid(7);
     before.catch_up(app);
     assert_eq!(life(), Some(after.question.life));
@@ -303,6 +303,12 @@ fn what_a_site_has_applied_is_known_at_once_and_after_a_start() {
     let _answer = site.begin(linked.app());
     let link = view(&linked).link.unwrap();
     assert_eq!((link.is_linked, link.lag), (true, 0));
+    // Keys are counted only for who sees the number.
+    assert_eq!(view(&linked).given_keys, None);
+    let counted = sites::list_with_keys(linked.app(), &linked.local()).unwrap();
+    let shown = sites::show(linked.app(), &linked.local(), "plant-7").unwrap();
+    assert_eq!(counted[0].given_keys, Some(1));
+    assert_eq!(shown.view.given_keys, Some(1));
     assert_eq!(view(&linked).unconfirmed, Some(0));
     linked.delete(key);
     assert_eq!(view(&linked).unconfirmed, Some(1));
