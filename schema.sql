@@ -542,6 +542,7 @@ CREATE INDEX site_lent_key ON site_lent (key_id);
 CREATE TABLE key_uses (
     key_id    TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
     uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+    epoch     INTEGER NOT NULL CHECK (epoch >= 0),  -- raised when the number is set: what was reserved of another one is void
     seal      BLOB    CHECK (length(seal) = 32)     -- of this row and of the key's seal
 ) STRICT, WITHOUT ROWID;
 
@@ -591,10 +592,33 @@ CREATE TABLE usage_totals (
     PRIMARY KEY (hour, code, management)
 ) STRICT, WITHOUT ROWID;
 
--- A time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules are in
--- src/domain/clock/mod.rs. "Now" is never earlier.
+-- Challenges between the two steps of a sign-in that were used and have not expired.
+CREATE TABLE spent_challenges (
+    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),
+    ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spent_challenges_end ON spent_challenges (ends_at);
+
+-- The nodes, which are data folders, that have opened this database.
+CREATE TABLE nodes (
+    id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 32),    -- from the file node-id of the folder
+    name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 64),  -- of the machine, at the latest start
+    boot       INTEGER NOT NULL CHECK (boot > 0),   -- how often the node has opened the database
+    started_at INTEGER NOT NULL                     -- the latest time
+) STRICT, WITHOUT ROWID;
+
+-- The newest batch of usage that each node has written. One that is not newer was written already.
+CREATE TABLE usage_flush (
+    node  TEXT    NOT NULL PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+    boot  INTEGER NOT NULL,                         -- the start of the node, by nodes.boot
+    batch INTEGER NOT NULL                          -- its batches, from 1
+) STRICT, WITHOUT ROWID;
+
+-- For each node a time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules
+-- are in src/domain/clock/mod.rs. "Now" is never earlier there. A node without a row begins with the latest time.
 CREATE TABLE clock (
-    one          INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    node         TEXT    NOT NULL PRIMARY KEY CHECK (length(node) IN (0, 32)),  -- nodes.id; '' before any node has opened the database
     mark         INTEGER NOT NULL,
     allowance_ms INTEGER CHECK (allowance_ms >= 0), -- by how much it may still run ahead of the steady clock; NULL for all of it
     settled      INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1)),  -- 0: no plausible time has been seen yet
@@ -602,7 +626,7 @@ CREATE TABLE clock (
     uptime_ms    INTEGER,                           -- and the time since that boot
     corrections  INTEGER NOT NULL DEFAULT 0,        -- how often an administrator has corrected the mark
     CHECK ((boot IS NULL) = (uptime_ms IS NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- What makes a database that of a site: a server that verifies from the packs of another one, and issues nothing. One row,
 -- or none at a server.

@@ -10,6 +10,8 @@ mod circles;
 mod clocks;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/installers.rs"]
+mod installers;
 
 use std::fs;
 use std::path::PathBuf;

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod leak_keys;
 pub mod locks;
 pub mod metrics;
+pub mod nodes;
 pub mod notices;
 pub mod numbers;
 pub mod packs;

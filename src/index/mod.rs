@@ -12,7 +12,7 @@ pub mod usage;
 
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, SharedPart};
-use crate::domain::keys::quota::Counters;
+use crate::domain::keys::quota::{Counters, Unspent};
 use crate::domain::locks::{
     ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard, lock, read, read_sharded, write,
     write_sharded,
@@ -285,7 +285,7 @@ impl Index {
     }
 
     /// Takes back all uses that are reserved and not spent; used at the end of the process.
-    pub fn take_reserved(&self) -> Vec<(KeyId, u64)> {
+    pub fn take_reserved(&self) -> Vec<(KeyId, Unspent)> {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let shard = read(&shard.0);
@@ -298,7 +298,8 @@ impl Index {
                     && let Some(uses) = &mut lock(counters).uses
                     && uses.reserved > 0
                 {
-                    taken.push((key.id, std::mem::take(&mut uses.reserved)));
+                    let (epoch, count) = (uses.epoch, std::mem::take(&mut uses.reserved));
+                    taken.push((key.id, Unspent { epoch, count }));
                 }
             }
         }

@@ -204,6 +204,18 @@ impl UsageBook {
         leaving.clone()
     }
 
+    /// What is on its way to the store.
+    pub fn leaving(&self) -> Arc<Vec<(KeyId, Pending)>> {
+        lock(&self.leaving).clone()
+    }
+
+    /// Puts all that is on its way to the store back, but for a part of which it is not known whether it is written.
+    pub fn keep_leaving(&self, unknown: &[(KeyId, Pending)], unwritten: &[(KeyId, Pending)]) {
+        // In this order [`UsageBook::last_used`] finds every use in one of the two places.
+        self.put_back(unwritten);
+        *lock(&self.leaving) = Arc::new(unknown.to_vec());
+    }
+
     /// Forgets what was taken out last: it is written, or put back.
     pub fn written(&self) {
         *lock(&self.leaving) = Arc::default();

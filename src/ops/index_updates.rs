@@ -30,11 +30,19 @@ use std::sync::{Arc, Mutex};
 enum IndexUpdate {
     Catalog(String, Option<Arc<Catalog>>),
     /// With the secrets of the key that have ended, if something about them may have changed.
-    Key(KeyId, Option<Box<(Key, Vec<SecretRow>)>>, Vec<Retired>),
+    Key(KeyId, Option<Box<KeyInForce>>, Vec<Retired>),
     Policies(Vec<Policy>),
     Session(KeyId, Option<Session>),
     User(Uid, Option<User>),
     Workspace(Uid, Option<Workspace>),
+}
+
+/// A key as verdicts use it.
+struct KeyInForce {
+    key: Key,
+    secrets: Vec<SecretRow>,
+    /// The epoch of its remaining uses.
+    epoch: u64,
 }
 
 /// Reads the current state of the targets, and returns the step that puts it into the index.
@@ -82,7 +90,7 @@ fn install_all(index: &Index, news: Vec<IndexUpdate>) {
         match item {
             IndexUpdate::Key(id, found, retired) => {
                 match found {
-                    Some(found) => put_key(index, &found.0, &found.1),
+                    Some(found) => put_key(index, &found),
                     None => index.remove_key(id),
                 }
                 index.retired.add(&retired);
@@ -150,9 +158,9 @@ fn look(
 
 /// Whether a change may have ended a secret of a key, or have changed what is known about those that had ended, as a
 /// rotation and enabling do; or the index does not know all secrets yet.
-fn changes_ended(index: &Index, id: KeyId, found: Option<&(Key, Vec<SecretRow>)>) -> bool {
-    let secrets = found.map_or(&[][..], |(_, secrets)| secrets);
-    let is_enabled = found.is_some_and(|(key, _)| key.enabled);
+fn changes_ended(index: &Index, id: KeyId, found: Option<&KeyInForce>) -> bool {
+    let secrets = found.map_or(&[][..], |found| &found.secrets);
+    let is_enabled = found.is_some_and(|found| found.key.enabled);
     let lives = |secret: &StoredSecret| secrets.iter().any(|row| row.secret == *secret);
     let is_newest = |secret: &StoredSecret| {
         let mut newest = secrets.iter().filter(|row| row.expires_at.is_none());
@@ -191,20 +199,25 @@ fn retired_of(rows: Vec<RetiredRow>) -> Vec<Retired> {
 }
 
 /// A key with its secrets; `None` if it is deleted.
-fn live_key(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
+fn live_key(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<KeyInForce>> {
     let found = seals::keys::find(read, seal_keys, id)?.map(in_force);
-    Ok(found.filter(|(key, _)| key.deleted_at.is_none()))
+    Ok(found.filter(|found| found.key.deleted_at.is_none()))
 }
 
 /// A key as verdicts use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
-fn in_force(found: KeyWithSeal) -> (Key, Vec<SecretRow>) {
+fn in_force(found: KeyWithSeal) -> KeyInForce {
     let KeyWithSeal {
         mut key,
         secrets,
         sealer,
+        epoch,
     } = found;
     key.enabled &= sealer.is_some();
-    (key, secrets)
+    KeyInForce {
+        key,
+        secrets,
+        epoch,
+    }
 }
 
 /// A user as decisions use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
@@ -262,11 +275,11 @@ pub fn catalog_within(read: &Read, name: &str) -> Result<Option<Arc<Catalog>>> {
 }
 
 /// Replaces a key in the index and keeps its counters.
-fn put_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
-    let counters = index.counters(key.id);
-    match live(index, key, secrets, counters) {
-        Some(live) => index.put_key(live, foreign(secrets)),
-        None => index.remove_key(key.id),
+fn put_key(index: &Index, found: &KeyInForce) {
+    let counters = index.counters(found.key.id);
+    match live(index, found, counters) {
+        Some(live) => index.put_key(live, foreign(&found.secrets)),
+        None => index.remove_key(found.key.id),
     }
 }
 
@@ -282,16 +295,16 @@ fn foreign(secrets: &[SecretRow]) -> Vec<ForeignSecret> {
 }
 
 /// Adds a key that was read while the index is being filled.
-pub fn add_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
-    if let Some(live) = live(index, key, secrets, None) {
-        index.add_key(live, foreign(secrets));
+fn add_key(index: &Index, found: &KeyInForce) {
+    if let Some(live) = live(index, found, None) {
+        index.add_key(live, foreign(&found.secrets));
     }
 }
 
 /// Reads one key from the store and adds it, for a verification that comes before the index is complete.
 pub fn fault_in(index: &Index, seal_keys: &SealKeys, read: &Read, id: KeyId) -> Result<()> {
-    if let Some((key, secrets)) = live_key(read, seal_keys, id)? {
-        add_key(index, &key, &secrets);
+    if let Some(found) = live_key(read, seal_keys, id)? {
+        add_key(index, &found);
     }
     Ok(())
 }
@@ -309,12 +322,12 @@ fn was_retired(index: &Index, id: KeyId, secret: &StoredSecret) -> bool {
 }
 
 /// The index entry of a key; `None` for a key without a secret, which opens nothing.
-fn live(
-    index: &Index,
-    key: &Key,
-    secrets: &[SecretRow],
-    counters: Option<Arc<Mutex<Counters>>>,
-) -> Option<Live> {
+fn live(index: &Index, found: &KeyInForce, counters: Option<Arc<Mutex<Counters>>>) -> Option<Live> {
+    let KeyInForce {
+        key,
+        secrets,
+        epoch,
+    } = found;
     let newest = secrets.iter().find(|row| row.expires_at.is_none())?;
     let older = secrets.iter().find_map(|row| {
         Some(OlderSecret {
@@ -328,7 +341,7 @@ fn live(
     // A key without a limit of its own has counters if its policy bounds requests, and an edit gives no quota back.
     let counters = counters.or_else(|| limited.then(Arc::default));
     if let Some(counters) = &counters {
-        settle_uses(counters, key.uses_left);
+        settle_uses(counters, key.uses_left, *epoch);
     }
     Some(Live::new(
         key,
@@ -339,13 +352,15 @@ fn live(
     ))
 }
 
-/// Updates the uses in memory from the store. The reserved uses are kept, unless the limit was removed or set again:
-/// an edit writes the complete number, and takes the reservation back first (`ops::keys::edit`).
-fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>) {
+/// Updates the uses in memory from the store. What is reserved of the number is kept, unless the limit was removed or the
+/// number was set, which the later epoch shows.
+fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>, epoch: u64) {
     let mut counters = lock(counters);
+    let known = counters.uses;
     counters.uses = stored.map(|stored| {
-        let reserved = counters.uses.map_or(0, |uses| uses.reserved);
-        Uses { reserved, stored }
+        let mut uses = known.unwrap_or(Uses::stored(epoch, stored));
+        uses.follow(epoch, stored, 0);
+        uses
     });
 }
 
@@ -405,8 +420,7 @@ pub fn load_keys(
         if !found.fits() {
             broken.push(found.key.id);
         }
-        let (key, secrets) = in_force(found);
-        add_key(index, &key, &secrets);
+        add_key(index, &in_force(found));
         Ok(())
     })?;
     Ok(broken)

@@ -5,8 +5,10 @@ use super::idempotency::REMEMBERED_MS;
 use super::keys::upgrade;
 use super::packs::feed::ask;
 use super::usage::is_management;
-use super::{App, attempts, index_updates, site, tripwires};
+use super::{App, attempts, site, tripwires};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::quota::Unspent;
+use crate::domain::locks::lock;
 use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -15,7 +17,8 @@ use crate::store::idempotency;
 use crate::store::seals::keys::RemainingUses;
 use crate::store::usage;
 use crate::store::usage::UsageDelta;
-use crate::store::{Durability, clock, keys, retired, seals};
+use crate::store::{Durability, clock, retired, seals, uses};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long hourly totals are kept: 92 days.
@@ -86,45 +89,91 @@ pub fn flush(app: &App) {
     }
 }
 
+/// The batches of usage of this process. Each has a number, by which the store knows whether it is written.
+#[derive(Default)]
+pub struct UsageBatches(Mutex<Batches>);
+
+#[derive(Default)]
+struct Batches {
+    newest: i64,
+    /// The batch of which it is not known whether it is written, and how often it was tried. It is all that is on its way to
+    /// the store, and no other one is written before it.
+    unknown: Option<(i64, u32)>,
+}
+
+/// How often a batch is tried, so that one that can never be written does not stop all others.
+const TRIES_MAX: u32 = 20;
+
 /// Writes the waiting usage. Returns whether there was any.
+///
+/// A commit may fail in a way that leaves its outcome unknown. Then the same batch is tried again in the next round; if it
+/// was written, it does not count again.
 pub fn write_usage(app: &App) -> bool {
+    let mut batches = lock(&app.usage_batches.0);
+    let usage = &app.index.usage;
+    if let Some((number, tries)) = batches.unknown {
+        match write_batch(app, number, &usage.leaving()) {
+            Ok(()) => {}
+            Err(err) if tries < TRIES_MAX => {
+                log::warn!("upkeep: it is still not known whether some usage is written: {err}");
+                batches.unknown = Some((number, tries + 1));
+                return false;
+            }
+            Err(err) => log::warn!("upkeep: some usage may be lost: {err}"),
+        }
+        batches.unknown = None;
+        usage.written();
+    }
     // Sorted by the order of the tables, so that keys which are written together share pages, and each page is
     // written once.
-    let (taken, now) = (app.index.usage.take(), app.now().wall);
-    for batch in taken.chunks(KEYS_A_BATCH) {
-        if app.site.is_some() {
-            site::uses::write(app, batch);
-            continue;
-        }
-        let deltas: Vec<UsageDelta> = batch.iter().map(|one| delta(app, one)).collect();
-        let written = app.store.write(Durability::Relaxed, move |tx| {
-            usage::add_totals(tx, &deltas)?;
-            let mut new_networks = Vec::new();
-            for delta in &deltas {
-                let found = usage::add_usage(tx, delta)?;
-                if let Some(known) = found.filter(|_| !delta.networks.is_empty()) {
-                    let new = tripwires::note_networks(tx, delta, &known, now)?;
-                    new_networks.extend(new.into_iter().map(|network| (delta.key, network)));
-                }
-            }
-            Ok(new_networks)
-        });
-        match written {
-            Ok(new_networks) => tripwires::tell_networks(app, &new_networks),
+    let taken = usage.take();
+    for (number, batch) in taken.chunks(KEYS_A_BATCH).enumerate() {
+        batches.newest += 1;
+        let keys = counted(batch.len() as u64, "key");
+        match write_batch(app, batches.newest, batch) {
+            Ok(()) => {}
             // Nothing was saved, so the usage can be counted again.
             Err(Error::Unavailable(why)) => {
-                app.index.usage.put_back(batch);
-                let keys = counted(batch.len() as u64, "key");
+                usage.put_back(batch);
                 log::warn!("upkeep: the usage of {keys} waits: {why}");
             }
             Err(err) => {
-                let keys = counted(batch.len() as u64, "key");
-                log::warn!("upkeep: the usage of {keys} is lost: {err}");
+                log::warn!("upkeep: it is not known whether the usage of {keys} is written: {err}");
+                batches.unknown = Some((batches.newest, 1));
+                let rest = &taken[number * KEYS_A_BATCH + batch.len()..];
+                usage.keep_leaving(batch, rest);
+                return true;
             }
         }
     }
-    app.index.usage.written();
+    usage.written();
     !taken.is_empty()
+}
+
+/// Writes a batch, unless it is written already.
+fn write_batch(app: &App, number: i64, batch: &[(KeyId, Pending)]) -> Result<()> {
+    let (node, now) = (app.node()?, app.now().wall);
+    if app.site.is_some() {
+        return site::uses::write(app, node, number, batch);
+    }
+    let deltas: Vec<UsageDelta> = batch.iter().map(|one| delta(app, one)).collect();
+    let new_networks = app.store.write(Durability::Relaxed, move |tx| {
+        let mut new_networks = Vec::new();
+        if !usage::begin_batch(tx, node, number)? {
+            return Ok(new_networks);
+        }
+        usage::add_totals(tx, &deltas)?;
+        for delta in &deltas {
+            let found = usage::add_usage(tx, delta)?;
+            if let Some(known) = found.filter(|_| !delta.networks.is_empty()) {
+                let new = tripwires::note_networks(tx, delta, &known, now)?;
+                new_networks.extend(new.into_iter().map(|network| (delta.key, network)));
+            }
+        }
+        Ok(new_networks)
+    })?;
+    tripwires::tell_networks(app, &new_networks);
+    Ok(())
 }
 
 fn delta(app: &App, (key, pending): &(KeyId, Pending)) -> UsageDelta {
@@ -142,15 +191,16 @@ fn delta(app: &App, (key, pending): &(KeyId, Pending)) -> UsageDelta {
     }
 }
 
-fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
+pub(super) fn give_back(app: &App, batch: Vec<(KeyId, Unspent)>) -> Result<()> {
     if app.site.is_some() {
         return site::lent::give_back(app, batch);
     }
     let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
-        for (id, reserved) in &batch {
-            if let RemainingUses::Counted(stored) = seals::keys::find_uses(tx, &seal_keys, *id)? {
-                keys::update_uses(tx, &seal_keys, *id, Some(stored + reserved))?;
+        for (id, Unspent { epoch, count }) in &batch {
+            // Nothing is added to a number that was changed without Latchkey, or set since.
+            if let RemainingUses::Counted(_) = seals::keys::find_uses(tx, &seal_keys, *id)? {
+                uses::give_back(tx, &seal_keys, *id, *epoch, *count)?;
             }
         }
         Ok(())
@@ -158,15 +208,158 @@ fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
 }
 
 fn sweep(app: &App, mark: Timestamp) -> Result<()> {
-    let recorded = app.clock.clone();
+    let (node, recorded) = (app.node.id(), app.clock.clone());
     let forgotten = app.store.write(Durability::Relaxed, move |tx| {
-        clock::record(tx, &recorded.recorded())?;
+        clock::record(tx, node, &recorded.recorded())?;
         usage::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
         idempotency::delete_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
         retired::delete_before(tx, Timestamp(mark.0 - retired::KEPT_MS))
     })?;
     if forgotten > 0 && app.index.is_complete() {
-        app.read(|read| index_updates::load_retired(&app.index, read))?;
+        app.applier.reload_retired(&app.store)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keys::verdict::Question;
+    use crate::ops::keys::issue::{NewKey, issue};
+    use crate::ops::keys::members::KeyMembers;
+    use crate::ops::setup::fixture::Fixture;
+    use crate::ops::verify::verify_blocking;
+    use crate::store::{self, Write};
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::mpsc::channel;
+
+    fn key(fixture: &Fixture) -> (KeyId, String) {
+        let members = KeyMembers {
+            name: Some("used".to_owned()),
+            ..KeyMembers::default()
+        };
+        let new = NewKey {
+            members,
+            ..NewKey::default()
+        };
+        let issued = issue(&fixture.app, &fixture.local(), new, None).unwrap();
+        let secret = issued.secret.unwrap();
+        (issued.view.key.id, secret.expose().to_owned())
+    }
+
+    fn use_it(app: &App, secret: &str, times: usize) {
+        for _ in 0..times {
+            let question = Question {
+                cost: 1,
+                ..Question::default()
+            };
+            verify_blocking(app, secret, &question, None, |it| it.code).unwrap();
+        }
+    }
+
+    fn written(app: &App, id: KeyId) -> (u64, u64) {
+        let read = |read: &store::Read| {
+            let all = usage::list_totals(read, 1, 0)?;
+            Ok((
+                usage::find_usage(read, id)?.use_count,
+                all.iter().map(|row| row.count).sum(),
+            ))
+        };
+        app.read(read).unwrap()
+    }
+
+    /// Writes the usage in one batch of changes with another change, which follows it.
+    fn write_with(app: &App, other: impl FnOnce(&Write<'_>) -> Result<()> + Send + 'static) {
+        let (release, wait) = channel::<()>();
+        let (running, started) = channel();
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| {
+                app.store.write(Durability::Full, move |_| {
+                    running.send(()).unwrap();
+                    let _ = wait.recv();
+                    Ok(())
+                })
+            });
+            started.recv().unwrap();
+            let waits_for = |count: i64| {
+                while app.figures().changes_waiting.load(Relaxed) < count {
+                    std::thread::yield_now();
+                }
+            };
+            let writing = scope.spawn(|| write_usage(app));
+            waits_for(1);
+            let other = scope.spawn(|| app.store.write(Durability::Relaxed, other));
+            waits_for(2);
+            drop(release);
+            held.join().unwrap().unwrap();
+            assert!(writing.join().unwrap());
+            assert!(other.join().unwrap().is_err());
+        });
+    }
+
+    /// The commit is made, and its outcome is not known.
+    #[test]
+    fn usage_that_was_written_without_an_answer_counts_once() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = key(&fixture);
+        use_it(app, &secret, 5);
+        write_with(app, |tx| {
+            tx.after_commit(|| panic!("on purpose"));
+            Ok(())
+        });
+        use_it(app, &secret, 2);
+        assert!(app.index.usage.last_used(id).is_some());
+        assert!(write_usage(app));
+        assert_eq!(written(app, id), (7, 7));
+        assert!(!write_usage(app));
+        use_it(app, &secret, 1);
+        assert!(write_usage(app));
+        assert_eq!(written(app, id), (8, 8));
+    }
+
+    /// The commit fails with an error that leaves open whether anything was saved.
+    #[test]
+    fn usage_whose_commit_failed_is_not_lost() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = key(&fixture);
+        use_it(app, &secret, 5);
+        write_with(app, |tx| {
+            tx.execute("PRAGMA defer_foreign_keys = ON", &[])?;
+            tx.execute(
+                "INSERT INTO key_usage (key_id, use_count) VALUES ('nobody', 1)",
+                &[],
+            )?;
+            Ok(())
+        });
+        assert_eq!(written(app, id).0, 0);
+        assert!(app.index.usage.last_used(id).is_some());
+        assert_eq!(
+            app.index
+                .usage
+                .pending(id)
+                .map_or(0, |pending| pending.uses),
+            0
+        );
+        write_usage(app);
+        assert_eq!(written(app, id), (5, 5));
+    }
+
+    /// A process that is killed has written some batches; the next one of the same node begins with other numbers.
+    #[test]
+    fn the_next_process_of_a_node_is_not_taken_for_the_last() {
+        let mut fixture = Fixture::new();
+        let (id, secret) = key(&fixture);
+        for round in 1..=3 {
+            use_it(&fixture.app, &secret, 2);
+            write_usage(&fixture.app);
+            assert_eq!(written(&fixture.app, id).0, 4 * round - 2);
+            use_it(&fixture.app, &secret, 1);
+            write_usage(&fixture.app);
+            use_it(&fixture.app, &secret, 1);
+            fixture.reopen(&[]);
+            assert_eq!(written(&fixture.app, id).0, 4 * round);
+        }
+    }
 }

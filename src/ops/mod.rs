@@ -3,6 +3,7 @@
 //! Every change goes through [`App::change`], which writes the audit event in the same transaction, so that no
 //! dialect can forget to authorise or to record. Verification ([`verify`]) reads only the index.
 
+mod applier;
 pub mod attempts;
 pub mod audit;
 pub mod authenticate;
@@ -22,6 +23,7 @@ pub mod keys;
 pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
+mod nodes;
 pub mod notices;
 pub mod packs;
 pub mod policies;
@@ -41,7 +43,6 @@ pub mod workspaces;
 
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Target};
-use crate::domain::authenticators::challenge::Challenges;
 use crate::domain::keys::keyfile::{HmacKeys, KeyFiles, KeyKind};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::seal_key::SealKeys;
@@ -70,8 +71,9 @@ pub struct App {
     provided: Arc<Vec<(KeyKind, PathBuf)>>,
     key_files_turn: secrets::Turn,
     pub clock: Arc<Clock>,
+    node: nodes::OwnNode,
+    usage_batches: maintenance::UsageBatches,
     passwords: sessions::password_gate::PasswordGate,
-    challenges: Challenges,
     demand: authenticators::demand::Demand,
     reserving: verify::Reserving,
     denials: audit::denied::Denials,
@@ -93,6 +95,7 @@ pub struct App {
     /// Of a site only: a server that verifies from the packs of another one.
     site: Option<site::Site>,
     packing: packs::Packing,
+    applier: Arc<applier::Applier>,
     pub feed: Arc<packs::feed::Feed>,
 }
 
@@ -272,9 +275,9 @@ impl App {
 
     /// Stores the state of the clock.
     fn record_clock(&self, durability: Durability) -> Result<()> {
-        let clock = self.clock.clone();
+        let (node, clock) = (self.node.id(), self.clock.clone());
         // The clock is read on the writer's thread, so that a correction which was stored earlier is included.
-        let write = move |tx: &Write<'_>| store::clock::record(tx, &clock.recorded());
+        let write = move |tx: &Write<'_>| store::clock::record(tx, node, &clock.recorded());
         self.store.write(durability, write)
     }
 

@@ -82,7 +82,7 @@ pub fn spend_step(tx: &Write<'_>, number: i64, step: i64) -> Result<bool> {
     )?;
     // The seal of the user covers the used step, so that a step cannot be set back in the database.
     if let Some(user) = spent {
-        tx.touch(Target::new(Kind::User, user));
+        tx.touch_lightly(Target::new(Kind::User, user));
     }
     Ok(spent.is_some())
 }

@@ -3,6 +3,7 @@
 use super::{Read, Row, Write};
 use crate::domain::clock::{ALLOWANCE_MS, StoredClock, Uptime};
 use crate::domain::keys::KeyId;
+use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
@@ -28,27 +29,42 @@ pub struct ReplacedSecret {
     pub expires_at: Timestamp,
 }
 
-/// The recorded state of the clock; `None` if only an earlier version has used the database, and it stopped within
-/// its first minute.
-pub fn find(read: &Read) -> Result<Option<StoredClock>> {
+/// The recorded state of the clock of a node; that with the latest time if this node has recorded none yet. `None` if only an
+/// earlier version has used the database, and it stopped within its first minute.
+pub fn find(read: &Read, node: NodeId) -> Result<Option<StoredClock>> {
+    let own = read.query_one(
+        "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock WHERE node = $1",
+        &[&node.to_string()],
+        from_row,
+    )?;
+    match own {
+        Some(own) => Ok(Some(own)),
+        None => find_latest(read),
+    }
+}
+
+/// The recorded state of the clock with the latest time, of whichever node.
+pub fn find_latest(read: &Read) -> Result<Option<StoredClock>> {
     read.query_one(
-        "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock WHERE one = 1",
+        "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock ORDER BY mark DESC, node LIMIT 1",
         &[],
-        |row| {
-            let boot: Option<String> = row.get("boot")?;
-            let uptime_ms: Option<i64> = row.get("uptime_ms")?;
-            let allowance_ms: Option<i64> = row.get("allowance_ms")?;
-            Ok(StoredClock {
-                mark: within_bounds(row.get("mark")?),
-                allowance_ms: allowance_ms.map(|ms| ms.clamp(0, ALLOWANCE_MS)),
-                settled: row.get("settled")?,
-                uptime: uptime_ms
-                    .filter(|ms| (0..=UPTIME_MS_MAX).contains(ms))
-                    .map(|ms| Uptime { boot, ms }),
-                corrections: row.get::<i64>("corrections")?.clamp(0, CORRECTIONS_MAX),
-            })
-        },
+        from_row,
     )
+}
+
+fn from_row(row: &Row<'_>) -> Result<StoredClock> {
+    let boot: Option<String> = row.get("boot")?;
+    let uptime_ms: Option<i64> = row.get("uptime_ms")?;
+    let allowance_ms: Option<i64> = row.get("allowance_ms")?;
+    Ok(StoredClock {
+        mark: within_bounds(row.get("mark")?),
+        allowance_ms: allowance_ms.map(|ms| ms.clamp(0, ALLOWANCE_MS)),
+        settled: row.get("settled")?,
+        uptime: uptime_ms
+            .filter(|ms| (0..=UPTIME_MS_MAX).contains(ms))
+            .map(|ms| Uptime { boot, ms }),
+        corrections: row.get::<i64>("corrections")?.clamp(0, CORRECTIONS_MAX),
+    })
 }
 
 /// The longest uptime that is accepted from the database: a thousand years.
@@ -62,21 +78,26 @@ fn within_bounds(mark: Timestamp) -> Timestamp {
     Timestamp(mark.0.clamp(0, Timestamp(0).plus_s(u64::MAX).0))
 }
 
-/// Stores a later mark. A value that was read before a correction is not stored after that correction.
-pub fn record(tx: &Write<'_>, recorded: &StoredClock) -> Result<()> {
+/// Stores a later mark of a node. A value that was read before a correction is not stored after that correction.
+pub fn record(tx: &Write<'_>, node: NodeId, recorded: &StoredClock) -> Result<()> {
+    put(tx, &node.to_string(), recorded)
+}
+
+fn put(tx: &Write<'_>, node: &str, recorded: &StoredClock) -> Result<()> {
     // An uptime is meaningless if it is not known to which boot it belongs.
     let uptime = recorded
         .uptime
         .as_ref()
         .filter(|uptime| uptime.boot.is_some());
     tx.execute(
-        "INSERT INTO clock (one, mark, allowance_ms, settled, boot, uptime_ms, corrections)
-         VALUES (1, $1, $2, $3, $4, $5, $6)
-         ON CONFLICT (one) DO UPDATE
+        "INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (node) DO UPDATE
          SET mark = excluded.mark, allowance_ms = excluded.allowance_ms, settled = excluded.settled,
              boot = excluded.boot, uptime_ms = excluded.uptime_ms
          WHERE excluded.mark > clock.mark AND excluded.corrections = clock.corrections",
         &[
+            &node,
             &recorded.mark,
             &recorded.allowance_ms,
             &recorded.settled,
@@ -88,20 +109,33 @@ pub fn record(tx: &Write<'_>, recorded: &StoredClock) -> Result<()> {
     Ok(())
 }
 
-/// Stores a mark that may be earlier than the recorded one, and counts it as a correction. Returns the number of
-/// corrections.
-pub fn correct(tx: &Write<'_>, recorded: &StoredClock) -> Result<i64> {
-    let before = find(tx)?.map_or(0, |before| before.corrections);
-    tx.execute("DELETE FROM clock WHERE one = 1", &[])?;
-    let corrections = before + 1;
-    record(
-        tx,
-        &StoredClock {
-            corrections,
-            ..recorded.clone()
-        },
+/// Stores a mark of a node that may be earlier than the recorded one, and counts it as a correction. Returns the number of
+/// corrections. The clocks of other nodes stay as they are.
+pub fn correct(tx: &Write<'_>, node: NodeId, recorded: &StoredClock) -> Result<i64> {
+    let before = find(tx, node)?.map_or(0, |before| before.corrections);
+    // What no node has recorded itself is not to be taken up by a new node either.
+    tx.execute(
+        "DELETE FROM clock WHERE node IN ($1, '')",
+        &[&node.to_string()],
     )?;
+    let corrections = before + 1;
+    let corrected = StoredClock {
+        corrections,
+        ..recorded.clone()
+    };
+    record(tx, node, &corrected)?;
     Ok(corrections)
+}
+
+/// Replaces what all nodes have recorded, when a copy has replaced the database. Counts as a correction.
+pub fn replace_all(tx: &Write<'_>, recorded: &StoredClock) -> Result<()> {
+    let before = find_latest(tx)?.map_or(0, |before| before.corrections);
+    tx.execute("DELETE FROM clock", &[])?;
+    let corrected = StoredClock {
+        corrections: before + 1,
+        ..recorded.clone()
+    };
+    put(tx, "", &corrected)
 }
 
 /// Live, enabled keys that expire after `after` and not later than `until`.
@@ -296,8 +330,11 @@ fn key_from_row(row: &Row<'_>) -> Result<TimedKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
+    use super::super::{sqlite, testing};
     use super::*;
+
+    const ONE: NodeId = NodeId([1; 16]);
+    const OTHER: NodeId = NodeId([2; 16]);
 
     fn recorded(mark: i64, corrections: i64) -> StoredClock {
         StoredClock {
@@ -315,44 +352,68 @@ mod tests {
     /// A row that another program wrote must not keep the server from starting.
     #[test]
     fn values_that_nobody_can_reckon_with_are_kept_within_bounds() {
-        for read in testing::stores() {
-            for (mark, allowance_ms, corrections, uptime_ms) in [
-                (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
-                (i64::MIN, 0, i64::MIN, i64::MIN),
-            ] {
-                let tx = read.write();
-                tx.execute("DELETE FROM clock", &[]).unwrap();
-                tx.execute(
-                "INSERT INTO clock (one, mark, allowance_ms, settled, boot, uptime_ms, corrections)
-                 VALUES (1, $1, $2, 1, 'b', $3, $4)",
+        let read = sqlite::in_memory().unwrap();
+        for (mark, allowance_ms, corrections, uptime_ms) in [
+            (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
+            (i64::MIN, 0, i64::MIN, i64::MIN),
+        ] {
+            let tx = read.write();
+            tx.execute("DELETE FROM clock", &[]).unwrap();
+            tx.execute(
+                "INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+                 VALUES ('', $1, $2, 1, 'b', $3, $4)",
                 &[&mark, &allowance_ms, &uptime_ms, &corrections],
             )
             .unwrap();
-                let found = find(&read).unwrap().unwrap();
-                assert!((0..=253_402_300_799_000).contains(&found.mark.0));
-                assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
-                assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
-                assert_eq!(found.uptime, None);
-            }
+            let found = find(&read, ONE).unwrap().unwrap();
+            assert!((0..=253_402_300_799_000).contains(&found.mark.0));
+            assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
+            assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
+            assert_eq!(found.uptime, None);
         }
     }
 
     #[test]
     fn the_mark_grows_and_falls_by_a_correction_alone() {
-        for read in testing::stores() {
-            assert_eq!(find(&read).unwrap(), None);
-            for (mark, kept) in [(20, 20), (10, 20), (30, 30)] {
-                record(&read.write(), &recorded(mark, 0)).unwrap();
-                assert_eq!(find(&read).unwrap(), Some(recorded(kept, 0)));
-            }
-            assert_eq!(correct(&read.write(), &recorded(5, 0)).unwrap(), 1);
-            assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
-            // Upkeep read this value before the correction, and stores it after it.
-            record(&read.write(), &recorded(31, 0)).unwrap();
-            assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
-            record(&read.write(), &recorded(6, 1)).unwrap();
-            assert_eq!(find(&read).unwrap(), Some(recorded(6, 1)));
+        let read = sqlite::in_memory().unwrap();
+        let find = || super::find(&read, ONE).unwrap();
+        let record = |mark, corrections| {
+            super::record(&read.write(), ONE, &recorded(mark, corrections)).unwrap();
+        };
+        assert_eq!(find(), None);
+        for (mark, kept) in [(20, 20), (10, 20), (30, 30)] {
+            record(mark, 0);
+            assert_eq!(find(), Some(recorded(kept, 0)));
         }
+        assert_eq!(correct(&read.write(), ONE, &recorded(5, 0)).unwrap(), 1);
+        assert_eq!(find(), Some(recorded(5, 1)));
+        // Upkeep read this value before the correction, and stores it after it.
+        record(31, 0);
+        assert_eq!(find(), Some(recorded(5, 1)));
+        record(6, 1);
+        assert_eq!(find(), Some(recorded(6, 1)));
+    }
+
+    #[test]
+    fn no_clock_moves_that_of_another_node_and_a_new_node_begins_with_the_latest() {
+        let read = sqlite::in_memory().unwrap();
+        let tx = read.write();
+        let find = |node| super::find(&read, node).unwrap();
+        record(&tx, ONE, &recorded(20, 0)).unwrap();
+        assert_eq!(find(OTHER), Some(recorded(20, 0)));
+        record(&tx, OTHER, &recorded(50, 0)).unwrap();
+        assert_eq!(find(ONE), Some(recorded(20, 0)));
+        assert_eq!(find(NodeId([3; 16])), Some(recorded(50, 0)));
+        assert_eq!(correct(&tx, OTHER, &recorded(7, 0)).unwrap(), 1);
+        assert_eq!(find(ONE), Some(recorded(20, 0)));
+        assert_eq!(find(OTHER), Some(recorded(7, 1)));
+        // A copy has replaced the database.
+        replace_all(&tx, &recorded(3, 0)).unwrap();
+        for node in [ONE, OTHER] {
+            assert_eq!(find(node), Some(recorded(3, 1)));
+        }
+        record(&tx, ONE, &recorded(4, 1)).unwrap();
+        assert_eq!(find(ONE), Some(recorded(4, 1)));
     }
 
     #[test]

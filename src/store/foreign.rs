@@ -24,7 +24,6 @@ pub fn replace_digest(
         Some(given) => given.bytes.clone(),
         None => old.digest.0.to_vec(),
     };
-    tx.touch(Target::new(Kind::Key, id));
     let changed = tx.execute(
         "UPDATE secrets
          SET digest = $1, pepper = $2, scheme = $3, hmac_key = NULL, found_by = NULL
@@ -37,6 +36,9 @@ pub fn replace_digest(
             &stored,
         ],
     )?;
+    if changed > 0 {
+        tx.touch(Target::new(Kind::Key, id));
+    }
     Ok(changed == 1)
 }
 

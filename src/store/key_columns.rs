@@ -169,8 +169,9 @@ pub fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::{NewSecret, find, insert, update, update_uses};
+    use super::super::keys::{NewSecret, find, insert, update};
     use super::super::testing;
+    use super::super::uses;
     use super::*;
     use crate::domain::keys::Member;
     use crate::domain::keys::live::StoredSecret;
@@ -202,7 +203,7 @@ mod tests {
             }
             Member::Enabled.copy(&full, &mut edited);
             update(&tx, &edited).unwrap();
-            update_uses(&tx, &seal_keys, edited.id, edited.uses_left).unwrap();
+            uses::set(&tx, &seal_keys, edited.id, edited.uses_left).unwrap();
             let found = find(&read, edited.id).unwrap().unwrap();
             for member in Member::ALL {
                 let word = member.word();

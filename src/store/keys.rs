@@ -2,7 +2,7 @@
 
 use super::connection::{ToValue, Value};
 use super::key_columns::{FIND, INSERT, UPDATE, edited_values, from_row, values};
-use super::{Read, Row, Write, retired, seals};
+use super::{Read, Row, Write, retired, seals, uses};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::metadata;
@@ -83,7 +83,7 @@ pub fn insert_after(
     insert_metadata(tx, key.id, &key.metadata)?;
     match key.uses_left {
         None => Ok(()),
-        some => update_uses(tx, seal_keys, key.id, some),
+        some => uses::set(tx, seal_keys, key.id, some),
     }
 }
 
@@ -217,7 +217,7 @@ pub fn delete_sealed(tx: &Write<'_>, policy: &str) -> Result<usize> {
         |row| row.get::<KeyId>("key_id"),
     )?;
     for key in &keys {
-        tx.touch(Target::new(Kind::Key, key));
+        tx.touch_lightly(Target::new(Kind::Key, key));
     }
     Ok(keys.len())
 }
@@ -238,27 +238,6 @@ pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
         insert_metadata(tx, key.id, &key.metadata)?;
     }
     Ok(changed == 1)
-}
-
-/// Sets the remaining uses of a key; `None` removes the limit. If the key gains or loses its limit, the end of the
-/// transaction seals the key again; for this the caller must record an event about the key.
-pub fn update_uses(
-    tx: &Write<'_>,
-    seal_keys: &SealKeys,
-    id: KeyId,
-    uses_left: Option<u64>,
-) -> Result<()> {
-    let Some(uses_left) = uses_left else {
-        tx.execute("DELETE FROM key_uses WHERE key_id = $1", &[&id])?;
-        return Ok(());
-    };
-    tx.execute(
-        "INSERT INTO key_uses (key_id, uses_left)
-         VALUES ($1, $2)
-         ON CONFLICT (key_id) DO NOTHING",
-        &[&id, &uses_left],
-    )?;
-    seals::keys::update_uses(tx, seal_keys, id, uses_left)
 }
 
 /// Starts a grace period: the newest secret becomes the older one, keeps the hint that its key has until now, and loses

@@ -1,6 +1,7 @@
 //! Rows of packs that were made, of the keys that sign them, and of this server as its sites know it.
 
 use super::{Read, Row, Write};
+use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::packs::past::{POINTS_MAX, Point};
 use crate::domain::packs::site::MadePack;
@@ -118,7 +119,7 @@ pub enum Holder {
 /// Replaces the copy of a secret.
 pub fn update_copy(tx: &Write<'_>, holder: &Holder, sealed: &Sealed) -> Result<()> {
     if let Holder::Site(name) = holder {
-        super::sites::touch(tx, name);
+        tx.touch_lightly(Target::new(Kind::Site, name));
     }
     match holder {
         Holder::Site(name) => tx.execute(

@@ -5,7 +5,7 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
-use crate::store::{Read, Row, Write, retired, seals};
+use crate::store::{Read, Row, Write, retired, uses};
 
 /// Disables a live key; `false` if it was disabled already or is deleted. A file that declares the key does not enable it.
 pub fn disable_key(tx: &Write<'_>, id: KeyId) -> Result<bool> {
@@ -120,7 +120,7 @@ pub fn spend_uses(tx: &Write<'_>, seal_keys: &SealKeys) -> Result<usize> {
         |row| row.get("key_id"),
     )?;
     for key in &counted {
-        seals::keys::update_uses(tx, seal_keys, *key, 0)?;
+        uses::set(tx, seal_keys, *key, Some(0))?;
     }
     Ok(counted.len())
 }

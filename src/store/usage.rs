@@ -3,6 +3,7 @@
 use super::{Read, Row, Write};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::network::Network;
+use crate::domain::nodes::Node;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -43,6 +44,19 @@ pub struct StepRow {
     /// The verdicts are on keys for this server itself. Reports of one key do not tell.
     pub is_management: bool,
     pub count: u64,
+}
+
+/// Records that a batch of usage is written in this transaction; `false` if it, or a later one of the node, was written before.
+pub fn begin_batch(tx: &Write<'_>, node: Node, batch: i64) -> Result<bool> {
+    let changed = tx.execute(
+        "INSERT INTO usage_flush (node, boot, batch)
+         VALUES ($1, $2, $3)
+         ON CONFLICT (node) DO UPDATE SET boot = excluded.boot, batch = excluded.batch
+         WHERE excluded.boot > usage_flush.boot
+            OR (excluded.boot = usage_flush.boot AND excluded.batch > usage_flush.batch)",
+        &[&node.id.to_string(), &node.boot, &batch],
+    )?;
+    Ok(changed == 1)
 }
 
 /// Adds the verdicts on all keys in one interval to the totals.
@@ -196,6 +210,26 @@ fn step_from_row(row: &Row<'_>) -> Result<StepRow> {
 mod tests {
     use super::super::testing;
     use super::*;
+    use crate::domain::nodes::NodeId;
+
+    #[test]
+    fn a_batch_is_written_once_and_nodes_do_not_hinder_one_another() {
+        let read = crate::store::sqlite::in_memory().unwrap();
+        read.ignore_references();
+        let begin = |id, boot, batch| {
+            let node = Node {
+                id: NodeId([id; 16]),
+                boot,
+            };
+            begin_batch(&read.write(), node, batch).unwrap()
+        };
+        assert!(begin(1, 1, 1) && !begin(1, 1, 1));
+        assert!(begin(1, 1, 2) && !begin(1, 1, 1));
+        assert!(begin(2, 1, 1));
+        // The next process of the node counts from one.
+        assert!(begin(1, 2, 1) && !begin(1, 1, 3) && !begin(1, 2, 1));
+        assert!(begin(1, 2, 7));
+    }
 
     #[test]
     fn usage_adds_up_and_passes_over_keys_that_are_gone() {

@@ -236,10 +236,19 @@ pub fn replace_roles(tx: &Write<'_>, uid: Uid, roles: &[Binding]) -> Result<()> 
     Ok(())
 }
 
-/// Deletes every role in a workspace, and returns the users who had one.
-pub fn delete_roles_in(tx: &Write<'_>, workspace: Uid) -> Result<Vec<Uid>> {
-    tx.query(
-        "DELETE FROM role_bindings WHERE workspace_uid = $1 RETURNING user_uid",
+/// Deletes every role in a workspace.
+pub fn delete_roles_in(tx: &Write<'_>, workspace: Uid) -> Result<()> {
+    tx.execute(
+        "DELETE FROM role_bindings WHERE workspace_uid = $1",
+        &[&workspace],
+    )?;
+    Ok(())
+}
+
+/// The users who have a role in a workspace.
+pub fn list_with_role_in(read: &Read, workspace: Uid) -> Result<Vec<Uid>> {
+    read.query(
+        "SELECT user_uid FROM role_bindings WHERE workspace_uid = $1 ORDER BY user_uid",
         &[&workspace],
         |row| row.get("user_uid"),
     )

@@ -84,6 +84,54 @@ fn the_keys_in_it_and_below_stop_at_once_and_each_leaves_an_event() {
     admin.delete("/v1/workspaces/emea").expect(204);
 }
 
+/// Roles are lost with the workspace, and the log names each user who has lost one.
+#[test]
+fn users_who_lose_a_role_have_an_event_each() {
+    let server = with_tree();
+    let admin = server.admin();
+    for (name, places) in [
+        ("alice", &["paris", "france", "apac"][..]),
+        ("bob", &["paris"]),
+    ] {
+        let roles: Vec<Value> = places
+            .iter()
+            .map(|slug| json!({ "workspace": slug, "role": "auditor" }))
+            .collect();
+        let user = json!({ "user_name": name, "roles": roles });
+        admin.post("/v1/users", user).expect(201);
+    }
+    admin
+        .delete("/v1/workspaces/emea?recursive=true")
+        .expect(204);
+    let lost: Vec<(Value, Value)> = events(&server, "action=user.roles")
+        .into_iter()
+        .map(|event| {
+            (
+                event["target_id"].clone(),
+                event["changes"]["workspace"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(lost.len(), 3, "{lost:?}");
+    let of = |name: &str| {
+        let user = admin.get(&format!("/v1/users/{name}")).expect(200).json();
+        let uid = user["uid"].clone();
+        let lost = lost.iter().filter(|(target, _)| *target == uid);
+        let from: Vec<Value> = lost.map(|(_, slug)| slug.clone()).collect();
+        (from, user["roles"].clone())
+    };
+    // Newest first.
+    let (from, left) = of("alice");
+    assert_eq!(from, [json!(["france", ""]), json!(["paris", ""])]);
+    assert_eq!(left, json!([{ "workspace": "apac", "role": "auditor" }]));
+    let (from, left) = of("bob");
+    assert_eq!((from, left), (vec![json!(["paris", ""])], json!([])));
+    // An empty workspace as well.
+    admin.delete("/v1/workspaces/apac").expect(204);
+    assert_eq!(events(&server, "action=user.roles").len(), 4);
+    assert_eq!(of("alice").1, json!([]));
+}
+
 #[test]
 fn it_is_over_after_a_kill_too() {
     let mut server = with_tree();

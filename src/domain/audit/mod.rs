@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod changes;
+pub mod named;
 
 use super::json;
 use super::time::Timestamp;
@@ -49,7 +50,7 @@ pub enum Outcome {
     Denied,
 }
 
-/// The subject of an event. The index also loads it again after the commit.
+/// The subject of an event. The index also loads it again after the commit; see [`named`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Target {
     pub kind: Kind,

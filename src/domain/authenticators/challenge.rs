@@ -1,17 +1,15 @@
 //! Challenges: the proof of the first step of a sign-in, which the client keeps until the second step.
 //!
-//! A challenge is sealed under a key that is generated when the server starts: no client can forge one, and none is
-//! valid after the process ends.
+//! A challenge is sealed with the seal key, so that no client can forge one, and every process that has this key can read
+//! it: the server may restart between the two steps. The pepper would not do, because sites have it. That a challenge is used
+//! once, the store sees to (`store::challenges`).
 
-use crate::domain::locks::lock;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::random;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use base64ct::{Base64UrlUnpadded, Encoding};
-use ring::hmac;
-use std::collections::HashMap;
-use std::sync::Mutex;
 
 /// How long a user may take to enter a one-time code.
 pub const CODE_S: u64 = 5 * 60;
@@ -19,6 +17,8 @@ pub const CODE_S: u64 = 5 * 60;
 /// The number of bytes before the seal.
 const BYTES: usize = 57;
 const SEAL_BYTES: usize = 32;
+/// What the seal is for, so that no other seal is taken for it.
+const PURPOSE: &str = "challenge";
 
 /// The state of a sign-in between two requests: the password was right, and a one-time code is needed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,42 +32,43 @@ pub struct Challenge {
     pub ends_at: Timestamp,
 }
 
-/// Seals challenges, and remembers which were used.
-pub struct Challenges {
-    key: hmac::Key,
-    /// The seals of used challenges that have not expired.
-    spent: Mutex<HashMap<[u8; SEAL_BYTES], Timestamp>>,
+/// A challenge that this server has sealed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Opened {
+    pub challenge: Challenge,
+    /// No two challenges have the same one. By it a used challenge is known.
+    pub seal: [u8; SEAL_BYTES],
 }
 
-impl Challenges {
-    pub fn new() -> Result<Challenges> {
-        let mut bytes = [0; 32];
-        random::fill(&mut bytes)?;
-        Ok(Challenges {
-            key: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
-            spent: Mutex::default(),
-        })
-    }
-
+impl Challenge {
     /// Returns 119 letters, digits, `-` and `_`; no two results are equal.
-    pub fn seal(&self, challenge: &Challenge) -> Result<String> {
+    pub fn seal(&self, seal_keys: &SealKeys) -> Result<String> {
         let mut nonce = [0; 16];
         random::fill(&mut nonce)?;
         let mut bytes = Vec::with_capacity(BYTES + SEAL_BYTES);
-        bytes.push(challenge.read_only.into());
-        bytes.extend(challenge.user.0.to_be_bytes());
-        bytes.extend(challenge.generation.to_be_bytes());
-        bytes.extend(challenge.number.to_be_bytes());
-        bytes.extend(challenge.ends_at.0.to_be_bytes());
+        bytes.push(self.read_only.into());
+        bytes.extend(self.user.0.to_be_bytes());
+        bytes.extend(self.generation.to_be_bytes());
+        bytes.extend(self.number.to_be_bytes());
+        bytes.extend(self.ends_at.0.to_be_bytes());
         bytes.extend(nonce);
-        let seal = hmac::sign(&self.key, &bytes);
-        bytes.extend(seal.as_ref());
+        let seal = seal_keys.seal_bytes(PURPOSE, &bytes);
+        bytes.extend(seal);
         Ok(Base64UrlUnpadded::encode_string(&bytes))
     }
+}
 
-    /// Reads a challenge that this process has sealed and that is neither expired nor used.
-    pub fn open(&self, text: &str, now: Timestamp) -> Option<Challenge> {
-        let (bytes, seal) = self.proven(text)?;
+impl Opened {
+    /// Reads a challenge that was sealed with the seal key and that has not expired. Whether it was used, the store knows.
+    pub fn parse(seal_keys: &SealKeys, text: &str, now: Timestamp) -> Option<Opened> {
+        let mut bytes = Base64UrlUnpadded::decode_vec(text).ok()?;
+        if bytes.len() != BYTES + SEAL_BYTES {
+            return None;
+        }
+        let seal: [u8; SEAL_BYTES] = bytes.split_off(BYTES).try_into().ok()?;
+        if !seal_keys.have_sealed(PURPOSE, &bytes, &seal) {
+            return None;
+        }
         let mut rest = bytes.as_slice();
         let [read_only] = *take::<1>(&mut rest)?;
         let challenge = Challenge {
@@ -77,30 +78,9 @@ impl Challenges {
             read_only: read_only != 0,
             ends_at: Timestamp(i64::from_be_bytes(*take(&mut rest)?)),
         };
-        let spent = lock(&self.spent).contains_key(&seal);
         // A challenge that ends later than a new one would was made while the clock was wrong.
         let in_time = now < challenge.ends_at && challenge.ends_at <= now.plus_s(CODE_S);
-        (in_time && !spent).then_some(challenge)
-    }
-
-    /// Marks a challenge as used; `false` if it was used already.
-    pub fn spend(&self, text: &str, challenge: &Challenge, now: Timestamp) -> bool {
-        let Some((_, seal)) = self.proven(text) else {
-            return false;
-        };
-        let mut spent = lock(&self.spent);
-        spent.retain(|_, ends_at| now < *ends_at);
-        spent.insert(seal, challenge.ends_at).is_none()
-    }
-
-    fn proven(&self, text: &str) -> Option<(Vec<u8>, [u8; SEAL_BYTES])> {
-        let mut bytes = Base64UrlUnpadded::decode_vec(text).ok()?;
-        if bytes.len() != BYTES + SEAL_BYTES {
-            return None;
-        }
-        let seal = bytes.split_off(BYTES);
-        hmac::verify(&self.key, &bytes, &seal).ok()?;
-        Some((bytes, seal.try_into().ok()?))
+        in_time.then_some(Opened { challenge, seal })
     }
 }
 
@@ -125,26 +105,32 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_read_once_and_in_time_by_the_same_process() {
-        let challenges = Challenges::new().unwrap();
-        let text = challenges.seal(&challenge()).unwrap();
+    fn what_was_sealed_is_read_in_time_by_every_process_with_the_seal_key() {
+        let (seal_keys, file) = SealKeys::generate().unwrap();
+        let text = challenge().seal(&seal_keys).unwrap();
         assert_eq!(text.len(), 119);
-        assert_ne!(text, challenges.seal(&challenge()).unwrap());
-        let open = |at| challenges.open(&text, Timestamp(at));
-        assert_eq!(open(999), Some(challenge()));
-        assert_eq!(open(1_000), None);
-        let elsewhere = Challenges::new().unwrap();
-        assert_eq!(elsewhere.open(&text, Timestamp(0)), None);
-
-        assert!(challenges.spend(&text, &challenge(), Timestamp(500)));
-        assert!(!challenges.spend(&text, &challenge(), Timestamp(500)));
-        assert_eq!(open(500), None);
+        let other = challenge().seal(&seal_keys).unwrap();
+        assert_ne!(text, other);
+        let open =
+            |seal_keys: &SealKeys, text: &str, at| Opened::parse(seal_keys, text, Timestamp(at));
+        let opened = open(&seal_keys, &text, 999).unwrap();
+        assert_eq!(opened.challenge, challenge());
+        assert_ne!(opened.seal, open(&seal_keys, &other, 999).unwrap().seal);
+        assert_eq!(open(&seal_keys, &text, 1_000), None);
+        // After a restart, on another node, and after a rotation of the key.
+        let same = SealKeys::parse(&file).unwrap();
+        assert_eq!(open(&same, &text, 999), Some(opened.clone()));
+        let rotated = SealKeys::parse(&format!("{file}2 {}\n", "ab".repeat(32))).unwrap();
+        assert_eq!(open(&rotated, &text, 999), Some(opened));
+        let (elsewhere, _) = SealKeys::generate().unwrap();
+        assert_eq!(open(&elsewhere, &text, 0), None);
     }
 
     #[test]
     fn a_changed_challenge_is_none() {
-        let challenges = Challenges::new().unwrap();
-        let text = challenges.seal(&challenge()).unwrap();
+        let (seal_keys, _) = SealKeys::generate().unwrap();
+        let text = challenge().seal(&seal_keys).unwrap();
+        assert!(Opened::parse(&seal_keys, &text, Timestamp(999)).is_some());
         for position in 0..text.len() {
             let other = if &text[position..=position] == "A" {
                 "B"
@@ -153,9 +139,9 @@ mod tests {
             };
             let mut changed = text.clone();
             changed.replace_range(position..=position, other);
-            let found = challenges.open(&changed, Timestamp(0));
+            let found = Opened::parse(&seal_keys, &changed, Timestamp(999));
             assert_eq!(found, None, "{position}");
-            let cut = challenges.open(&text[..position], Timestamp(0));
+            let cut = Opened::parse(&seal_keys, &text[..position], Timestamp(999));
             assert_eq!(cut, None, "{position}");
         }
     }

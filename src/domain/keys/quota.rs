@@ -77,8 +77,48 @@ pub struct Window {
 /// reserved part, and never restores a use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Uses {
+    /// Grows whenever the number is set. What was reserved of a number with another epoch is void.
+    pub epoch: u64,
     pub reserved: u64,
     pub stored: u64,
+}
+
+/// Uses that were reserved and not spent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unspent {
+    pub epoch: u64,
+    pub count: u64,
+}
+
+impl Uses {
+    /// As stored, with nothing reserved.
+    pub fn stored(epoch: u64, stored: u64) -> Uses {
+        Uses {
+            epoch,
+            reserved: 0,
+            stored,
+        }
+    }
+
+    /// What is reserved of the number with this epoch.
+    pub fn reserved_of(&self, epoch: u64) -> u64 {
+        match self.epoch == epoch {
+            true => self.reserved,
+            false => 0,
+        }
+    }
+
+    /// Follows the stored number, of which `more` uses were reserved, unless one with a later epoch is known.
+    pub fn follow(&mut self, epoch: u64, stored: u64, more: u64) {
+        if epoch < self.epoch {
+            return;
+        }
+        *self = Uses {
+            epoch,
+            reserved: self.reserved_of(epoch) + more,
+            stored,
+        };
+    }
 }
 
 /// The result of spending from [`Counters`].
@@ -403,6 +443,7 @@ mod tests {
     fn sixty_four_threads_never_get_one_too_many() {
         let counters = Mutex::new(Counters {
             uses: Some(Uses {
+                epoch: 1,
                 reserved: 5_000,
                 stored: 0,
             }),
@@ -435,9 +476,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_reserved_of_another_number_is_void() {
+        let mut uses = Uses::stored(3, 100);
+        uses.follow(3, 94, 6);
+        uses.follow(3, 88, 6);
+        assert_eq!((uses.reserved, uses.stored), (12, 88));
+        // Somebody else has reserved too.
+        uses.follow(3, 50, 0);
+        assert_eq!((uses.reserved, uses.stored), (12, 50));
+        // The number is set, and a block that was reserved before comes late.
+        uses.follow(7, 10, 0);
+        uses.follow(3, 44, 6);
+        assert_eq!(uses, Uses::stored(7, 10));
+        assert_eq!((uses.reserved_of(3), uses.reserved_of(7)), (0, 0));
+        uses.follow(7, 9, 1);
+        assert_eq!((uses.reserved_of(3), uses.reserved_of(7)), (0, 1));
+    }
+
+    #[test]
     fn a_refused_request_spends_nothing() {
         let mut counters = Counters {
             uses: Some(Uses {
+                epoch: 1,
                 reserved: 1,
                 stored: 3,
             }),
@@ -455,14 +515,12 @@ mod tests {
         assert_eq!(
             counters.uses,
             Some(Uses {
+                epoch: 1,
                 reserved: 1,
                 stored: 3
             })
         );
-        counters.uses = Some(Uses {
-            reserved: 0,
-            stored: 0,
-        });
+        counters.uses = Some(Uses::stored(1, 0));
         assert_eq!(counters.spend(None, None, 0, 0), SpendResult::UsageExceeded);
     }
 

@@ -297,10 +297,10 @@ impl<'a> PackedKey<'a> {
             until_first_use: older.until_first_use,
             retired: AtomicBool::new(false),
         });
-        let uses = self.lent.map(|lent| Uses {
-            reserved: 0,
-            stored: lent.saturating_sub(spent),
-        });
+        // A site counts from what it has spent, so that there is one epoch.
+        let uses = self
+            .lent
+            .map(|lent| Uses::stored(0, lent.saturating_sub(spent)));
         let is_counted = uses.is_some() || self.rate_limit.is_some();
         let counters = is_counted.then(|| {
             Arc::new(Mutex::new(Counters {

@@ -4,7 +4,7 @@
 use crate::authz::caller::{Caller, Origin};
 use crate::domain::attempts::{Account, NOBODY};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::authenticators::challenge::{CODE_S, Challenge};
+use crate::domain::authenticators::challenge::{CODE_S, Challenge, Opened};
 use crate::domain::authenticators::one_time::CodeSecret;
 use crate::domain::authenticators::recovery_codes::RecoveryCode;
 use crate::domain::authenticators::{Authenticator, purpose};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::ops::attempts::{self, Attempt};
 use crate::ops::clock::Clock;
 use crate::ops::{App, Record};
-use crate::store::{Durability, Read, authenticators, recovery_codes, seals};
+use crate::store::{Durability, Read, Write, authenticators, challenges, recovery_codes, seals};
 use std::sync::Arc;
 
 /// How the user of a new session was proven.
@@ -63,13 +63,14 @@ pub(in crate::ops) fn await_code(
     factor: &Authenticator,
     read_only: bool,
 ) -> Result<String> {
-    app.challenges.seal(&Challenge {
+    let challenge = Challenge {
         user: user.uid,
         generation: user.generation,
         number: factor.number,
         read_only,
         ends_at: app.now().wall.plus_s(CODE_S),
-    })
+    };
+    challenge.seal(&app.seal_keys)
 }
 
 /// The error for a wrong code.
@@ -88,12 +89,17 @@ pub(in crate::ops) fn after_code(
 ) -> Result<(Arc<User>, bool)> {
     let now = app.now();
     let action = "session.create";
-    let challenge = app.challenges.open(step, now.wall);
-    let user = challenge.as_ref().and_then(|challenge| {
+    let mut opened = Opened::parse(&app.seal_keys, step, now.wall);
+    if let Some(known) = &opened
+        && app.read(|read| challenges::is_spent(read, &known.seal))?
+    {
+        opened = None;
+    }
+    let user = opened.as_ref().and_then(|opened| {
         let directory = app.index.directory();
-        directory.user(challenge.user).cloned()
+        directory.user(opened.challenge.user).cloned()
     });
-    let (Some(challenge), Some(user)) = (challenge, user) else {
+    let (Some(Opened { challenge, seal }), Some(user)) = (opened, user) else {
         let attempt = Attempt::with_other(app, NOBODY, origin)?;
         let why = "the first step of this sign-in is over, or there was none";
         attempt.failed(action, "", why, origin)?;
@@ -111,7 +117,9 @@ pub(in crate::ops) fn after_code(
         return Err(Error::Unauthenticated);
     }
     drop(attempt);
-    if !app.challenges.spend(step, &challenge, now.wall) {
+    let ends_at = challenge.ends_at;
+    let spend = move |tx: &Write<'_>| challenges::spend(tx, &seal, ends_at, now.wall);
+    if !app.store.write(Durability::Full, spend)? {
         return Err(Error::Unauthenticated);
     }
     attempts::succeeded(app, user.uid, origin, true);

@@ -6,6 +6,7 @@ use super::{Clock, Reading};
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Target};
 use crate::domain::clock::{self as rules, State};
+use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -77,14 +78,14 @@ pub fn accept(app: &App, caller: &Caller, request: Request) -> Result<Accepted> 
             changed: false,
         });
     }
-    let (clock, seal_keys) = (app.clock.clone(), app.seal_keys.clone());
+    let (clock, seal_keys, node) = (app.clock.clone(), app.seal_keys.clone(), app.node.id());
     let draft = draft(caller, ACTION, right);
     let plan = app.store.write(Durability::Full, move |tx| {
         let plan = Plan::of(tx, right, wrong)?;
         let mut records = plan.apply(tx, right, wrong)?;
         records.push((ACTION, record(&before, &plan)));
         append_all(tx, &seal_keys, &draft, records)?;
-        correct(tx, &clock, right, read_at)?;
+        correct(tx, node, &clock, right, read_at)?;
         Ok(plan)
     })?;
     log::warn!(
@@ -101,6 +102,7 @@ pub fn accept(app: &App, caller: &Caller, request: Request) -> Result<Accepted> 
 /// Stores the corrected mark, and corrects the clock in memory after the commit.
 fn correct(
     tx: &crate::store::Write<'_>,
+    node: NodeId,
     clock: &Arc<Clock>,
     mark: Timestamp,
     read_at: Instant,
@@ -111,7 +113,7 @@ fn correct(
         allowance_ms: None,
         ..clock.recorded()
     };
-    let corrections = clock::correct(tx, &recorded)?;
+    let corrections = clock::correct(tx, node, &recorded)?;
     let clock = clock.clone();
     tx.after_commit(move || clock.correct(mark, read_at, corrections));
     Ok(())

@@ -50,7 +50,8 @@ fn put(work: &mut Work<'_>, definition: Definition, place: &Place) -> Result<()>
     });
     if same {
         catalogs::update_source(work.tx, &definition.name, &definition.source)?;
-        work.tx.touch(Target::new(Kind::Catalog, &definition.name));
+        work.tx
+            .touch_lightly(Target::new(Kind::Catalog, &definition.name));
         return Ok(());
     }
     let catalog = Catalog::compile(definition)?;

@@ -296,16 +296,10 @@ fn edit(
         true => rotate(work, &before, &applied, &policy, at, key)?,
         false => applied,
     };
-    let (record, _) = edit::write(
-        tx,
-        work.index,
-        &work.files.seal,
-        &before,
-        &edited,
-        asked.uses_left,
-    )?;
+    let (record, _) = edit::write(tx, &work.files.seal, &before, &edited, asked.uses_left)?;
     stored::update_key(tx, &applied)?;
-    tx.touch(Target::new(Kind::Key, row.id));
+    // What the file declares of it may be the same, at another place.
+    tx.touch_lightly(Target::new(Kind::Key, row.id));
     let Some(Record { changes, .. }) = record else {
         return Ok(());
     };
@@ -445,7 +439,7 @@ fn disable(work: &mut Work<'_>, row: &DeclaredRow, by: Option<&Place>) -> Result
     keys::update(work.tx, &after)?;
     stored::update_key(work.tx, &after)?;
     if !key.enabled {
-        work.tx.touch(Target::new(Kind::Key, row.id));
+        work.tx.touch_lightly(Target::new(Kind::Key, row.id));
         return Ok(());
     }
     let mut changes = Changes::default();
@@ -478,7 +472,7 @@ fn moved(work: &mut Work<'_>, row: &DeclaredRow, at: &Stanza<()>) -> Result<()> 
         ..find(work, row.id)?
     };
     stored::update_key(work.tx, &key)?;
-    work.tx.touch(Target::new(Kind::Key, row.id));
+    work.tx.touch_lightly(Target::new(Kind::Key, row.id));
     Ok(())
 }
 

@@ -52,7 +52,9 @@ fn put(work: &mut Work<'_>, policy: &Policy, place: &Place) -> Result<()> {
             ..of_policy(&policy.name, changes, Some(place))
         }),
         // Only its place has changed.
-        None => work.tx.touch(Target::new(Kind::Policy, &policy.name)),
+        None => work
+            .tx
+            .touch_lightly(Target::new(Kind::Policy, &policy.name)),
     }
     Ok(())
 }

@@ -10,10 +10,8 @@ use crate::authz::keys::{check_issuer, check_scopes, check_takeover, require_sec
 use crate::domain::audit::{Kind, Target};
 use crate::domain::declared::place_of;
 use crate::domain::keys::changes::between as changes;
-use crate::domain::keys::quota::Uses;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId, Logged, Meaning, Member};
-use crate::domain::locks::lock;
 use crate::domain::policies::{IssuedBy, Policy};
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
@@ -24,7 +22,7 @@ use crate::ops::App;
 use crate::ops::changed_outside::accept::require_accepted;
 use crate::ops::policies;
 use crate::refusals;
-use crate::store::{Write, declared, keys};
+use crate::store::{Write, declared, keys, uses};
 use std::sync::Arc;
 
 /// Changes members of a key. The change takes effect on the next verification.
@@ -50,7 +48,7 @@ pub(super) fn edit_one(
     now: Timestamp,
 ) -> Result<(Option<crate::ops::Record>, Key)> {
     let (before, after) = by_hand(tx, &index.directory(), caller, id, edit, now)?;
-    let (record, key) = write(tx, index, seal_keys, &before, &after, edit.uses_left)?;
+    let (record, key) = write(tx, seal_keys, &before, &after, edit.uses_left)?;
     Ok((record, hold(tx, &before, key)?))
 }
 
@@ -174,7 +172,7 @@ pub(in crate::ops) fn switch_one(
     let facts = bounds::Facts::read(tx, caller, &before)?;
     check_switch(&directory, caller, &policy, &before, enabled, &facts)?;
     check_opening(tx, &directory, caller, &before, &after)?;
-    let (record, key) = write(tx, index, seal_keys, &before, &after, None)?;
+    let (record, key) = write(tx, seal_keys, &before, &after, None)?;
     Ok((record, hold(tx, &before, key)?))
 }
 
@@ -399,7 +397,6 @@ fn check_opening(
 /// Stores an edit and returns its record. An edit that changes nothing writes neither a row nor an event.
 pub(in crate::ops) fn write(
     tx: &Write<'_>,
-    index: &Arc<Index>,
     seal_keys: &SealKeys,
     before: &Key,
     after: &Key,
@@ -408,33 +405,12 @@ pub(in crate::ops) fn write(
     let mut changes = changes(before, after);
     if let Some(uses_left) = uses_left {
         changes.note_option("uses_left", &before.uses_left, &uses_left);
-        set_uses(tx, index, seal_keys, after.id, uses_left)?;
+        // What was reserved of the old number is void: the index follows the later epoch.
+        uses::set(tx, seal_keys, after.id, uses_left)?;
     }
     if changes.is_empty() && uses_left.is_none() {
         return Ok((None, after.clone()));
     }
     keys::update(tx, after)?;
     Ok((Some(record(after, changes)), after.clone()))
-}
-
-/// Sets the number of uses that are left. Uses that were reserved of the old number are void.
-fn set_uses(
-    tx: &Write<'_>,
-    index: &Arc<Index>,
-    seal_keys: &SealKeys,
-    id: KeyId,
-    uses_left: Option<u64>,
-) -> Result<()> {
-    keys::update_uses(tx, seal_keys, id, uses_left)?;
-    let index = index.clone();
-    tx.after_commit(move || {
-        if let Some(counters) = index.counters(id) {
-            let mut counters = lock(&counters);
-            counters.uses = uses_left.map(|stored| Uses {
-                reserved: 0,
-                stored,
-            });
-        }
-    });
-    Ok(())
 }

@@ -4,7 +4,7 @@
 //! batches. If that is lost, it happens at the next use. On a full disk the old digest goes on working. Where there are sites, an
 //! older secret that ends with the first use of the newer one keeps its digest.
 
-use crate::domain::audit::{Changes, Event, Target};
+use crate::domain::audit::{Changes, Event, Target, named};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::pepper::Peppers;
@@ -133,7 +133,7 @@ impl Upgrades {
     }
 }
 
-/// Writes the upgrades that wait, and one event for each batch.
+/// Writes the upgrades that wait, with events that name their keys.
 pub fn write_all(app: &App) {
     loop {
         let batch = app.upgrades.batch();
@@ -153,30 +153,27 @@ pub fn write_all(app: &App) {
 fn write(app: &App, batch: Vec<(KeyId, Upgrade)>) -> Result<()> {
     let (seal_keys, now) = (app.seal_keys.clone(), app.now().wall);
     app.store.write(Durability::Relaxed, move |tx| {
-        let mut replaced = 0_u64;
+        let mut replaced = Vec::new();
         let has_sites = sites::is_any(tx)?;
         for (id, upgrade) in &batch {
             if has_sites && waits_for_first_use(tx, *id, &upgrade.old)? {
                 continue;
             }
             // The key may have been rotated or deleted since.
-            replaced += u64::from(foreign::replace_digest(
-                tx,
-                *id,
-                &upgrade.old,
-                &upgrade.new,
-            )?);
+            if foreign::replace_digest(tx, *id, &upgrade.old, &upgrade.new)? {
+                replaced.push(*id);
+            }
         }
-        if replaced == 0 {
-            return Ok(());
-        }
-        let mut changes = Changes::default();
-        changes.note("digests", &0_u64, &replaced);
-        let event = Event {
-            changes: changes.into_json(),
-            ..Event::of_system("secrets.upgrade", Target::server(), now)
-        };
-        audit::append(tx, &seal_keys, event)
+        let events = replaced.chunks(named::KEYS_MAX).map(|ids| {
+            let mut changes = Changes::default();
+            changes.note("digests", &0, &ids.len());
+            changes.note(named::KEYS, &String::new(), &named::keys_text(ids));
+            Event {
+                changes: changes.into_json(),
+                ..Event::of_system("secrets.upgrade", Target::server(), now)
+            }
+        });
+        audit::append_all(tx, &seal_keys, events)
     })
 }
 

@@ -99,7 +99,7 @@ pub struct LinkedReport {
 }
 
 /// Takes in the report in a question, which may have only some of the keys. There are many of them, so they have no event of
-/// their own; what they end here has one, and so has a key that the site proposes to end.
+/// their own; what they end here has one, and so have a key that the site proposes to end, and the first one of each life.
 ///
 /// # Errors
 /// `Malformed` if the report was not made with the key of the site.
@@ -130,10 +130,11 @@ pub fn take_linked(
             found.collect::<Result<Vec<(KeyId, LentRow)>>>()
         };
         let before = lent(&report)?;
+        let is_other_life = site.lent_life != Some(report.life);
         let ended = take(tx, &seal_keys, &report, &site, now)?;
         let mut records: Vec<(&str, Record)> =
             ended.into_iter().map(|record| (COMPLETE, record)).collect();
-        if proposed > 0 {
+        if proposed > 0 || is_other_life {
             let mut changes = Changes::default();
             changes.note(
                 "report",

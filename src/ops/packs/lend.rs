@@ -14,7 +14,7 @@ use crate::index::Index;
 use crate::ops::{App, append_all};
 use crate::store::seals::keys::RemainingUses;
 use crate::store::sites::{self, Lent, LentRow};
-use crate::store::{Durability, Write, keys, seals};
+use crate::store::{Durability, Write, seals, uses};
 use std::sync::Arc;
 
 /// The number of keys of which one transaction lends uses.
@@ -84,25 +84,35 @@ pub fn take_back(
             continue;
         };
         let left = lent.lent.saturating_sub(lent.spent);
-        let stored = match seals::keys::find_uses(tx, seal_keys, id)? {
-            RemainingUses::Counted(stored) if returns => stored,
+        let counted = match seals::keys::find_uses(tx, seal_keys, id)? {
+            RemainingUses::Counted(counted) if returns => counted,
             _ => {
                 unspent.kept += left;
                 continue;
             }
         };
-        let back = left.min(USES_MAX.saturating_sub(stored));
-        keys::update_uses(tx, seal_keys, id, Some(stored + back))?;
-        unspent.returned += back;
-        if let Some(counters) = index.counters(id) {
-            tx.after_commit(move || {
-                if let Some(uses) = &mut lock(&counters).uses {
-                    uses.stored += back;
-                }
-            });
+        let back = left.min(USES_MAX.saturating_sub(counted.left));
+        match uses::give_back(tx, seal_keys, id, counted.epoch, back)? {
+            Some(stored) => {
+                unspent.returned += back;
+                follow(tx, index, id, counted.epoch, stored);
+            }
+            // Another process has set the number at this moment.
+            None => unspent.kept += left,
         }
     }
     Ok(unspent)
+}
+
+/// Lets the counters of a key follow the stored number, when the transaction is committed.
+fn follow(tx: &Write<'_>, index: &Index, id: KeyId, epoch: u64, stored: u64) {
+    if let Some(counters) = index.counters(id) {
+        tx.after_commit(move || {
+            if let Some(uses) = &mut lock(&counters).uses {
+                uses.follow(epoch, stored, 0);
+            }
+        });
+    }
 }
 
 /// Gives a site as many uses of these keys as it lacks. Returns the keys of which it got some.
@@ -139,12 +149,12 @@ fn lend_one(
     id: KeyId,
     most: u64,
 ) -> Result<()> {
-    let stored = match seals::keys::find_uses(tx, seal_keys, id)? {
-        RemainingUses::Counted(stored) => stored,
+    let counted = match seals::keys::find_uses(tx, seal_keys, id)? {
+        RemainingUses::Counted(counted) => counted,
         RemainingUses::Unlimited => return Ok(()),
         RemainingUses::Broken => {
             // The end of the transaction compares the key with its seal, and closes it.
-            tx.touch(Target::new(Kind::Key, id));
+            tx.touch_lightly(Target::new(Kind::Key, id));
             return Ok(());
         }
     };
@@ -152,22 +162,19 @@ fn lend_one(
         return Ok(());
     };
     let left = known.lent.saturating_sub(known.spent);
-    let taken = most.saturating_sub(left).min(stored);
+    let taken = most.saturating_sub(left).min(counted.left);
     if taken == 0 {
         return Ok(());
     }
-    keys::update_uses(tx, seal_keys, id, Some(stored - taken))?;
+    // If another process has just taken them, the site gets some the next time.
+    let Some(stored) = uses::take(tx, seal_keys, id, counted.epoch, taken)? else {
+        return Ok(());
+    };
     let lent = Lent {
         lent: known.lent.saturating_add(taken),
         ..known
     };
     sites::put_lent(tx, seal_keys, site, id, lent)?;
-    if let Some(counters) = index.counters(id) {
-        tx.after_commit(move || {
-            if let Some(uses) = &mut lock(&counters).uses {
-                uses.stored = uses.stored.saturating_sub(taken);
-            }
-        });
-    }
+    follow(tx, index, id, counted.epoch, stored);
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::domain::tombstones::{CombinedEffect, Tombstones};
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::clock::future::Plan;
+use crate::ops::users::lost_roles;
 use crate::store;
 use crate::store::{
     Write, audit, catalogs, declared, keys, numbers, recovery_codes, restore, retired_names, sites,
@@ -194,7 +195,7 @@ impl Closing<'_> {
             uptime: None,
             corrections: 0,
         };
-        store::clock::correct(tx, &recorded).map(|_| ())
+        store::clock::replace_all(tx, &recorded)
     }
 
     fn key(
@@ -321,11 +322,13 @@ impl Closing<'_> {
         };
         let target = || Target::new(Kind::Workspace, id);
         let found = workspaces::find(tx, uid)?;
-        let slug = found.map_or(id.to_owned(), |workspace| workspace.slug);
+        let slug = found.as_ref().map(|workspace| workspace.slug.clone());
+        let slug = slug.unwrap_or_else(|| id.to_owned());
         if fate.deleted.is_some() {
             if workspaces::delete(tx, uid, self.now)? {
-                for user in users::delete_roles_in(tx, uid)? {
-                    tx.touch(Target::new(Kind::User, user));
+                let lost = found.map(|workspace| lost_roles::delete(tx, &workspace));
+                for record in lost.transpose()?.unwrap_or_default() {
+                    self.note(tx, lost_roles::ACTION, record.target, record.changes)?;
                 }
                 closed.workspaces_deleted.push(slug);
                 self.note(tx, "workspace.delete", target(), Changes::default())?;

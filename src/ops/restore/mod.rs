@@ -78,7 +78,9 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
     })?;
     let copied_at = newest.map_or(wanted.now, |mark| mark.at);
     // Time must not go back: the times in the tombstones and the backup count, unless they cannot be trusted.
-    let recorded = store.read(clock::find)?.map(|recorded| recorded.mark);
+    let recorded = store
+        .read(clock::find_latest)?
+        .map(|recorded| recorded.mark);
     let known = [Some(copied_at), wanted.tombstones.latest, recorded];
     let known: Vec<Timestamp> = known.into_iter().flatten().collect();
     let (now, doubted) = after_copy(wanted.now, &known);

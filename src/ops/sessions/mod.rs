@@ -468,7 +468,7 @@ fn is_password(
         let after = after.clone();
         let written = app.store.write(Durability::Relaxed, move |tx| {
             if users::replace_digest(tx, user, &before, &after)? {
-                tx.touch(Target::new(Kind::User, user));
+                tx.touch_lightly(Target::new(Kind::User, user));
             }
             Ok(())
         });

@@ -113,9 +113,9 @@ impl Drop for Fixture {
 fn lower_the_mark(path: &std::path::Path, files: &KeyFiles) {
     let store = Store::open(path, files, NOW, Box::new(|_, _| Ok(Box::new(|| {})))).unwrap();
     let lower = |tx: &store::Write<'_>| {
-        let recorded = store::clock::find(tx)?.unwrap();
+        let recorded = store::clock::find_latest(tx)?.unwrap();
         let mark = Timestamp(NOW.0 - 12 * 3_600_000);
-        store::clock::correct(tx, &crate::domain::clock::StoredClock { mark, ..recorded })
+        store::clock::replace_all(tx, &crate::domain::clock::StoredClock { mark, ..recorded })
     };
     store.write(Durability::Full, lower).unwrap();
     store.close();

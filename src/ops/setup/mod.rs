@@ -5,8 +5,7 @@ pub mod first_run;
 pub mod fixture;
 
 use crate::authz::caller::root;
-use crate::domain::audit::{Event, Kind, Target};
-use crate::domain::authenticators::challenge::Challenges;
+use crate::domain::audit::{Changes, Event, Kind, Target, named};
 use crate::domain::catalogs::{BUILT_IN, Definition};
 use crate::domain::clock::{after_copy, first};
 use crate::domain::keys::changes::born;
@@ -27,24 +26,26 @@ use crate::domain::workspaces::{ROOT_SLUG, Workspace};
 use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
+use crate::ops::applier::Applier;
 use crate::ops::attempts;
 use crate::ops::audit::denied::Denials;
 use crate::ops::changed_outside;
 use crate::ops::clock::{Clock, Sources};
 use crate::ops::index_updates;
 use crate::ops::keys::issue;
+use crate::ops::nodes::{self, OwnNode};
 use crate::ops::packs::feed::{Feed, ask};
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::restore::closing::Closing;
 use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, site, verify};
 use crate::store::audit::events;
+use crate::store::nodes::open_file;
 use crate::store::{
     Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, packs,
-    policies, sessions, users, workspaces,
+    policies, users, workspaces,
 };
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// The user name of the first owner.
@@ -104,9 +105,10 @@ pub fn create(
     };
     let stretched = password.as_deref().map(SlowDigest::new).transpose()?;
     Store::create(path)?;
+    let node = open_file(&path.with_file_name(nodes::FILE))?;
     let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
-        clock::record(tx, &recorded)?;
+        clock::record(tx, node, &recorded)?;
         let seeds = seed(tx, &files, stretched, sample, now)?;
         presets::install(tx, &files.seal, presets, now)?;
         Ok(seeds)
@@ -152,44 +154,27 @@ fn opened(
     closes: bool,
 ) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
-    let (publishing, seal_keys) = (index.clone(), files.seal.clone());
     let feed = Arc::new(Feed::default());
-    let feeding = feed.clone();
-    let is_site = Arc::new(AtomicBool::new(false));
-    let is_of_packs = is_site.clone();
+    let applier = Applier::new(index.clone(), files.seal.clone(), feed.clone());
+    let applying = applier.clone();
     let store = Store::open(
         path,
         &files,
         (sources.wall)(),
-        Box::new(move |read, targets| match is_of_packs.load(Relaxed) {
-            true => Ok(Box::new(|| {})),
-            false => {
-                let install = index_updates::prepare(&publishing, &seal_keys, read, targets)?;
-                if !feeding.is_active() {
-                    let feeding = Feed::is_about_sites(targets).then(|| feeding.clone());
-                    return Ok(Box::new(move || {
-                        install();
-                        feeding.iter().for_each(|feed| feed.forget_sites());
-                    }));
-                }
-                let (feeding, touched) =
-                    (feeding.clone(), feeding.look(&publishing, read, targets)?);
-                Ok(Box::new(move || {
-                    feeding.begins(&touched);
-                    install();
-                    feeding.committed(touched);
-                }))
-            }
-        }),
+        Box::new(move |read, targets| applying.prepare(read, targets)),
     )?;
     store.read(|read| key_files::check(read, &files))?;
+    let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
         let newest = events::newest(read)?.map(|event| event.at);
-        Ok(Clock::new(sources, clock::find(read)?.as_ref(), newest))
+        let recorded = clock::find(read, node)?;
+        Ok(Clock::new(sources, recorded.as_ref(), newest))
     };
     let mut clock = store.read(begin)?;
     let site = store.read(|read| site::find_state(read, &files.sealing))?;
-    is_site.store(site.is_some(), Relaxed);
+    if site.is_some() {
+        applier.leave_to_packs();
+    }
     let was_older_copy = close_older_copy(&store, path, &files, &clock)?;
     if was_older_copy {
         clock = store.read(begin)?;
@@ -198,16 +183,7 @@ fn opened(
     if closes {
         close_altered(&store, &files, clock.now().wall)?;
     }
-    store.read(|read| {
-        *index.directory_mut() = match closes {
-            true => index_updates::load_directory(read, &files.seal)?,
-            false => index_updates::load_directory_closed(read, &files.seal)?,
-        };
-        for session in sessions::list(read, &files.seal, clock.now().wall)? {
-            index.put_session(session.id, Some(session));
-        }
-        Ok(())
-    })?;
+    store.read(|read| applier.load(read, closes, clock.now().wall))?;
     index.foreign.set_hmac_keys(files.hmac.clone());
     store.read(|read| {
         let (methods, has_slow) = foreign::list_methods(read)?;
@@ -242,8 +218,9 @@ fn opened(
         provided: files.provided.clone(),
         key_files_turn: Default::default(),
         clock,
+        node: OwnNode::new(node),
+        usage_batches: Default::default(),
         passwords: PasswordGate::new(attempts, files.clone())?,
-        challenges: Challenges::new()?,
         demand: Default::default(),
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
@@ -264,8 +241,12 @@ fn opened(
         notices: Default::default(),
         site,
         packing: Default::default(),
+        applier,
         feed,
     };
+    if closes && let Err(err) = app.node() {
+        log::warn!("nodes: this start is counted later: {err}");
+    }
     if closes && app.site.is_none() {
         ask::begin(&app)?;
     }
@@ -372,8 +353,7 @@ fn read_keys(app: &App) -> Result<Vec<KeyId>> {
     match failed.into_inner() {
         Some(err) => Err(err),
         None => {
-            // Changes since then add what has ended since.
-            app.read(|read| index_updates::load_retired(&app.index, read))?;
+            app.applier.reload_retired(&app.store)?;
             app.index.set_complete();
             app.index.foreign.settle();
             let broken = lock(&broken).clone();
@@ -400,12 +380,19 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
                 insert(tx, &files, &mut key, now)
             };
             let secrets = (0..batch).map(one).collect::<Result<Vec<Secret>>>()?;
-            tx.note_given(Series::Keys, number + i64::try_from(batch).unwrap_or(0));
-            audit::append(
-                tx,
-                &files.seal,
-                Event::of_system("server.fill", Target::server(), now),
-            )?;
+            let last = number + i64::try_from(batch).unwrap_or(0) - 1;
+            tx.note_given(Series::Keys, last);
+            let mut changes = Changes::default();
+            changes.note(
+                named::NUMBERS,
+                &String::new(),
+                &named::numbers_text(number, last),
+            );
+            let event = Event {
+                changes: changes.into_json(),
+                ..Event::of_system("server.fill", Target::server(), now)
+            };
+            audit::append(tx, &files.seal, event)?;
             Ok(secrets)
         })?;
         secrets.iter().try_for_each(&mut take)?;

@@ -151,7 +151,10 @@ pub fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay)
         let stored = lent.map(|lent| lent.saturating_sub(spent));
         let mut counters = lock(&known);
         let reserved = counters.uses.map_or(0, |uses| uses.reserved);
-        counters.uses = stored.map(|stored| Uses { reserved, stored });
+        counters.uses = stored.map(|stored| Uses {
+            reserved,
+            ..Uses::stored(0, stored)
+        });
         drop(counters);
         live.optional.get_or_insert_default().counters = Some(known);
     }

@@ -13,7 +13,9 @@ use crate::domain::uid::Uid;
 use crate::domain::workspaces::{ROOT_SLUG, Workspace};
 use crate::error::{Error, Result};
 use crate::ops::clock::{Clock, Sources};
+use crate::ops::nodes;
 use crate::refusals;
+use crate::store::nodes::open_file;
 use crate::store::{
     Durability, Store, Write, audit, catalogs, clock, key_files, numbers, policies, site, users,
     workspaces,
@@ -59,10 +61,11 @@ pub fn create(
     let recorded = first(wall, Some(uptime));
     let now = wall.max(recorded.mark);
     Store::create(path)?;
+    let node = open_file(&path.with_file_name(nodes::FILE))?;
     let store = Store::open(path, files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (files, state) = (files.clone(), state_of(enrolment, Timestamp(0))?);
     store.write(Durability::Full, move |tx| {
-        clock::record(tx, &recorded)?;
+        clock::record(tx, node, &recorded)?;
         seed(tx, &files, now)?;
         put_state(tx, &files.sealing, &state)
     })?;
@@ -133,7 +136,8 @@ pub fn create_again(
         }
     });
     may?;
-    let clock = store.read(|read| Ok(Clock::new(sources, clock::find(read)?.as_ref(), None)))?;
+    let recorded = store.read(clock::find_latest)?;
+    let clock = Clock::new(sources, recorded.as_ref(), None);
     let passed = clock.reading().mark;
     // Heads have whole seconds, so a pack of this second can be later than now.
     let state = State {

@@ -3,7 +3,7 @@
 //! use.
 
 use crate::domain::keys::KeyId;
-use crate::domain::keys::quota::{Counters, block};
+use crate::domain::keys::quota::{Counters, Unspent, block};
 use crate::domain::locks::lock;
 use crate::error::Result;
 use crate::ops::App;
@@ -35,11 +35,11 @@ pub fn reserve(app: &App, id: KeyId, cost: u64, counters: Arc<Mutex<Counters>>) 
 }
 
 /// Gives back what was taken and not spent, at the end of the process.
-pub fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
+pub fn give_back(app: &App, batch: Vec<(KeyId, Unspent)>) -> Result<()> {
     app.store.write(Durability::Full, move |tx| {
-        for (id, reserved) in &batch {
+        for (id, unspent) in &batch {
             let spent = store::site::find_spent(tx, *id)?;
-            store::site::set_spent(tx, *id, spent.saturating_sub(*reserved))?;
+            store::site::set_spent(tx, *id, spent.saturating_sub(unspent.count))?;
         }
         Ok(())
     })

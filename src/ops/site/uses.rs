@@ -4,13 +4,13 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::verdict::Code;
 use crate::domain::locks::lock;
 use crate::domain::metrics::CODES;
-use crate::domain::text::counted;
-use crate::error::{Error, Result};
+use crate::domain::nodes::Node;
+use crate::error::Result;
 use crate::index::trips::{Trip, Wire};
 use crate::index::usage::Pending;
 use crate::ops::App;
 use crate::store::site::UseRow;
-use crate::store::{self, Durability};
+use crate::store::{self, Durability, usage};
 use std::sync::Mutex;
 
 /// The code of a use of a decoy.
@@ -21,8 +21,8 @@ const OLD_SECRET: &str = "OLD_SECRET";
 /// The verdicts of this process that are stored already, in the order of [`CODES`].
 pub type Stored = Mutex<[u64; CODES.len()]>;
 
-/// Writes the usage of one interval.
-pub fn write(app: &App, batch: &[(KeyId, Pending)]) {
+/// Writes a batch of usage, unless it is written already.
+pub fn write(app: &App, node: Node, number: i64, batch: &[(KeyId, Pending)]) -> Result<()> {
     let row = |(key, pending): &(KeyId, Pending)| {
         let refused = pending
             .verdicts()
@@ -34,21 +34,19 @@ pub fn write(app: &App, batch: &[(KeyId, Pending)]) {
             last_used_at: pending.last_used.map(|(at, _)| at),
         }
     };
-    let rows = batch.iter().map(row).collect();
-    let added = add(app, rows, Vec::new());
-    if let (Some(site), Ok(())) = (&app.site, &added) {
+    let rows: Vec<UseRow> = batch.iter().map(row).collect();
+    app.store.write(Durability::Relaxed, move |tx| {
+        match usage::begin_batch(tx, node, number)? {
+            true => rows
+                .iter()
+                .try_for_each(|row| store::site::add_use(tx, row)),
+            false => Ok(()),
+        }
+    })?;
+    if let Some(site) = &app.site {
         site.unreported.note(batch.iter().map(|(key, _)| *key));
     }
-    if let Err(err) = added {
-        let keys = counted(batch.len() as u64, "key");
-        match err {
-            Error::Unavailable(why) => {
-                app.index.usage.put_back(batch);
-                log::warn!("upkeep: the usage of {keys} waits: {why}");
-            }
-            err => log::warn!("upkeep: the usage of {keys} is lost: {err}"),
-        }
-    }
+    Ok(())
 }
 
 /// Writes the verdicts since the last time, those on unknown secrets included.

@@ -1,5 +1,6 @@
 //! Users and their roles.
 
+pub mod lost_roles;
 pub mod offered;
 pub mod preferences;
 

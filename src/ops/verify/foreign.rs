@@ -153,6 +153,7 @@ pub fn match_slowly(app: &App, text: &str, guess: Guess) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::audit::{Event, Kind, Target};
     use crate::domain::hex::hex;
     use crate::domain::keys::keyfile::HmacKeys;
     use crate::domain::keys::scheme::{GivenDigest, Scheme};
@@ -165,7 +166,7 @@ mod tests {
     use crate::ops::setup::fixture::{Fixture, NOW};
     use crate::ops::verify::{Outcome, verify, verify_blocking};
     use crate::store::keys::{self, NewSecret};
-    use crate::store::{Durability, foreign, numbers};
+    use crate::store::{Durability, audit, foreign, numbers};
     use std::sync::Arc;
 
     /// Written by `htpasswd -nbBC 4 alice password`.
@@ -203,11 +204,8 @@ mod tests {
                 is_foreign,
             };
             keys::insert(tx, &seal_keys, &key, &secret, NOW)?;
-            tx.touch(crate::domain::audit::Target::new(
-                crate::domain::audit::Kind::Key,
-                id,
-            ));
-            Ok(())
+            let target = Target::new(Kind::Key, id);
+            audit::append(tx, &seal_keys, Event::of_system("key.issue", target, NOW))
         };
         fixture.app.store.write(Durability::Full, insert).unwrap();
         id

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ops::App;
 use crate::ops::site::{ended, lent};
 use crate::store::seals::keys::RemainingUses;
-use crate::store::{Durability, audit, keys, seals};
+use crate::store::{Durability, audit, keys, seals, uses};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex};
@@ -27,27 +27,37 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     }
     let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
-        let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
-        let stored = match seals::keys::find_uses(tx, &seal_keys, id)? {
-            RemainingUses::Counted(stored) => stored,
-            RemainingUses::Unlimited => 0,
-            RemainingUses::Broken => {
-                // The end of the transaction compares the key with its seal, and closes it.
-                tx.touch(Target::new(Kind::Key, id));
-                return Ok(());
-            }
-        };
-        let taken = block(stored, reserved, cost);
-        keys::update_uses(tx, &seal_keys, id, Some(stored - taken))?;
-        tx.after_commit(move || {
-            if let Some(uses) = &mut lock(&counters).uses {
-                uses.reserved += taken;
-                uses.stored = stored - taken;
-            }
-        });
+        for _ in 0..TRIES {
+            let counted = match seals::keys::find_uses(tx, &seal_keys, id)? {
+                RemainingUses::Counted(counted) => counted,
+                // The limit was removed, which the index knows by now.
+                RemainingUses::Unlimited => return Ok(()),
+                RemainingUses::Broken => {
+                    // The end of the transaction compares the key with its seal, and closes it.
+                    tx.touch_lightly(Target::new(Kind::Key, id));
+                    return Ok(());
+                }
+            };
+            let epoch = counted.epoch;
+            let known = lock(&counters).uses;
+            let reserved = known.map_or(0, |uses| uses.reserved_of(epoch));
+            let taken = block(counted.left, reserved, cost);
+            let Some(left) = uses::take(tx, &seal_keys, id, epoch, taken)? else {
+                continue;
+            };
+            tx.after_commit(move || {
+                if let Some(uses) = &mut lock(&counters).uses {
+                    uses.follow(epoch, left, taken);
+                }
+            });
+            return Ok(());
+        }
         Ok(())
     })
 }
+
+/// How often a reservation looks again, if another process has changed the number after it was read.
+const TRIES: usize = 3;
 
 /// Ends the old secret of a rotation, only in memory if the store cannot be written. The new secret is valid in any
 /// case, and the old one must not stay valid after the new one was used. If the process ends before the store can be
@@ -122,5 +132,164 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         lock(&self.reserving.keys).remove(&self.id);
         self.reserving.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keys::verdict::{Code, Question};
+    use crate::ops::keys::edit;
+    use crate::ops::keys::issue::{NewKey, issue};
+    use crate::ops::keys::members::KeyMembers;
+    use crate::ops::maintenance;
+    use crate::ops::setup::fixture::Fixture;
+    use crate::ops::verify::verify_blocking;
+    use crate::store;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    fn members(uses: Option<u64>) -> KeyMembers {
+        KeyMembers {
+            uses_left: Some(uses),
+            ..KeyMembers::default()
+        }
+    }
+
+    fn counted(fixture: &Fixture, uses: u64) -> (KeyId, String) {
+        let new = NewKey {
+            members: KeyMembers {
+                name: Some("counted".to_owned()),
+                ..members(Some(uses))
+            },
+            ..NewKey::default()
+        };
+        let issued = issue(&fixture.app, &fixture.local(), new, None).unwrap();
+        let secret = issued.secret.unwrap();
+        (issued.view.key.id, secret.expose().to_owned())
+    }
+
+    fn set(fixture: &Fixture, id: KeyId, uses: Option<u64>) {
+        edit::edit(&fixture.app, &fixture.local(), id, members(uses)).unwrap();
+    }
+
+    fn is_valid(app: &App, secret: &str) -> bool {
+        let question = Question {
+            cost: 1,
+            ..Question::default()
+        };
+        verify_blocking(app, secret, &question, None, |it| it.code).unwrap() == Code::Valid
+    }
+
+    fn valid(app: &App, secret: &str, tries: usize) -> usize {
+        (0..tries).filter(|_| is_valid(app, secret)).count()
+    }
+
+    fn stored(app: &App, id: KeyId) -> (u64, u64) {
+        let found = app.read(|read| seals::keys::find_uses(read, &app.seal_keys, id));
+        match found.unwrap() {
+            RemainingUses::Counted(counted) => (counted.left, counted.epoch),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes uses off the stored number, as another process does that verifies from the same database.
+    fn take_elsewhere(app: &App, id: KeyId, count: u64) -> Option<u64> {
+        let (_, epoch) = stored(app, id);
+        let seal_keys = app.seal_keys.clone();
+        let take = move |tx: &store::Write<'_>| uses::take(tx, &seal_keys, id, epoch, count);
+        app.store.write(Durability::Full, take).unwrap()
+    }
+
+    #[test]
+    fn a_block_that_was_reserved_of_another_number_is_void() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = counted(&fixture, 160);
+        assert!(is_valid(app, &secret));
+        // Nine of the block of ten are left.
+        assert_eq!(stored(app, id).0, 150);
+        set(&fixture, id, Some(4));
+        assert_eq!(valid(app, &secret, 20), 4);
+        // The same number again is another number.
+        set(&fixture, id, Some(160));
+        assert!(is_valid(app, &secret));
+        set(&fixture, id, Some(160));
+        assert_eq!(valid(app, &secret, 200), 160);
+        set(&fixture, id, None);
+        assert_eq!(valid(app, &secret, 20), 20);
+        set(&fixture, id, Some(2));
+        assert_eq!(valid(app, &secret, 20), 2);
+    }
+
+    /// The end of a process gives its blocks back, to the number of which they were taken.
+    #[test]
+    fn a_block_is_given_back_to_its_own_number_alone() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = counted(&fixture, 160);
+        assert!(is_valid(app, &secret));
+        let first = app.index.take_reserved();
+        assert_eq!(first.len(), 1);
+        maintenance::give_back(app, first.clone()).unwrap();
+        assert_eq!(stored(app, id).0, 159);
+        assert!(is_valid(app, &secret));
+        let late = app.index.take_reserved();
+        set(&fixture, id, Some(3));
+        let (left, epoch) = stored(app, id);
+        maintenance::give_back(app, late).unwrap();
+        assert_eq!(stored(app, id), (left, epoch));
+        // The limit was removed, and there is another one by now.
+        set(&fixture, id, None);
+        set(&fixture, id, Some(3));
+        maintenance::give_back(app, first).unwrap();
+        assert_eq!(stored(app, id).0, 3);
+    }
+
+    /// Two processes never spend more than there was, and each learns what is left when it reserves.
+    #[test]
+    fn what_another_process_takes_is_not_written_over() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = counted(&fixture, 100);
+        let mut here = valid(app, &secret, 10);
+        assert_eq!(take_elsewhere(app, id, 30), Some(100 - 11 - 30));
+        assert_eq!(take_elsewhere(app, id, 90), None);
+        here += valid(app, &secret, 200);
+        assert_eq!(here, 70);
+        assert_eq!(stored(app, id).0, 0);
+        assert_eq!(take_elsewhere(app, id, 1), None);
+    }
+
+    /// Requests that begin after an edit was acknowledged get no more than its number.
+    #[test]
+    fn an_edit_in_the_middle_of_reservations_gives_nothing_back() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = counted(&fixture, 1 << 20);
+        let (is_set, ends) = (AtomicBool::new(false), AtomicBool::new(false));
+        let after = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !ends.load(Ordering::SeqCst) {
+                        let began_after = is_set.load(Ordering::SeqCst);
+                        if is_valid(app, &secret) && began_after {
+                            after.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+            for uses in [900, 700, 500, 40] {
+                set(&fixture, id, Some(uses));
+            }
+            is_set.store(true, Ordering::SeqCst);
+            while is_valid(app, &secret) {
+                after.fetch_add(1, Ordering::SeqCst);
+            }
+            ends.store(true, Ordering::SeqCst);
+        });
+        let after = after.into_inner();
+        assert!(after <= 40, "{after} after the edit");
+        assert_eq!(stored(app, id).0, 0);
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::ops::users::lost_roles;
 use crate::ops::{App, Record, keys};
 use crate::refusals;
 use crate::store::{Write, users, workspaces};
@@ -17,15 +18,14 @@ use crate::store::{Write, users, workspaces};
 pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
     let target = Target::new(Kind::Workspace, text);
-    app.change(caller, "workspace.delete", target, move |tx, now| {
+    app.change_all(caller, "workspace.delete", target, move |tx, now| {
         let (workspace, parent) = deletable(tx, &index.directory(), &who, &asked)?;
         if !workspaces::is_empty(tx, workspace.uid)? {
             return Err(Error::Conflict(refusals::workspaces::not_empty(
                 &workspace.slug,
             )));
         }
-        end(tx, workspace.uid, now)?;
-        Ok((Some(record(&workspace, parent)), ()))
+        Ok((end(tx, &workspace, parent, now)?, ()))
     })
 }
 
@@ -61,8 +61,7 @@ fn end_all(
             let workspace = Some(parent);
             records.push((action, Record { workspace, ..ended }));
         }
-        end(tx, workspace.uid, now)?;
-        records.push(("workspace.delete", record(workspace, parent)));
+        records.extend(end(tx, workspace, parent, now)?);
     }
     Ok(records)
 }
@@ -130,12 +129,19 @@ fn check_nobody_at_home(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     )))
 }
 
-fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
-    for user in users::delete_roles_in(tx, workspace)? {
-        tx.touch(Target::new(Kind::User, user));
-    }
-    workspaces::delete(tx, workspace, now)?;
-    Ok(())
+/// Deletes one workspace, with the roles in it. The last of the records is its own.
+fn end(
+    tx: &Write<'_>,
+    workspace: &Workspace,
+    parent: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let lost = lost_roles::delete(tx, workspace)?.into_iter();
+    let mut records: Vec<(&str, Record)> =
+        lost.map(|record| (lost_roles::ACTION, record)).collect();
+    workspaces::delete(tx, workspace.uid, now)?;
+    records.push(("workspace.delete", record(workspace, parent)));
+    Ok(records)
 }
 
 /// Contains the slug, which is retired. The event belongs to the workspace above, which still exists, so that its

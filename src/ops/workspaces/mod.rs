@@ -331,8 +331,9 @@ fn record(workspace: &Workspace, changes: Changes) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::setup::fixture::Fixture;
-    use crate::store::{Durability, STEPS};
+    use crate::domain::audit::Event;
+    use crate::ops::setup::fixture::{Fixture, NOW};
+    use crate::store::{Durability, STEPS, audit};
 
     fn new(name: &str, parent: Option<&str>) -> NewWorkspace {
         NewWorkspace {
@@ -352,6 +353,7 @@ mod tests {
             .unwrap()
             .workspace
             .clone();
+        let seal_keys = fixture.app.seal_keys.clone();
         let write = move |tx: &Write<'_>| {
             for _ in 0..count {
                 let number = numbers::next_of_workspaces(tx)?;
@@ -364,7 +366,9 @@ mod tests {
                     ..root.clone()
                 };
                 workspaces::insert(tx, &workspace)?;
-                tx.touch(Target::new(Kind::Workspace, workspace.uid));
+                let target = Target::new(Kind::Workspace, workspace.uid);
+                let event = Event::of_system("workspace.create", target, NOW);
+                audit::append(tx, &seal_keys, event)?;
             }
             Ok(())
         };

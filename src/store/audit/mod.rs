@@ -2,6 +2,7 @@
 
 mod cut;
 pub mod events;
+pub(super) mod named;
 
 pub use cut::{Cut, count, last, prune};
 

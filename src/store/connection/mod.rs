@@ -7,6 +7,7 @@
 mod database;
 mod fault;
 mod row;
+mod touched;
 mod values;
 
 #[cfg(feature = "postgres")]
@@ -32,6 +33,8 @@ pub struct Read {
     is_reading: Cell<bool>,
     /// What the transaction has changed so far; the index must load it again.
     touched: RefCell<Vec<Target>>,
+    /// The positions in `touched` of what no event has to name.
+    light: RefCell<Vec<usize>>,
     /// Steps in memory that follow the commit.
     after: RefCell<Vec<AfterCommit>>,
     /// Tombstones that are written to their file after the commit.
@@ -94,6 +97,7 @@ impl Read {
             engine,
             is_reading: Cell::new(false),
             touched: RefCell::default(),
+            light: RefCell::default(),
             after: RefCell::default(),
             tombstones: RefCell::default(),
             given: Cell::default(),
@@ -332,6 +336,7 @@ impl Read {
     pub(super) fn take_effects(&self) -> Effects {
         self.judged.take();
         self.sealed.take();
+        self.light.take();
         Effects {
             touched: self.touched.take(),
             after: self.after.take(),
@@ -362,7 +367,9 @@ impl Write<'_> {
         }
     }
 
-    /// Notes what the index has to load again when this transaction is committed.
+    /// Notes what has changed: the index loads it again when this transaction is committed, and its end seals it again.
+    ///
+    /// An event of the same change must name the target (`domain::audit::named`); `audit::append` also touches what it names.
     pub fn touch(&self, target: Target) {
         self.read.touched.borrow_mut().push(target);
     }
@@ -406,6 +413,7 @@ impl Write<'_> {
     pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
         self.read.judged.borrow_mut().truncate(judged);
         self.read.touched.borrow_mut().truncate(touched);
+        self.read.light.borrow_mut().retain(|at| *at < touched);
         self.read.sealed.borrow_mut().retain(|_, at| *at <= touched);
         self.read.after.borrow_mut().truncate(after);
         self.read.tombstones.borrow_mut().truncate(tombstones);

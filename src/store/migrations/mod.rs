@@ -274,7 +274,7 @@ mod tests {
              UPDATE policies SET can_rotate = 0 WHERE name = 'changed';
              DROP INDEX keys_owner;
              ALTER TABLE clock RENAME COLUMN mark TO latest;
-             INSERT INTO clock (one, latest) VALUES (1, 41);
+             INSERT INTO clock (node, latest) VALUES ('', 41);
              PRAGMA user_version = {OLD};"
         ))
         .unwrap();

@@ -23,7 +23,7 @@ pub(super) const KEYS_OF_2: seals::keys::OlderRows = seals::keys::OlderRows {
             rotated_at, deleted_at, hint, self_rotated_from, uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
             until_first_use, sealed, sealing_key,
-            keys.seal AS seal, key_uses.seal AS uses_seal,
+            keys.seal AS seal, key_uses.seal AS uses_seal, 0 AS epoch,
             (SELECT max(seq) FROM audit_events
              WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
      FROM keys

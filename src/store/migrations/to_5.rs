@@ -21,7 +21,7 @@ const KEYS_OF_4: seals::keys::OlderRows = seals::keys::OlderRows {
             rotated_at, deleted_at, hint, self_rotated_from, contact, uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
             until_first_use, sealed, sealing_key,
-            keys.seal AS seal, key_uses.seal AS uses_seal,
+            keys.seal AS seal, key_uses.seal AS uses_seal, 0 AS epoch,
             (SELECT max(seq) FROM audit_events
              WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
      FROM keys

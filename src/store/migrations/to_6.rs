@@ -21,7 +21,7 @@ const KEYS_OF_5: seals::keys::OlderRows = seals::keys::OlderRows {
             declared_state, held, uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
             until_first_use, sealed, sealing_key, scheme, is_foreign, hmac_key, found_by, old_hint,
-            keys.seal AS seal, key_uses.seal AS uses_seal,
+            keys.seal AS seal, key_uses.seal AS uses_seal, 0 AS epoch,
             (SELECT max(seq) FROM audit_events
              WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
      FROM keys

@@ -1,5 +1,5 @@
 -- Sites have a longest time without a word of the server, and seals, and uses are lent to one life of a site. Packs name what the packs
--- before them included.
+-- before them included. The remaining uses of a key have an epoch.
 CREATE TABLE sites_of_5 AS SELECT * FROM sites;
 DROP TABLE sites;
 CREATE TABLE sites (
@@ -79,3 +79,52 @@ CREATE TABLE site_links (
     asked_at INTEGER NOT NULL,
     events   INTEGER NOT NULL CHECK (events >= 0)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE key_uses_of_5 AS SELECT * FROM key_uses;
+DROP TABLE key_uses;
+CREATE TABLE key_uses (
+    key_id    TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
+    uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+    epoch     INTEGER NOT NULL CHECK (epoch >= 0),
+    seal      BLOB    CHECK (length(seal) = 32)
+) STRICT, WITHOUT ROWID;
+INSERT INTO key_uses (key_id, uses_left, epoch, seal)
+SELECT key_id, uses_left, 0, seal
+FROM key_uses_of_5;
+DROP TABLE key_uses_of_5;
+
+CREATE TABLE nodes (
+    id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 32),
+    name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+    boot       INTEGER NOT NULL CHECK (boot > 0),
+    started_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE usage_flush (
+    node  TEXT    NOT NULL PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+    boot  INTEGER NOT NULL,
+    batch INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE spent_challenges (
+    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),
+    ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spent_challenges_end ON spent_challenges (ends_at);
+
+CREATE TABLE clock_of_5 AS SELECT * FROM clock;
+DROP TABLE clock;
+CREATE TABLE clock (
+    node         TEXT    NOT NULL PRIMARY KEY CHECK (length(node) IN (0, 32)),
+    mark         INTEGER NOT NULL,
+    allowance_ms INTEGER CHECK (allowance_ms >= 0),
+    settled      INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1)),
+    boot         TEXT,
+    uptime_ms    INTEGER,
+    corrections  INTEGER NOT NULL DEFAULT 0,
+    CHECK ((boot IS NULL) = (uptime_ms IS NULL))
+) STRICT, WITHOUT ROWID;
+INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+SELECT '', mark, allowance_ms, settled, boot, uptime_ms, corrections
+FROM clock_of_5;
+DROP TABLE clock_of_5;

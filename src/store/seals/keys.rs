@@ -32,6 +32,8 @@ pub struct KeyWithSeal {
     /// The version of the seal key, the older one if the key and its uses were sealed with different versions; `None` if
     /// the key is not what Latchkey last wrote.
     pub sealer: Option<u32>,
+    /// The epoch of its remaining uses (`domain::keys::quota::Uses::epoch`); 0 if it has no use limit.
+    pub epoch: u64,
 }
 
 impl KeyWithSeal {
@@ -47,7 +49,7 @@ pub const ROWS: &str = concat!(
     ", uses_left,
             digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
             until_first_use, sealed, sealing_key, scheme, is_foreign, hmac_key, found_by, old_hint,
-            keys.seal AS seal, key_uses.seal AS uses_seal,
+            keys.seal AS seal, key_uses.seal AS uses_seal, epoch,
             (SELECT max(seq) FROM audit_events
              WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
      FROM keys
@@ -64,7 +66,7 @@ pub const SECRET_COLUMNS: usize = 12;
 struct PartialKey {
     id: KeyId,
     seal: Option<Seal>,
-    uses: Option<(u64, Option<[u8; 32]>)>,
+    uses: Option<(Counted, Option<[u8; 32]>)>,
     newest: Option<i64>,
 }
 
@@ -80,7 +82,10 @@ impl PartialKey {
             seal: row.get("seal")?,
             uses: match uses_left {
                 None => None,
-                Some(left) => Some((left, row.get("uses_seal")?)),
+                Some(left) => {
+                    let epoch = row.get("epoch")?;
+                    Some((Counted { left, epoch }, row.get("uses_seal")?))
+                }
             },
             newest: row.get("newest")?,
         })
@@ -93,8 +98,9 @@ impl PartialKey {
         let is_newest = self.newest.is_none_or(|newest| newest <= seq);
         let of_uses = match (&self.uses, &self.seal) {
             (None, _) => u32::MAX,
-            (Some((left, Some(seal))), Some(of_key)) => {
-                seal_keys.sealer_of(USES, &uses_text(self.id, *left, of_key), seal)?
+            (Some((counted, Some(seal))), Some(of_key)) => {
+                let text = uses_text(self.id, *counted, of_key);
+                seal_keys.sealer_of(USES, sealed_part(&text, *counted), seal)?
             }
             _ => return None,
         };
@@ -127,6 +133,7 @@ pub fn each(
                 key,
                 secrets,
                 sealer,
+                epoch: held.uses.map_or(0, |(counted, _)| counted.epoch),
             })
         }
         // A key that cannot be read opens nothing, but the other keys are loaded.
@@ -233,13 +240,12 @@ pub fn find(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<KeyWi
 /// Seals the current state of a key, its secrets and its uses. `seq` is the number of the newest audit event.
 pub fn put(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, seq: i64) -> Result<()> {
     let mut text = Vec::new();
-    let mut uses = None;
-    let mut is_there = false;
+    let (mut is_there, mut is_counted) = (false, false);
     tx.each(ROWS, &[&id, &id, &true], &mut |row| {
         if !is_there {
             is_there = true;
             let held = PartialKey::begin(row, COLUMNS, id, &mut text)?;
-            uses = held.uses.map(|(left, _)| left);
+            is_counted = held.uses.is_some();
         }
         encode_secret(row, COLUMNS, SECRET_COLUMNS, &mut text).map(drop)
     })?;
@@ -248,9 +254,9 @@ pub fn put(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, seq: i64) -> Result<
     }
     let seal = seal_of(seal_keys, &mut text, seq);
     tx.execute("UPDATE keys SET seal = $1 WHERE id = $2", &[&seal, &id])?;
-    match uses {
-        None => Ok(()),
-        Some(left) => put_uses(tx, seal_keys, id, left, &seal),
+    match is_counted {
+        false => Ok(()),
+        true => seal_uses(tx, seal_keys, id),
     }
 }
 
@@ -262,22 +268,12 @@ fn seal_of(seal_keys: &SealKeys, text: &mut [u8], seq: i64) -> Seal {
     seal
 }
 
-/// Writes the remaining uses of a key, sealed together with the current seal of the key. Does nothing if the key does
-/// not exist.
-pub fn update_uses(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, left: u64) -> Result<()> {
-    let seal = tx.query_one("SELECT seal FROM keys WHERE id = $1", &[&id], |row| {
-        row.get::<Option<Seal>>("seal")
-    })?;
-    match seal.flatten() {
-        Some(seal) => put_uses(tx, seal_keys, id, left, &seal),
-        None => {
-            tx.execute(
-                "UPDATE key_uses SET uses_left = $1, seal = NULL WHERE key_id = $2",
-                &[&left, &id],
-            )?;
-            Ok(())
-        }
-    }
+/// The remaining uses of a key with a use limit, as stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Counted {
+    pub left: u64,
+    /// See `domain::keys::quota::Uses::epoch`. 0 if schema 5 or an older one has written it; the seal has only later ones.
+    pub epoch: u64,
 }
 
 /// The remaining uses of a key.
@@ -285,26 +281,27 @@ pub fn update_uses(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, left: u64) -
 pub enum RemainingUses {
     /// The number is not what Latchkey last wrote.
     Broken,
-    Counted(u64),
+    Counted(Counted),
     Unlimited,
 }
 
 /// The remaining uses of a key as stored, compared with their seal.
 pub fn find_uses(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<RemainingUses> {
     let found = read.query_one(
-        "SELECT uses_left, key_uses.seal AS uses_seal, keys.seal AS seal
+        "SELECT uses_left, epoch, key_uses.seal AS uses_seal, keys.seal AS seal
          FROM key_uses JOIN keys ON keys.id = key_uses.key_id
          WHERE key_id = $1",
         &[&id],
         |row| {
-            let left: u64 = row.get("uses_left")?;
+            let counted = counted_from_row(row)?;
             let seal: Option<[u8; 32]> = row.get("uses_seal")?;
             let of_key: Option<Seal> = row.get("seal")?;
             let fits = seal.zip(of_key).is_some_and(|(seal, of_key)| {
-                seal_keys.have_sealed(USES, &uses_text(id, left, &of_key), &seal)
+                let text = uses_text(id, counted, &of_key);
+                seal_keys.have_sealed(USES, sealed_part(&text, counted), &seal)
             });
             Ok(if fits {
-                RemainingUses::Counted(left)
+                RemainingUses::Counted(counted)
             } else {
                 RemainingUses::Broken
             })
@@ -313,27 +310,51 @@ pub fn find_uses(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Remaini
     Ok(found.unwrap_or(RemainingUses::Unlimited))
 }
 
-fn put_uses(
-    tx: &Write<'_>,
-    seal_keys: &SealKeys,
-    id: KeyId,
-    left: u64,
-    of_key: &Seal,
-) -> Result<()> {
-    let seal = seal_keys.seal_bytes(USES, &uses_text(id, left, of_key));
+fn counted_from_row(row: &Row<'_>) -> Result<Counted> {
+    Ok(Counted {
+        left: row.get("uses_left")?,
+        epoch: row.get("epoch")?,
+    })
+}
+
+/// Seals the remaining uses of a key together with the current seal of the key. Does nothing if the key has no use limit.
+pub fn seal_uses(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId) -> Result<()> {
+    // From the first statement on nobody else can change the row, so what is sealed is what is stored.
+    let counted = tx.query_one(
+        "UPDATE key_uses SET seal = NULL WHERE key_id = $1 RETURNING uses_left, epoch",
+        &[&id],
+        counted_from_row,
+    )?;
+    let of_key = tx.query_one("SELECT seal FROM keys WHERE id = $1", &[&id], |row| {
+        row.get::<Option<Seal>>("seal")
+    })?;
+    let Some((counted, of_key)) = counted.zip(of_key.flatten()) else {
+        return Ok(());
+    };
+    let text = uses_text(id, counted, &of_key);
+    let seal = seal_keys.seal_bytes(USES, sealed_part(&text, counted));
     tx.execute(
-        "UPDATE key_uses SET uses_left = $1, seal = $2 WHERE key_id = $3",
-        &[&left, &seal, &id],
+        "UPDATE key_uses SET seal = $1 WHERE key_id = $2",
+        &[&seal, &id],
     )?;
     Ok(())
 }
 
-fn uses_text(id: KeyId, left: u64, of_key: &Seal) -> [u8; 56] {
-    let mut text = [0; 56];
+fn uses_text(id: KeyId, counted: Counted, of_key: &Seal) -> [u8; 64] {
+    let mut text = [0; 64];
     text[..8].copy_from_slice(&id.0.to_be_bytes());
-    text[8..16].copy_from_slice(&left.to_be_bytes());
-    text[16..].copy_from_slice(of_key);
+    text[8..16].copy_from_slice(&counted.left.to_be_bytes());
+    text[16..56].copy_from_slice(of_key);
+    text[56..].copy_from_slice(&counted.epoch.to_be_bytes());
     text
+}
+
+/// The part of the text that the seal covers.
+fn sealed_part(text: &[u8; 64], counted: Counted) -> &[u8] {
+    match counted.epoch {
+        0 => &text[..56],
+        _ => text,
+    }
 }
 
 /// The seal of a key that is about to be stored with its first secret. `seq` is the number of the newest audit event.
@@ -392,7 +413,7 @@ mod tests {
     use super::*;
     use crate::domain::keys::live::StoredSecret;
     use crate::domain::keys::pepper::Digest;
-    use crate::store::{keys, sqlite, testing};
+    use crate::store::{keys, sqlite, testing, uses};
 
     /// A store with one sealed key that has a use limit, and the seal_keys that sealed it.
     fn sealed(read: Read) -> (Read, SealKeys, Key) {
@@ -418,11 +439,11 @@ mod tests {
             let (read, seal_keys, key) = sealed(read);
             let tx = read.write();
             assert!(fits(&read, &seal_keys));
-            update_uses(&tx, &seal_keys, key.id, 4).unwrap();
+            uses::take(&tx, &seal_keys, key.id, 1, 1).unwrap();
             assert!(fits(&read, &seal_keys));
             assert_eq!(
                 find_uses(&read, &seal_keys, key.id).unwrap(),
-                RemainingUses::Counted(4)
+                RemainingUses::Counted(Counted { left: 4, epoch: 1 })
             );
             let renamed = Key {
                 name: "renamed".to_owned(),
@@ -479,6 +500,8 @@ mod tests {
     fn uses_that_were_changed_do_not_fit_nor_do_older_ones_after_a_change_of_the_key() {
         for sql in [
             "UPDATE key_uses SET uses_left = 6",
+            "UPDATE key_uses SET epoch = 2",
+            "UPDATE key_uses SET epoch = 0",
             "UPDATE key_uses SET seal = NULL",
             "DELETE FROM key_uses",
         ] {

@@ -12,7 +12,7 @@ use super::connection::{Database, Effects, Fault, FaultKind, Read, Write};
 use super::replaced_file::DatabasePaths;
 use super::reserve::Reserve;
 use super::tombstones::SharedTombstoneFile;
-use super::{Durability, Publish, seals};
+use super::{Durability, Publish, audit, seals};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::metrics::{COMMIT_BOUNDS_NS, Figures};
@@ -268,7 +268,8 @@ impl Writer {
 
 type Answer = (bool, Box<dyn FnOnce(Result<()>) + Send>);
 
-/// Runs one change in a savepoint, so that its failure undoes nothing else.
+/// Runs one change in a savepoint, so that its failure undoes nothing else. In debug builds, a change also fails if its events
+/// do not name all that it has touched: an index that follows the log would not learn of it.
 fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     let tx = connection.write();
     // Some faults, such as a full disk, end the transaction. A savepoint would then begin a new one.
@@ -277,7 +278,20 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
         return None;
     }
     let mark = tx.mark();
-    let ran = catch_unwind(AssertUnwindSafe(|| (job.run)(Ok(&tx))));
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let newest = || audit::newest_number(connection).unwrap_or_default();
+        let before = cfg!(debug_assertions).then(newest);
+        let ran = (job.run)(Ok(&tx));
+        if let Some(before) = before.filter(|_| ran.succeeded) {
+            let touched = connection.touched_since(mark);
+            let unnamed = audit::named::find_unnamed(connection, before, &touched);
+            assert!(
+                !matches!(unnamed, Ok(Some(_))),
+                "no event names what a change has touched: {unnamed:?}"
+            );
+        }
+        ran
+    }));
     let succeeded = ran.as_ref().is_ok_and(|ran| ran.succeeded);
     let ended = connection.end_part(succeeded);
     if !succeeded {

@@ -1,13 +1,14 @@
 //! Tests of the writer with real files: group commit, failing changes, failing commits.
 
 use super::super::{Durability, Publish, Store, Write};
-use crate::domain::audit::{Kind, Target};
+use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::idempotency;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{Address, Postgres, server};
+use crate::store::{audit, idempotency};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -94,8 +95,14 @@ impl Fixture {
     }
 
     fn write(&self, number: usize) -> Result<()> {
-        self.store
-            .write(Durability::Full, move |tx| row(tx, number))
+        self.write_with(move |tx| row(tx, number))
+    }
+
+    fn write_with(
+        &self,
+        work: impl FnOnce(&Write<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        self.store.write(Durability::Full, work)
     }
 
     fn has(&self, number: usize) -> bool {
@@ -158,7 +165,13 @@ impl Drop for Fixture {
 }
 
 fn row(tx: &Write<'_>, number: usize) -> Result<()> {
-    tx.touch(Target::new(Kind::Key, number));
+    let (seal_keys, _) = SealKeys::generate()?;
+    let key = Target::new(Kind::Key, number);
+    audit::append(
+        tx,
+        &seal_keys,
+        Event::of_system("key.edit", key, Timestamp(1)),
+    )?;
     idempotency::insert(tx, "test", &number.to_string(), &[0; 32], "", Timestamp(1))
 }
 
@@ -226,6 +239,32 @@ fn a_panic_in_a_change_undoes_only_that_change_and_the_writer_lives() {
         );
         fixture.write(3).unwrap();
     }
+}
+
+/// Another index, which follows the log alone, would not learn of such a change. Debug builds find it.
+#[test]
+#[cfg(debug_assertions)]
+fn a_change_that_touches_more_than_its_events_name_is_undone() {
+    let fixture = Fixture::new();
+    let other = |number: usize| Target::new(Kind::Key, number + 1);
+    let told = fixture.write_with(move |tx| {
+        row(tx, 1)?;
+        tx.touch(other(1));
+        Ok(())
+    });
+    assert!(matches!(told, Err(Error::Internal(_))), "{told:?}");
+    assert!(!fixture.has(1));
+    let told = fixture.write_with(move |tx| {
+        row(tx, 1)?;
+        tx.touch_lightly(other(1));
+        row(tx, 2)
+    });
+    assert!(told.is_ok() && fixture.has(1) && fixture.has(2), "{told:?}");
+    let published = fixture.published.lock().unwrap().clone();
+    assert_eq!(
+        published,
+        [1, 2, 2].map(|number| Target::new(Kind::Key, number))
+    );
 }
 
 #[test]

@@ -58,6 +58,18 @@ const UNSEALED: &[(&str, &str)] = &[
     ),
     ("key_usage", "counters that nothing is decided by"),
     (
+        "nodes",
+        "which folders have opened the database, and how often; it only keeps usage from being counted twice",
+    ),
+    (
+        "spent_challenges",
+        "which first steps of sign-ins were used; a second one needs a code that was not used all the same",
+    ),
+    (
+        "usage_flush",
+        "which batches of usage are written; usage decides nothing",
+    ),
+    (
         "notice_cursors",
         "how far the readers of notices are; a notice comes twice, or not at all",
     ),

@@ -1,7 +1,7 @@
 //! The two formats of this server: CSV with named columns, and JSON lines. The columns and members are those of
 //! [`ImportedKey`], and `secret` in the place of `digest` for a table that has the secrets as plain text.
 //!
-//! Somebody has made such a file for this server, so whatever is wrong in it is an error: nothing is left out.
+//! Such a file was made for this server, so everything wrong in it is an error: nothing is left out.
 
 use super::digests;
 use super::key::ImportedKey;

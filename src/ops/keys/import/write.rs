@@ -2,7 +2,7 @@
 
 use super::{ACTION, Pass, Readable, Report, Rules, Standing, refusal_of};
 use crate::authz::caller::Caller;
-use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::audit::{Changes, Kind, Target, named};
 use crate::domain::keys::Key;
 use crate::domain::keys::imported::ImportedDigest;
 use crate::domain::keys::keyfile::KeyFiles;
@@ -164,7 +164,7 @@ impl Batch {
         changes.note("keys", &0, &taken.len());
         let weak = taken.iter().filter(|(key, _)| key.weak).count();
         changes.note("weak", &0, &weak);
-        changes.note("numbers", &none, &format!("{first} to {last}"));
+        changes.note(named::NUMBERS, &none, &named::numbers_text(first, last));
         let home = taken.first().map(|(key, _)| key.workspace);
         let in_one = taken.iter().all(|(key, _)| Some(key.workspace) == home);
         Event {

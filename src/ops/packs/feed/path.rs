@@ -4,6 +4,7 @@
 //! pack. An action that is not known here counts as what its target is.
 
 use crate::domain::audit::changes::parse;
+use crate::domain::audit::named::{Named, named};
 use crate::domain::audit::{Event, Kind, Outcome};
 use crate::domain::keys::KeyId;
 use crate::domain::packs::step::TOUCHED_MAX;
@@ -80,7 +81,7 @@ fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> b
         "site.edit" if value("site").as_deref() == Some(site) => {
             has("workspaces") || has("catalogs") || has("minimal") || has("life")
         }
-        // Users lose their roles there, and no event names them.
+        // Of what the site is given, a part is gone with all that is in it.
         "workspace.delete" => {
             let is_given = |text: &str| {
                 let uid = Uid::parse(text);
@@ -113,9 +114,9 @@ impl Touched {
             Kind::Policy => {
                 self.policies.insert(id.clone());
             }
-            Kind::Server if event.action == "key.import" => match numbers(event) {
-                Some(range) => self.imported.push(range),
-                None => return false,
+            Kind::Server if event.action == "key.import" => match named(event) {
+                Named::NumberedKeys(first, last) => self.imported.push((first, last)),
+                _ => return false,
             },
             Kind::Server | Kind::Session | Kind::Site => {}
             Kind::User | Kind::Workspace => {
@@ -130,15 +131,6 @@ impl Touched {
         }
         true
     }
-}
-
-/// The numbers of the keys that an event has imported.
-fn numbers(event: &Event) -> Option<(i64, i64)> {
-    let changes = parse(&event.changes)?;
-    let (_, value) = changes.into_iter().find(|(name, _)| name == "numbers")?;
-    let value = value?;
-    let (first, last) = value.split_once(" to ")?;
-    Some((first.parse().ok()?, last.parse().ok()?))
 }
 
 #[cfg(test)]

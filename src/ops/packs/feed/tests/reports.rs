@@ -59,7 +59,7 @@ fn with_report(site: &mut ModelSite, linked: &Linked, number: u64, key: KeyRepor
 }
 
 #[test]
-fn a_report_in_a_question_is_taken_in_once_and_without_an_event() {
+fn a_report_in_a_question_is_taken_in_once_and_only_the_first_has_an_event() {
     let linked = Linked::new();
     let key = linked.key("k");
     let mut site = linked.site("plant-7");
@@ -69,14 +69,15 @@ fn a_report_in_a_question_is_taken_in_once_and_without_an_event() {
         last_used_at: Some(NOW),
         ..blank(key)
     };
-    for number in [1, 2] {
-        with_report(&mut site, &linked, number, used);
-    }
+    // From the first on, uses are lent to this life of the site.
+    with_report(&mut site, &linked, 1, used);
+    assert_eq!(linked.fixture.last_event(), events + 1);
+    with_report(&mut site, &linked, 2, used);
     let uses = linked
         .app()
         .read(|read| store::usage::find_usage(read, key));
     assert_eq!(uses.unwrap().use_count, 7);
-    assert_eq!(linked.fixture.last_event(), events);
+    assert_eq!(linked.fixture.last_event(), events + 1);
     // That a site proposes to end a key is worth one.
     let ended = KeyReport {
         ended_at: Some(NOW),
@@ -85,7 +86,7 @@ fn a_report_in_a_question_is_taken_in_once_and_without_an_event() {
     for number in [3, 4] {
         with_report(&mut site, &linked, number, ended);
     }
-    assert_eq!(linked.fixture.last_event(), events + 1);
+    assert_eq!(linked.fixture.last_event(), events + 2);
     let shown = sites::show(linked.app(), &linked.local(), "plant-7").unwrap();
     assert_eq!(shown.ended_there.len(), 1);
     // A report of another site is refused, and nothing changes.
