@@ -79,7 +79,7 @@ fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> b
         // The owners of its keys get roles at the site, or lose them.
         "policy.edit" => has("acts_for_owner"),
         "site.edit" if value("site").as_deref() == Some(site) => {
-            has("workspaces") || has("catalogs") || has("minimal")
+            has("workspaces") || has("catalogs") || has("minimal") || has("life")
         }
         // Of what the site is given, a part is gone with all that is in it.
         "workspace.delete" => {
