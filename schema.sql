@@ -503,6 +503,7 @@ CREATE TABLE site_lent (
     key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
     lent   INTEGER NOT NULL CHECK (lent >= 0),      -- in all
     spent  INTEGER NOT NULL CHECK (spent >= 0),     -- of those, according to reports
+    epoch  INTEGER NOT NULL CHECK (epoch >= 0),     -- of key_uses, from which those were taken that are not spent
     seal   BLOB    NOT NULL CHECK (length(seal) = 32),          -- of this row and of sites.lent_life
     PRIMARY KEY (site, key_id)
 ) STRICT, WITHOUT ROWID;
@@ -594,7 +595,7 @@ CREATE TABLE usage_totals (
 
 -- Challenges between the two steps of a sign-in that were used and have not expired.
 CREATE TABLE spent_challenges (
-    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),
+    seal    BLOB    NOT NULL PRIMARY KEY CHECK (length(seal) = 32),     -- all zeros: every one that ends then or before
     ends_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -616,7 +617,7 @@ CREATE TABLE usage_flush (
 ) STRICT, WITHOUT ROWID;
 
 -- For each node a time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules
--- are in src/domain/clock/mod.rs. "Now" is never earlier there. A node without a row begins with the latest time.
+-- are in src/domain/clock/mod.rs. "Now" is never earlier there. In a database of one node at a time, each begins with the latest time.
 CREATE TABLE clock (
     node         TEXT    NOT NULL PRIMARY KEY CHECK (length(node) IN (0, 32)),  -- nodes.id; '' before any node has opened the database
     mark         INTEGER NOT NULL,

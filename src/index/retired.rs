@@ -41,38 +41,63 @@ struct Table {
     keys: HashMap<u64, u64, BuildHasherDefault<IdHasher>>,
     /// The versions of the pepper, with the number of digests of each.
     versions: BTreeMap<u32, usize>,
+    /// What was added since a reload began, while one lasts.
+    added_since: Option<Vec<Retired>>,
 }
 
-impl RetiredSecrets {
-    /// Adds secrets that have ended. One of the same key that is there already takes what is said about its end.
-    pub fn add(&self, all: &[Retired]) {
-        if all.is_empty() {
-            return;
-        }
-        let mut table = write(&self.table);
+impl Table {
+    fn add(&mut self, all: &[Retired]) {
         for one in all {
             let short = u64::from_be_bytes(one.digest);
             let flag = if one.after_use { AFTER_USE } else { 0 };
-            if let Some(value) = table.keys.get_mut(&short) {
+            if let Some(value) = self.keys.get_mut(&short) {
                 if *value & !AFTER_USE == one.key.0 {
                     *value = one.key.0 | flag;
                 }
                 continue;
             }
-            if table.keys.len() >= RETIRED_MAX {
+            if self.keys.len() >= RETIRED_MAX {
                 continue;
             }
-            table.keys.insert(short, one.key.0 | flag);
-            *table.versions.entry(one.pepper).or_default() += 1;
+            self.keys.insert(short, one.key.0 | flag);
+            *self.versions.entry(one.pepper).or_default() += 1;
+        }
+    }
+}
+
+impl RetiredSecrets {
+    /// Adds secrets that have ended. One of the same key that is there already gets the new record of its end.
+    pub fn add(&self, all: &[Retired]) {
+        if all.is_empty() {
+            return;
+        }
+        let mut table = write(&self.table);
+        table.add(all);
+        if let Some(added) = &mut table.added_since {
+            added.extend(all);
         }
         self.any.store(!table.keys.is_empty(), Ordering::Release);
     }
 
-    /// Replaces all of them.
-    pub fn replace(&self, all: &[Retired]) {
-        *write(&self.table) = Table::default();
-        self.any.store(false, Ordering::Release);
-        self.add(all);
+    /// Replaces all of them with what `read` finds, and adds what was added meanwhile, of which `read` may know nothing. There
+    /// must be only one reload at a time.
+    pub fn reload<E>(&self, read: impl FnOnce() -> Result<Vec<Retired>, E>) -> Result<(), E> {
+        write(&self.table).added_since = Some(Vec::new());
+        let found = read();
+        let mut fresh = Table::default();
+        match &found {
+            Ok(all) => fresh.add(all),
+            Err(_) => write(&self.table).added_since = None,
+        }
+        found?;
+        let mut table = write(&self.table);
+        fresh.add(&table.added_since.take().unwrap_or_default());
+        self.any.store(!fresh.keys.is_empty(), Ordering::Release);
+        let replaced = std::mem::replace(&mut *table, fresh);
+        // Freeing a large table takes a while.
+        drop(table);
+        drop(replaced);
+        Ok(())
     }
 
     /// The secret that a text is, if it is one of these. With none of them nothing is computed; otherwise there is one
@@ -137,9 +162,43 @@ mod tests {
         set.add(&[forgotten]);
         assert_eq!(set.find(&peppers, "two"), Some(forgotten));
         assert_eq!(read(&set.table).versions.values().sum::<usize>(), 2);
-        set.replace(&all[1..]);
+        set.reload(|| Ok::<_, ()>(all[1..].to_vec())).unwrap();
         assert_eq!(set.find(&peppers, "one"), None);
         assert!(set.find(&peppers, "two").is_some());
+        set.reload(|| Ok::<_, ()>(Vec::new())).unwrap();
+        assert_eq!(set.find(&peppers, "two"), None);
+    }
+
+    #[test]
+    fn what_is_added_during_a_reload_stays() {
+        let (peppers, _) = Peppers::generate().unwrap();
+        let set = RetiredSecrets::default();
+        let [old, two, late] = ["old", "two", "late"].map(|text| retired(&peppers, text, 1, true));
+        let forgotten = Retired {
+            after_use: false,
+            ..two
+        };
+        set.add(&[old, two]);
+        let failed = set.reload(|| {
+            set.add(&[late]);
+            Err("on purpose")
+        });
+        assert_eq!(failed, Err("on purpose"));
+        assert!(read(&set.table).added_since.is_none());
+        for text in ["old", "late"] {
+            assert!(set.find(&peppers, text).is_some());
+        }
+        set.reload(|| {
+            // What is being read has not seen these.
+            let rows = vec![two];
+            set.add(&[late, forgotten]);
+            Ok::<_, ()>(rows)
+        })
+        .unwrap();
+        assert_eq!(set.find(&peppers, "old"), None);
+        assert_eq!(set.find(&peppers, "late"), Some(late));
+        assert_eq!(set.find(&peppers, "two"), Some(forgotten));
+        assert!(read(&set.table).added_since.is_none());
     }
 
     #[test]

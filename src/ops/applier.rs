@@ -5,7 +5,8 @@
 //! has changed, commits, and puts it in place, which also ends the turn after a commit that failed.
 //!
 //! Filling the index at the start needs no turn: a key that is loaded never replaces one that is there, and never one that is gone
-//! ([`Index::add_key`]). A site has its own content, which is from packs (`ops::site`).
+//! ([`Index::add_key`]). Nor does reading the secrets that have ended, which takes long: what is committed meanwhile is added after it
+//! (`RetiredSecrets::reload`). A site has its own content, which is from packs (`ops::site`).
 
 use super::index_updates;
 use super::packs::feed::Feed;
@@ -28,6 +29,8 @@ pub struct Applier {
     is_site: AtomicBool,
     has_turn: Mutex<bool>,
     turn_ended: Condvar,
+    /// Held by the one reload of the secrets that have ended.
+    reloading: Mutex<()>,
 }
 
 /// The right to change the index; it ends when dropped.
@@ -42,6 +45,7 @@ impl Applier {
             is_site: AtomicBool::new(false),
             has_turn: Mutex::new(false),
             turn_ended: Condvar::new(),
+            reloading: Mutex::default(),
         })
     }
 
@@ -95,10 +99,11 @@ impl Applier {
         }))
     }
 
-    /// Reads the secrets that have ended again, after old ones were deleted.
-    pub fn reload_retired(self: &Arc<Self>, store: &Store) -> Result<()> {
-        let _turn = self.begin();
-        store.read(|read| index_updates::load_retired(&self.index, read))
+    /// Reads the secrets that have ended again, after old ones were deleted. The writer goes on meanwhile.
+    pub fn reload_retired(&self, store: &Store) -> Result<()> {
+        let _only = lock(&self.reloading);
+        let reload = || store.read(index_updates::list_retired);
+        self.index.retired.reload(reload)
     }
 
     fn begin(self: &Arc<Self>) -> Turn {
@@ -157,6 +162,15 @@ mod tests {
             second.join().unwrap();
             assert!(!*lock(&applier.has_turn));
         }
+    }
+
+    /// The query may take seconds, for which the writer would wait with a transaction open.
+    #[test]
+    fn secrets_that_have_ended_are_read_again_while_the_writer_has_its_turn() {
+        let (applier, fixture) = (applier(), Fixture::new());
+        let turn = applier.begin();
+        applier.reload_retired(&fixture.app.store).unwrap();
+        drop(turn);
     }
 
     #[test]

@@ -181,11 +181,9 @@ fn changes_ended(index: &Index, id: KeyId, found: Option<&KeyInForce>) -> bool {
     }
 }
 
-/// Loads the secrets that have ended, as many as there is room for.
-pub fn load_retired(index: &Index, read: &Read) -> Result<()> {
-    let rows = retired::list(read, RETIRED_MAX)?;
-    index.retired.replace(&retired_of(rows));
-    Ok(())
+/// The secrets that have ended, as many as there is room for.
+pub fn list_retired(read: &Read) -> Result<Vec<Retired>> {
+    retired::list(read, RETIRED_MAX).map(retired_of)
 }
 
 fn retired_of(rows: Vec<RetiredRow>) -> Vec<Retired> {

@@ -77,7 +77,7 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
 
 /// The last round: writes the waiting usage, and returns the reserved uses to the store.
 pub fn flush(app: &App) {
-    write_usage(app);
+    write_last_usage(app);
     site::uses::write_verdicts(app);
     upgrade::write_all(app);
     attempts::save_all(app);
@@ -96,27 +96,36 @@ pub struct UsageBatches(Mutex<Batches>);
 #[derive(Default)]
 struct Batches {
     newest: i64,
-    /// The batch of which it is not known whether it is written, and how often it was tried. It is all that is on its way to
-    /// the store, and no other one is written before it.
+    /// The batch of which it is not known whether it is written, and how often the store refused it. It is all that is on its
+    /// way to the store, and no other one is written before it.
     unknown: Option<(i64, u32)>,
 }
 
-/// How often a batch is tried, so that one that can never be written does not stop all others.
+/// How often a batch is refused before it is given up, so that one that can never be written does not stop all others. While the
+/// store is not available, nothing is known about the batch, and it waits.
 const TRIES_MAX: u32 = 20;
+
+/// How often a batch was refused, when it failed once more.
+fn refused(before: u32, err: &Error) -> u32 {
+    match err {
+        Error::Unavailable(_) => before,
+        _ => before + 1,
+    }
+}
 
 /// Writes the waiting usage. Returns whether there was any.
 ///
-/// A commit may fail in a way that leaves its outcome unknown. Then the same batch is tried again in the next round; if it
-/// was written, it does not count again.
+/// After an error it is not known whether the batch is written: the store may have failed after the commit. So the same batch is
+/// tried again in the next round, under its number; if it was written, it does not count again.
 pub fn write_usage(app: &App) -> bool {
     let mut batches = lock(&app.usage_batches.0);
     let usage = &app.index.usage;
     if let Some((number, tries)) = batches.unknown {
         match write_batch(app, number, &usage.leaving()) {
             Ok(()) => {}
-            Err(err) if tries < TRIES_MAX => {
+            Err(err) if refused(tries, &err) < TRIES_MAX => {
                 log::warn!("upkeep: it is still not known whether some usage is written: {err}");
-                batches.unknown = Some((number, tries + 1));
+                batches.unknown = Some((number, refused(tries, &err)));
                 return false;
             }
             Err(err) => log::warn!("upkeep: some usage may be lost: {err}"),
@@ -132,14 +141,9 @@ pub fn write_usage(app: &App) -> bool {
         let keys = counted(batch.len() as u64, "key");
         match write_batch(app, batches.newest, batch) {
             Ok(()) => {}
-            // Nothing was saved, so the usage can be counted again.
-            Err(Error::Unavailable(why)) => {
-                usage.put_back(batch);
-                log::warn!("upkeep: the usage of {keys} waits: {why}");
-            }
             Err(err) => {
                 log::warn!("upkeep: it is not known whether the usage of {keys} is written: {err}");
-                batches.unknown = Some((batches.newest, 1));
+                batches.unknown = Some((batches.newest, refused(0, &err)));
                 let rest = &taken[number * KEYS_A_BATCH + batch.len()..];
                 usage.keep_leaving(batch, rest);
                 return true;
@@ -148,6 +152,29 @@ pub fn write_usage(app: &App) -> bool {
     }
     usage.written();
     !taken.is_empty()
+}
+
+/// Writes all waiting usage at the end of the process, each batch once: no later round tries again.
+fn write_last_usage(app: &App) {
+    let mut batches = lock(&app.usage_batches.0);
+    let usage = &app.index.usage;
+    let write = |number, batch: &[(KeyId, Pending)]| {
+        if let Err(err) = write_batch(app, number, batch) {
+            let keys = counted(batch.len() as u64, "key");
+            log::warn!(
+                "upkeep: the usage of {keys} is lost, unless it was written without an answer: {err}"
+            );
+        }
+    };
+    if let Some((number, _)) = batches.unknown.take() {
+        write(number, &usage.leaving());
+        usage.written();
+    }
+    for batch in usage.take().chunks(KEYS_A_BATCH) {
+        batches.newest += 1;
+        write(batches.newest, batch);
+    }
+    usage.written();
 }
 
 /// Writes a batch, unless it is written already.
@@ -344,6 +371,75 @@ mod tests {
         );
         write_usage(app);
         assert_eq!(written(app, id), (5, 5));
+    }
+
+    /// The file of the database is away after the commit, so that it is not available, although the usage is written.
+    #[test]
+    fn usage_that_was_written_before_the_store_went_away_counts_once() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = key(&fixture);
+        let (path, away) = (fixture.folder.join("db"), fixture.folder.join("away"));
+        use_it(app, &secret, 5);
+        let (from, to) = (path.clone(), away.clone());
+        write_with(app, |tx| {
+            tx.after_commit(move || std::fs::rename(from, to).unwrap());
+            Ok(())
+        });
+        // It waits for as long as the store is away.
+        use_it(app, &secret, 2);
+        for _ in 0..2 * TRIES_MAX {
+            assert!(!write_usage(app));
+        }
+        std::fs::rename(away, path).unwrap();
+        assert!(write_usage(app));
+        assert_eq!(written(app, id), (7, 7));
+    }
+
+    /// Makes the store refuse every key that was used as often as another one.
+    fn refuse_equal_counts(app: &App) {
+        let sql = "CREATE UNIQUE INDEX equal_counts ON key_usage (use_count)";
+        let refuse = move |tx: &Write<'_>| tx.execute(sql, &[]);
+        app.store.write(Durability::Full, refuse).unwrap();
+    }
+
+    #[test]
+    fn usage_that_is_always_refused_stops_no_other_for_good() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let [(first, a), (never, b), (later, c)] = [(); 3].map(|()| key(&fixture));
+        refuse_equal_counts(app);
+        use_it(app, &a, 5);
+        assert!(write_usage(app));
+        use_it(app, &b, 5);
+        assert!(write_usage(app));
+        use_it(app, &c, 3);
+        for _ in 2..TRIES_MAX {
+            assert!(!write_usage(app));
+        }
+        assert_eq!(written(app, later).0, 0);
+        assert!(write_usage(app));
+        let counts = [first, never, later].map(|id| written(app, id).0);
+        assert_eq!(counts, [5, 0, 3]);
+    }
+
+    #[test]
+    fn the_last_round_writes_what_can_be_written() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let [(first, a), (never, b), (later, c)] = [(); 3].map(|()| key(&fixture));
+        refuse_equal_counts(app);
+        use_it(app, &a, 5);
+        assert!(write_usage(app));
+        use_it(app, &b, 5);
+        assert!(write_usage(app));
+        use_it(app, &c, 3);
+        flush(app);
+        let counts = [first, never, later].map(|id| written(app, id).0);
+        assert_eq!(counts, [5, 0, 3]);
+        // Nothing is left that a second end of the process could write.
+        flush(app);
+        assert_eq!(written(app, later), (3, 8));
     }
 
     /// A process that is killed has written some batches; the next one of the same node begins with other numbers.

@@ -29,18 +29,28 @@ pub struct ReplacedSecret {
     pub expires_at: Timestamp,
 }
 
-/// The recorded state of the clock of a node; that with the latest time if this node has recorded none yet. `None` if only an
-/// earlier version has used the database, and it stopped within its first minute.
+/// The recorded state of the clock with which a node begins: the latest one if no other node can use the database, because this
+/// node may have been away. Otherwise its own; and the latest one if it has recorded none yet. `None` if only an earlier version has
+/// used the database, and it stopped within its first minute.
 pub fn find(read: &Read, node: NodeId) -> Result<Option<StoredClock>> {
-    let own = read.query_one(
+    let own = find_own(read, node)?;
+    if own.is_some() && !read.is_of_one_node() {
+        return Ok(own);
+    }
+    let known = own.map_or(0, |own| own.corrections);
+    let latest = find_latest(read)?;
+    Ok(latest.map(|latest| StoredClock {
+        corrections: latest.corrections.max(known),
+        ..latest
+    }))
+}
+
+fn find_own(read: &Read, node: NodeId) -> Result<Option<StoredClock>> {
+    read.query_one(
         "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock WHERE node = $1",
         &[&node.to_string()],
         from_row,
-    )?;
-    match own {
-        Some(own) => Ok(Some(own)),
-        None => find_latest(read),
-    }
+    )
 }
 
 /// The recorded state of the clock with the latest time, of whichever node.
@@ -94,8 +104,9 @@ fn put(tx: &Write<'_>, node: &str, recorded: &StoredClock) -> Result<()> {
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (node) DO UPDATE
          SET mark = excluded.mark, allowance_ms = excluded.allowance_ms, settled = excluded.settled,
-             boot = excluded.boot, uptime_ms = excluded.uptime_ms
-         WHERE excluded.mark > clock.mark AND excluded.corrections = clock.corrections",
+             boot = excluded.boot, uptime_ms = excluded.uptime_ms, corrections = excluded.corrections
+         WHERE excluded.corrections > clock.corrections
+            OR (excluded.corrections = clock.corrections AND excluded.mark > clock.mark)",
         &[
             &node,
             &recorded.mark,
@@ -110,14 +121,18 @@ fn put(tx: &Write<'_>, node: &str, recorded: &StoredClock) -> Result<()> {
 }
 
 /// Stores a mark of a node that may be earlier than the recorded one, and counts it as a correction. Returns the number of
-/// corrections. The clocks of other nodes stay as they are.
+/// corrections. The clocks of other nodes stay as they are, unless no other node can use the database: then their rows are of the
+/// past, and a later node or a restore would take up the wrong time from them.
 pub fn correct(tx: &Write<'_>, node: NodeId, recorded: &StoredClock) -> Result<i64> {
     let before = find(tx, node)?.map_or(0, |before| before.corrections);
-    // What no node has recorded itself is not to be taken up by a new node either.
-    tx.execute(
-        "DELETE FROM clock WHERE node IN ($1, '')",
-        &[&node.to_string()],
-    )?;
+    match tx.is_of_one_node() {
+        true => tx.execute("DELETE FROM clock", &[])?,
+        // What no node has recorded itself is not to be taken up by a new node either.
+        false => tx.execute(
+            "DELETE FROM clock WHERE node IN ($1, '')",
+            &[&node.to_string()],
+        )?,
+    };
     let corrections = before + 1;
     let corrected = StoredClock {
         corrections,
@@ -330,7 +345,7 @@ fn key_from_row(row: &Row<'_>) -> Result<TimedKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{sqlite, testing};
+    use super::super::testing;
     use super::*;
 
     const ONE: NodeId = NodeId([1; 16]);
@@ -352,68 +367,119 @@ mod tests {
     /// A row that another program wrote must not keep the server from starting.
     #[test]
     fn values_that_nobody_can_reckon_with_are_kept_within_bounds() {
-        let read = sqlite::in_memory().unwrap();
-        for (mark, allowance_ms, corrections, uptime_ms) in [
-            (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
-            (i64::MIN, 0, i64::MIN, i64::MIN),
-        ] {
-            let tx = read.write();
-            tx.execute("DELETE FROM clock", &[]).unwrap();
-            tx.execute(
-                "INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
-                 VALUES ('', $1, $2, 1, 'b', $3, $4)",
-                &[&mark, &allowance_ms, &uptime_ms, &corrections],
-            )
-            .unwrap();
-            let found = find(&read, ONE).unwrap().unwrap();
-            assert!((0..=253_402_300_799_000).contains(&found.mark.0));
-            assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
-            assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
-            assert_eq!(found.uptime, None);
+        for read in testing::stores() {
+            for (mark, allowance_ms, corrections, uptime_ms) in [
+                (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
+                (i64::MIN, 0, i64::MIN, i64::MIN),
+            ] {
+                let tx = read.write();
+                tx.execute("DELETE FROM clock", &[]).unwrap();
+                tx.execute(
+                    "INSERT INTO clock (node, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+                     VALUES ('', $1, $2, 1, 'b', $3, $4)",
+                    &[&mark, &allowance_ms, &uptime_ms, &corrections],
+                )
+                .unwrap();
+                let found = find(&read, ONE).unwrap().unwrap();
+                assert!((0..=253_402_300_799_000).contains(&found.mark.0));
+                assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
+                assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
+                assert_eq!(found.uptime, None);
+            }
         }
     }
 
     #[test]
     fn the_mark_grows_and_falls_by_a_correction_alone() {
-        let read = sqlite::in_memory().unwrap();
-        let find = || super::find(&read, ONE).unwrap();
-        let record = |mark, corrections| {
-            super::record(&read.write(), ONE, &recorded(mark, corrections)).unwrap();
-        };
-        assert_eq!(find(), None);
-        for (mark, kept) in [(20, 20), (10, 20), (30, 30)] {
-            record(mark, 0);
-            assert_eq!(find(), Some(recorded(kept, 0)));
+        for read in testing::stores() {
+            let find = || super::find(&read, ONE).unwrap();
+            let record = |mark, corrections| {
+                super::record(&read.write(), ONE, &recorded(mark, corrections)).unwrap();
+            };
+            assert_eq!(find(), None);
+            for (mark, kept) in [(20, 20), (10, 20), (30, 30)] {
+                record(mark, 0);
+                assert_eq!(find(), Some(recorded(kept, 0)));
+            }
+            assert_eq!(correct(&read.write(), ONE, &recorded(5, 0)).unwrap(), 1);
+            assert_eq!(find(), Some(recorded(5, 1)));
+            // Upkeep read this value before the correction, and stores it after it.
+            record(31, 0);
+            assert_eq!(find(), Some(recorded(5, 1)));
+            record(6, 1);
+            assert_eq!(find(), Some(recorded(6, 1)));
         }
-        assert_eq!(correct(&read.write(), ONE, &recorded(5, 0)).unwrap(), 1);
-        assert_eq!(find(), Some(recorded(5, 1)));
-        // Upkeep read this value before the correction, and stores it after it.
-        record(31, 0);
-        assert_eq!(find(), Some(recorded(5, 1)));
-        record(6, 1);
-        assert_eq!(find(), Some(recorded(6, 1)));
     }
 
     #[test]
     fn no_clock_moves_that_of_another_node_and_a_new_node_begins_with_the_latest() {
-        let read = sqlite::in_memory().unwrap();
-        let tx = read.write();
-        let find = |node| super::find(&read, node).unwrap();
-        record(&tx, ONE, &recorded(20, 0)).unwrap();
-        assert_eq!(find(OTHER), Some(recorded(20, 0)));
-        record(&tx, OTHER, &recorded(50, 0)).unwrap();
-        assert_eq!(find(ONE), Some(recorded(20, 0)));
-        assert_eq!(find(NodeId([3; 16])), Some(recorded(50, 0)));
-        assert_eq!(correct(&tx, OTHER, &recorded(7, 0)).unwrap(), 1);
-        assert_eq!(find(ONE), Some(recorded(20, 0)));
-        assert_eq!(find(OTHER), Some(recorded(7, 1)));
-        // A copy has replaced the database.
-        replace_all(&tx, &recorded(3, 0)).unwrap();
-        for node in [ONE, OTHER] {
-            assert_eq!(find(node), Some(recorded(3, 1)));
+        for read in testing::stores() {
+            let tx = read.write();
+            let find = |node| super::find(&read, node).unwrap();
+            record(&tx, ONE, &recorded(20, 0)).unwrap();
+            assert_eq!(find(OTHER), Some(recorded(20, 0)));
+            record(&tx, OTHER, &recorded(50, 0)).unwrap();
+            assert_eq!(find(NodeId([3; 16])), Some(recorded(50, 0)));
+            let own = |node| super::find_own(&read, node).unwrap();
+            assert_eq!(own(ONE), Some(recorded(20, 0)));
+            // A copy has replaced the database.
+            replace_all(&tx, &recorded(3, 0)).unwrap();
+            for node in [ONE, OTHER] {
+                assert_eq!(find(node), Some(recorded(3, 1)));
+            }
+            record(&tx, ONE, &recorded(4, 1)).unwrap();
+            assert_eq!(find(ONE), Some(recorded(4, 1)));
         }
-        record(&tx, ONE, &recorded(4, 1)).unwrap();
-        assert_eq!(find(ONE), Some(recorded(4, 1)));
+    }
+
+    /// A wrong time that a former node has recorded would otherwise close keys at a restore.
+    #[test]
+    fn after_a_correction_no_former_node_has_a_later_time() {
+        for read in testing::stores() {
+            let tx = read.write();
+            record(&tx, ONE, &recorded(20, 0)).unwrap();
+            record(&tx, OTHER, &recorded(50, 0)).unwrap();
+            assert_eq!(correct(&tx, OTHER, &recorded(7, 0)).unwrap(), 1);
+            assert_eq!(find(&read, OTHER).unwrap(), Some(recorded(7, 1)));
+            let latest = match read.is_of_one_node() {
+                true => recorded(7, 1),
+                // This node may be running.
+                false => recorded(20, 0),
+            };
+            assert_eq!(find_latest(&read).unwrap(), Some(latest));
+        }
+    }
+
+    /// A data folder comes back, such as a clone of a machine or an old `node-id`.
+    #[test]
+    fn a_node_that_returns_goes_on_with_what_another_has_recorded_since() {
+        for read in testing::stores() {
+            let tx = read.write();
+            record(&tx, ONE, &recorded(20, 0)).unwrap();
+            record(&tx, OTHER, &recorded(50, 0)).unwrap();
+            let expected = match read.is_of_one_node() {
+                true => 50,
+                false => 20,
+            };
+            assert_eq!(find(&read, ONE).unwrap(), Some(recorded(expected, 0)));
+            record(&tx, ONE, &recorded(60, 0)).unwrap();
+            assert_eq!(find(&read, ONE).unwrap(), Some(recorded(60, 0)));
+            // Another node counts fewer corrections, and is ahead.
+            correct(&tx, ONE, &recorded(10, 0)).unwrap();
+            record(&tx, OTHER, &recorded(70, 0)).unwrap();
+            let found = find(&read, ONE).unwrap().unwrap();
+            assert_eq!(found.corrections, 1);
+            record(&tx, ONE, &recorded(80, found.corrections)).unwrap();
+            assert_eq!(find(&read, ONE).unwrap(), Some(recorded(80, 1)));
+            // Another node counts more of them, and what is read of it is stored.
+            tx.execute(
+                "UPDATE clock SET corrections = 3, mark = 90 WHERE node = $1",
+                &[&OTHER.to_string()],
+            )
+            .unwrap();
+            record(&tx, ONE, &recorded(85, 3)).unwrap();
+            assert_eq!(find_own(&read, ONE).unwrap(), Some(recorded(85, 3)));
+        }
     }
 
     #[test]

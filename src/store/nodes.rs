@@ -66,7 +66,7 @@ pub fn begin(tx: &Write<'_>, id: NodeId, name: &str, now: Timestamp) -> Result<N
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite;
+    use crate::store::testing;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -93,16 +93,17 @@ mod tests {
 
     #[test]
     fn starts_are_counted_for_each_node() {
-        let read = sqlite::in_memory().unwrap();
-        let (one, other) = (NodeId([1; 16]), NodeId([2; 16]));
-        let boot = |id, name| begin(&read.write(), id, name, Timestamp(7)).unwrap().boot;
-        assert_eq!(
-            (boot(one, "a"), boot(one, "b"), boot(other, "b")),
-            (1, 2, 1)
-        );
-        assert_eq!(boot(one, "b"), 3);
-        let sql = "SELECT name FROM nodes ORDER BY id";
-        let names: Vec<String> = read.query(sql, &[], |row| row.get("name")).unwrap();
-        assert_eq!(names, ["b", "b"]);
+        for read in testing::stores() {
+            let (one, other) = (NodeId([1; 16]), NodeId([2; 16]));
+            let boot = |id, name| begin(&read.write(), id, name, Timestamp(7)).unwrap().boot;
+            assert_eq!(
+                (boot(one, "a"), boot(one, "b"), boot(other, "b")),
+                (1, 2, 1)
+            );
+            assert_eq!(boot(one, "b"), 3);
+            let sql = "SELECT name FROM nodes ORDER BY id";
+            let names: Vec<String> = read.query(sql, &[], |row| row.get("name")).unwrap();
+            assert_eq!(names, ["b", "b"]);
+        }
     }
 }

@@ -17,6 +17,8 @@ use std::collections::HashMap;
 pub struct Lent {
     pub lent: u64,
     pub spent: u64,
+    /// The epoch of the remaining uses from which all were taken that are not spent; one that is over if they were taken from several.
+    pub epoch: u64,
 }
 
 /// What a site was lent of a key, according to a row that may have been changed.
@@ -276,7 +278,10 @@ pub fn list_counted(read: &Read) -> Result<Vec<CountedKey>> {
 /// The text whose seal a row has. `life` is as it is stored.
 fn lent_text(site: &str, key: KeyId, life: Option<&str>, lent: Lent) -> String {
     let life = life.unwrap_or("-");
-    format!("lent {site} {key} {life} {} {}", lent.lent, lent.spent)
+    format!(
+        "lent {site} {key} {life} {} {} {}",
+        lent.lent, lent.spent, lent.epoch
+    )
 }
 
 /// A row, and the version under which it is sealed; `None` if it is not what Latchkey last wrote.
@@ -285,6 +290,7 @@ fn lent_row(row: &Row<'_>, seal_keys: &SealKeys) -> Result<(String, KeyId, Lent,
     let lent = Lent {
         lent: row.get("lent")?,
         spent: row.get("spent")?,
+        epoch: row.get("epoch")?,
     };
     let life: Option<String> = row.get("lent_life")?;
     let text = lent_text(&site, key, life.as_deref(), lent);
@@ -295,7 +301,7 @@ fn lent_row(row: &Row<'_>, seal_keys: &SealKeys) -> Result<(String, KeyId, Lent,
 /// What a site was lent, by key.
 pub fn list_lent(read: &Read, seal_keys: &SealKeys, site: &str) -> Result<HashMap<KeyId, LentRow>> {
     let rows = read.query(
-        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+        "SELECT site, key_id, lent, spent, epoch, site_lent.seal AS seal, lent_life
          FROM site_lent JOIN sites ON name = site
          WHERE site = $1",
         &[&site],
@@ -309,7 +315,7 @@ pub fn list_lent(read: &Read, seal_keys: &SealKeys, site: &str) -> Result<HashMa
 /// What a site was lent of one key.
 pub fn find_lent(read: &Read, seal_keys: &SealKeys, site: &str, key: KeyId) -> Result<LentRow> {
     let found = read.query_one(
-        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+        "SELECT site, key_id, lent, spent, epoch, site_lent.seal AS seal, lent_life
          FROM site_lent JOIN sites ON name = site
          WHERE site = $1 AND key_id = $2",
         &[&site, &key],
@@ -351,10 +357,11 @@ pub fn put_lent(
     )?;
     let seal = seal_keys.seal(&lent_text(site, key, life.flatten().as_deref(), lent));
     tx.execute(
-        "INSERT INTO site_lent (site, key_id, lent, spent, seal)
-         VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (site, key_id) DO UPDATE SET lent = excluded.lent, spent = excluded.spent, seal = excluded.seal",
-        &[&site, &key, &lent.lent, &lent.spent, &seal],
+        "INSERT INTO site_lent (site, key_id, lent, spent, epoch, seal)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (site, key_id) DO UPDATE
+         SET lent = excluded.lent, spent = excluded.spent, epoch = excluded.epoch, seal = excluded.seal",
+        &[&site, &key, &lent.lent, &lent.spent, &lent.epoch, &seal],
     )?;
     Ok(())
 }
@@ -362,11 +369,15 @@ pub fn put_lent(
 /// Seals what a site was lent as the rows have it, also those that do not fit their seals.
 pub fn seal_lent(tx: &Write<'_>, seal_keys: &SealKeys, site: &str) -> Result<()> {
     let rows = tx.query(
-        "SELECT key_id, lent, spent FROM site_lent WHERE site = $1",
+        "SELECT key_id, lent, spent, epoch FROM site_lent WHERE site = $1",
         &[&site],
         |row| {
-            let (lent, spent) = (row.get("lent")?, row.get("spent")?);
-            Ok((row.get::<KeyId>("key_id")?, Lent { lent, spent }))
+            let lent = Lent {
+                lent: row.get("lent")?,
+                spent: row.get("spent")?,
+                epoch: row.get("epoch")?,
+            };
+            Ok((row.get::<KeyId>("key_id")?, lent))
         },
     )?;
     for (key, lent) in rows {
@@ -425,7 +436,7 @@ pub fn seal_some_lent_again(
     most: usize,
 ) -> Result<Option<(String, String)>> {
     let rows = tx.query(
-        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+        "SELECT site, key_id, lent, spent, epoch, site_lent.seal AS seal, lent_life
          FROM site_lent JOIN sites ON name = site
          WHERE (site, key_id) > ($1, $2)
          ORDER BY site, key_id
@@ -450,7 +461,7 @@ pub fn each_lent_sealer(
     mut take: impl FnMut(Option<u32>),
 ) -> Result<()> {
     let rows = read.query(
-        "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life
+        "SELECT site, key_id, lent, spent, epoch, site_lent.seal AS seal, lent_life
          FROM site_lent JOIN sites ON name = site",
         &[],
         |row| lent_row(row, seal_keys),

@@ -5,7 +5,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::network::Network;
 use crate::domain::nodes::Node;
 use crate::domain::time::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -46,7 +46,10 @@ pub struct StepRow {
     pub count: u64,
 }
 
-/// Records that a batch of usage is written in this transaction; `false` if it, or a later one of the node, was written before.
+/// Records that a batch of usage is written in this transaction; `false` if it, or a later one of this process, was written before.
+///
+/// # Errors
+/// `Internal` if a later process of the node has written: what this one has written is not known any more.
 pub fn begin_batch(tx: &Write<'_>, node: Node, batch: i64) -> Result<bool> {
     let changed = tx.execute(
         "INSERT INTO usage_flush (node, boot, batch)
@@ -56,7 +59,20 @@ pub fn begin_batch(tx: &Write<'_>, node: Node, batch: i64) -> Result<bool> {
             OR (excluded.boot = usage_flush.boot AND excluded.batch > usage_flush.batch)",
         &[&node.id.to_string(), &node.boot, &batch],
     )?;
-    Ok(changed == 1)
+    if changed == 1 {
+        return Ok(true);
+    }
+    let newest = tx.query_one(
+        "SELECT boot FROM usage_flush WHERE node = $1",
+        &[&node.id.to_string()],
+        |row| row.get::<i64>("boot"),
+    )?;
+    match newest == Some(node.boot) {
+        true => Ok(false),
+        false => Err(Error::internal(
+            "a later process of this node has written usage; this one must not",
+        )),
+    }
 }
 
 /// Adds the verdicts on all keys in one interval to the totals.
@@ -214,21 +230,27 @@ mod tests {
 
     #[test]
     fn a_batch_is_written_once_and_nodes_do_not_hinder_one_another() {
-        let read = crate::store::sqlite::in_memory().unwrap();
-        read.ignore_references();
-        let begin = |id, boot, batch| {
-            let node = Node {
-                id: NodeId([id; 16]),
-                boot,
+        for read in testing::stores() {
+            read.ignore_references();
+            let begin = |id, boot, batch| {
+                let node = Node {
+                    id: NodeId([id; 16]),
+                    boot,
+                };
+                begin_batch(&read.write(), node, batch)
             };
-            begin_batch(&read.write(), node, batch).unwrap()
-        };
-        assert!(begin(1, 1, 1) && !begin(1, 1, 1));
-        assert!(begin(1, 1, 2) && !begin(1, 1, 1));
-        assert!(begin(2, 1, 1));
-        // The next process of the node counts from one.
-        assert!(begin(1, 2, 1) && !begin(1, 1, 3) && !begin(1, 2, 1));
-        assert!(begin(1, 2, 7));
+            let begins = |id, boot, batch| begin(id, boot, batch).unwrap();
+            assert!(begins(1, 1, 1) && !begins(1, 1, 1));
+            assert!(begins(1, 1, 2) && !begins(1, 1, 1));
+            assert!(begins(2, 1, 1));
+            // The next process of the node counts from one.
+            assert!(begins(1, 2, 1) && !begins(1, 2, 1));
+            assert!(begins(1, 2, 7));
+            // What the process before still has is not taken for written.
+            for batch in [1, 7, 8] {
+                assert!(matches!(begin(1, 1, batch), Err(Error::Internal(_))));
+            }
+        }
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl SiteDetailBody {
 
 /// `GET /v1/sites`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    let found = sites::list(call.app, call.caller()?)?;
+    let found = sites::list_with_keys(call.app, call.caller()?)?;
     let items = found.into_iter().map(SiteBody::of).collect();
     Ok(Reply::json(200, &ListBody::of(items)))
 }

@@ -35,13 +35,18 @@ pub const KEYS: &str = "keys";
 /// The number of ids that fit into one member of an event.
 pub const KEYS_MAX: usize = 90;
 
+/// Whether an action replaces or corrects so much that no event lists it.
+pub fn is_about_everything(action: &str) -> bool {
+    EVERYTHING.contains(&action)
+}
+
 /// What an event names. What cannot be read, such as an event of an earlier version that lists nothing, names everything.
 pub fn named(event: &Event) -> Named {
     if event.outcome != Outcome::Allowed {
         return Named::Nothing;
     }
     let listed = match event.action.as_str() {
-        action if EVERYTHING.contains(&action) => Some(Named::Everything),
+        action if is_about_everything(action) => Some(Named::Everything),
         "key.import" | "server.fill" => numbers(event),
         "secrets.upgrade" => keys(event),
         _ => Some(Named::Target(event.target.clone())),
@@ -80,7 +85,7 @@ fn keys(event: &Event) -> Option<Named> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::{Changes, Kind};
+    use crate::domain::audit::{Changes, Kind, actions};
     use crate::domain::time::Timestamp;
 
     fn event(action: &str, note: impl FnOnce(&mut Changes)) -> Event {
@@ -103,6 +108,7 @@ mod tests {
         };
         assert_eq!(named(&refused), Named::Nothing);
         for action in EVERYTHING {
+            assert!(actions::ALL.contains(&action));
             assert_eq!(named(&event(action, |_| ())), Named::Everything);
         }
     }

@@ -91,7 +91,7 @@ pub(in crate::ops) fn after_code(
     let action = "session.create";
     let mut opened = Opened::parse(&app.seal_keys, step, now.wall);
     if let Some(known) = &opened
-        && app.read(|read| challenges::is_spent(read, &known.seal))?
+        && app.read(|read| challenges::is_spent(read, &known.seal, known.challenge.ends_at))?
     {
         opened = None;
     }

@@ -65,7 +65,8 @@ pub fn lend_to_life(app: &App, site: &str, life: Uid) -> Result<()> {
 /// What becomes of the uses that a site was lent and has not reported as spent, when it is removed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Unspent {
-    /// They may have been spent since the last report, so they stay spent.
+    /// They may have been spent since the last report, or were taken from a number that an edit has replaced since, so they stay
+    /// spent.
     pub kept: u64,
     pub returned: u64,
 }
@@ -85,7 +86,7 @@ pub fn take_back(
         };
         let left = lent.lent.saturating_sub(lent.spent);
         let counted = match seals::keys::find_uses(tx, seal_keys, id)? {
-            RemainingUses::Counted(counted) if returns => counted,
+            RemainingUses::Counted(counted) if returns && counted.epoch == lent.epoch => counted,
             _ => {
                 unspent.kept += left;
                 continue;
@@ -151,8 +152,7 @@ fn lend_one(
 ) -> Result<()> {
     let counted = match seals::keys::find_uses(tx, seal_keys, id)? {
         RemainingUses::Counted(counted) => counted,
-        RemainingUses::Unlimited => return Ok(()),
-        RemainingUses::Broken => {
+        RemainingUses::Unlimited | RemainingUses::Broken => {
             // The end of the transaction compares the key with its seal, and closes it.
             tx.touch_lightly(Target::new(Kind::Key, id));
             return Ok(());
@@ -170,8 +170,14 @@ fn lend_one(
     let Some(stored) = uses::take(tx, seal_keys, id, counted.epoch, taken)? else {
         return Ok(());
     };
+    // As long as something is left of an earlier number, the row cannot distinguish it from what is added.
     let lent = Lent {
         lent: known.lent.saturating_add(taken),
+        epoch: if left == 0 {
+            counted.epoch
+        } else {
+            known.epoch
+        },
         ..known
     };
     sites::put_lent(tx, seal_keys, site, id, lent)?;

@@ -3,7 +3,7 @@
 use super::given::{Given, is_strong};
 use super::lend::{self, Unspent};
 pub use super::views::{LinkView, SiteView};
-use super::views::{slugs, view, views};
+use super::views::{count_given, slugs, view, views};
 use super::{EDIT, find, identity, record, remove_but, require, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
@@ -248,7 +248,14 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<SiteView>> {
     all(app)
 }
 
-/// The same for the server's own use.
+/// The same, with the keys that linked sites are given. This looks at every key.
+pub fn list_with_keys(app: &App, caller: &Caller) -> Result<Vec<SiteView>> {
+    let mut views = list(app, caller)?;
+    count_given(app, &mut views);
+    Ok(views)
+}
+
+/// The same as [`list`], for the server's own use.
 pub fn all(app: &App) -> Result<Vec<SiteView>> {
     app.read(|read| views(app, read, rows::list(read)?))
 }
@@ -256,7 +263,7 @@ pub fn all(app: &App) -> Result<Vec<SiteView>> {
 /// One site. This looks at every key.
 pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
     require(app, caller)?;
-    let (view, ended_there) = app.read(|read| {
+    let (mut view, ended_there) = app.read(|read| {
         let site = find(read, name)?;
         Ok((view(app, read, site)?, rows::list_ended(read, name)?))
     })?;
@@ -278,6 +285,7 @@ pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
         });
     }
     left_out_ids.sort_unstable();
+    view.given_keys = view.link.filter(|link| link.is_linked).map(|_| keys);
     Ok(SiteDetail {
         view,
         keys,
@@ -287,7 +295,7 @@ pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
     })
 }
 
-/// Changes what a site is given from the next pack on.
+/// Changes what a site is given from the next pack on. If the site is linked, this looks at every key.
 pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<SiteView> {
     let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
     let unlinks = edit.unlinks;
@@ -328,7 +336,9 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
     if unlinks {
         app.feed.unlink(&edited.name);
     }
-    app.read(|read| view(app, read, edited))
+    let mut view = app.read(|read| view(app, read, edited))?;
+    count_given(app, std::slice::from_mut(&mut view));
+    Ok(view)
 }
 
 /// Removes a site: no pack is made for it any more, and its reports are refused. With `rotate` the pepper gets a new version,

@@ -369,6 +369,41 @@ fn uses_of_a_removed_site_stay_spent_unless_they_are_returned() {
     }
 }
 
+/// Otherwise an edit of the number would not be the last word about it.
+#[test]
+fn uses_flow_back_to_no_other_number_than_they_were_taken_from() {
+    for (edited, spent, expected) in [
+        // The number is edited after all was lent.
+        (false, 0, (100, 0, 5)),
+        // The site is lent some of the new number while it has some of the former one.
+        (true, 30, (100, 0, 470)),
+        // It has spent all of the former one, and what it has is of the new one.
+        (true, 100, (0, 100, 500)),
+    ] {
+        let fixture = with_site(100);
+        let app = &fixture.app;
+        let id = counted_key(&fixture, 250);
+        make(&fixture, "plant-7");
+        let set = |uses| {
+            let members = KeyMembers {
+                uses_left: Some(Some(uses)),
+                ..KeyMembers::default()
+            };
+            edit(app, &fixture.local(), id, members).unwrap();
+        };
+        set(if edited { 500 } else { 5 });
+        if edited {
+            let report = report(app, 1, vec![key_report(id, spent, spent)]);
+            let text = report.write(&site_key(app, "plant-7"));
+            collect::collect(app, &fixture.local(), &text).unwrap();
+            assert_eq!(lent_in(&make(&fixture, "plant-7"), id), Some(100 + spent));
+        }
+        let removed = sites::remove(app, &fixture.local(), "plant-7", false, true).unwrap();
+        let uses = removed.uses;
+        assert_eq!((uses.kept, uses.returned, uses_left(app, id)), expected);
+    }
+}
+
 #[test]
 fn a_site_whose_rows_were_changed_gets_nothing_until_that_is_accepted() {
     for change in [
@@ -382,6 +417,7 @@ fn a_site_whose_rows_were_changed_gets_nothing_until_that_is_accepted() {
         "INSERT INTO site_parts (site, kind, id) SELECT 'plant-7', 'workspace', uid FROM workspaces WHERE slug = 'ships'",
         "UPDATE site_lent SET lent = 100000",
         "UPDATE site_lent SET spent = 50",
+        "UPDATE site_lent SET epoch = epoch + 1",
         "UPDATE site_lent SET seal = zeroblob(32)",
         "DELETE FROM row_seals WHERE kind = 'site' AND id = 'plant-7'",
     ] {

@@ -34,7 +34,7 @@ pub struct SiteView {
     pub unconfirmed: Option<u64>,
     /// `None` if it has never asked over a link, or its link was dropped since.
     pub link: Option<LinkView>,
-    /// While it is linked, the keys that it is given now.
+    /// While it is linked, the keys that it is given now, if they were counted: see [`count_given`].
     pub given_keys: Option<u64>,
     /// Until when it may still answer by its last word, if its link was dropped.
     pub dropped_until: Option<Timestamp>,
@@ -106,9 +106,8 @@ pub(super) fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<Site
         let ended = known(place).and_then(|_| counts.next());
         counted.push(ended.map(|ended| ended.count()));
     }
-    let given_keys = given_keys(app, &sites, &links);
-    let all = sites.into_iter().zip(links).zip(counted).zip(given_keys);
-    let views = all.map(|(((site, link), unconfirmed), given_keys)| {
+    let all = sites.into_iter().zip(links).zip(counted);
+    let views = all.map(|((site, link), unconfirmed)| {
         Ok(SiteView {
             workspaces: slugs(&app.index.directory(), &site),
             newest: packs::find(read, &site.name, site.pack)?,
@@ -121,25 +120,24 @@ pub(super) fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<Site
             unconfirmed,
             dropped_until: dropped_until(app, &site.name),
             link,
-            given_keys,
+            given_keys: None,
             site,
         })
     });
     views.collect()
 }
 
-/// The number of keys that each linked site is given now.
-fn given_keys(app: &App, sites: &[Site], links: &[Option<LinkView>]) -> Vec<Option<u64>> {
+/// Counts the keys that each linked site is given now. This looks at every key.
+pub(super) fn count_given(app: &App, views: &mut [SiteView]) {
     let directory = app.index.directory();
-    let both = sites.iter().zip(links);
-    let given = both.map(|(site, link)| {
-        let is_linked = link.is_some_and(|link| link.is_linked);
-        is_linked.then(|| Given::of(site, &directory))
+    let given = views.iter().map(|view| {
+        let is_linked = view.link.is_some_and(|link| link.is_linked);
+        is_linked.then(|| Given::of(&view.site, &directory))
     });
     let given: Vec<Option<Given>> = given.collect();
     drop(directory);
     if given.iter().all(Option::is_none) {
-        return vec![None; sites.len()];
+        return;
     }
     // One look at every key: keys that share their part are given to the same sites.
     let mut counts: HashMap<*const SharedPart, (Arc<SharedPart>, u64)> = HashMap::new();
@@ -157,7 +155,9 @@ fn given_keys(app: &App, sites: &[Site], links: &[Option<LinkView>]) -> Vec<Opti
         let own = all.filter(|(part, _)| given.has(part.workspace, part.catalog.as_deref()));
         own.map(|(_, count)| count).sum()
     };
-    given.into_iter().map(|given| given.map(of)).collect()
+    for (view, given) in views.iter_mut().zip(given) {
+        view.given_keys = given.map(of);
+    }
 }
 
 /// The newest event that a site is known to have applied: every question of a linked one has it.

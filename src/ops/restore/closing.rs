@@ -19,8 +19,8 @@ use crate::ops::clock::future::Plan;
 use crate::ops::users::lost_roles;
 use crate::store;
 use crate::store::{
-    Write, audit, catalogs, declared, keys, numbers, recovery_codes, restore, retired_names, sites,
-    users, workspaces,
+    Write, audit, catalogs, challenges, declared, keys, numbers, recovery_codes, restore,
+    retired_names, sites, users, workspaces,
 };
 
 /// The reason in the audit log.
@@ -164,6 +164,8 @@ impl Closing<'_> {
             }
         }
         closed.sessions_ended = restore::delete_sessions(tx)?;
+        // Which first steps of sign-ins were used since the copy is not known, and their codes may be good again.
+        challenges::spend_all(tx, self.now)?;
         if !self.keeps_uses {
             closed.uses_taken = restore::spend_uses(tx, self.seal_keys)?;
         }

@@ -20,7 +20,7 @@ pub const NOW: Timestamp = Timestamp(1_795_255_200_000);
 /// A test server; see the heading.
 pub struct Fixture {
     pub app: Arc<App>,
-    folder: PathBuf,
+    pub folder: PathBuf,
     files: KeyFiles,
     wall: Wall,
 }

@@ -104,8 +104,9 @@ pub fn create(
         OwnerPassword::SetUp => None,
     };
     let stretched = password.as_deref().map(SlowDigest::new).transpose()?;
-    Store::create(path)?;
+    // Before the database, so that a file that cannot be used leaves nothing behind.
     let node = open_file(&path.with_file_name(nodes::FILE))?;
+    Store::create(path)?;
     let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
         clock::record(tx, node, &recorded)?;
@@ -537,7 +538,11 @@ fn ranges(parts: usize) -> Vec<(KeyId, KeyId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::Uptime;
     use crate::domain::keys::secret::BASE62;
+    use crate::error::Error;
+    use crate::files::private;
+    use fixture::NOW;
 
     #[test]
     fn the_ranges_cover_every_id_once_in_the_order_of_the_text() {
@@ -549,5 +554,33 @@ mod tests {
             assert!(pair[0].1.to_string() < pair[1].0.to_string());
         }
         assert!(BASE62.is_sorted());
+    }
+
+    /// The next attempt would find the database of the first one, and refuse.
+    #[test]
+    fn a_node_id_that_cannot_be_used_leaves_no_database_behind() {
+        let folder = private::tests::folder("setup-node-id");
+        let (path, id) = (folder.join("db"), folder.join(nodes::FILE));
+        let create = || {
+            let sources = Sources {
+                wall: || NOW,
+                uptime: || Uptime { boot: None, ms: 0 },
+            };
+            let owner = OwnerPassword::Generated;
+            super::create(
+                &path,
+                KeyFiles::generate(),
+                &[],
+                owner,
+                SampleKey::None,
+                sources,
+            )
+        };
+        std::fs::write(&id, "strange").unwrap();
+        assert!(matches!(create(), Err(Error::Unavailable(_))));
+        assert!(!path.exists());
+        std::fs::remove_file(&id).unwrap();
+        create().unwrap();
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

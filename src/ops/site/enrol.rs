@@ -60,8 +60,9 @@ pub fn create(
     let (wall, uptime) = ((sources.wall)(), (sources.uptime)());
     let recorded = first(wall, Some(uptime));
     let now = wall.max(recorded.mark);
-    Store::create(path)?;
+    // Before the database, so that a file that cannot be used leaves nothing behind.
     let node = open_file(&path.with_file_name(nodes::FILE))?;
+    Store::create(path)?;
     let store = Store::open(path, files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (files, state) = (files.clone(), state_of(enrolment, Timestamp(0))?);
     store.write(Durability::Full, move |tx| {

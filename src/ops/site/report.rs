@@ -1,5 +1,6 @@
 //! Reports: what a site sends to its server, in a file that travels back, or in parts over the link.
 
+use super::unreported::Taken;
 use super::{Site, change, content, put_state, require_local, uses};
 use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
@@ -80,7 +81,7 @@ pub fn make(app: &App, caller: &Caller) -> Result<(String, String)> {
 pub struct Batch {
     pub number: u64,
     pub text: String,
-    pub keys: Vec<KeyId>,
+    pub taken: Taken,
     /// The verdicts that it has.
     pub codes: Vec<(String, u64)>,
     /// Keys were left for the next one.
@@ -111,13 +112,13 @@ pub fn next_batch(
     maintenance::write_usage(app);
     uses::write_verdicts(app);
     let now = app.read(store::site::list_verdicts)?;
-    let ids = site.unreported.take(KEYS_MAX);
-    if ids.is_empty() && now == codes {
+    let keys = site.unreported.take(KEYS_MAX);
+    if keys.keys.is_empty() && now == codes {
         return Ok(None);
     }
-    let made = make_batch(app, site, taken, &ids, now);
+    let made = make_batch(app, site, taken, &keys, now);
     if made.is_err() {
-        site.unreported.note(ids);
+        site.unreported.put_back(keys);
     }
     made.map(Some)
 }
@@ -126,7 +127,7 @@ fn make_batch(
     app: &App,
     site: &Site,
     taken: u64,
-    ids: &[KeyId],
+    of: &Taken,
     codes: Vec<(String, u64)>,
 ) -> Result<Batch> {
     let _turn = lock(&site.turn);
@@ -138,8 +139,9 @@ fn make_batch(
         put_state(tx, &sealing, &stored)
     })?;
     *lock(&site.state) = state.clone();
-    let (ended, spent, uses) = app.read(|read| rows_of(read, ids))?;
-    let older = ids
+    let (ended, spent, uses) = app.read(|read| rows_of(read, &of.keys))?;
+    let older = of
+        .keys
         .iter()
         .flat_map(|id| content::older_ended(app, Some(*id)));
     let older: Vec<_> = older.collect();
@@ -159,7 +161,7 @@ fn make_batch(
     Ok(Batch {
         number: report.number,
         text: report.write(&SiteKey::of(state.key)),
-        keys: ids.to_vec(),
+        taken: of.clone(),
         codes,
         has_more: !site.unreported.is_empty(),
     })

@@ -16,6 +16,14 @@ pub struct Unreported {
     keys: Mutex<BTreeSet<KeyId>>,
 }
 
+/// Keys that were taken out for a report.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    pub keys: Vec<KeyId>,
+    /// Whether the server should learn of one of them at once.
+    pub is_urgent: bool,
+}
+
 impl Unreported {
     /// Begins with these keys.
     pub fn begin(&self, keys: impl IntoIterator<Item = KeyId>) {
@@ -39,9 +47,17 @@ impl Unreported {
         self.is_urgent.load(Relaxed)
     }
 
-    /// Takes out at most so many keys, in the order of ids. They come back with [`Unreported::note`] if the report is lost.
-    pub fn take(&self, most: usize) -> Vec<KeyId> {
-        self.is_urgent.store(false, Relaxed);
+    /// Notes keys again whose report was lost or not taken in.
+    pub fn put_back(&self, taken: Taken) {
+        self.note(taken.keys);
+        // After the keys, so that the report which this leads to has them.
+        self.is_urgent.fetch_or(taken.is_urgent, Relaxed);
+    }
+
+    /// Takes out at most so many keys, in the order of ids. They come back with [`Unreported::put_back`] if the report is lost.
+    pub fn take(&self, most: usize) -> Taken {
+        // Before the keys: one that is noted meanwhile is urgent in the next report.
+        let is_urgent = self.is_urgent.swap(false, Relaxed);
         let mut keys = lock(&self.keys);
         let taken: Vec<KeyId> = keys.iter().take(most).copied().collect();
         if let Some(last) = taken.last() {
@@ -49,7 +65,10 @@ impl Unreported {
             *keys = rest;
             keys.remove(last);
         }
-        taken
+        Taken {
+            keys: taken,
+            is_urgent,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -69,11 +88,17 @@ mod tests {
         unreported.begin([KeyId(4), KeyId(2)]);
         unreported.note_urgent(KeyId(3));
         assert!(unreported.is_urgent());
-        assert_eq!(unreported.take(2), [KeyId(2), KeyId(3)]);
+        let urgent = unreported.take(2);
+        assert_eq!(urgent.keys, [KeyId(2), KeyId(3)]);
+        assert!(urgent.is_urgent && !unreported.is_urgent());
+        let other = unreported.take(2);
+        assert_eq!(other.keys, [KeyId(4)]);
+        assert!(!other.is_urgent && unreported.take(2).keys.is_empty());
+        unreported.put_back(other);
         assert!(!unreported.is_urgent());
-        assert_eq!(unreported.take(2), [KeyId(4)]);
-        assert!(unreported.take(2).is_empty());
+        unreported.put_back(urgent);
+        assert!(unreported.is_urgent(), "it is urgent until it has arrived");
         unreported.note([KeyId(2), KeyId(2)]);
-        assert_eq!(unreported.take(9), [KeyId(2)]);
+        assert_eq!(unreported.take(9).keys, [KeyId(2), KeyId(3), KeyId(4)]);
     }
 }

@@ -30,10 +30,9 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
         for _ in 0..TRIES {
             let counted = match seals::keys::find_uses(tx, &seal_keys, id)? {
                 RemainingUses::Counted(counted) => counted,
-                // The limit was removed, which the index knows by now.
-                RemainingUses::Unlimited => return Ok(()),
-                RemainingUses::Broken => {
-                    // The end of the transaction compares the key with its seal, and closes it.
+                // The limit was removed, or the row was without Latchkey. The end of the transaction compares the key with its
+                // seal, and closes it if it does not fit; otherwise the index learns that there is no limit.
+                RemainingUses::Unlimited | RemainingUses::Broken => {
                     tx.touch_lightly(Target::new(Kind::Key, id));
                     return Ok(());
                 }
@@ -258,6 +257,25 @@ mod tests {
         assert_eq!(here, 70);
         assert_eq!(stored(app, id).0, 0);
         assert_eq!(take_elsewhere(app, id, 1), None);
+    }
+
+    /// Otherwise every request would wait for the writer for good, and the key would neither be open nor closed.
+    #[test]
+    fn a_number_that_is_removed_without_latchkey_closes_the_key() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let (id, secret) = counted(&fixture, 160);
+        assert_eq!(valid(app, &secret, 10), 10);
+        let remove = move |tx: &store::Write<'_>| {
+            tx.execute("DELETE FROM key_uses WHERE key_id = $1", &[&id])
+        };
+        app.store.write(Durability::Full, remove).unwrap();
+        let newest = fixture.last_event();
+        assert_eq!(valid(app, &secret, 20), 0);
+        let question = Question::default();
+        let code = verify_blocking(app, &secret, &question, None, |it| it.code).unwrap();
+        assert_eq!(code, Code::Disabled);
+        assert_eq!(fixture.last_event(), newest + 1, "one event is enough");
     }
 
     /// Requests that begin after an edit was acknowledged get no more than its number.

@@ -68,7 +68,7 @@ mod tests {
     use crate::domain::time::Timestamp;
     use crate::store::audit::append;
     use crate::store::keys::{self, NewSecret};
-    use crate::store::sqlite;
+    use crate::store::testing;
 
     fn key(id: u64) -> Target {
         Target::new(Kind::Key, KeyId(id))
@@ -81,7 +81,21 @@ mod tests {
         changes: Changes,
         touched: &[Target],
     ) -> Option<Target> {
-        let read = sqlite::in_memory().unwrap();
+        let changes = changes.into_json();
+        let find = |read| unnamed_in(read, action, &target, &changes, touched);
+        let mut found: Vec<Option<Target>> = testing::stores().map(find).collect();
+        found.dedup();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    }
+
+    fn unnamed_in(
+        read: Read,
+        action: &str,
+        target: &Target,
+        changes: &str,
+        touched: &[Target],
+    ) -> Option<Target> {
         read.ignore_references();
         let (seal_keys, _) = SealKeys::generate().unwrap();
         for id in 1..=3 {
@@ -97,8 +111,8 @@ mod tests {
         let log = |event: Event| append(&read.write(), &seal_keys, event).unwrap();
         log(Event::of_system("key.edit", key(3), Timestamp(1)));
         log(Event {
-            changes: changes.into_json(),
-            ..Event::of_system(action, target, Timestamp(1))
+            changes: changes.to_owned(),
+            ..Event::of_system(action, target.clone(), Timestamp(1))
         });
         find_unnamed(&read, 1, touched).unwrap()
     }

@@ -120,6 +120,7 @@ mod tests {
         let row = LentRow::Sound(Lent {
             lent: 100,
             spent: 30,
+            epoch: 0,
         });
         assert_eq!(lent.values().copied().collect::<Vec<_>>(), [row, row]);
         let site = sites::find(&read, "plant-7").unwrap().unwrap();

@@ -37,11 +37,12 @@ CREATE TABLE site_lent (
     key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
     lent   INTEGER NOT NULL CHECK (lent >= 0),
     spent  INTEGER NOT NULL CHECK (spent >= 0),
+    epoch  INTEGER NOT NULL CHECK (epoch >= 0),
     seal   BLOB    NOT NULL CHECK (length(seal) = 32),
     PRIMARY KEY (site, key_id)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO site_lent (site, key_id, lent, spent, seal)
-SELECT site, key_id, lent, spent, zeroblob(32)
+INSERT INTO site_lent (site, key_id, lent, spent, epoch, seal)
+SELECT site, key_id, lent, spent, 0, zeroblob(32)
 FROM site_lent_of_5;
 DROP TABLE site_lent_of_5;
 CREATE INDEX site_lent_key ON site_lent (key_id);

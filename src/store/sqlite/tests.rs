@@ -68,7 +68,7 @@ const MEANT: &[&str] = &[
     "SELECT id, workspace_uid, catalog FROM key_uses JOIN keys ON keys.id = key_id WHERE deleted_at IS NULL AND uses_left > 0 ORDER BY id",
     // When a migration seals them, and when it is asked what stands under which version of the seal key.
     "SELECT DISTINCT site FROM site_lent",
-    "SELECT site, key_id, lent, spent, site_lent.seal AS seal, lent_life FROM site_lent JOIN sites ON name = site",
+    "SELECT site, key_id, lent, spent, epoch, site_lent.seal AS seal, lent_life FROM site_lent JOIN sites ON name = site",
     // At a site, whose lists are read at each start and with each pack or report.
     "SELECT key_id, reason, ended_at, events FROM site_ended ORDER BY key_id",
     "DELETE FROM site_ended WHERE reason = 'revoked' AND events <= $1",

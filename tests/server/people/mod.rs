@@ -2,6 +2,7 @@
 
 mod attempts;
 mod bounds;
+mod first_steps;
 mod names;
 mod ownerless;
 mod roles;

@@ -142,29 +142,6 @@ fn two_step_sign_in_needs_no_dialect() {
     assert!(owner.get("/console/account").text().contains("9 left"));
 }
 
-/// The second step of a sign-in may reach another process than the first. A first step is good for one sign-in all the same.
-#[test]
-fn a_restart_between_the_two_steps_ends_no_sign_in_and_repeats_none() {
-    let mut server = Server::start_with(&ALONE, &[]);
-    server.admin().person("alice", "member", "root");
-    let (_, codes) = enrol(&server.local(), "alice");
-    let enter = |server: &Server, step: &str, code: &str| {
-        let fields = [("step", step), ("user_name", "alice"), ("code", code)];
-        Visitor::new(server)
-            .send("/console/sign-in", &fields)
-            .status
-    };
-    let mut visitor = Visitor::new(&server);
-    visitor.sign_in("alice", PASSWORD).expect(200);
-    let step = visitor.value("step").unwrap();
-    for (code, status) in [(&codes[0], 303), (&codes[1], 403)] {
-        server.kill9();
-        server.restart();
-        assert_eq!(enter(&server, &step, code), status);
-    }
-    sign_in(&server, "alice", Some(&codes[1]));
-}
-
 // attacks 117
 #[test]
 fn a_secret_is_in_force_after_its_first_code_and_for_its_user_alone() {

@@ -32,6 +32,16 @@ fn a_site_that_is_made_again_of_the_same_file_spends_nothing_a_second_time() {
     let path = |name: &str| site.path(name).display().to_string();
     let (file, passphrase) = (path("enrolment"), path("passphrase"));
     let init = ["site", "init", &file, "--passphrase-file", &passphrase];
+    // An attempt that fails leaves no database, which would be in the way of the next one.
+    let node_id = again.data().join("node-id");
+    let private = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+        .create(again.data());
+    private.unwrap();
+    std::fs::write(&node_id, "strange").unwrap();
+    let ran = again.run(&init);
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains("node-id"), "{ran:?}");
+    std::fs::remove_file(&node_id).unwrap();
     let ran = again.run(&init);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(

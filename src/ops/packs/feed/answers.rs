@@ -2,7 +2,7 @@
 //! the question is over.
 
 use super::hub::{Asking, Touched, Work, refuse_older};
-use super::known::{Known, Share};
+use super::known::{Known, Share, is_of_one_site};
 use super::lending::Lacking;
 use super::path::{Path, path};
 use super::snapshot::{History, Snapshot};
@@ -69,6 +69,8 @@ enum Found {
     /// Nothing has happened, and there is time.
     Nothing,
     Pack,
+    /// The site gets nothing.
+    Refused(Error),
     /// The site was removed.
     Removed,
     Step {
@@ -85,7 +87,7 @@ enum Signed {
     /// The question was answered otherwise.
     Nothing,
     /// A change waits for the sites that the step does not have.
-    TooOld(Asking),
+    TooOld(Box<Asking>),
     Word(Answer, Vec<u8>),
 }
 
@@ -141,6 +143,7 @@ impl Memory {
             match found {
                 Found::Nothing => back.push((name, asking)),
                 Found::Pack => app.feed.needs_pack(name, asking),
+                Found::Refused(err) => (asking.answer)(Err(err)),
                 Found::Removed => (asking.answer)(Err(Error::Unauthenticated)),
                 Found::Fork => {
                     log::warn!(
@@ -158,7 +161,7 @@ impl Memory {
                     known,
                     given,
                 } => {
-                    if !built.counted.is_empty() {
+                    if !built.counted.is_empty() && known.lends_to(asking.question.life) {
                         counted.push(Lacking {
                             known,
                             given,
@@ -174,7 +177,7 @@ impl Memory {
                     let feed = &app.feed;
                     match feed.sign_step(&round.signer, &name, asking, said, extra) {
                         Signed::Word(answer, bytes) => signed.push((answer, bytes)),
-                        Signed::TooOld(asking) => back.push((name, asking)),
+                        Signed::TooOld(asking) => back.push((name, *asking)),
                         Signed::Nothing => {}
                     }
                 }
@@ -221,9 +224,11 @@ impl Memory {
         let mut steps = HashMap::new();
         let mut found = Vec::with_capacity(work.asking.len());
         for (name, asking) in &work.asking {
-            found.push(match app.feed.known.find(app, read, name, generation)? {
-                None => Found::Removed,
-                Some(known) => {
+            found.push(match app.feed.known.find(app, read, name, generation) {
+                Err(err) if is_of_one_site(&err) => Found::Refused(err),
+                Err(err) => return Err(err),
+                Ok(None) => Found::Removed,
+                Ok(Some(known)) => {
                     let workspaces = self.workspaces(app, &known);
                     let is_concerned = asking.is_due
                         || asking.is_new
@@ -294,8 +299,13 @@ fn answer(
         Way::Pack => return Ok(Found::Pack),
         Way::Step(touched) => {
             let is_due = needs_newer || is_ending(snapshot, &known, question.pack, endings)?;
-            // Until there is a pack, steps prolong the lease.
-            if is_due && feed.has_prepared(&known.site.name, question) {
+            let (name, number) = (&known.site.name, known.site.pack);
+            let now_ms = snapshot.app.now().steady_ms;
+            // Until there is a pack, and while it may have been lost on its way, steps prolong the lease.
+            if is_due
+                && !feed.is_on_its_way(name, question, number, now_ms)
+                && feed.has_prepared(name, question)
+            {
                 return Ok(Found::Pack);
             }
             touched
@@ -309,6 +319,7 @@ fn answer(
             let shared = step::Shared {
                 given: &workspaces.given,
                 above: &workspaces.above,
+                is_lent: known.lends_to(question.life),
             };
             let Some(built) = step::build(snapshot, &known, shared, &touched, &pending)? else {
                 return Ok(Found::Pack);
@@ -537,10 +548,10 @@ impl Feed {
     ) -> Signed {
         let mut hub = lock(&self.hub);
         if said.to.number < hub.waited {
-            return Signed::TooOld(Asking {
+            return Signed::TooOld(Box::new(Asking {
                 is_due: true,
                 ..asking
-            });
+            }));
         }
         let is_newest = hub.is_newest(name, &asking);
         let Some(link) = hub.links.get_mut(name).filter(|_| is_newest) else {

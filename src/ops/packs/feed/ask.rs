@@ -1,5 +1,6 @@
 //! Taking a question in: who asks, what the site reports, and that the database knows how long its answer may count.
 
+use super::heard::Order;
 use super::hub::{Asking, refuse_older};
 use super::known::{Known, Remembered};
 use super::leases;
@@ -68,6 +69,9 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     if !is_known || is_other_life {
         feed.pace.registration(name, now_ms)?;
     }
+    if is_other_life {
+        feed.pace.new_life(name, now_ms)?;
+    }
     if !is_known {
         register(app, &known, &question, lease_s)?;
         known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
@@ -94,8 +98,7 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
 
 /// Whether uses are lent to a life that the site had before: its state began again, and has no pack yet.
 fn has_new_life(known: &Known, question: &Question) -> bool {
-    let is_other = |life| life != question.life;
-    question.pack == 0 && known.site.lent_life.is_some_and(is_other)
+    question.pack == 0 && !known.lends_to(question.life)
 }
 
 /// Looks a site up in the database; `None` if there is none of this name.
@@ -248,12 +251,18 @@ impl Asked {
         let link = link.filter(|link| is_active && link.asked_ms.is_some());
         // It was idle, or was dropped, since the question was read: the site asks again, and is registered then.
         let link = link.ok_or_else(|| Error::Unavailable(refusals::requests::busy()))?;
-        if link.is_late(&question, now_ms) {
-            return Err(Error::Conflict(refusals::packs::asked_again()));
-        }
+        let order = link.heard.order(&question, now_ms);
+        // It has the words that the state had which was copied, and may answer by them.
+        let is_copy = matches!(order, Order::Copied { .. }) && link.note_copy(now_ms);
         let is_other = link.life.is_some_and(|life| life != question.life);
-        if is_other || link.is_copied(&question) {
+        if is_copy || (is_other && link.is_copy_news(now_ms)) {
             log::warn!("sites: {name} asks with another state than before; is there a copy of it?");
+        }
+        match order {
+            Order::Copied { is_late: false } | Order::Newest => {}
+            Order::Copied { is_late: true } | Order::HeldUp | Order::Repeated => {
+                return Err(Error::Conflict(refusals::packs::asked_again()));
+            }
         }
         let is_lost = link
             .sent

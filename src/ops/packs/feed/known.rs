@@ -71,6 +71,11 @@ pub enum Remembered {
 /// How long a site that gets nothing is not looked at again.
 const REFUSED_MS: u64 = 1_000;
 
+/// Whether an error is about one site, and no reason to refuse others.
+pub fn is_of_one_site(err: &Error) -> bool {
+    Refused::of(err).is_some()
+}
+
 impl Refused {
     fn of(err: &Error) -> Option<Refused> {
         match err {
@@ -98,6 +103,13 @@ impl All {
             };
         }
         self
+    }
+}
+
+impl Known {
+    /// Whether uses are lent to a life of the site; to any, while no report has named one.
+    pub fn lends_to(&self, life: Uid) -> bool {
+        self.site.lent_life.is_none_or(|own| own == life)
     }
 }
 

@@ -1,14 +1,17 @@
 //! What the server knows about the link to one site. Times are those of the steady clock of this process.
 
 use super::IDLE_MS;
+use super::heard::Heard;
 use crate::domain::keys::KeyId;
 use crate::domain::packs::question::{Events, Nonce, Question};
 use crate::domain::uid::Uid;
 use std::collections::BTreeSet;
 
-/// A question with a smaller number than the newest one was held up on its way if it comes within this time after that. Later,
-/// its process has gone back to a former state, as that of a virtual machine that was reset.
-const HELD_UP_MS: u64 = 10_000;
+/// How often the log names a possible copy of a site.
+const COPY_LOGGED_MS: u64 = 60_000;
+
+/// A pack that does not arrive is sent again after so many times the first pause, at most.
+const RESENT_PART_MAX: u32 = 30;
 
 /// How much longer a lease may last by the clock of the site than by that of this server: one part of fifty.
 const DRIFT_PART: u64 = 50;
@@ -21,6 +24,17 @@ pub struct Said {
     pub to: Events,
     /// Whether it answers the first question of a process of the site, and so grants nothing.
     pub is_first: bool,
+}
+
+/// A pack that was sent, and of which it is not known whether it has arrived.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OnItsWay {
+    pub number: u64,
+    /// The life that asked for it.
+    pub life: Uid,
+    /// How often it was sent, and when last.
+    pub times: u32,
+    pub sent_ms: u64,
 }
 
 /// The link to a site that has asked at least once, here or before the last start.
@@ -39,8 +53,9 @@ pub struct Link {
     /// The newest question, and the state in it.
     pub asked: Option<Nonce>,
     pub asked_events: Events,
-    /// The process of the site that has asked it, and its number there.
-    pub asked_by: Option<(Nonce, u64)>,
+    pub heard: Heard,
+    /// When the log last named a copy of the site.
+    pub copy_logged_ms: Option<u64>,
     /// The pack in it.
     pub pack: u64,
     /// When the newest report was taken in.
@@ -61,12 +76,13 @@ pub struct Link {
     pub pending: BTreeSet<KeyId>,
     /// The question that was answered last, and those of the pending keys that the answer has.
     pub sent: Option<(Nonce, BTreeSet<KeyId>)>,
-    /// The site must take a newer pack than this one, whatever has happened since.
+    /// The site must take a newer pack than this one, even if nothing has happened since.
     pub needs_newer_than: Option<u64>,
     /// The time up to which packs that were made are accounted for.
     pub packs_until_ms: u64,
     /// The question that was answered with a pack, and the number of the pack, until the site has it.
     pub pack_sent: Option<(Nonce, u64)>,
+    pub on_its_way: Option<OnItsWay>,
     /// The newest pack that has arrived, and was of no use to the site, and how often.
     pub pack_useless: (u64, u32),
     /// Where the audit log could not be read, so that the site got a pack in the place of a step.
@@ -76,20 +92,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// Whether a question was asked before the newest one, or is that one again.
-    pub fn is_late(&self, question: &Question, now_ms: u64) -> bool {
-        let is_older = self.asked_by.is_some_and(|(process, number)| {
-            process == question.process && question.number < number
-        });
-        let newest_ms = self.asked_ms.unwrap_or(0);
-        self.asked == Some(question.nonce)
-            || (is_older && now_ms.saturating_sub(newest_ms) < HELD_UP_MS)
+    /// Notes that another machine has the state of the same process, and so the words that this one had. Returns whether the log should
+    /// say so.
+    pub fn note_copy(&mut self, now_ms: u64) -> bool {
+        self.others_end_ms = self.others_end_ms.max(self.lease_end_ms);
+        self.is_copy_news(now_ms)
     }
 
-    /// Whether two machines ask with the state of the same process.
-    pub fn is_copied(&self, question: &Question) -> bool {
-        let same = (question.process, question.number);
-        self.asked_by == Some(same) && self.asked != Some(question.nonce)
+    /// Whether it is some time ago that the log named a copy of the site.
+    pub fn is_copy_news(&mut self, now_ms: u64) -> bool {
+        let lately = |at: u64| now_ms.saturating_sub(at) < COPY_LOGGED_MS;
+        let is_news = !self.copy_logged_ms.is_some_and(lately);
+        if is_news {
+            self.copy_logged_ms = Some(now_ms);
+        }
+        is_news
     }
 
     /// Takes a question in, and returns whether it is the first of a process of the site, whose answer grants nothing. The
@@ -114,7 +131,7 @@ impl Link {
         };
         self.asked = Some(question.nonce);
         self.asked_events = question.events;
-        self.asked_by = Some((question.process, question.number));
+        self.heard.note(question, now_ms);
         self.pack = question.pack;
         self.is_dropped = false;
         if let Some((nonce, keys)) = self.sent.take()
@@ -138,7 +155,7 @@ impl Link {
         };
         let has_applied = question.pack == number;
         if has_applied || question.arrived == nonce {
-            self.pack_sent = None;
+            (self.pack_sent, self.on_its_way) = (None, None);
         }
         if !has_applied && question.arrived == nonce {
             self.pack_useless = match self.pack_useless {
@@ -147,6 +164,34 @@ impl Link {
             };
         }
         has_applied
+    }
+
+    /// Notes that a pack is sent.
+    pub fn send_pack(&mut self, question: &Question, number: u64, now_ms: u64) {
+        self.pack_sent = Some((question.nonce, number));
+        let before = self
+            .on_its_way
+            .filter(|sent| (sent.number, sent.life) == (number, question.life));
+        self.on_its_way = Some(OnItsWay {
+            number,
+            life: question.life,
+            times: before.map_or(0, |sent| sent.times).saturating_add(1),
+            sent_ms: now_ms,
+        });
+    }
+
+    /// Whether a pack was sent to a life of the site just now, and is not known to have arrived. It is sent again after `least_ms`, and
+    /// then after twice as long each time.
+    pub fn is_on_its_way(&self, life: Uid, number: u64, (now_ms, least_ms): (u64, u64)) -> bool {
+        let sent = self
+            .on_its_way
+            .filter(|sent| (sent.number, sent.life) == (number, life));
+        sent.is_some_and(|sent| {
+            let doubled = 1_u32.checked_shl(sent.times.saturating_sub(1).min(16));
+            let parts = doubled.unwrap_or(u32::MAX).min(RESENT_PART_MAX);
+            let pause_ms = least_ms.saturating_mul(u64::from(parts));
+            now_ms.saturating_sub(sent.sent_ms) < pause_ms
+        })
     }
 
     /// Notes that the state in a question is one of this server's history. A question that was asked before the newest
@@ -339,28 +384,36 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_was_held_up_is_told_from_a_newer_one() {
-        let newest = question(1, Nonce::default());
+    fn the_log_names_a_copy_once_in_a_while() {
         let mut link = Link::default();
-        assert!(!link.is_late(&newest, 0));
-        link.ask(&newest, 1, NEWEST, 1_000);
-        // It comes again: it was recorded on its way.
-        assert!(link.is_late(&newest, 1_000) && link.is_late(&newest, 60_000));
-        assert!(!link.is_copied(&newest));
-        let other = |number: u64, process: u8| Question {
-            number,
-            process: Nonce([process; 16]),
-            nonce: Nonce([4; 16]),
-            ..newest.clone()
+        link.grant(0, 10);
+        assert!(link.note_copy(5));
+        assert_eq!(link.others_end_ms, link.lease_end_ms);
+        assert!(!link.note_copy(60_004));
+        assert!(link.note_copy(60_005));
+    }
+
+    #[test]
+    fn a_pack_that_has_not_arrived_is_sent_again_after_longer_and_longer_pauses() {
+        let asked = question(1, Nonce::default());
+        let mut link = Link::default();
+        let mut now_ms = 5_000;
+        for pause_ms in [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+            assert!(!link.is_on_its_way(asked.life, 8, (now_ms, 1_000)));
+            link.send_pack(&asked, 8, now_ms);
+            now_ms += pause_ms;
+            assert!(link.is_on_its_way(asked.life, 8, (now_ms - 1, 1_000)));
+        }
+        // Another pack, or another life of the site, does not wait for it.
+        assert!(!link.is_on_its_way(asked.life, 9, (now_ms - 1, 1_000)));
+        assert!(!link.is_on_its_way(Uid(9), 8, (now_ms - 1, 1_000)));
+        let arrived = Question {
+            pack: 7,
+            arrived: asked.nonce,
+            ..asked.clone()
         };
-        assert!(link.is_late(&other(6, 6), 1_000) && link.is_late(&other(1, 6), 10_999));
-        assert!(!link.is_late(&other(8, 6), 1_000));
-        // A new process counts from 1, and a machine that was reset goes on from what it was.
-        assert!(!link.is_late(&other(1, 5), 1_000));
-        assert!(!link.is_late(&other(6, 6), 11_000));
-        // Two machines count alike.
-        assert!(link.is_copied(&other(7, 6)) && !link.is_late(&other(7, 6), 1_000));
-        assert!(!link.is_copied(&other(8, 6)) && !link.is_copied(&other(7, 5)));
+        link.settle_pack(&arrived);
+        assert!(!link.is_on_its_way(asked.life, 8, (now_ms - 1, 1_000)));
     }
 
     #[test]

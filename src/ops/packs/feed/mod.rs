@@ -7,6 +7,7 @@
 mod answers;
 pub mod ask;
 mod forks;
+mod heard;
 mod hub;
 mod known;
 mod leases;
@@ -68,6 +69,8 @@ const AGAIN_MS: u64 = 200;
 const REPORT_MS: u64 = 1_000;
 /// See [`Feed::gather_ms`].
 const GATHER_MS: u64 = 200;
+/// See [`Feed::resend_ms`].
+const RESEND_MS: u64 = 1_000;
 
 /// The answer to a question: the bytes of a word with its body.
 pub type Answer = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
@@ -87,6 +90,8 @@ pub struct Feed {
     /// How often questions of sites are looked at that have had a step just now, if no change waits for them: so they take many
     /// changes at once, if there are many.
     gather_ms: AtomicU64,
+    /// How long a pack may be on its way before it is sent again; twice as long the next time.
+    resend_ms: AtomicU64,
     hub: Mutex<Hub>,
     /// There is a question to look at.
     asked: Condvar,
@@ -144,6 +149,7 @@ impl Default for Feed {
             again_ms: AtomicU64::new(AGAIN_MS),
             report_ms: AtomicU64::new(REPORT_MS),
             gather_ms: AtomicU64::new(GATHER_MS),
+            resend_ms: AtomicU64::new(RESEND_MS),
             hub: Mutex::default(),
             asked: Condvar::new(),
             installed: Condvar::new(),
@@ -261,8 +267,10 @@ impl Feed {
         }
         hub.waited = hub.waited.max(hub.installed.number);
         let until_ms = now_ms.saturating_add(self.wait_ms.load(Relaxed));
-        let wait = Wait::new(hub.waited, (now_ms, until_ms), &hub.links, Box::new(done));
+        let mut wait = Wait::new(hub.waited, (now_ms, until_ms), &hub.links, Box::new(done));
         if hub.waits.len() >= WAITS_MAX || hub.is_stopped {
+            // What is known at once counts.
+            wait.look(&hub.links, now_ms);
             drop(hub);
             return wait.end(now_ms);
         }
@@ -352,7 +360,10 @@ impl Feed {
             hub = lock(&self.hub);
         }
         // The changes are made; who waited for the sites learns that they are not confirmed.
-        let (now_ms, waits) = (app.now().steady_ms, std::mem::take(&mut hub.waits));
+        let (now_ms, mut waits) = (app.now().steady_ms, std::mem::take(&mut hub.waits));
+        waits.iter_mut().for_each(|wait| {
+            wait.look(&hub.links, now_ms);
+        });
         drop(hub);
         waits.into_iter().for_each(|wait| wait.end(now_ms));
     }

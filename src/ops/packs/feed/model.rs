@@ -42,6 +42,10 @@ pub struct ModelSite {
     base: Option<Body>,
     /// Of the newest word.
     pub word: Option<Word>,
+    /// Which life may spend what the newest pack lends.
+    pub lent_to: Option<Uid>,
+    /// What the site was lent, according to the newest record of each counted key.
+    pub lent: BTreeMap<KeyId, u64>,
 }
 
 /// What a site has, in a form that can be compared.
@@ -177,6 +181,8 @@ impl ModelSite {
             model: Model::default(),
             base: None,
             word: None,
+            lent_to: None,
+            lent: BTreeMap::new(),
         }
     }
 
@@ -219,7 +225,11 @@ impl ModelSite {
             WordKind::Pack => self.apply_packs(body),
             WordKind::Step => {
                 assert!(word.lease_s > 0 || self.question.applied == Nonce::default());
-                self.model.apply(&Step::read(body).unwrap());
+                let step = Step::read(body).unwrap();
+                self.model.apply(&step);
+                step.content
+                    .iter()
+                    .for_each(|content| self.note_lent(content));
                 self.question.events = word.to;
             }
         }
@@ -249,14 +259,16 @@ impl ModelSite {
             let is_newer = head.reign > self.question.reign
                 || (head.pack > self.question.pack && head.events >= self.question.events.number);
             assert!(is_newer, "{head:?}");
-            if let Some(whole) = whole {
+            if let Some(whole) = &whole {
                 self.base = Some(Body::read(whole.bytes().to_vec()).unwrap());
                 self.question.base = head.pack;
-                self.model = Model::of(&Content::of(whole).unwrap());
             }
-            if let Some(shown) = shown {
-                self.model = Model::of(&Content::of(shown).unwrap());
+            if let Some(body) = shown.or(whole) {
+                let content = Content::of(body).unwrap();
+                self.model = Model::of(&content);
+                self.note_lent(&content);
             }
+            self.lent_to = head.lent;
             self.question.pack = head.pack;
             self.question.reign = head.reign;
             self.question.events = Events {
@@ -264,6 +276,12 @@ impl ModelSite {
                 hash: head.events_hash,
             };
         }
+    }
+
+    fn note_lent(&mut self, content: &Content) {
+        let all = content.keys();
+        self.lent
+            .extend(all.filter_map(|key| Some((key.id, key.lent?))));
     }
 
     /// Asks until a step has come, which does not wait for anything to happen, and returns how many packs came before.

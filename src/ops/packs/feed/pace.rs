@@ -18,10 +18,18 @@ const REGISTRATIONS: Rate = Rate {
     burst: 20,
 };
 
+/// Those of them that begin a new life of the site, to which uses are lent from then on. Here a second of the rate is a minute.
+const NEW_LIVES: Rate = Rate {
+    per_second: 1,
+    burst: 5,
+};
+const MINUTE: u64 = 60;
+
 /// See the heading. Only questions that were made with the key of their site count.
 pub struct Pace {
     questions: Mutex<Buckets<String>>,
     registrations: Mutex<Buckets<String>>,
+    new_lives: Mutex<Buckets<String>>,
 }
 
 impl Default for Pace {
@@ -29,6 +37,7 @@ impl Default for Pace {
         Pace {
             questions: Mutex::new(Buckets::new(QUESTIONS, SITES_MAX)),
             registrations: Mutex::new(Buckets::new(REGISTRATIONS, SITES_MAX)),
+            new_lives: Mutex::new(Buckets::new(NEW_LIVES, SITES_MAX)),
         }
     }
 }
@@ -55,11 +64,23 @@ impl Pace {
         charge(&self.registrations, site, now_ms)
     }
 
+    /// Counts a question that begins a new life of the site.
+    ///
+    /// # Errors
+    /// See [`Pace::question`].
+    pub fn new_life(&self, site: &str, now_ms: u64) -> Result<()> {
+        let charged = lock(&self.new_lives).charge(&[site.to_owned()], now_ms / MINUTE);
+        charged.map_err(|minutes| Error::TooMany {
+            retry_after_s: minutes * MINUTE,
+        })
+    }
+
     /// For tests that ask faster than a site.
     #[cfg(test)]
     pub fn set_rate(&self, rate: Rate) {
         lock(&self.questions).set_rate(rate);
         lock(&self.registrations).set_rate(rate);
+        lock(&self.new_lives).set_rate(rate);
     }
 }
 

@@ -154,7 +154,17 @@ fn send(app: &App, (name, question): &Waiting) -> Result<bool> {
     let Some(bundle) = bundle else {
         return Ok(false);
     };
-    let Some((asking, report)) = app.feed.take_packing(name, question, &bundle) else {
+    if app
+        .feed
+        .is_on_its_way(name, question, bundle.number, app.now().steady_ms)
+    {
+        let being_made = Error::Unavailable(refusals::packs::being_made());
+        app.feed
+            .refuse(&(name.clone(), question.clone()), &being_made);
+        return Ok(true);
+    }
+    let now_ms = app.now().steady_ms;
+    let Some((asking, report)) = app.feed.take_packing(name, question, &bundle, now_ms) else {
         return Ok(true);
     };
     let body = write_packs(&bundle.files);
@@ -196,6 +206,11 @@ fn bundle(app: &App, read: &Read, known: &Known, question: &Question) -> Result<
     };
     let half_ms = (made.until.0 - made.made_at.0) / 2;
     if head.events != made.events || made.until.0 - snapshot.now.0 < half_ms {
+        return Ok(None);
+    }
+    // A site that begins takes its uses from its first pack, which names the life that they are lent to.
+    let lends = known.site.lent_life.is_none() || head.lent == known.site.lent_life;
+    if question.pack == 0 && !lends {
         return Ok(None);
     }
     let to = Events {
@@ -270,11 +285,12 @@ impl Feed {
         name: &str,
         question: &Question,
         bundle: &Bundle,
+        now_ms: u64,
     ) -> Option<(Asking, u64)> {
         let mut hub = lock(&self.hub);
         let asking = hub.take_packing(name, question)?;
         let link = hub.links.get_mut(name)?;
-        link.pack_sent = Some((question.nonce, bundle.number));
+        link.send_pack(question, bundle.number, now_ms);
         link.chain = Some(asking.said(bundle.to));
         Some((asking, link.report_of(question.life)))
     }
@@ -292,6 +308,20 @@ impl Feed {
         }
         link.packs_until_ms = from_ms + every_ms;
         true
+    }
+
+    /// Whether a pack was sent to the site just now, and may still arrive.
+    pub(super) fn is_on_its_way(
+        &self,
+        name: &str,
+        question: &Question,
+        number: u64,
+        now_ms: u64,
+    ) -> bool {
+        let hub = lock(&self.hub);
+        let times = (now_ms, self.resend_ms.load(Relaxed));
+        let link = hub.links.get(name);
+        link.is_some_and(|link| link.is_on_its_way(question.life, number, times))
     }
 
     /// Whether a pack has arrived so often that it is of no use to the site.

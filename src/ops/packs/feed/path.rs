@@ -4,7 +4,7 @@
 //! pack. An action that is not known here counts as what its target is.
 
 use crate::domain::audit::changes::parse;
-use crate::domain::audit::named::{Named, named};
+use crate::domain::audit::named::{Named, is_about_everything, named};
 use crate::domain::audit::{Event, Kind, Outcome};
 use crate::domain::keys::KeyId;
 use crate::domain::packs::step::TOUCHED_MAX;
@@ -32,16 +32,16 @@ pub struct Touched {
     pub workspaces: BTreeSet<Uid>,
 }
 
-/// Actions after which more differs than the log names.
-const WIDE: [&str; 8] = [
-    "clock.accept",
+/// Actions after which a site needs a pack, although their events name all that differs in another index of the server. Those that
+/// name everything (`domain::audit::named`) are not in this list.
+const FOR_SITES: [&str; 4] = [
+    // Whose keys act for their owners may be another question than before, as in an edit of a policy, which no member lists.
     "policy.install",
+    // A site has the peppers from its packs alone; other processes of the server read the file.
     "secrets.retire",
     "secrets.rotate",
-    "server.close_older_copy",
+    // It makes more keys than a step takes.
     "server.fill",
-    "server.migrate",
-    "server.restore",
 ];
 
 /// The way over these events, for a site of this name that is given this.
@@ -73,13 +73,13 @@ fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> b
         value
     };
     match event.action.as_str() {
-        action if WIDE.contains(&action) => true,
+        action if is_about_everything(action) || FOR_SITES.contains(&action) => true,
         // What was changed outside Latchkey may have been moved as well.
         action if action.ends_with(".accept") || action.ends_with(".tampered") => true,
         // The owners of its keys get roles at the site, or lose them.
         "policy.edit" => has("acts_for_owner"),
         "site.edit" if value("site").as_deref() == Some(site) => {
-            has("workspaces") || has("catalogs") || has("minimal")
+            has("workspaces") || has("catalogs") || has("minimal") || has("life")
         }
         // Of what the site is given, a part is gone with all that is in it.
         "workspace.delete" => {
@@ -136,7 +136,7 @@ impl Touched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::{Changes, Target};
+    use crate::domain::audit::{Changes, Target, actions};
     use crate::domain::time::Timestamp;
     use std::collections::HashSet;
 
@@ -207,8 +207,16 @@ mod tests {
 
     #[test]
     fn what_no_event_names_needs_a_pack() {
-        for action in WIDE {
+        let of_all = actions::ALL.iter().copied();
+        let of_all: Vec<&str> = of_all
+            .filter(|action| is_about_everything(action))
+            .collect();
+        assert!(of_all.contains(&"server.restore"));
+        for action in of_all.into_iter().chain(FOR_SITES) {
             check_pack(event(action, Target::server()), true);
+        }
+        for action in FOR_SITES {
+            assert!(actions::ALL.contains(&action) && !is_about_everything(action));
         }
         for action in ["key.accept", "key.tampered"] {
             check_pack(event(action, Target::new(Kind::Key, KeyId(1))), true);

@@ -145,7 +145,9 @@ impl<'a> Snapshot<'a> {
                 events: Vec::new(),
             });
         }
-        let Ok(after) = i64::try_from(since) else {
+        let after = i64::try_from(since).ok();
+        // What comes later than all that there is belongs to another history.
+        let Some(after) = after.filter(|_| since < self.head.number) else {
             return Ok(History::Unknown);
         };
         let first = audit::ends(self.read)?.map(|(first, _)| first);

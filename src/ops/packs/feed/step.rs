@@ -33,6 +33,8 @@ pub struct Shared<'a> {
     pub given: &'a Arc<Given>,
     /// The workspaces above those of the site.
     pub above: &'a HashSet<Uid>,
+    /// Whether uses are lent to the life of the site that asks. Another one has none.
+    pub is_lent: bool,
 }
 
 /// What a body has so far.
@@ -119,8 +121,10 @@ impl Parts<'_> {
             if key.uses_left.is_some() {
                 self.counted.insert(id);
                 let (read, name) = (self.snapshot.read, &self.draft.site.name);
-                let lent = sites::find_lent(read, &self.snapshot.app.seal_keys, name, id)?;
-                self.draft.lent.insert(id, lent);
+                if self.shared.is_lent {
+                    let lent = sites::find_lent(read, &self.snapshot.app.seal_keys, name, id)?;
+                    self.draft.lent.insert(id, lent);
+                }
             }
             self.draft.take(&found, directory, self.snapshot.now)?;
         }

@@ -387,7 +387,7 @@ fn settle_report(site: &Site, batch: &Batch, taken: u64) {
     if taken >= batch.number {
         lock(&site.link.status).reporting.codes = batch.codes.clone();
     } else {
-        site.unreported.note(batch.keys.iter().copied());
+        site.unreported.put_back(batch.taken.clone());
     }
 }
 
@@ -500,7 +500,7 @@ pub fn failed(app: &App, lost: Option<Asked>, why: &str) -> Duration {
         return FORK;
     };
     if let Some(batch) = lost.and_then(|asked| asked.batch) {
-        site.unreported.note(batch.keys);
+        site.unreported.put_back(batch.taken);
     }
     let mut status = lock(&site.link.status);
     status.failures = status.failures.saturating_add(1);

@@ -444,9 +444,25 @@ fn counts_are_reported_in_parts_until_the_server_has_them() {
     assert!(report(&linked.ask()).is_none(), "the server has everything");
     // What was ended here does not wait.
     ended::disable(&linked.plant.app, &linked.plant.local(), KeyId(2)).unwrap();
-    let urgent = report(&linked.ask()).unwrap();
+    let asked = linked.ask();
+    let urgent = report(&asked).unwrap();
     assert!(urgent.keys[0].ended_at.is_some());
     assert_eq!(uses(&urgent), [(2, 1)]);
+    // Nor does it wait if the server has not taken it in, or if it is lost.
+    linked.answer(asked, WordKind::Step, &[]).unwrap();
+    let asked = linked.ask();
+    assert_eq!(report(&asked).unwrap().keys, urgent.keys);
+    failed(&linked.plant.app, Some(asked), "lost");
+    let asked = linked.ask();
+    let last = report(&asked).unwrap();
+    assert_eq!(last.keys, urgent.keys);
+    let mut word = linked.word(&asked, WordKind::Step, &[]);
+    word.report = last.number;
+    linked.deliver(asked, &word, &[]).unwrap();
+    assert!(
+        report(&linked.ask()).is_none(),
+        "nothing is urgent any more"
+    );
 }
 
 /// Keys come, change, go and come back, with steps and with packs, and the site is stopped now and then.

@@ -15,6 +15,9 @@ fn file(site: &Site, name: &str, content: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A command, and what the site answers right after it: the code for a secret, where the command changes it.
+type Step<'a> = (&'a [&'a str], Option<(&'a String, &'a str)>);
+
 #[test]
 fn commands_of_users_workspaces_policies_and_catalogs_wait_for_the_sites() {
     let server = Server::start();
@@ -39,8 +42,7 @@ fn commands_of_users_workspaces_policies_and_catalogs_wait_for_the_sites() {
     for secret in [&of_ann, &of_emea] {
         await_verdict(&running, secret, "VALID");
     }
-    // What the site answers right after a command: the code, where the command changes it.
-    let steps: &[(&[&str], Option<(&String, &str)>)] = &[
+    let steps: &[Step<'_>] = &[
         (
             &["user", "disable", "ann"],
             Some((&of_ann, "OWNER_DISABLED")),

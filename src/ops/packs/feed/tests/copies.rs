@@ -2,8 +2,9 @@
 
 use super::Linked;
 use crate::domain::packs::word::WordKind;
+use crate::error::Error;
 use crate::ops::packs::feed::leases::UNKNOWN;
-use crate::ops::packs::feed::model::ModelSite;
+use crate::ops::packs::feed::model::{ModelSite, send};
 use crate::ops::packs::feed::waits::{Confirmed, Outcome};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
@@ -42,6 +43,54 @@ fn what_a_copy_of_a_site_applies_does_not_count_for_the_other() {
         assert_eq!(copy.follow(linked.app()), WordKind::Step);
     }
     check_open(&outcome(&waiting), &["plant-7"]);
+}
+
+/// It counts on from the same number, has the same words, and is refused as long as it is behind.
+#[test]
+fn a_copy_that_is_behind_the_other_machine_counts_too() {
+    let linked = Linked::new();
+    let key = linked.key("k");
+    let mut site = linked.site("plant-7");
+    let mut copy = ModelSite::new(linked.app(), "plant-7");
+    copy.question = site.question.clone();
+    linked.app().feed.poll_ms.store(1, Relaxed);
+    for _ in 0..5 {
+        assert_eq!(site.follow(linked.app()), WordKind::Step);
+    }
+    let refused = send(linked.app(), &copy.body(""));
+    assert!(matches!(refused, Err(Error::Conflict(_))));
+    linked.app().feed.wait_ms.store(400, Relaxed);
+    linked.delete(key);
+    let waiting = linked.wait();
+    for _ in 0..2 {
+        assert_eq!(site.follow(linked.app()), WordKind::Step);
+    }
+    check_open(&outcome(&waiting), &["plant-7"]);
+}
+
+#[test]
+fn a_question_that_was_recorded_and_one_that_was_held_up_show_no_copy() {
+    let linked = Linked::new();
+    let key = linked.key("k");
+    let mut site = linked.site("plant-7");
+    linked.app().feed.poll_ms.store(1, Relaxed);
+    let recorded = site.body("");
+    site.take(&send(linked.app(), &recorded).unwrap());
+    let held_up = site.body("");
+    for _ in 0..3 {
+        assert_eq!(site.follow(linked.app()), WordKind::Step);
+    }
+    for body in [&recorded, &held_up] {
+        let refused = send(linked.app(), body);
+        assert!(matches!(refused, Err(Error::Conflict(_))));
+    }
+    linked.delete(key);
+    let waiting = linked.wait();
+    for _ in 0..2 {
+        assert_eq!(site.follow(linked.app()), WordKind::Step);
+    }
+    let found = outcome(&waiting);
+    assert_eq!(found.sites, [("plant-7".to_owned(), Confirmed::Applied)]);
 }
 
 /// The server does not know from its database who was linked after the copy, and for how long.

@@ -11,6 +11,7 @@ use crate::domain::packs::head::Head;
 use crate::domain::packs::question::Nonce;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::packs::word::{Word, WordKind, read_packs};
+use crate::domain::uid::Uid;
 use crate::error::Error;
 use crate::ops::packs::feed::ask;
 use crate::ops::packs::feed::model::{ModelSite, received, send};
@@ -210,6 +211,56 @@ fn the_usual_limits_let_a_site_ask_that_waits_for_its_answers() {
     assert!(all.count() <= 400);
     let all = (0..10_000).filter(|_| pace.registration("plant-7", 20_000).is_ok());
     assert!(all.count() <= 20);
+}
+
+#[test]
+fn a_site_begins_few_new_lives() {
+    let pace = Pace::default();
+    let begin = |now_ms| pace.new_life("plant-7", now_ms);
+    assert!((0..5).all(|_| begin(1_000).is_ok()));
+    let refused = begin(1_000);
+    let Err(Error::TooMany { retry_after_s }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(retry_after_s, 60);
+    assert!(begin(60_000).is_err() && begin(61_020).is_ok() && begin(61_020).is_err());
+    assert!(pace.new_life("ship-2", 1_000).is_ok());
+    // Through a question.
+    let linked = Linked::new();
+    linked.app().feed.pace.set_rate(Rate {
+        per_second: 0,
+        burst: 7,
+    });
+    let mut first = linked.site("plant-7");
+    let text = report(&first, 1, Vec::new());
+    send(linked.app(), &first.body(&text)).unwrap();
+    let begin = |life: u128| {
+        let mut site = ModelSite::new(linked.app(), "plant-7");
+        site.question.life = Uid(life);
+        ask::read(linked.app(), &site.body(""), true).map(|asked| asked.is_some())
+    };
+    let lives: Vec<bool> = (100..120).map(|life| begin(life).is_ok()).collect();
+    let taken = lives.iter().filter(|taken| **taken).count();
+    assert!((1..7).contains(&taken), "{lives:?}");
+    assert!(!lives[19]);
+}
+
+/// Otherwise a site that confirms no pack would get it again and again.
+#[test]
+fn a_pack_is_not_sent_again_while_it_may_be_on_its_way() {
+    let linked = Linked::new();
+    let app = linked.app();
+    app.feed.resend_ms.store(NEVER_MS, Relaxed);
+    let mut site = ModelSite::new(app, "plant-7");
+    assert!(received(&site.begin(app)).is_ok());
+    for _ in 0..3 {
+        let Err(Error::Unavailable(why)) = received(&site.begin(app)) else {
+            panic!("it was sent again");
+        };
+        assert_eq!(why.code(), "packs.being_made");
+    }
+    app.feed.resend_ms.store(0, Relaxed);
+    assert_eq!(site.catch_up(app), 1);
 }
 
 /// A large pack over a bad line is sent until it has arrived. Only one that has arrived and was of no use is replaced.

@@ -60,6 +60,7 @@ impl Linked {
             &feed.again_ms,
             &feed.report_ms,
             &feed.gather_ms,
+            &feed.resend_ms,
         ] {
             pause.store(0, Relaxed);
         }

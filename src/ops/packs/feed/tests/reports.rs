@@ -11,7 +11,7 @@ use crate::domain::packs::word::WordKind;
 use crate::domain::uid::Uid;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::keys::{rotate, upgrade};
+use crate::ops::keys::{edit, rotate, upgrade};
 use crate::ops::packs::feed::ask::record_all;
 use crate::ops::packs::feed::model::{ModelSite, send};
 use crate::ops::packs::sites;
@@ -238,6 +238,7 @@ fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
     after.question.life = Uid(before.question.life.0 + 1);
     after.catch_up(app);
     assert_eq!(life(), Some(after.question.life));
+    assert_eq!(after.lent_to, Some(after.question.life));
     // The uses come with the pack, or with a word after it.
     while lent(&after, &linked, key) == 0 {
         after.catch_up(app);
@@ -248,10 +249,47 @@ fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
     again.question.life = after.question.life;
     again.catch_up(app);
     assert_eq!(lent(&again, &linked, key), 10);
-    // A site that has a pack changes nothing, whatever life it names.
+    assert_eq!(again.lent_to, Some(after.question.life));
+    assert_eq!((after.lent[&key], again.lent[&key]), (10, 10));
+    // A site that has a pack changes nothing, also if it names another life.
     before.question.life = Uid(7);
     before.catch_up(app);
     assert_eq!(life(), Some(after.question.life));
+}
+
+/// Otherwise each of them would spend what one of them was lent.
+#[test]
+fn two_lives_of_one_site_are_not_lent_the_same_uses() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let mut before = linked.site("plant-7");
+    let members = KeyMembers {
+        uses_left: Some(Some(25)),
+        ..KeyMembers::named("counted")
+    };
+    let key = linked.issue(NewKey {
+        members,
+        ..NewKey::default()
+    });
+    before.catch_up(app);
+    with_report(&mut before, &linked, 1, blank(key));
+    while before.lent.get(&key) != Some(&10) {
+        before.catch_up(app);
+    }
+    let mut after = ModelSite::new(app, "plant-7");
+    after.question.life = Uid(before.question.life.0 + 1);
+    while after.lent.get(&key) != Some(&10) {
+        after.catch_up(app);
+    }
+    // It learns that uses are lent to the other one.
+    assert_eq!(before.catch_up(app), 1);
+    assert_eq!(before.lent_to, Some(after.question.life));
+    let renamed = KeyMembers::named("renamed");
+    edit::edit(app, &linked.local(), key, renamed).unwrap();
+    for site in [&mut before, &mut after] {
+        assert_eq!(site.catch_up(app), 0);
+    }
+    assert_eq!((before.lent[&key], after.lent[&key]), (0, 10));
 }
 
 #[test]
@@ -266,6 +304,12 @@ fn what_a_site_has_applied_is_known_at_once_and_after_a_start() {
     let _answer = site.begin(linked.app());
     let link = view(&linked).link.unwrap();
     assert_eq!((link.is_linked, link.lag), (true, 0));
+    // Keys are counted only for who sees the number.
+    assert_eq!(view(&linked).given_keys, None);
+    let counted = sites::list_with_keys(linked.app(), &linked.local()).unwrap();
+    let shown = sites::show(linked.app(), &linked.local(), "plant-7").unwrap();
+    assert_eq!(counted[0].given_keys, Some(1));
+    assert_eq!(shown.view.given_keys, Some(1));
     assert_eq!(view(&linked).unconfirmed, Some(0));
     linked.delete(key);
     assert_eq!(view(&linked).unconfirmed, Some(1));

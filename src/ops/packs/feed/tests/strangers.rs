@@ -1,9 +1,10 @@
 //! Questions of callers who have no key of a site.
 
 use super::Linked;
+use crate::domain::packs::word::WordKind;
 use crate::error::Error;
 use crate::ops::packs::feed::ask;
-use crate::ops::packs::feed::model::ModelSite;
+use crate::ops::packs::feed::model::{ModelSite, received};
 use crate::ops::packs::sites;
 use crate::store::{Durability, Write};
 
@@ -68,6 +69,26 @@ fn a_stranger_is_answered_alike_for_each_name() {
             assert_eq!(answer(body), answer(&other), "{body}");
         }
     }
+}
+
+/// Others are answered as if it had not asked.
+#[test]
+fn a_site_that_was_changed_past_latchkey_is_refused_alone() {
+    let linked = Linked::new();
+    linked.add("ship-2", &["root"], 60);
+    let (mut good, mut altered) = (linked.site("plant-7"), linked.site("ship-2"));
+    let asked = [good.begin(linked.app()), altered.begin(linked.app())];
+    let change = "UPDATE sites SET minimal = 1 - minimal WHERE name = 'ship-2'";
+    let past = move |tx: &Write<'_>| tx.execute(change, &[]);
+    linked.app().store.write(Durability::Full, past).unwrap();
+    linked.app().feed.forget_sites();
+    let key = linked.key("k");
+    assert_eq!(good.take(&asked[0]), WordKind::Step);
+    assert!(good.model.keys.contains_key(&key));
+    let Err(Error::Conflict(why)) = received(&asked[1]) else {
+        panic!("a site that was changed is answered");
+    };
+    assert_eq!(why.code(), "packs.site_altered");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{Linked, NEVER_MS};
 use crate::domain::packs::word::WordKind;
 use crate::error::Error;
+use crate::ops::packs::feed::WAITS_MAX;
 use crate::ops::packs::feed::model::received;
 use crate::ops::packs::feed::waits::{Confirmed, Outcome};
 use crate::ops::packs::sites::{self, SiteEdit, SiteView};
@@ -58,6 +59,25 @@ fn nothing_waits_for_a_site_whose_link_was_dropped() {
     let before = linked.fixture.last_event();
     unlink(&linked, "plant-7");
     assert_eq!(linked.fixture.last_event(), before);
+}
+
+/// If too many changes wait already, a further one is answered at once, and a link that was dropped holds it up as little.
+#[test]
+fn a_dropped_link_is_named_as_such_where_waits_are_full() {
+    let linked = Linked::new();
+    linked.add("ship-2", &["root"], 86_400);
+    let _sites = ["plant-7", "ship-2"].map(|name| linked.site(name));
+    linked.app().feed.wait_ms.store(NEVER_MS, Relaxed);
+    unlink(&linked, "ship-2");
+    linked.key("k");
+    let all: Vec<Receiver<Outcome>> = (0..WAITS_MAX).map(|_| linked.wait()).collect();
+    assert!(all.iter().all(|waiting| waiting.try_recv().is_err()));
+    let found = outcome(&linked.wait());
+    let [(open, Confirmed::NotYet { .. }), dropped] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(open, "plant-7");
+    assert_eq!(*dropped, ("ship-2".to_owned(), Confirmed::Dropped));
 }
 
 #[test]

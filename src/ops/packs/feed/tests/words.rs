@@ -279,6 +279,11 @@ fn a_site_that_knows_another_history_is_a_fork() {
     other.question = site.question.clone();
     other.question.reign += 1;
     assert_eq!(other.follow(linked.app()), WordKind::Fork);
+    // The log of the server is as good as before.
+    let now_ms = linked.app().now().steady_ms;
+    let standing = linked.app().feed.standing("plant-7", now_ms);
+    assert_eq!(standing.unwrap().unread, None);
+    assert_eq!(lock(&linked.app().feed.hub).unread, None);
 }
 
 #[test]
