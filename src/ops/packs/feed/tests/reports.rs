@@ -308,8 +308,9 @@ fn what_a_site_has_applied_is_known_at_once_and_after_a_start() {
     assert_eq!(view(&linked).given_keys, None);
     let counted = sites::list_with_keys(linked.app(), &linked.local()).unwrap();
     let shown = sites::show(linked.app(), &linked.local(), "plant-7").unwrap();
-    assert_eq!(counted[0].given_keys, Some(1));
-    assert_eq!(shown.view.given_keys, Some(1));
+    assert!(shown.keys > 0);
+    assert_eq!(counted[0].given_keys, Some(shown.keys));
+    assert_eq!(shown.view.given_keys, Some(shown.keys));
     assert_eq!(view(&linked).unconfirmed, Some(0));
     linked.delete(key);
     assert_eq!(view(&linked).unconfirmed, Some(1));
