@@ -8,6 +8,15 @@ const CATALOG: &str = "[[catalog]]\nname = \"metrics\"\nscopes = [{ name = \"met
                        any_of = [\"metrics:read\"]\n";
 const POLICY: &str = "[[policy]]\nname = \"short\"\nexpiry = \"required\"\nexpiry_s_max = 31536000\ncatalog = \"metrics\"\n";
 
+/// The first day of a month, five to six months after a time.
+fn half_a_year_after(at: &str) -> String {
+    let (year, month): (u32, u32) = (at[..4].parse().unwrap(), at[5..7].parse().unwrap());
+    match month {
+        1..=6 => format!("{year}-{:02}-01", month + 6),
+        _ => format!("{}-{:02}-01", year + 1, month - 6),
+    }
+}
+
 #[test]
 fn policies_and_catalogs_are_declared_in_the_same_files() {
     let files = Files::new();
@@ -25,12 +34,11 @@ fn policies_and_catalogs_are_declared_in_the_same_files() {
         "nothing is applied"
     );
 
-    let soon = server.local().newest_event()["at"]
-        .as_str()
-        .unwrap()
-        .replace("2026", "2027");
-    let soon = &soon[..7];
-    let members = members.replace("2999-01-01", &format!("{soon}-01"));
+    let newest = server.local().newest_event();
+    let members = members.replace(
+        "2999-01-01",
+        &half_a_year_after(newest["at"].as_str().unwrap()),
+    );
     files.write("10.toml", &(drawn.with(&members) + POLICY + CATALOG));
     let mut changes = apply(&server);
     changes.sort();
