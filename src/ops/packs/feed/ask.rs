@@ -389,6 +389,8 @@ pub fn begin(app: &App) -> Result<()> {
         let link = hub.links.entry(row.site).or_default();
         link.recorded_lease_s = row.lease_s;
         link.lease_end_ms = lease_end_ms(now_ms, row.lease_s);
+        // The machine that asks first may not be the one that has the newest word.
+        link.others_end_ms = link.lease_end_ms;
     }
     if let Some(replaced) = replaced {
         let until_ms = now_ms.saturating_add(replaced.left_ms);
@@ -396,6 +398,7 @@ pub fn begin(app: &App) -> Result<()> {
         for name in replaced.sites.into_iter().chain([unknown]) {
             let link = hub.links.entry(name).or_default();
             link.lease_end_ms = link.lease_end_ms.max(until_ms);
+            link.others_end_ms = link.lease_end_ms;
         }
     }
     app.feed.is_active.store(true, Relaxed);

@@ -161,7 +161,7 @@ fn sites_go_on_within_their_lease_while_the_server_is_away_and_follow_after() {
     }
     server
         .admin()
-        .delete(&format!("/v1/keys/{}?wait=sites", key.id))
+        .delete(&format!("/v1/keys/{}", key.id))
         .expect(204);
-    assert_eq!(verdict(&running, &key.secret), "NOT_FOUND");
+    await_verdict(&running, &key.secret, "NOT_FOUND");
 }
