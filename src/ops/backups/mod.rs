@@ -239,7 +239,9 @@ impl App {
         if left_ms > 0 {
             return Duration::from_millis(left_ms.unsigned_abs()).min(LOOK_MAX);
         }
-        let made = Caller::system(&self.index.directory()).and_then(|caller| {
+        // A statement of its own: the directory is locked until its end, and the writer may need it to record the backup.
+        let caller = Caller::system(&self.index.directory());
+        let made = caller.and_then(|caller| {
             make(self, &caller, now, || {
                 Ok(free_name(&own_folder(self)?, SCHEDULED, now))
             })
@@ -465,5 +467,73 @@ fn forget_oldest(folder: &Path, keep: usize, now: Timestamp) {
             ),
             Err(err) => log::warn!("backup: {} was not removed: {err}", old.path.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::setup::fixture::Fixture;
+    use crate::ops::workspaces::{self, NewWorkspace};
+    use crate::store::Durability;
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    /// The backup is recorded in the same transaction as a change for which the writer locks the directory.
+    #[test]
+    fn a_scheduled_backup_locks_nothing_while_it_waits_for_the_writer() {
+        let fixture = Fixture::new();
+        let schedule = Schedule {
+            every_s: 1,
+            keep: 1,
+        };
+        fixture.app.schedule_backups(schedule);
+        let (begin, begun) = channel::<()>();
+        let (release, released) = channel::<()>();
+        let (done, all_done) = channel();
+        let spawn = |work: Box<dyn FnOnce(&App) + Send>| {
+            let (app, done) = (fixture.app.clone(), done.clone());
+            thread::spawn(move || {
+                work(&app);
+                done.send(()).unwrap();
+            });
+        };
+        spawn(Box::new(move |app| {
+            let wait = move |_: &crate::store::Write<'_>| {
+                begin.send(()).unwrap();
+                released.recv().unwrap();
+                Ok(())
+            };
+            app.store.write(Durability::Relaxed, wait).unwrap();
+        }));
+        begun.recv().unwrap();
+        let (waiting, local) = (&fixture.app.store.figures.changes_waiting, fixture.local());
+        let await_waiting = |count| {
+            while waiting.load(Relaxed) != count {
+                thread::yield_now();
+            }
+        };
+        spawn(Box::new(|app| {
+            app.back_up_if_due();
+        }));
+        await_waiting(1);
+        spawn(Box::new(move |app| {
+            let new = NewWorkspace {
+                slug: None,
+                name: "below".to_owned(),
+                parent: None,
+            };
+            workspaces::create(app, &local, new, None).unwrap();
+        }));
+        await_waiting(2);
+        release.send(()).unwrap();
+        for _ in 0..3 {
+            if all_done.recv_timeout(Duration::from_secs(60)).is_err() {
+                // Closing it would wait, too.
+                std::mem::forget(fixture);
+                panic!("the backup and the writer wait for one another");
+            }
+        }
+        assert!(fixture.app.scheduled_backup_failed().is_none());
     }
 }
