@@ -14,8 +14,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, SharedPart};
 use crate::domain::keys::quota::{Counters, Unspent};
 use crate::domain::locks::{
-    ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard, lock, read, read_sharded, write,
-    write_sharded,
+    ShardedLock, ShardedLockWriteGuard, SharedGuard, lock, read, read_sharded, write, write_sharded,
 };
 use crate::domain::sessions::Session;
 use crate::domain::time::Timestamp;
@@ -147,7 +146,7 @@ impl Index {
     }
 
     /// The current state of workspaces, users, policies and catalogs.
-    pub fn directory(&self) -> ShardedLockReadGuard<'_, Directory> {
+    pub fn directory(&self) -> SharedGuard<'_, Directory> {
         read_sharded(&self.directory)
     }
 

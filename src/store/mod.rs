@@ -82,7 +82,7 @@ use crate::domain::audit::Target;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::pepper::Digest;
-use crate::domain::locks::lock;
+use crate::domain::locks::{self, lock};
 use crate::domain::metrics::Figures;
 use crate::domain::time::Timestamp;
 use crate::domain::tombstones::Tombstones;
@@ -292,6 +292,11 @@ impl Store {
 
     /// Hands a change to the writer and waits until the writer has finished it.
     fn carry_out(&self, urgency: Urgency, job: Job, told: &Receiver<()>) -> Result<()> {
+        // The writer waits for all who read the directory before it replaces that.
+        debug_assert!(
+            !locks::holds_shared(),
+            "a change that waits for the writer while its thread reads the directory"
+        );
         match self.jobs.push(urgency, job) {
             Ok(()) => {
                 self.figures.changes_waiting.fetch_add(1, Relaxed);
