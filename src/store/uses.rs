@@ -5,11 +5,11 @@
 //! epoch, which makes void what was taken off the former one.
 //!
 //! An epoch is the number of an audit event. After a restore, the numbers of events that the copy lacks are given again, and epochs with
-//! them. So a process that goes on over a restore could take another number for the one that it knows. On SQLite there is none: a
-//! restore needs that the server has stopped. Nodes that share a database must drop their blocks when it is replaced (`packs::begin_reign`
+//! them. A process that runs on during a restore could therefore take a new number for the one that it knows. With SQLite there is no
+//! such process: the server must be stopped for a restore. Nodes that share a database must drop their blocks when it is replaced (`packs::begin_reign`
 //! marks it), and what sites were lent is in the copy itself.
 
-use super::seals::keys::seal_uses;
+use super::seals::keys::{Counted, seal_counted};
 use super::{Read, Write, audit};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::seal_key::SealKeys;
@@ -22,19 +22,24 @@ pub fn set(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, uses_left: Option<u6
         tx.execute("DELETE FROM key_uses WHERE key_id = $1", &[&id])?;
         return Ok(());
     };
+    let counted = Counted {
+        left: uses_left,
+        epoch: next_epoch(tx)?,
+    };
     tx.execute(
         "INSERT INTO key_uses (key_id, uses_left, epoch)
          VALUES ($1, $2, $3)
-         ON CONFLICT (key_id) DO UPDATE SET uses_left = excluded.uses_left, epoch = excluded.epoch",
-        &[&id, &uses_left, &next_epoch(tx)?],
+         ON CONFLICT (key_id) DO UPDATE
+         SET uses_left = excluded.uses_left, epoch = excluded.epoch, seal = NULL",
+        &[&id, &counted.left, &counted.epoch],
     )?;
-    seal_uses(tx, seal_keys, id)
+    seal_counted(tx, seal_keys, id, counted)
 }
 
 /// The number of the event that this change will have. A limit that is removed and set again has a later one too, although
 /// nothing is left of the row.
-fn next_epoch(read: &Read) -> Result<i64> {
-    Ok(audit::newest_number(read)? + 1)
+fn next_epoch(read: &Read) -> Result<u64> {
+    Ok(audit::newest_number(read)?.unsigned_abs() + 1)
 }
 
 /// Takes uses off the stored number. Returns what is left of it; `None` if there are too few, or only of another epoch.
@@ -46,16 +51,13 @@ pub fn take(
     count: u64,
 ) -> Result<Option<u64>> {
     let left = tx.query_one(
-        "UPDATE key_uses SET uses_left = uses_left - $1
+        "UPDATE key_uses SET uses_left = uses_left - $1, seal = NULL
          WHERE key_id = $2 AND epoch = $3 AND uses_left >= $1
          RETURNING uses_left",
         &[&count, &id, &epoch],
         |row| row.get("uses_left"),
     )?;
-    if left.is_some() {
-        seal_uses(tx, seal_keys, id)?;
-    }
-    Ok(left)
+    seal_changed(tx, seal_keys, id, epoch, left)
 }
 
 /// Adds uses that were taken and not spent. Returns what is left then; `None` if the stored number is of another epoch.
@@ -67,14 +69,25 @@ pub fn give_back(
     count: u64,
 ) -> Result<Option<u64>> {
     let left = tx.query_one(
-        "UPDATE key_uses SET uses_left = uses_left + $1
+        "UPDATE key_uses SET uses_left = uses_left + $1, seal = NULL
          WHERE key_id = $2 AND epoch = $3
          RETURNING uses_left",
         &[&count, &id, &epoch],
         |row| row.get("uses_left"),
     )?;
-    if left.is_some() {
-        seal_uses(tx, seal_keys, id)?;
+    seal_changed(tx, seal_keys, id, epoch, left)
+}
+
+/// Seals the row of a key, if what is left of its uses has changed.
+fn seal_changed(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    id: KeyId,
+    epoch: u64,
+    left: Option<u64>,
+) -> Result<Option<u64>> {
+    if let Some(left) = left {
+        seal_counted(tx, seal_keys, id, Counted { left, epoch })?;
     }
     Ok(left)
 }

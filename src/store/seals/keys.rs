@@ -325,10 +325,23 @@ pub fn seal_uses(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId) -> Result<()> 
         &[&id],
         counted_from_row,
     )?;
+    match counted {
+        Some(counted) => seal_counted(tx, seal_keys, id, counted),
+        None => Ok(()),
+    }
+}
+
+/// Seals remaining uses that this transaction has just written, without a seal. Does nothing if the key has no seal.
+pub fn seal_counted(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    id: KeyId,
+    counted: Counted,
+) -> Result<()> {
     let of_key = tx.query_one("SELECT seal FROM keys WHERE id = $1", &[&id], |row| {
         row.get::<Option<Seal>>("seal")
     })?;
-    let Some((counted, of_key)) = counted.zip(of_key.flatten()) else {
+    let Some(of_key) = of_key.flatten() else {
         return Ok(());
     };
     let text = uses_text(id, counted, &of_key);
