@@ -1,8 +1,8 @@
 //! Whether events name all that a transaction has touched, so that another index learns of it from the log alone.
 
-use super::{Read, from_row};
+use super::{Read, events};
 use crate::domain::audit::named::{Named, named};
-use crate::domain::audit::{Event, Kind, Target};
+use crate::domain::audit::{Kind, Target};
 use crate::error::Result;
 use std::collections::HashSet;
 
@@ -12,9 +12,10 @@ pub fn find_unnamed(read: &Read, since: i64, touched: &[Target]) -> Result<Optio
         return Ok(None);
     }
     let (mut targets, mut ranges) = (HashSet::new(), Vec::new());
-    for event in list_after(read, since)? {
+    let mut is_everything = false;
+    events::each_after(read, since, |event| {
         match named(&event) {
-            Named::Everything => return Ok(None),
+            Named::Everything => is_everything = true,
             Named::Keys(ids) => {
                 targets.extend(ids.into_iter().map(|id| Target::new(Kind::Key, id)));
             }
@@ -22,6 +23,10 @@ pub fn find_unnamed(read: &Read, since: i64, touched: &[Target]) -> Result<Optio
             Named::Nothing => {}
             Named::Target(target) => drop(targets.insert(target)),
         }
+        Ok(())
+    })?;
+    if is_everything {
+        return Ok(None);
     }
     for target in touched {
         if target.kind == Kind::Server || targets.contains(target) {
@@ -38,18 +43,6 @@ pub fn find_unnamed(read: &Read, since: i64, touched: &[Target]) -> Result<Optio
     Ok(None)
 }
 
-fn list_after(read: &Read, since: i64) -> Result<Vec<Event>> {
-    read.query(
-        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
-                reason, changes, previous
-         FROM audit_events
-         WHERE seq > $1
-         ORDER BY seq",
-        &[&since],
-        from_row,
-    )
-}
-
 fn number_of(read: &Read, id: &str) -> Result<Option<i64>> {
     read.query_one("SELECT number FROM keys WHERE id = $1", &[&id], |row| {
         row.get("number")
@@ -59,8 +52,8 @@ fn number_of(read: &Read, id: &str) -> Result<Option<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::Changes;
     use crate::domain::audit::named::{NUMBERS, numbers_text};
+    use crate::domain::audit::{Changes, Event};
     use crate::domain::keys::live::StoredSecret;
     use crate::domain::keys::pepper::Digest;
     use crate::domain::keys::seal_key::SealKeys;
