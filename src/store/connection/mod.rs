@@ -313,7 +313,7 @@ impl Read {
 
     /// Whether the database is a file of one data folder, so that no other node uses it at the same time.
     pub fn is_of_one_node(&self) -> bool {
-        self.sqlite().is_ok()
+        self.is_file()
     }
 
     /// Gives access to the writing half. The caller has begun the transaction.

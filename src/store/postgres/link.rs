@@ -103,17 +103,17 @@ impl Link {
             .map_err(Error::internal)?;
         let connected =
             runtime.block_on(async { tokio::time::timeout(limit, config.connect(tls)).await });
-        // The end of a runtime waits for its threads, and one of them may wait for the name of a host.
+        let connected = match connected {
+            Ok(connected) => connected.map_err(Failure::Server),
+            Err(_) => Err(Failure::Late(limit)),
+        };
         Ok(match connected {
-            Err(_) => {
+            // The end of a runtime waits for its threads, and one of them may wait for the name of a host.
+            Err(failure) => {
                 runtime.shutdown_background();
-                Err(Failure::Late(limit))
+                Err(failure)
             }
-            Ok(Err(err)) => {
-                runtime.shutdown_background();
-                Err(Failure::Server(err))
-            }
-            Ok(Ok((client, mut connection))) => Ok(Link {
+            Ok((client, mut connection)) => Ok(Link {
                 runtime: Some(runtime),
                 client: Some(Arc::new(client)),
                 messages: Some(Box::new(move |cx| connection.poll_message(cx))),

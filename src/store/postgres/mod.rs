@@ -38,7 +38,7 @@ const ROWS_AT_A_TIME: usize = 256;
 
 /// A connection to a PostgreSQL server.
 pub struct Postgres {
-    /// Closed before the field after it is dropped.
+    /// The first field, so that the connection is closed before the database of a test is removed.
     link: RefCell<Link>,
     /// The prepared statements by the address and the length of their texts, which are literals.
     statements: RefCell<HashMap<(usize, usize), Statement>>,
@@ -180,26 +180,15 @@ impl Postgres {
     /// Begins a transaction. If `syncs` is set, its commit is acknowledged when the standbys that the server names as
     /// synchronous have flushed it as well; otherwise, or without such standbys, when this server has.
     pub fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
-        self.begin_as(match syncs {
-            true => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
-                 SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock_shared(hashtextextended('latchkey', 0))"
-            }
-            false => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
-                 SET LOCAL synchronous_commit = local; SELECT pg_advisory_xact_lock_shared(hashtextextended('latchkey', 0))"
-            }
-        })
+        let synchronous_commit = if syncs { "on" } else { "local" };
+        self.begin_as(synchronous_commit, "pg_advisory_xact_lock_shared")
     }
 
     /// Waits until each transaction that was begun before with [`Postgres::begin`] has ended, and commits something after
     /// them. The process of a connection that is lost may still commit, or wait for a standby with a commit that no one else
     /// sees yet; afterwards, its outcome is known and as durable as this commit. The wait is limited by `lock_timeout`.
     pub fn settle_earlier(&self) -> Result<()> {
-        let begun = self.begin_as(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
-             SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(hashtextextended('latchkey', 0))",
-        );
+        let begun = self.begin_as("on", "pg_advisory_xact_lock");
         begun.map_err(|fault| fault.error)?;
         // Without a change, the commit would wait for nothing.
         let changed = self.execute("UPDATE latchkey_schema SET version = version", &[])?;
@@ -209,10 +198,14 @@ impl Postgres {
         self.commit().map_err(|fault| fault.error)
     }
 
-    fn begin_as(&self, sql: &'static str) -> std::result::Result<(), Fault> {
+    fn begin_as(&self, synchronous_commit: &str, lock: &str) -> std::result::Result<(), Fault> {
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
+             SET LOCAL synchronous_commit = {synchronous_commit}; SELECT {lock}(hashtextextended('latchkey', 0))"
+        );
         let client = self.link.borrow().client();
         let begun = self.request(STATEMENT_MAX, async {
-            Ok(client?.batch_execute(sql).await?)
+            Ok(client?.batch_execute(&sql).await?)
         });
         if let Err(failure) = begun {
             // Nothing has been changed yet.
@@ -232,10 +225,6 @@ impl Postgres {
     /// wait for the standbys. A commit of unknown outcome is never cancelled and never repeated; the connection is
     /// closed, and the caller learns the outcome over another one, after [`Postgres::settle_earlier`].
     pub fn commit(&self) -> std::result::Result<(), Fault> {
-        self.commit_within(self.commit_max)
-    }
-
-    fn commit_within(&self, limit: Duration) -> std::result::Result<(), Fault> {
         if self.transaction.get() != Transaction::Open {
             self.end();
             let ended = Error::Unavailable(refusals::server::database_ended());
@@ -243,7 +232,9 @@ impl Postgres {
         }
         drop(self.link.borrow_mut().take_warnings());
         let client = self.link.borrow().client();
-        let answered = self.request(limit, async { Ok(client?.batch_execute("COMMIT").await?) });
+        let answered = self.request(self.commit_max, async {
+            Ok(client?.batch_execute("COMMIT").await?)
+        });
         self.transaction.set(Transaction::None);
         let warnings = self.link.borrow_mut().take_warnings();
         let unknown = |why: String| {

@@ -63,10 +63,15 @@ pub struct Database {
 /// A connection to a new database with the schema. `None` if PostgreSQL is not installed here, which fails if everything
 /// has to be tested.
 pub fn database() -> Option<Read> {
-    let address = new_database()?;
-    let mut postgres = Postgres::open(&address.1).unwrap();
-    postgres.database = Some(address.0);
-    Some(postgres.into())
+    open().map(|(postgres, _)| postgres.into())
+}
+
+/// The same, without what the store has around a connection, and where the database is.
+pub fn open() -> Option<(Postgres, Address)> {
+    let (database, address) = new_database()?;
+    let mut postgres = Postgres::open(&address).unwrap();
+    postgres.database = Some(database);
+    Some((postgres, address))
 }
 
 /// A new database with the schema, for tests that open several connections.

@@ -1,6 +1,6 @@
 //! Tests with a real server: statements, the schema, transactions, and commits of unknown outcome.
 
-use super::server::{self, Server, wait_for};
+use super::server::{self, Server, open, wait_for};
 use super::{Address, Postgres, schema};
 use crate::error::{Error, Result};
 use crate::store::connection::{FaultKind, ToValue};
@@ -15,14 +15,6 @@ use std::time::Duration;
 /// Types of parameters and of columns of results.
 const PARAMETERS: &[&str] = &["bytea", "int8", "text"];
 const COLUMNS: &[&str] = &["bool", "bytea", "int4", "int8", "text"];
-
-/// A connection to a new database, and where it is.
-fn open() -> Option<(Postgres, Address)> {
-    let (database, address) = server::new_database()?;
-    let mut postgres = Postgres::open(&address).unwrap();
-    postgres.database = Some(database);
-    Some((postgres, address))
-}
 
 fn names(postgres: &Postgres) -> Vec<String> {
     let mut found = Vec::new();
@@ -291,7 +283,11 @@ fn a_commit_that_no_standby_has_is_never_called_saved() {
         (number(&admin, sql, &[]) == 1).then_some(())
     });
     for (round, how) in ["cancel", "terminate", "late"].into_iter().enumerate() {
-        let writer = Postgres::open(&address).unwrap();
+        let mut writer = Postgres::open(&address).unwrap();
+        writer.commit_max = match how {
+            "late" => Duration::from_millis(100),
+            _ => Duration::from_secs(60),
+        };
         let pid = number(
             &writer,
             "SELECT CAST(pg_backend_pid() AS BIGINT) AS number",
@@ -300,11 +296,7 @@ fn a_commit_that_no_standby_has_is_never_called_saved() {
         let committing = std::thread::spawn(move || {
             assert!(writer.begin(true).is_ok());
             insert(&writer, how).unwrap();
-            let limit = match how {
-                "late" => Duration::from_millis(100),
-                _ => Duration::from_secs(60),
-            };
-            let fault = writer.commit_within(limit).err().unwrap();
+            let fault = writer.commit().err().unwrap();
             (fault.kind, writer.end(), format!("{:?}", fault.error))
         });
         wait_for("the commit does not wait", || {

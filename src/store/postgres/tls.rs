@@ -35,7 +35,7 @@ pub struct Begin {
 pub struct Stream(TlsStream<Socket>);
 
 impl Tls {
-    /// Trusts the authorities of a file in PEM, and none else.
+    /// Trusts the authorities of a file in PEM, and no others.
     pub fn read(authorities: &Path) -> Result<Tls> {
         let refused = |why: String| {
             let path = authorities.display();
