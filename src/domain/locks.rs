@@ -48,8 +48,8 @@ pub fn read_sharded<T: ?Sized>(shared: &ShardedLock<T>) -> SharedGuard<'_, T> {
     SharedGuard(shared.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Whether this thread reads what a sharded lock protects, so that it must wait for no thread that may replace it. In release builds
-/// nobody counts, and the answer is no.
+/// Whether this thread reads what a sharded lock protects. Then it must not wait for a thread that may replace that: both would wait
+/// for ever. Release builds do not count, and the answer is always no.
 pub fn holds_shared() -> bool {
     HELD.get() > 0
 }

@@ -1,6 +1,6 @@
 //! The identity of a node: of one data folder, of which one process at a time serves the database.
 
-use super::hex::hex;
+use super::hex::{hex, unhex};
 use super::random;
 use crate::error::Result;
 
@@ -31,23 +31,9 @@ impl NodeId {
 
     /// Reads 32 hexadecimal digits in lower case, with or without a line end.
     pub fn parse(text: &str) -> Option<NodeId> {
-        let text = text.strip_suffix('\n').unwrap_or(text).as_bytes();
-        let mut bytes = [0; BYTES];
-        if text.len() != 2 * BYTES {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Some(NodeId(bytes))
-    }
-}
-
-fn digit(text: u8) -> Option<u8> {
-    match text {
-        b'0'..=b'9' => Some(text - b'0'),
-        b'a'..=b'f' => Some(text - b'a' + 10),
-        _ => None,
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let id = NodeId(unhex(text)?.try_into().ok()?);
+        (id.to_string() == text).then_some(id)
     }
 }
 

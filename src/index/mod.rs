@@ -12,7 +12,7 @@ pub mod usage;
 
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, SharedPart};
-use crate::domain::keys::quota::{Counters, Unspent};
+use crate::domain::keys::quota::{Block, Counters};
 use crate::domain::locks::{
     ShardedLock, ShardedLockWriteGuard, SharedGuard, lock, read, read_sharded, write, write_sharded,
 };
@@ -284,7 +284,7 @@ impl Index {
     }
 
     /// Takes back all uses that are reserved and not spent; used at the end of the process.
-    pub fn take_reserved(&self) -> Vec<(KeyId, Unspent)> {
+    pub fn take_reserved(&self) -> Vec<(KeyId, Block)> {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let shard = read(&shard.0);
@@ -298,7 +298,7 @@ impl Index {
                     && uses.reserved > 0
                 {
                     let (epoch, count) = (uses.epoch, std::mem::take(&mut uses.reserved));
-                    taken.push((key.id, Unspent { epoch, count }));
+                    taken.push((key.id, Block { epoch, count }));
                 }
             }
         }

@@ -83,13 +83,9 @@ impl RetiredSecrets {
     /// must be only one reload at a time.
     pub fn reload<E>(&self, read: impl FnOnce() -> Result<Vec<Retired>, E>) -> Result<(), E> {
         write(&self.table).added_since = Some(Vec::new());
-        let found = read();
+        let all = read().inspect_err(|_| write(&self.table).added_since = None)?;
         let mut fresh = Table::default();
-        match &found {
-            Ok(all) => fresh.add(all),
-            Err(_) => write(&self.table).added_since = None,
-        }
-        found?;
+        fresh.add(&all);
         let mut table = write(&self.table);
         fresh.add(&table.added_since.take().unwrap_or_default());
         self.any.store(!fresh.keys.is_empty(), Ordering::Release);

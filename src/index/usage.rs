@@ -209,20 +209,20 @@ impl UsageBook {
         lock(&self.leaving).clone()
     }
 
-    /// Puts all that is on its way to the store back, but for a part of which it is not known whether it is written.
+    /// Puts back what was not written. Only the batch of which it is unknown whether it is written stays on its way.
     pub fn keep_leaving(&self, unknown: &[(KeyId, Pending)], unwritten: &[(KeyId, Pending)]) {
         // In this order [`UsageBook::last_used`] finds every use in one of the two places.
         self.put_back(unwritten);
         *lock(&self.leaving) = Arc::new(unknown.to_vec());
     }
 
-    /// Forgets what was taken out last: it is written, or put back.
+    /// Forgets what was taken out last: it is written, or given up as lost.
     pub fn written(&self) {
         *lock(&self.leaving) = Arc::default();
     }
 
     /// Puts back the usage that could not be written.
-    pub fn put_back(&self, unwritten: &[(KeyId, Pending)]) {
+    fn put_back(&self, unwritten: &[(KeyId, Pending)]) {
         for (key, older) in unwritten {
             let mut shard = lock(self.shard(*key));
             if shard.len() < KEYS_MAX || shard.contains_key(key) {

@@ -7,7 +7,7 @@ use super::packs::feed::ask;
 use super::usage::is_management;
 use super::{App, attempts, site, tripwires};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::quota::Unspent;
+use crate::domain::keys::quota::Block;
 use crate::domain::locks::lock;
 use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
@@ -105,7 +105,7 @@ struct Batches {
 /// store is not available, nothing is known about the batch, and it waits.
 const TRIES_MAX: u32 = 20;
 
-/// How often a batch was refused, when it failed once more.
+/// The number of refusals of a batch after another failure. A store that is not available refuses nothing.
 fn refused(before: u32, err: &Error) -> u32 {
     match err {
         Error::Unavailable(_) => before,
@@ -136,7 +136,7 @@ pub fn write_usage(app: &App) -> bool {
     // Sorted by the order of the tables, so that keys which are written together share pages, and each page is
     // written once.
     let taken = usage.take();
-    for (number, batch) in taken.chunks(KEYS_A_BATCH).enumerate() {
+    for (position, batch) in taken.chunks(KEYS_A_BATCH).enumerate() {
         batches.newest += 1;
         let keys = counted(batch.len() as u64, "key");
         match write_batch(app, batches.newest, batch) {
@@ -144,7 +144,7 @@ pub fn write_usage(app: &App) -> bool {
             Err(err) => {
                 log::warn!("upkeep: it is not known whether the usage of {keys} is written: {err}");
                 batches.unknown = Some((batches.newest, refused(0, &err)));
-                let rest = &taken[number * KEYS_A_BATCH + batch.len()..];
+                let rest = &taken[position * KEYS_A_BATCH + batch.len()..];
                 usage.keep_leaving(batch, rest);
                 return true;
             }
@@ -218,13 +218,13 @@ fn delta(app: &App, (key, pending): &(KeyId, Pending)) -> UsageDelta {
     }
 }
 
-pub(super) fn give_back(app: &App, batch: Vec<(KeyId, Unspent)>) -> Result<()> {
+pub(super) fn give_back(app: &App, batch: Vec<(KeyId, Block)>) -> Result<()> {
     if app.site.is_some() {
         return site::lent::give_back(app, batch);
     }
     let seal_keys = app.seal_keys.clone();
     app.store.write(Durability::Full, move |tx| {
-        for (id, Unspent { epoch, count }) in &batch {
+        for (id, Block { epoch, count }) in &batch {
             // Nothing is added to a number that was changed without Latchkey, or set since.
             if let RemainingUses::Counted(_) = seals::keys::find_uses(tx, &seal_keys, *id)? {
                 uses::give_back(tx, &seal_keys, *id, *epoch, *count)?;
@@ -396,50 +396,45 @@ mod tests {
         assert_eq!(written(app, id), (7, 7));
     }
 
-    /// Makes the store refuse every key that was used as often as another one.
-    fn refuse_equal_counts(app: &App) {
+    /// Three keys: the usage of the first is written, that of the second is refused, and that of the third waits. The store refuses
+    /// every key that was used as often as another one.
+    fn refused_between(fixture: &Fixture) -> [KeyId; 3] {
+        let app = &fixture.app;
+        let [(first, a), (never, b), (later, c)] = [(); 3].map(|()| key(fixture));
         let sql = "CREATE UNIQUE INDEX equal_counts ON key_usage (use_count)";
         let refuse = move |tx: &Write<'_>| tx.execute(sql, &[]);
         app.store.write(Durability::Full, refuse).unwrap();
-    }
-
-    #[test]
-    fn usage_that_is_always_refused_stops_no_other_for_good() {
-        let fixture = Fixture::new();
-        let app = &fixture.app;
-        let [(first, a), (never, b), (later, c)] = [(); 3].map(|()| key(&fixture));
-        refuse_equal_counts(app);
         use_it(app, &a, 5);
         assert!(write_usage(app));
         use_it(app, &b, 5);
         assert!(write_usage(app));
         use_it(app, &c, 3);
+        [first, never, later]
+    }
+
+    #[test]
+    fn usage_that_is_always_refused_stops_no_other_for_good() {
+        let fixture = Fixture::new();
+        let (app, keys) = (&fixture.app, refused_between(&fixture));
         for _ in 2..TRIES_MAX {
             assert!(!write_usage(app));
         }
-        assert_eq!(written(app, later).0, 0);
+        assert_eq!(written(app, keys[2]).0, 0);
         assert!(write_usage(app));
-        let counts = [first, never, later].map(|id| written(app, id).0);
+        let counts = keys.map(|id| written(app, id).0);
         assert_eq!(counts, [5, 0, 3]);
     }
 
     #[test]
     fn the_last_round_writes_what_can_be_written() {
         let fixture = Fixture::new();
-        let app = &fixture.app;
-        let [(first, a), (never, b), (later, c)] = [(); 3].map(|()| key(&fixture));
-        refuse_equal_counts(app);
-        use_it(app, &a, 5);
-        assert!(write_usage(app));
-        use_it(app, &b, 5);
-        assert!(write_usage(app));
-        use_it(app, &c, 3);
+        let (app, keys) = (&fixture.app, refused_between(&fixture));
         flush(app);
-        let counts = [first, never, later].map(|id| written(app, id).0);
+        let counts = keys.map(|id| written(app, id).0);
         assert_eq!(counts, [5, 0, 3]);
         // Nothing is left that a second end of the process could write.
         flush(app);
-        assert_eq!(written(app, later), (3, 8));
+        assert_eq!(written(app, keys[2]), (3, 8));
     }
 
     /// A process that is killed has written some batches; the next one of the same node begins with other numbers.

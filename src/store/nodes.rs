@@ -26,7 +26,7 @@ pub fn open_file(path: &Path) -> Result<NodeId> {
     match files::read_regular_up_to(path, FILE_BYTES_MAX) {
         Ok(bytes) => {
             let id = std::str::from_utf8(&bytes).ok().and_then(NodeId::parse);
-            id.ok_or_else(|| unusable(&"it has no 32 hexadecimal digits"))
+            id.ok_or_else(|| unusable(&"it must have exactly 32 hexadecimal digits in lower case"))
         }
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
             let id = NodeId::generate()?;

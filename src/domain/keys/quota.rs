@@ -85,7 +85,7 @@ pub struct Uses {
 
 /// Uses that were reserved and not spent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Unspent {
+pub struct Block {
     pub epoch: u64,
     pub count: u64,
 }

@@ -405,7 +405,7 @@ pub(in crate::ops) fn write(
     let mut changes = changes(before, after);
     if let Some(uses_left) = uses_left {
         changes.note_option("uses_left", &before.uses_left, &uses_left);
-        // What was reserved of the old number is void: the index follows the later epoch.
+        // What was reserved of the old number is void: the epoch is later now, and the index drops blocks of an earlier one.
         uses::set(tx, seal_keys, after.id, uses_left)?;
     }
     if changes.is_empty() && uses_left.is_none() {

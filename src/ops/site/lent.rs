@@ -3,7 +3,7 @@
 //! use.
 
 use crate::domain::keys::KeyId;
-use crate::domain::keys::quota::{Counters, Unspent, block};
+use crate::domain::keys::quota::{Block, Counters, block};
 use crate::domain::locks::lock;
 use crate::error::Result;
 use crate::ops::App;
@@ -35,7 +35,7 @@ pub fn reserve(app: &App, id: KeyId, cost: u64, counters: Arc<Mutex<Counters>>) 
 }
 
 /// Gives back what was taken and not spent, at the end of the process.
-pub fn give_back(app: &App, batch: Vec<(KeyId, Unspent)>) -> Result<()> {
+pub fn give_back(app: &App, batch: Vec<(KeyId, Block)>) -> Result<()> {
     app.store.write(Durability::Full, move |tx| {
         for (id, unspent) in &batch {
             let spent = store::site::find_spent(tx, *id)?;

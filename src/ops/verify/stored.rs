@@ -13,6 +13,9 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex};
 
+/// How often a reservation looks again, if another process has changed the number after it was read.
+const TRIES: usize = 3;
+
 /// Subtracts a block of uses from the stored number, durably, and only then allows memory to spend it. If many
 /// verifications need a reservation at the same time, one reserves, and the others wait for it and try again.
 pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
@@ -30,7 +33,7 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
         for _ in 0..TRIES {
             let counted = match seals::keys::find_uses(tx, &seal_keys, id)? {
                 RemainingUses::Counted(counted) => counted,
-                // The limit was removed, or the row was without Latchkey. The end of the transaction compares the key with its
+                // The limit was removed, or the row was removed without Latchkey. The end of the transaction compares the key with its
                 // seal, and closes it if it does not fit; otherwise the index learns that there is no limit.
                 RemainingUses::Unlimited | RemainingUses::Broken => {
                     tx.touch_lightly(Target::new(Kind::Key, id));
@@ -54,9 +57,6 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
         Ok(())
     })
 }
-
-/// How often a reservation looks again, if another process has changed the number after it was read.
-const TRIES: usize = 3;
 
 /// Ends the old secret of a rotation, only in memory if the store cannot be written. The new secret is valid in any
 /// case, and the old one must not stay valid after the new one was used. If the process ends before the store can be
