@@ -82,18 +82,15 @@ impl Applier {
         };
         let (feed, is_about_sites) = (self.feed.clone(), Feed::is_about_sites(targets));
         Ok(Box::new(move || {
-            match touched {
-                None => {
-                    install();
-                    if is_about_sites {
-                        feed.forget_sites();
-                    }
-                }
-                Some(touched) => {
-                    feed.begins(&touched);
-                    install();
-                    feed.committed(touched);
-                }
+            if let Some(touched) = &touched {
+                feed.begins(touched);
+            }
+            install();
+            if is_about_sites {
+                feed.forget_sites();
+            }
+            if let Some(touched) = touched {
+                feed.committed(touched);
             }
             drop(turn);
         }))

@@ -98,8 +98,8 @@ pub struct LinkedReport {
     pub spent: Vec<KeyId>,
 }
 
-/// Takes in the report in a question, which may have only some of the keys. There are many of them, so they have no event of
-/// their own; what they end here has one, and so have a key that the site proposes to end, and the first one of each life.
+/// Takes in the report in a question, which may have only some of the keys. There are many such reports, so most have no event. One
+/// is written for what a report ends here, for a key that the site proposes to end, and for the first report of each life.
 ///
 /// # Errors
 /// `Malformed` if the report was not made with the key of the site.

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 const NONE: i64 = i64::MIN;
 
 thread_local! {
-    /// What the verdict in the answer that this thread makes has seen.
-    static SEEN: Cell<Option<Age>> = const { Cell::new(None) };
+    /// Whether the answer that this thread makes has a verdict for which the pack or the lease was fresh.
+    static WAS_FRESH: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The times of the pack that is in force, and the lease of a linked site. With a link, the age of the pack does not matter: only
@@ -181,7 +181,7 @@ impl App {
             return Ok(());
         };
         let age = site.fresh.age(now);
-        SEEN.set(Some(age));
+        WAS_FRESH.set(age == Age::Fresh);
         match site.fresh.must_refuse(age) {
             true => Err(site.fresh.refusal(now)),
             false => Ok(()),
@@ -203,15 +203,15 @@ impl App {
     /// Begins an answer, for which [`App::told_age_s`] is asked at its end on the same thread.
     pub fn begin_answer(&self) {
         if self.site.is_some() {
-            SEEN.set(None);
+            WAS_FRESH.set(false);
         }
     }
 
-    /// The age of the pack, or of the last word over the link, in seconds, if clients are to learn it: from half of its time on. If
-    /// the answer has a verdict, no clock is read for it again.
+    /// The age of the pack, or of the last word over the link, in seconds, if clients are to learn it: from half of its time on.
+    /// No clock is read again if a verdict in the answer has found it fresh.
     pub fn told_age_s(&self) -> Option<u64> {
         let site = self.site.as_ref()?;
-        if SEEN.get() == Some(Age::Fresh) {
+        if WAS_FRESH.get() {
             return None;
         }
         let now = self.now().wall;

@@ -261,7 +261,7 @@ impl Memory {
     }
 }
 
-/// The steps of one round, which sites that are given the same share.
+/// The steps of one round. Sites that are given the same, and ask from the same event, get the same step.
 type Steps = HashMap<(Share, u64), Rc<Built>>;
 
 /// Whether something that was touched may be about keys of these workspaces.
@@ -503,8 +503,7 @@ impl Feed {
             link.tell(keys);
         }
         if let Some(asking) = hub.asking.get_mut(site) {
-            asking.is_due = true;
-            asking.ready_ms = asking.hurried_ms;
+            asking.hurry();
         }
         drop(hub);
         self.asked.notify_one();

@@ -63,7 +63,7 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let may_report = !report.is_empty() && feed.may_report(name, now_ms);
     let is_other_life = has_new_life(&known, &question);
     if !may_wait && (!is_known || may_report || is_other_life) {
-        feed.pace.is_read_again(name, now_ms);
+        feed.pace.refund(name, now_ms);
         return Ok(None);
     }
     if !is_known || is_other_life {
@@ -253,9 +253,12 @@ impl Asked {
         let link = link.ok_or_else(|| Error::Unavailable(refusals::requests::busy()))?;
         let order = link.heard.order(&question, now_ms);
         // It has the words that the state had which was copied, and may answer by them.
-        let is_copy = matches!(order, Order::Copied { .. }) && link.note_copy(now_ms);
+        let is_copy = matches!(order, Order::Copied { .. });
+        if is_copy {
+            link.note_other();
+        }
         let is_other = link.life.is_some_and(|life| life != question.life);
-        if is_copy || (is_other && link.is_copy_news(now_ms)) {
+        if (is_copy || is_other) && link.is_copy_news(now_ms) {
             log::warn!("sites: {name} asks with another state than before; is there a copy of it?");
         }
         match order {
@@ -345,8 +348,8 @@ impl Feed {
     fn may_report(&self, site: &str, now_ms: u64) -> bool {
         let hub = lock(&self.hub);
         let least_ms = self.report_ms.load(Relaxed);
-        let before = hub.links.get(site).and_then(|link| link.report_ms);
-        before.is_none_or(|at| now_ms.saturating_sub(at) >= least_ms)
+        let link = hub.links.get(site);
+        link.is_none_or(|link| link.may_report(now_ms, least_ms))
     }
 
     /// Whether it is time for a report of a site.
@@ -356,12 +359,11 @@ impl Feed {
             return false;
         };
         let least_ms = self.report_ms.load(Relaxed);
-        let is_early = |at: u64| now_ms.saturating_sub(at) < least_ms;
-        if link.report_ms.is_some_and(is_early) {
-            return false;
+        let takes = link.may_report(now_ms, least_ms);
+        if takes {
+            link.report_ms = Some(now_ms);
         }
-        link.report_ms = Some(now_ms);
-        true
+        takes
     }
 
     /// Whether commits are noted, and the database knows that the site may answer for so long.
@@ -390,7 +392,7 @@ pub fn begin(app: &App) -> Result<()> {
         link.recorded_lease_s = row.lease_s;
         link.lease_end_ms = lease_end_ms(now_ms, row.lease_s);
         // The machine that asks first may not be the one that has the newest word.
-        link.others_end_ms = link.lease_end_ms;
+        link.note_other();
     }
     if let Some(replaced) = replaced {
         let until_ms = now_ms.saturating_add(replaced.left_ms);
@@ -398,7 +400,7 @@ pub fn begin(app: &App) -> Result<()> {
         for name in replaced.sites.into_iter().chain([unknown]) {
             let link = hub.links.entry(name).or_default();
             link.lease_end_ms = link.lease_end_ms.max(until_ms);
-            link.others_end_ms = link.lease_end_ms;
+            link.note_other();
         }
     }
     app.feed.is_active.store(true, Relaxed);

@@ -14,8 +14,7 @@ impl Forks {
     pub fn note(&self, site: &str, is_forked: bool) {
         let mut all = lock(&self.0);
         match is_forked {
-            true if !all.contains(site) => drop(all.insert(site.to_owned())),
-            true => {}
+            true => drop(all.insert(site.to_owned())),
             false => drop(all.remove(site)),
         }
     }

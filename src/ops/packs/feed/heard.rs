@@ -4,8 +4,8 @@
 use crate::domain::packs::question::{Nonce, Question};
 use std::collections::VecDeque;
 
-/// A question with a smaller number than the newest one is refused within this time after that. Later, its process has gone back to a
-/// former state, as that of a virtual machine that was reset.
+/// For so long after its newest question arrived, an older question of the process is refused. One that comes later shows that the
+/// process has gone back to a former state, as a virtual machine that was reset.
 const HELD_UP_MS: u64 = 10_000;
 
 /// The number of questions of a process that are remembered.

@@ -74,8 +74,6 @@ pub struct Touched {
     pub(super) is_wide: bool,
     /// The tree of workspaces.
     pub(super) is_tree: bool,
-    /// Something about sites, or about the server as a whole.
-    pub(super) is_about_sites: bool,
 }
 
 /// Some work for the thread of the answers.
@@ -92,6 +90,12 @@ impl Asking {
             to,
             is_first: self.lease_s == 0,
         }
+    }
+
+    /// Lets it be answered as soon as may be: a change waits for the site, or the site has to learn something.
+    pub(super) fn hurry(&mut self) {
+        self.is_due = true;
+        self.ready_ms = self.hurried_ms;
     }
 
     /// When to look at it, if nothing happens before.
@@ -117,8 +121,7 @@ impl Hub {
             asking.is_due |= asking.deadline_ms <= now_ms;
             // A change waits for the site, which confirms with its next question.
             if asking.question.events.number < waited {
-                asking.is_due = true;
-                asking.ready_ms = asking.hurried_ms;
+                asking.hurry();
             }
             // What was touched is not kept for one that is not ready.
             asking.is_new |= !touched.is_empty() && asking.ready_ms > now_ms;

@@ -29,6 +29,8 @@ pub struct Said {
 /// A pack that was sent, and of which it is not known whether it has arrived.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OnItsWay {
+    /// The question that it answers.
+    pub nonce: Nonce,
     pub number: u64,
     /// The life that asked for it.
     pub life: Uid,
@@ -53,11 +55,11 @@ pub struct Link {
     /// The newest question, and the state in it.
     pub asked: Option<Nonce>,
     pub asked_events: Events,
+    /// The pack in it.
+    pub pack: u64,
     pub heard: Heard,
     /// When the log last named a copy of the site.
     pub copy_logged_ms: Option<u64>,
-    /// The pack in it.
-    pub pack: u64,
     /// When the newest report was taken in.
     pub report_ms: Option<u64>,
     /// When the newest question arrived.
@@ -80,8 +82,7 @@ pub struct Link {
     pub needs_newer_than: Option<u64>,
     /// The time up to which packs that were made are accounted for.
     pub packs_until_ms: u64,
-    /// The question that was answered with a pack, and the number of the pack, until the site has it.
-    pub pack_sent: Option<(Nonce, u64)>,
+    /// The pack that was sent last, until the site has it.
     pub on_its_way: Option<OnItsWay>,
     /// The newest pack that has arrived, and was of no use to the site, and how often.
     pub pack_useless: (u64, u32),
@@ -92,14 +93,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Notes that another machine has the state of the same process, and so the words that this one had. Returns whether the log should
-    /// say so.
-    pub fn note_copy(&mut self, now_ms: u64) -> bool {
+    /// Notes that another process of the site may have the words that were sent up to now.
+    pub fn note_other(&mut self) {
         self.others_end_ms = self.others_end_ms.max(self.lease_end_ms);
-        self.is_copy_news(now_ms)
     }
 
-    /// Whether it is some time ago that the log named a copy of the site.
+    /// Whether the log should name a copy of the site: it has not done so lately.
     pub fn is_copy_news(&mut self, now_ms: u64) -> bool {
         let lately = |at: u64| now_ms.saturating_sub(at) < COPY_LOGGED_MS;
         let is_news = !self.copy_logged_ms.is_some_and(lately);
@@ -120,7 +119,7 @@ impl Link {
         let is_second = has_none && self.chain.is_some_and(|said| said.is_first);
         let is_next = |said: Said| said.nonce == question.applied;
         if !is_second && !self.chain.is_none_or(is_next) {
-            self.others_end_ms = self.others_end_ms.max(self.lease_end_ms);
+            self.note_other();
         }
         let led_to = self.chain.filter(|said| is_next(*said));
         let is_known =
@@ -133,7 +132,6 @@ impl Link {
         self.asked_events = question.events;
         self.heard.note(question, now_ms);
         self.pack = question.pack;
-        self.is_dropped = false;
         if let Some((nonce, keys)) = self.sent.take()
             && nonce == question.applied
         {
@@ -150,12 +148,12 @@ impl Link {
 
     /// Looks at what became of the pack that was sent. Returns whether the site has applied it.
     pub fn settle_pack(&mut self, question: &Question) -> bool {
-        let Some((nonce, number)) = self.pack_sent else {
+        let Some(OnItsWay { nonce, number, .. }) = self.on_its_way else {
             return false;
         };
         let has_applied = question.pack == number;
         if has_applied || question.arrived == nonce {
-            (self.pack_sent, self.on_its_way) = (None, None);
+            self.on_its_way = None;
         }
         if !has_applied && question.arrived == nonce {
             self.pack_useless = match self.pack_useless {
@@ -168,11 +166,11 @@ impl Link {
 
     /// Notes that a pack is sent.
     pub fn send_pack(&mut self, question: &Question, number: u64, now_ms: u64) {
-        self.pack_sent = Some((question.nonce, number));
         let before = self
             .on_its_way
             .filter(|sent| (sent.number, sent.life) == (number, question.life));
         self.on_its_way = Some(OnItsWay {
+            nonce: question.nonce,
             number,
             life: question.life,
             times: before.map_or(0, |sent| sent.times).saturating_add(1),
@@ -240,6 +238,12 @@ impl Link {
     /// Whether a word that was sent may still let the site answer.
     pub fn has_lease(&self, now_ms: u64) -> bool {
         now_ms < self.lease_end_ms
+    }
+
+    /// Whether so long has passed since the newest report of the site.
+    pub fn may_report(&self, now_ms: u64, least_ms: u64) -> bool {
+        self.report_ms
+            .is_none_or(|at| now_ms.saturating_sub(at) >= least_ms)
     }
 
     /// The newest report of a life that was taken in; 0 if there is none.
@@ -387,10 +391,11 @@ mod tests {
     fn the_log_names_a_copy_once_in_a_while() {
         let mut link = Link::default();
         link.grant(0, 10);
-        assert!(link.note_copy(5));
+        link.note_other();
         assert_eq!(link.others_end_ms, link.lease_end_ms);
-        assert!(!link.note_copy(60_004));
-        assert!(link.note_copy(60_005));
+        assert!(link.is_copy_news(5));
+        assert!(!link.is_copy_news(60_004));
+        assert!(link.is_copy_news(60_005));
     }
 
     #[test]
@@ -423,23 +428,30 @@ mod tests {
             arrived: Nonce([arrived; 16]),
             ..question(1, Nonce::default())
         };
-        let mut link = Link {
-            pack_sent: Some((Nonce([9; 16]), 8)),
-            ..Link::default()
+        let send = |link: &mut Link, number: u64| {
+            let question = Question {
+                nonce: Nonce([9; 16]),
+                ..asked(7, 0)
+            };
+            link.send_pack(&question, number, 0);
         };
+        let mut link = Link::default();
+        send(&mut link, 8);
         // It was lost on its way, however often.
         for _ in 0..3 {
             assert!(!link.settle_pack(&asked(7, 1)));
             assert_eq!(link.pack_useless, (0, 0));
         }
         for times in 1..3 {
-            link.pack_sent = Some((Nonce([9; 16]), 8));
+            send(&mut link, 8);
             assert!(!link.settle_pack(&asked(7, 9)));
-            assert_eq!((link.pack_sent, link.pack_useless), (None, (8, times)));
+            assert!(link.on_its_way.is_none());
+            assert_eq!(link.pack_useless, (8, times));
         }
-        link.pack_sent = Some((Nonce([9; 16]), 9));
+        send(&mut link, 9);
         assert!(link.settle_pack(&asked(9, 9)));
-        assert_eq!((link.pack_sent, link.pack_useless), (None, (8, 2)));
+        assert!(link.on_its_way.is_none());
+        assert_eq!(link.pack_useless, (8, 2));
         assert!(!link.settle_pack(&asked(9, 9)), "it counts once");
     }
 

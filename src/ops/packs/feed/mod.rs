@@ -2,7 +2,8 @@
 //! something has happened to what it is given, or after a while ([`answers`], a thread of its own). What has happened is read
 //! from the audit log ([`path`]); the answer has the current records of what was touched ([`step`]), or packs ([`packs`]).
 //!
-//! This file has what all of them share: which sites are linked, who waits, and the newest event that is in force.
+//! This file has the limits, and what others call: after commits, for changes that wait for sites, and for figures. The state that the
+//! threads share is in [`hub`].
 
 mod answers;
 pub mod ask;
@@ -178,7 +179,6 @@ impl Feed {
             keys: Vec::new(),
             is_wide: false,
             is_tree: false,
-            is_about_sites: false,
         };
         for target in targets {
             match target.kind {
@@ -189,10 +189,9 @@ impl Feed {
                     let before = index.with_key(id, |key| key.shared.workspace);
                     touched.keys.push((id, before));
                 }
-                Kind::Server | Kind::Site => {
-                    (touched.is_wide, touched.is_about_sites) = (true, true);
+                Kind::Catalog | Kind::Policy | Kind::Server | Kind::Site | Kind::User => {
+                    touched.is_wide = true;
                 }
-                Kind::Catalog | Kind::Policy | Kind::User => touched.is_wide = true,
                 Kind::Workspace => (touched.is_wide, touched.is_tree) = (true, true),
                 Kind::Session => {}
             }
@@ -211,9 +210,6 @@ impl Feed {
 
     /// Notes a commit, after the index has followed it.
     pub fn committed(&self, touched: Touched) {
-        if touched.is_about_sites {
-            self.known.forget();
-        }
         let mut hub = lock(&self.hub);
         hub.installed = touched.events;
         hub.tree += u64::from(touched.is_tree);
@@ -228,7 +224,7 @@ impl Feed {
         }
     }
 
-    /// Whether a commit is about sites, and has to be noted by [`Feed::forget_sites`] also while no site is linked.
+    /// Whether a commit is about sites, and has to be noted by [`Feed::forget_sites`].
     pub fn is_about_sites(targets: &[Target]) -> bool {
         let mut kinds = targets.iter().map(|target| target.kind);
         kinds.any(|kind| matches!(kind, Kind::Server | Kind::Site))

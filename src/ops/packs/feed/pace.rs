@@ -17,7 +17,6 @@ const REGISTRATIONS: Rate = Rate {
     per_second: 5,
     burst: 20,
 };
-
 /// Those of them that begin a new life of the site, to which uses are lent from then on. Here a second of the rate is a minute.
 const NEW_LIVES: Rate = Rate {
     per_second: 1,
@@ -51,8 +50,8 @@ impl Pace {
         charge(&self.questions, site, now_ms)
     }
 
-    /// Counts a question less, because it is read once more.
-    pub fn is_read_again(&self, site: &str, now_ms: u64) {
+    /// Takes back the count of a question that is read again, on a thread that may wait.
+    pub fn refund(&self, site: &str, now_ms: u64) {
         lock(&self.questions).refund(&[site.to_owned()], now_ms);
     }
 

@@ -49,7 +49,7 @@ pub fn run(app: &App) {
         });
         if catch_unwind(round).is_err() {
             log::error!("sites: packs were not sent after a panic; see the log");
-            let err = Error::Unavailable(refusals::packs::being_made());
+            let err = being_made();
             waiting.iter().for_each(|one| app.feed.refuse(one, &err));
         }
     }
@@ -62,7 +62,6 @@ fn serve(app: &App, waiting: &[Waiting]) {
         .iter()
         .filter(is_open)
         .partition(|(name, _)| app.feed.may_make(name, app.now().steady_ms));
-    let being_made = || Error::Unavailable(refusals::packs::being_made());
     early
         .into_iter()
         .for_each(|one| app.feed.refuse(one, &being_made()));
@@ -129,8 +128,7 @@ fn send_or_refuse(app: &App, waiting: &Waiting, is_last: bool) -> bool {
     match send(app, waiting) {
         Ok(true) => true,
         Ok(false) if is_last => {
-            let err = Error::Unavailable(refusals::packs::being_made());
-            app.feed.refuse(waiting, &err);
+            app.feed.refuse(waiting, &being_made());
             true
         }
         Ok(false) => false,
@@ -142,7 +140,12 @@ fn send_or_refuse(app: &App, waiting: &Waiting, is_last: bool) -> bool {
     }
 }
 
-fn send(app: &App, (name, question): &Waiting) -> Result<bool> {
+fn being_made() -> Error {
+    Error::Unavailable(refusals::packs::being_made())
+}
+
+fn send(app: &App, waiting: &Waiting) -> Result<bool> {
+    let (name, question) = waiting;
     let generation = app.feed.known.generation();
     let (bundle, signer) = app.read(|read| {
         let Some(known) = app.feed.known.find(app, read, name, generation)? else {
@@ -154,16 +157,12 @@ fn send(app: &App, (name, question): &Waiting) -> Result<bool> {
     let Some(bundle) = bundle else {
         return Ok(false);
     };
-    if app
-        .feed
-        .is_on_its_way(name, question, bundle.number, app.now().steady_ms)
-    {
-        let being_made = Error::Unavailable(refusals::packs::being_made());
-        app.feed
-            .refuse(&(name.clone(), question.clone()), &being_made);
+    let now_ms = app.now().steady_ms;
+    let feed = &app.feed;
+    if feed.is_on_its_way(name, question, bundle.number, now_ms) {
+        feed.refuse(waiting, &being_made());
         return Ok(true);
     }
-    let now_ms = app.now().steady_ms;
     let Some((asking, report)) = app.feed.take_packing(name, question, &bundle, now_ms) else {
         return Ok(true);
     };

@@ -10,6 +10,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::uid::Uid;
 use crate::ops::packs::given::Given;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a site gets from its state to that of the server.
@@ -32,10 +33,10 @@ pub struct Touched {
     pub workspaces: BTreeSet<Uid>,
 }
 
-/// Actions after which a site needs a pack, although their events name all that differs in another index of the server. Those that
-/// name everything (`domain::audit::named`) are not in this list.
+/// Actions after which a site needs a pack, although their events are enough for another index of the server. Actions about
+/// everything (`domain::audit::named`) need one as well, and are not listed again.
 const FOR_SITES: [&str; 4] = [
-    // Whose keys act for their owners may be another question than before, as in an edit of a policy, which no member lists.
+    // It may change which keys act for their owners, as an edit of a policy may, but no member of its event says so.
     "policy.install",
     // A site has the peppers from its packs alone; other processes of the server read the file.
     "secrets.retire",
@@ -66,11 +67,11 @@ pub fn path<'a>(
 
 fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> bool {
     // Few actions are looked at so closely.
-    let changes = || parse(&event.changes).unwrap_or_default();
-    let has = |member: &str| changes().iter().any(|(name, _)| name == member);
+    let changes = LazyCell::new(|| parse(&event.changes).unwrap_or_default());
+    let has = |member: &str| changes.iter().any(|(name, _)| name == member);
     let value = |member: &str| {
-        let (_, value) = changes().into_iter().find(|(name, _)| name == member)?;
-        value
+        let (_, value) = changes.iter().find(|(name, _)| name == member)?;
+        value.as_deref()
     };
     match event.action.as_str() {
         action if is_about_everything(action) || FOR_SITES.contains(&action) => true,
@@ -78,7 +79,7 @@ fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> b
         action if action.ends_with(".accept") || action.ends_with(".tampered") => true,
         // The owners of its keys get roles at the site, or lose them.
         "policy.edit" => has("acts_for_owner"),
-        "site.edit" if value("site").as_deref() == Some(site) => {
+        "site.edit" if value("site") == Some(site) => {
             has("workspaces") || has("catalogs") || has("minimal") || has("life")
         }
         // Of what the site is given, a part is gone with all that is in it.

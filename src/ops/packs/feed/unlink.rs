@@ -6,9 +6,6 @@ use super::link::Link;
 use crate::domain::locks::{lock, write as write_lock};
 use std::sync::RwLockWriteGuard;
 
-/// While this is held, no link is recorded in the database.
-pub struct Recording<'a>(#[expect(dead_code)] RwLockWriteGuard<'a, ()>);
-
 impl Hub {
     /// Drops the link of a site. What is left of it is the end of the lease that was granted, and what shows whether another process of
     /// the site has words too, in case that it asks again.
@@ -26,9 +23,9 @@ impl Hub {
 }
 
 impl Feed {
-    /// Keeps links from being recorded, for a change that removes one.
-    pub fn hold_recording(&self) -> Recording<'_> {
-        Recording(write_lock(&self.recording))
+    /// While this is held, no link is recorded in the database; for a change that removes one.
+    pub fn hold_recording(&self) -> RwLockWriteGuard<'_, ()> {
+        write_lock(&self.recording)
     }
 
     /// Whether a site has a link that can be dropped.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// What became of the wait for the sites.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Outcome {
-    /// Those that were linked, by name.
+    /// Those that might still answer when the change was made, by name.
     pub sites: Vec<(String, Confirmed)>,
 }
 
@@ -61,7 +61,7 @@ struct Waiting {
 }
 
 impl Wait {
-    /// Begins to wait for those of the sites that are linked.
+    /// Begins to wait for the sites that may still answer. One whose link was dropped is named, and not waited for.
     pub fn new(
         events: u64,
         (now_ms, until_ms): (u64, u64),
@@ -90,17 +90,12 @@ impl Wait {
             if waiting.confirmed.is_some() {
                 continue;
             }
-            let has_applied = links
-                .get(name)
-                .is_some_and(|link| link.has_applied(self.events, now_ms));
-            let is_dropped = links.get(name).is_some_and(|link| link.is_dropped);
-            if is_dropped {
-                waiting.confirmed = Some(Confirmed::Dropped);
-            } else if has_applied {
-                waiting.confirmed = Some(Confirmed::Applied);
-            } else if waiting.lease_end_ms <= now_ms {
-                waiting.confirmed = Some(Confirmed::LeaseOver);
-            }
+            waiting.confirmed = match links.get(name) {
+                Some(link) if link.is_dropped => Some(Confirmed::Dropped),
+                Some(link) if link.has_applied(self.events, now_ms) => Some(Confirmed::Applied),
+                _ if waiting.lease_end_ms <= now_ms => Some(Confirmed::LeaseOver),
+                _ => None,
+            };
         }
         now_ms >= self.until_ms || self.sites.values().all(|one| one.confirmed.is_some())
     }

@@ -1,6 +1,7 @@
 //! Copies of a site, and older copies of the server's database.
 
 use super::Linked;
+use crate::domain::keys::KeyId;
 use crate::domain::packs::word::WordKind;
 use crate::error::Error;
 use crate::ops::packs::feed::leases::UNKNOWN;
@@ -25,24 +26,36 @@ fn check_open(outcome: &Outcome, expected: &[&str]) {
     }
 }
 
+/// Another machine with the state of a site.
+fn copy_of(site: &ModelSite, linked: &Linked) -> ModelSite {
+    let mut copy = ModelSite::new(linked.app(), "plant-7");
+    copy.question = site.question.clone();
+    copy
+}
+
+/// Ends a key, and returns what is known of its site after one of its machines has followed.
+fn end_with(linked: &Linked, key: KeyId, machine: &mut ModelSite) -> Outcome {
+    linked.app().feed.wait_ms.store(400, Relaxed);
+    linked.delete(key);
+    let waiting = linked.wait();
+    for _ in 0..2 {
+        assert_eq!(machine.follow(linked.app()), WordKind::Step);
+    }
+    outcome(&waiting)
+}
+
 #[test]
 fn what_a_copy_of_a_site_applies_does_not_count_for_the_other() {
     let linked = Linked::new();
     let key = linked.key("k");
     let mut site = linked.site("plant-7");
-    let mut copy = ModelSite::new(linked.app(), "plant-7");
-    copy.question = site.question.clone();
+    let mut copy = copy_of(&site, &linked);
     linked.app().feed.poll_ms.store(1, Relaxed);
     assert_eq!(copy.follow(linked.app()), WordKind::Step);
     // It has a word that the copy lacks, and the other way round.
     assert_eq!(site.follow(linked.app()), WordKind::Step);
-    linked.app().feed.wait_ms.store(400, Relaxed);
-    linked.delete(key);
-    let waiting = linked.wait();
-    for _ in 0..2 {
-        assert_eq!(copy.follow(linked.app()), WordKind::Step);
-    }
-    check_open(&outcome(&waiting), &["plant-7"]);
+    let found = end_with(&linked, key, &mut copy);
+    check_open(&found, &["plant-7"]);
 }
 
 /// It counts on from the same number, has the same words, and is refused as long as it is behind.
@@ -51,21 +64,15 @@ fn a_copy_that_is_behind_the_other_machine_counts_too() {
     let linked = Linked::new();
     let key = linked.key("k");
     let mut site = linked.site("plant-7");
-    let mut copy = ModelSite::new(linked.app(), "plant-7");
-    copy.question = site.question.clone();
+    let mut copy = copy_of(&site, &linked);
     linked.app().feed.poll_ms.store(1, Relaxed);
     for _ in 0..5 {
         assert_eq!(site.follow(linked.app()), WordKind::Step);
     }
     let refused = send(linked.app(), &copy.body(""));
     assert!(matches!(refused, Err(Error::Conflict(_))));
-    linked.app().feed.wait_ms.store(400, Relaxed);
-    linked.delete(key);
-    let waiting = linked.wait();
-    for _ in 0..2 {
-        assert_eq!(site.follow(linked.app()), WordKind::Step);
-    }
-    check_open(&outcome(&waiting), &["plant-7"]);
+    let found = end_with(&linked, key, &mut site);
+    check_open(&found, &["plant-7"]);
 }
 
 #[test]
@@ -136,14 +143,9 @@ fn after_a_start_of_the_server_no_machine_of_a_site_speaks_for_the_others() {
     let mut copy = ModelSite::new(linked.app(), "plant-7");
     linked.restart();
     linked.app().feed.poll_ms.store(1, Relaxed);
-    linked.app().feed.wait_ms.store(400, Relaxed);
     copy.catch_up(linked.app());
-    linked.delete(key);
-    let waiting = linked.wait();
-    for _ in 0..2 {
-        assert_eq!(copy.follow(linked.app()), WordKind::Step);
-    }
-    check_open(&outcome(&waiting), &["plant-7"]);
+    let found = end_with(&linked, key, &mut copy);
+    check_open(&found, &["plant-7"]);
 }
 
 /// If only short leases were ever granted, an older copy is waited for as long as they count.

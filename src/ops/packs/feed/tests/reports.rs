@@ -37,6 +37,18 @@ pub fn report(site: &ModelSite, number: u64, keys: Vec<KeyReport>) -> String {
     report.write(&site.key)
 }
 
+/// A key with so many uses.
+fn counted(linked: &Linked, uses: u64) -> KeyId {
+    let members = KeyMembers {
+        uses_left: Some(Some(uses)),
+        ..KeyMembers::named("counted")
+    };
+    linked.issue(NewKey {
+        members,
+        ..NewKey::default()
+    })
+}
+
 pub fn blank(id: KeyId) -> KeyReport {
     KeyReport {
         id,
@@ -164,14 +176,7 @@ fn lent(site: &ModelSite, linked: &Linked, key: KeyId) -> u64 {
 fn a_linked_site_is_lent_what_it_has_spent() {
     let linked = Linked::new();
     let mut site = linked.site("plant-7");
-    let members = KeyMembers {
-        uses_left: Some(Some(25)),
-        ..KeyMembers::named("counted")
-    };
-    let key = linked.issue(NewKey {
-        members,
-        ..NewKey::default()
-    });
+    let key = counted(&linked, 25);
     // The key itself comes with its event, and the uses with the word after it.
     while lent(&site, &linked, key) == 0 {
         site.catch_up(linked.app());
@@ -212,14 +217,7 @@ fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
     let linked = Linked::new();
     let app = linked.app();
     let mut before = linked.site("plant-7");
-    let members = KeyMembers {
-        uses_left: Some(Some(25)),
-        ..KeyMembers::named("counted")
-    };
-    let key = linked.issue(NewKey {
-        members,
-        ..NewKey::default()
-    });
+    let key = counted(&linked, 25);
     let spent = KeyReport {
         spent: 3,
         ..blank(key)
@@ -263,14 +261,7 @@ fn two_lives_of_one_site_are_not_lent_the_same_uses() {
     let linked = Linked::new();
     let app = linked.app();
     let mut before = linked.site("plant-7");
-    let members = KeyMembers {
-        uses_left: Some(Some(25)),
-        ..KeyMembers::named("counted")
-    };
-    let key = linked.issue(NewKey {
-        members,
-        ..NewKey::default()
-    });
+    let key = counted(&linked, 25);
     before.catch_up(app);
     with_report(&mut before, &linked, 1, blank(key));
     while before.lent.get(&key) != Some(&10) {
