@@ -30,23 +30,13 @@ impl<'a> Question<'a> {
     /// `None` if the path has no segment that ends the requirements.
     pub fn of(head: &'a Head) -> Option<Question<'a>> {
         let below = head.path().strip_prefix(MOUNT)?;
-        // The first segment is the catalog, or `-` for none.
-        let mut end = below.find('/')?;
-        loop {
-            let rest = &below[end + 1..];
-            let length = rest.find('/').unwrap_or(rest.len());
-            let (segment, original) = rest.split_at(length);
-            if segment == NONE {
-                return Some(Question {
-                    requirements: &below[..end],
-                    original,
-                });
-            }
-            if original.is_empty() {
-                return None;
-            }
-            end += 1 + length;
-        }
+        // No slash is before the first segment, which is the catalog, or `-` for none.
+        let is_whole = |at: usize| matches!(below.as_bytes().get(at + 2), None | Some(b'/'));
+        let (end, _) = below.match_indices("/-").find(|(at, _)| is_whole(*at))?;
+        Some(Question {
+            requirements: &below[..end],
+            original: &below[end + 2..],
+        })
     }
 
     /// The requirements; `None` if they are not of the form that this file describes.
