@@ -199,7 +199,10 @@ pub fn run(command: &UserCommand) -> Result<End> {
         UserCommand::Show(args) => show(&args.common, &args.user),
         UserCommand::Edit(args) => edit(args),
         UserCommand::Disable(args) => disable(args),
-        UserCommand::Enable(args) => patch(&args.user, args.sites, Switch::On.body()),
+        UserCommand::Enable(args) => {
+            let UserArgs { user, common } = &args.user;
+            patch(common, user, args.sites, Switch::On.body())
+        }
         UserCommand::Unlock(args) => unlock(&args.common, &args.user),
         UserCommand::Delete(args) => delete(args),
         UserCommand::Password(args) => password(args),
@@ -242,15 +245,11 @@ fn edit(args: &EditArgs) -> Result<End> {
         .email
         .as_ref()
         .map(|it| it.body(|text| text.as_str().into()));
-    let user = UserArgs {
-        user: args.user.clone(),
-        common: args.common.clone(),
-    };
-    patch(&user, args.sites, Body::default().with("email", email))
+    let body = Body::default().with("email", email);
+    patch(&args.common, &args.user, args.sites, body)
 }
 
-fn patch(args: &UserArgs, sites: SitesArg, body: Body) -> Result<End> {
-    let UserArgs { user, common } = args;
+fn patch(common: &Common, user: &str, sites: SitesArg, body: Body) -> Result<End> {
     let server = Server::reach(&common.data.data)?;
     let target = Target::of(&["users", user]);
     let answer = server.ask_sites("PATCH", target, Some(&body.value()), sites.wait_sites)?;

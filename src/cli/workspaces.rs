@@ -200,19 +200,15 @@ fn edit(args: &EditArgs) -> Result<End> {
             "nothing to change was named; see latchkey workspace edit --help".to_owned(),
         ));
     }
-    let workspace = WorkspaceArgs {
-        workspace: args.workspace.clone(),
-        common: args.common.clone(),
-    };
-    patch(&workspace, args.sites, body)
+    patch(&args.common, &args.workspace, args.sites, body)
 }
 
 fn switch(args: &SwitchArgs, to: Switch) -> Result<End> {
-    patch(&args.workspace, args.sites, to.body())
+    let WorkspaceArgs { workspace, common } = &args.workspace;
+    patch(common, workspace, args.sites, to.body())
 }
 
-fn patch(args: &WorkspaceArgs, sites: SitesArg, body: Body) -> Result<End> {
-    let WorkspaceArgs { workspace, common } = args;
+fn patch(common: &Common, workspace: &str, sites: SitesArg, body: Body) -> Result<End> {
     let target = Target::of(&["workspaces", workspace]);
     let server = Server::reach(&common.data.data)?;
     let answer = server.ask_sites("PATCH", target, Some(&body.value()), sites.wait_sites)?;

@@ -27,7 +27,7 @@ pub struct InitArgs {
 /// Enrols the site.
 pub fn init(args: &InitArgs) -> Result<End> {
     let file = prompt::whole(&args.file)?;
-    let passphrase = prompt::secret("Passphrase", args.passphrase_file.as_deref())?;
+    let passphrase = prompt::secret("Passphrase", "passphrase", args.passphrase_file.as_deref())?;
     let mut enrolment = Enrolment::unlock(&passphrase, &file)?
         .map_err(|why| Failure::refused(format!("{}: {why}", args.file.display())))?;
     let folder = Folder::create(&args.data.data)?;

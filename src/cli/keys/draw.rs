@@ -76,7 +76,7 @@ pub fn draw(args: &DrawArgs) -> Result<End> {
 }
 
 pub fn digest(args: &DigestArgs) -> Result<End> {
-    let secret = prompt::secret("Secret", args.secret_file.as_deref())?;
+    let secret = prompt::secret("Secret", "secret", args.secret_file.as_deref())?;
     if let Some(blank) = secret.chars().find(|c| c.is_whitespace() || c.is_control()) {
         return Err(Failure::refused(format!(
             "the secret has the character U+{:04X}, which no request can present",

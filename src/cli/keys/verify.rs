@@ -44,7 +44,7 @@ pub struct VerifyArgs {
 }
 
 pub fn verify(args: &VerifyArgs) -> Result<End> {
-    let secret = prompt::secret("Secret", args.secret_file.as_deref())?;
+    let secret = prompt::secret("Secret", "secret", args.secret_file.as_deref())?;
     let question = Body::default()
         .with("key", Some(secret))
         .list("scopes", &args.scopes)

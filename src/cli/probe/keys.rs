@@ -74,7 +74,7 @@ impl Keys {
     /// The key of the file, or new ones of the server on this machine, or none.
     pub fn find(args: &ProbeArgs) -> Result<Keys> {
         if let Some(path) = &args.key_file {
-            let secret = prompt::secret("Key", Some(path))?;
+            let secret = prompt::secret("Key", "key", Some(path))?;
             let id = String::new();
             return Ok(Keys {
                 good: Some(Key { id, secret }),

@@ -38,14 +38,9 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
     }
 }
 
-/// Reads a secret: from a file, or from the terminal without echo, or from the first line of standard input. The last word of
-/// `what` is that of the option which names the file.
-pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
-    ask(what, what, file)
-}
-
-/// Does the same with another prompt on a terminal.
-fn ask(prompt: &str, what: &str, file: Option<&Path>) -> Result<String> {
+/// Reads a secret: from a file, or from the terminal without echo, or from the first line of standard input. The option
+/// `--{word}-file` names the file.
+pub fn secret(prompt: &str, word: &str, file: Option<&Path>) -> Result<String> {
     let read = if let Some(path) = file {
         let name = path.display().to_string();
         let open = as_caller(|| File::open(path))
@@ -57,7 +52,6 @@ fn ask(prompt: &str, what: &str, file: Option<&Path>) -> Result<String> {
     } else {
         first_line(stdin().lock(), STANDARD_INPUT)?
     };
-    let word = what.rsplit(' ').next().unwrap_or(what).to_lowercase();
     read.ok_or_else(|| {
         Failure::Usage(format!(
             "no {word} was given: type it, pipe it in, or name a file that has it on its first line with --{word}-file"
@@ -81,14 +75,14 @@ pub fn line(what: &str) -> Result<String> {
 
 /// Reads a new password; on a terminal the user types it twice.
 pub fn new_password(file: Option<&Path>) -> Result<String> {
-    new_secret("New password", file)
+    new_secret("New password", "password", file)
 }
 
-/// Like [`new_password`], with another prompt.
-pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
-    let secret_text = secret(what, file)?;
+/// Like [`new_password`], for another secret; see [`secret`].
+pub fn new_secret(prompt: &str, word: &str, file: Option<&Path>) -> Result<String> {
+    let secret_text = secret(prompt, word, file)?;
     let typed = file.is_none() && stdin().is_terminal();
-    if typed && ask("The same again", what, None)? != secret_text {
+    if typed && secret("The same again", word, None)? != secret_text {
         return Err(Failure::refused("the two differ; nothing was changed"));
     }
     Ok(secret_text)

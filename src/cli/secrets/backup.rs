@@ -41,7 +41,11 @@ pub fn backup(args: &SecretsArgs) -> Result<End> {
     for (name, bytes) in &hmac {
         text.push_str(&format!("[{HMAC_KEYS}/{name}]\n{}\n", hex(bytes)));
     }
-    let passphrase = prompt::new_secret("New passphrase", args.passphrase_file.as_deref())?;
+    let passphrase = prompt::new_secret(
+        "New passphrase",
+        "passphrase",
+        args.passphrase_file.as_deref(),
+    )?;
     let locked = passphrase::lock(&passphrase, &text)?;
     let mut output = output(args)?;
     output.write_text(&locked)?;
@@ -68,7 +72,7 @@ fn output(args: &SecretsArgs) -> Result<Output> {
 
 pub fn restore(args: &SecretsArgs) -> Result<End> {
     let file = prompt::whole(&args.file)?;
-    let passphrase = prompt::secret("Passphrase", args.passphrase_file.as_deref())?;
+    let passphrase = prompt::secret("Passphrase", "passphrase", args.passphrase_file.as_deref())?;
     let Some(text) = passphrase::unlock(&passphrase, &file)? else {
         return Err(Failure::refused(format!(
             "{} cannot be opened: the passphrase is another one, or the file is damaged; nothing was changed",

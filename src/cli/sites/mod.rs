@@ -235,7 +235,7 @@ fn add(args: &AddArgs) -> Result<End> {
     // Creates the file before it asks for the passphrase, so that errors come early.
     drop(Output::create(&args.out, Readers::OwnerIfKept)?);
     let file = args.passphrase_file.as_deref();
-    let passphrase = prompt::new_secret("New passphrase", file)?;
+    let passphrase = prompt::new_secret("New passphrase", "passphrase", file)?;
     let name = args.server_name.clone().unwrap_or_else(machine);
     let body = Body::default()
         .with("name", Some(args.name.as_str()))
@@ -367,7 +367,7 @@ fn remove(args: &RemoveArgs) -> Result<End> {
     let removed: RemovedAnswer = answer.json()?;
     print::print(&match removed.pepper {
         None => format!(
-            "removed site {name}; what it has goes on until its pack ends, over a link until its last word counts no longer"
+            "removed site {name}; it can use what it has until its pack ends, or, over a link, until its lease ends"
         ),
         Some(version) => format!(
             "removed site {name}; version {version} of the pepper is in use. Keys get a digest under it when they are used at the \
