@@ -28,7 +28,8 @@ impl Query {
         Ok(Query(pairs))
     }
 
-    /// Refuses a value with the character U+0000: nothing is called so, and not every database takes it in a comparison.
+    /// Refuses a value with the character U+0000: no name contains it, and not every database accepts it in
+    /// a comparison.
     fn without_null(self) -> Result<Query> {
         match self.0.iter().find(|(_, value)| value.contains('\0')) {
             None => Ok(self),

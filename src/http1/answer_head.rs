@@ -50,7 +50,8 @@ impl AnswerHead {
         head.length = head.length_of().ok_or_else(strange)?;
         let is_close = |value: &str| value.eq_ignore_ascii_case("close");
         let closes = head.all("connection").any(is_close);
-        Ok(AnswerHead { closes, ..head })
+        head.closes = closes;
+        Ok(head)
     }
 
     /// The value of a header; of several, the last one.

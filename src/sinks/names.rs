@@ -1,5 +1,5 @@
 //! The addresses of one host name. The resolver of the system has no limit of time, so it runs on a thread of its own: at most one
-//! for each destination, however often the name is asked for. Who asks waits until a deadline, and then goes on with the
+//! for each destination, however often the name is asked for. The caller waits until a deadline, and then continues with the
 //! addresses that were found last.
 
 use crate::domain::locks::lock;

@@ -24,8 +24,8 @@ pub fn describe(document: &mut Document) {
         .about(
             "The question is authenticated with the key of the site, so it needs no credential. The answer comes when something \
              has happened to what the site is given, or after a second; it is signed as packs are, and repeats the nonce of the \
-             question. docs/pack-format.md describes both. A newer question of the same site takes the place of an older one, \
-             which is answered with 409, also if it arrives later.",
+             question. docs/pack-format.md describes both. Of two questions of one site, only the newer one is answered \
+             with a word; the older one gets 409, even if it arrives later.",
         )
         .security(json!([]))
         .text(QUESTION, "latchkey.question/v1 keys.example.com\n…")

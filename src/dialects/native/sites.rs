@@ -216,7 +216,7 @@ pub fn describe(document: &mut Document) {
 impl SiteBody {
     fn of(view: SiteView) -> SiteBody {
         let applied_events = view.known_events();
-        // A later report came on another way.
+        // Only if no later report came by file: see `live_link`.
         let live_pack = view.live_link().and_then(|link| link.pack);
         let link = view.link;
         let SiteView {

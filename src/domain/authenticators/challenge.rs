@@ -1,8 +1,8 @@
 //! Challenges: the proof of the first step of a sign-in, which the client keeps until the second step.
 //!
 //! A challenge is sealed with the seal key, so that no client can forge one, and every process that has this key can read
-//! it: the server may restart between the two steps. The pepper would not do, because sites have it. That a challenge is used
-//! once, the store sees to (`store::challenges`).
+//! it: the server may restart between the two steps. The pepper would not do, because sites have it. The store ensures
+//! that a challenge is used once (`store::challenges`).
 
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::random;

@@ -324,13 +324,13 @@ impl Closing<'_> {
         };
         let target = || Target::new(Kind::Workspace, id);
         let found = workspaces::find(tx, uid)?;
-        let slug = found.as_ref().map(|workspace| workspace.slug.clone());
-        let slug = slug.unwrap_or_else(|| id.to_owned());
+        let slug = found.as_ref().map_or(id, |it| it.slug.as_str()).to_owned();
         if fate.deleted.is_some() {
             if workspaces::delete(tx, uid, self.now)? {
-                let lost = found.map(|workspace| lost_roles::delete(tx, &workspace));
-                for record in lost.transpose()?.unwrap_or_default() {
-                    self.note(tx, lost_roles::ACTION, record.target, record.changes)?;
+                if let Some(workspace) = &found {
+                    for record in lost_roles::delete(tx, workspace)? {
+                        self.note(tx, lost_roles::ACTION, record.target, record.changes)?;
+                    }
                 }
                 closed.workspaces_deleted.push(slug);
                 self.note(tx, "workspace.delete", target(), Changes::default())?;

@@ -6,7 +6,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::{Read, Write};
 
-/// The number of events that one statement deletes: a server limits the time of each.
+/// The number of events that one statement deletes: over PostgreSQL, a statement has a limited time.
 const STEP: i64 = 10_000;
 
 /// Where a cut ends: all events before this point are deleted.

@@ -253,7 +253,7 @@ impl Writer {
 
     /// After a fault, rolls the transaction back, or opens the database again if its state is unknown.
     fn settle(&mut self, fault: &Fault, touched: Vec<Target>) {
-        // It may be the cause.
+        // The connection that reads the earlier state may be the cause of the fault.
         self.before = None;
         if let Some(connection) = &self.connection
             && fault.kind != FaultKind::Unknown
