@@ -39,7 +39,7 @@ pub mod policies;
     not(test),
     expect(dead_code, reason = "no command opens such a database yet")
 )]
-mod postgres;
+pub mod postgres;
 pub mod preferences;
 pub mod recovery_codes;
 pub mod refresh_tokens;
@@ -67,7 +67,7 @@ pub mod workspaces;
 mod writer;
 
 use connection::Database;
-pub use connection::{Read, Row, Write};
+pub use connection::{Location, Read, Row, Write};
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
@@ -164,40 +164,39 @@ fn token_digest(row: &Row<'_>) -> Result<StoredSecret> {
 }
 
 impl Store {
-    /// Creates a new database; the file must not exist yet.
-    pub fn create(path: &Path) -> Result<()> {
-        sqlite::create(path)
+    /// Creates a new database: a file that must not exist yet, or the tables in a database of a server that has none of
+    /// Latchkey.
+    pub fn create(location: impl Into<Location>) -> Result<()> {
+        location.into().database.create()
     }
 
-    /// Opens an existing database, migrates it to the current schema, and starts its writer, which seals rows with
-    /// the seal key. If a migration is necessary, `now` is the time of its event.
-    pub fn open(path: &Path, files: &KeyFiles, now: Timestamp, publish: Publish) -> Result<Store> {
-        // This check must come before any connection: when we close a file, the process loses the locks of its
-        // connections to that file.
-        sqlite::check_header(path)?;
-        let connection = sqlite::open_writer(path, |read| {
-            migrations::run(read, path, files, now, migrations::STEPS)
-        })?;
-        let database = Database::Sqlite(path.to_owned());
-        let anchor = sqlite::open_anchor(path)?;
-        let place = DatabasePaths::of(path);
-        Store::start(path, database, place, (connection, anchor), files, publish)
-    }
-
-    /// Opens an existing database on a PostgreSQL server. `path` is where the file of an SQLite database would be: the
-    /// other files of this node are in the same folder.
-    #[cfg(feature = "postgres")]
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command does so yet"))]
-    pub fn open_on_server(
-        path: &Path,
-        address: &postgres::Address,
+    /// Opens an existing database and starts its writer, which seals rows with the seal key. A file is migrated to the
+    /// current schema; if that is necessary, `now` is the time of its event.
+    pub fn open(
+        location: impl Into<Location>,
         files: &KeyFiles,
+        now: Timestamp,
         publish: Publish,
     ) -> Result<Store> {
-        let database = Database::Postgres(Box::new(address.clone()));
-        let connections = (database.open_writer()?, database.open_reader()?);
-        let place = DatabasePaths::on_a_server();
-        Store::start(path, database, place, connections, files, publish)
+        let Location { path, database } = location.into();
+        let (connections, place) = match &database {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => (
+                (database.open_writer()?, database.open_reader()?),
+                DatabasePaths::on_a_server(),
+            ),
+            Database::Sqlite(file) => {
+                // This check must come before any connection: when we close a file, the process loses the locks of its
+                // connections to that file.
+                sqlite::check_header(file)?;
+                let connection = sqlite::open_writer(file, |read| {
+                    migrations::run(read, file, files, now, migrations::STEPS)
+                })?;
+                let anchor = sqlite::open_anchor(file)?;
+                ((connection, anchor), DatabasePaths::of(file))
+            }
+        };
+        Store::start(&path, database, place, connections, files, publish)
     }
 
     /// Starts the writer. The connections are that of the writer and the one that is open from the start.

@@ -42,8 +42,8 @@ use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
-    Durability, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers, packs,
-    policies, users, workspaces,
+    Durability, Location, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers,
+    packs, policies, users, workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -87,15 +87,16 @@ pub struct Seeds {
     pub now: Timestamp,
 }
 
-/// Creates a new database at `path` with a root workspace, an owner, a management key and, if wanted, a sample key.
+/// Creates a new database at `location` with a root workspace, an owner, a management key and, if wanted, a sample key.
 pub fn create(
-    path: &Path,
+    location: impl Into<Location>,
     files: KeyFiles,
     presets: &'static [Preset],
     owner: OwnerPassword,
     sample: SampleKey,
     sources: Sources,
 ) -> Result<Seeds> {
+    let location = location.into();
     let (wall, uptime) = ((sources.wall)(), (sources.uptime)());
     let recorded = first(wall, Some(uptime));
     let now = wall.max(recorded.mark);
@@ -105,9 +106,9 @@ pub fn create(
     };
     let stretched = password.as_deref().map(SlowDigest::new).transpose()?;
     // Before the database, so that a file that cannot be used leaves nothing behind.
-    let node = open_file(&path.with_file_name(nodes::FILE))?;
-    Store::create(path)?;
-    let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
+    let node = open_file(&location.path.with_file_name(nodes::FILE))?;
+    location.database.create()?;
+    let store = Store::open(location, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
         clock::record(tx, node, &recorded)?;
         let seeds = seed(tx, &files, stretched, sample, now)?;
@@ -123,32 +124,32 @@ pub fn create(
     })
 }
 
-/// Opens the database at `path` for a server. Things that were changed outside Latchkey are closed in the store. Keys
+/// Opens the database at `location` for a server. Things that were changed outside Latchkey are closed in the store. Keys
 /// are read in the background; until this is complete, a missing key is looked up in the store.
 pub fn open(
-    path: &Path,
+    location: impl Into<Location>,
     files: KeyFiles,
     presets: &'static [Preset],
     sources: Sources,
 ) -> Result<Arc<App>> {
-    opened(path, files, presets, sources, true)
+    opened(location.into(), files, presets, sources, true)
 }
 
 /// Does the same as [`open`] for a single command. Things that were changed outside Latchkey are closed only in
 /// memory, so that a command that only reads does not change the database.
 pub fn open_for_a_command(
-    path: &Path,
+    location: impl Into<Location>,
     files: KeyFiles,
     presets: &'static [Preset],
     sources: Sources,
 ) -> Result<Arc<App>> {
-    let app = opened(path, files, presets, sources, false)?;
+    let app = opened(location.into(), files, presets, sources, false)?;
     read_keys(&app)?;
     Ok(app)
 }
 
 fn opened(
-    path: &Path,
+    location: Location,
     files: KeyFiles,
     presets: &'static [Preset],
     sources: Sources,
@@ -158,8 +159,10 @@ fn opened(
     let feed = Arc::new(Feed::default());
     let applier = Applier::new(index.clone(), files.seal.clone(), feed.clone());
     let applying = applier.clone();
+    let path = location.path.clone();
+    let path = path.as_path();
     let store = Store::open(
-        path,
+        location,
         &files,
         (sources.wall)(),
         Box::new(move |read, targets| applying.prepare(read, targets)),

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{Address, Postgres};
 use crate::store::sqlite;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A database that has the current schema.
 #[derive(Clone)]
@@ -15,7 +15,48 @@ pub enum Database {
     Sqlite(PathBuf),
 }
 
+/// Where a database is, and the other files of this node.
+pub struct Location {
+    /// The file of an SQLite database, or where it would be: the other files are in the same folder.
+    pub path: PathBuf,
+    pub database: Database,
+}
+
+impl Location {
+    /// A database on a PostgreSQL server. `path` is where the file of an SQLite database would be.
+    #[cfg(feature = "postgres")]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no command opens such a database yet")
+    )]
+    pub fn on_a_server(path: &Path, address: Address) -> Location {
+        Location {
+            path: path.to_owned(),
+            database: Database::Postgres(Box::new(address)),
+        }
+    }
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
+    fn from(path: &P) -> Location {
+        let path = path.as_ref().to_owned();
+        Location {
+            database: Database::Sqlite(path.clone()),
+            path,
+        }
+    }
+}
+
 impl Database {
+    /// Creates the tables: in a file that must not exist yet, or in a database of a server that has none of Latchkey.
+    pub fn create(&self) -> Result<()> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => Postgres::create(address),
+            Database::Sqlite(path) => sqlite::create(path),
+        }
+    }
+
     /// Opens a connection for queries, over which nothing can be written.
     pub fn open_reader(&self) -> Result<Read> {
         match self {

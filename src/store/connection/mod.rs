@@ -19,7 +19,7 @@ use crate::domain::tombstones::Tombstone;
 #[cfg(feature = "postgres")]
 use crate::error::Error;
 use crate::error::Result;
-pub use database::Database;
+pub use database::{Database, Location};
 pub use fault::{Fault, FaultKind};
 pub use row::{Cells, Row};
 use std::cell::{Cell, RefCell};

@@ -7,6 +7,8 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 #[cfg(feature = "postgres")]
+use crate::store::Location;
+#[cfg(feature = "postgres")]
 use crate::store::Read;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{Address, Postgres, server};
@@ -57,7 +59,13 @@ impl Fixture {
     fn on_server() -> Option<(Fixture, Address)> {
         let (database, address) = server::new_database()?;
         let mut fixture = Fixture::with(&|path, publish| {
-            Store::open_on_server(path, &address, &KeyFiles::generate(), publish).unwrap()
+            Store::open(
+                Location::on_a_server(path, address.clone()),
+                &KeyFiles::generate(),
+                Timestamp(1),
+                publish,
+            )
+            .unwrap()
         });
         fixture._database = Some(database);
         Some((fixture, address))
@@ -396,7 +404,13 @@ fn the_index_is_loaded_only_when_an_earlier_commit_has_ended() {
     let admin = Read::from(Postgres::open(&address).unwrap());
     address.commit_max = Duration::from_millis(300);
     let fixture = Fixture::with(&|path, publish| {
-        Store::open_on_server(path, &address, &KeyFiles::generate(), publish).unwrap()
+        Store::open(
+            Location::on_a_server(path, address.clone()),
+            &KeyFiles::generate(),
+            Timestamp(1),
+            publish,
+        )
+        .unwrap()
     });
     let standbys = |names: &str| {
         let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
