@@ -20,7 +20,7 @@ use crate::index::retired::{RETIRED_MAX, Retired};
 use crate::store::keys::SecretRow;
 use crate::store::retired::RetiredRow;
 use crate::store::seals::keys::KeyWithSeal;
-use crate::store::seals::{self, Standing};
+use crate::store::seals::{self, ANNOUNCED_MAX, Standing};
 use crate::store::{Read, catalogs, policies, retired, sessions, users, workspaces};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,13 +53,17 @@ pub fn prepare(
     targets: &[Target],
 ) -> Result<Box<dyn FnOnce()>> {
     let mut seen = HashSet::new();
-    let mut news = Vec::new();
-    for target in targets {
-        let once = match target.kind {
+    let mut is_first = |target: &&Target| {
+        seen.insert(match target.kind {
             Kind::Policy => Target::new(target.kind, ""),
-            _ => target.clone(),
-        };
-        if seen.insert(once) {
+            _ => (*target).clone(),
+        })
+    };
+    let targets: Vec<&Target> = targets.iter().filter(|target| is_first(target)).collect();
+    let mut news = Vec::new();
+    for some in targets.chunks(ANNOUNCED_MAX) {
+        let _announced = seals::keys::announce(read, some.iter().copied())?;
+        for target in some {
             news.extend(look(index, read, seal_keys, target)?);
         }
     }

@@ -30,6 +30,8 @@ pub mod policies;
 pub mod process;
 pub mod restore;
 mod retired_names;
+#[cfg(all(test, feature = "postgres"))]
+mod round_trips;
 pub mod secrets;
 pub mod self_test;
 pub mod sessions;

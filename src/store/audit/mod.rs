@@ -6,6 +6,7 @@ pub(super) mod named;
 
 pub use cut::{Cut, count, last, prune};
 
+use super::connection::Newest;
 use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target, actions};
 use crate::domain::hex::hex;
@@ -31,9 +32,15 @@ pub fn append_all(
     seal_keys: &SealKeys,
     drafts: impl IntoIterator<Item = Draft>,
 ) -> Result<()> {
-    let begun = head(tx)?.map_or((0, GENESIS), |head| (head.seq, head.hash));
-    let (mut seq, mut previous) = begun;
-    let mut before = time_of(tx, seq)?;
+    let begun = match tx.newest() {
+        Some(known) => known,
+        None => newest_of_chain(tx)?,
+    };
+    let Newest {
+        mut seq,
+        hash: mut previous,
+        at: mut before,
+    } = begun;
     for draft in drafts {
         // Filters and translations are made from the list, so each test shows an action that it lacks.
         debug_assert!(
@@ -54,17 +61,27 @@ pub fn append_all(
             tx.touch(event.target);
         }
     }
-    if seq == begun.0 {
+    if seq == begun.seq {
         return Ok(());
     }
+    tx.note_newest(Newest {
+        seq,
+        hash: previous,
+        at: before,
+    });
     let seal = seal_keys.seal(&sealed_text(HEAD, seq, &previous));
-    tx.execute(
+    tx.send(
         "INSERT INTO audit_head (one, seq, hash, seal)
          VALUES (1, $1, $2, $3)
          ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
         &[&seq, &previous, &seal],
-    )?;
-    Ok(())
+    )
+}
+
+fn newest_of_chain(read: &Read) -> Result<Newest> {
+    let (seq, hash) = head(read)?.map_or((0, GENESIS), |head| (head.seq, head.hash));
+    let at = time_of(read, seq)?;
+    Ok(Newest { seq, hash, at })
 }
 
 /// The numbers of events before the event `before`, newest first: those of one workspace, or of all workspaces.
@@ -318,7 +335,7 @@ fn mark_from_row(row: &Row<'_>) -> Result<Mark> {
 }
 
 fn insert(tx: &Write<'_>, event: &Event) -> Result<()> {
-    tx.execute(
+    tx.send(
         "INSERT INTO audit_events (seq, at, actor, action, target_kind, target_id, workspace_uid, source,
                                    request_id, outcome, reason, changes, previous)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
@@ -337,8 +354,7 @@ fn insert(tx: &Write<'_>, event: &Event) -> Result<()> {
             &event.changes,
             &event.previous,
         ],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn from_row(row: &Row<'_>) -> Result<Event> {

@@ -4,8 +4,10 @@
 //! What an engine has of its own is in a folder named after it: opening, settings, transactions, and the classes of its
 //! errors.
 
+mod announced;
 mod database;
 mod fault;
+mod newest;
 mod row;
 mod touched;
 mod values;
@@ -19,8 +21,10 @@ use crate::domain::tombstones::Tombstone;
 #[cfg(feature = "postgres")]
 use crate::error::Error;
 use crate::error::Result;
+pub use announced::Announced;
 pub use database::{Database, Location};
 pub use fault::{Fault, FaultKind};
+pub use newest::Newest;
 pub use row::{Cells, Row};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -45,6 +49,8 @@ pub struct Read {
     judged: RefCell<Vec<(Target, bool)>>,
     /// Targets that the transaction has sealed itself, and the number of entries that `touched` had then.
     sealed: RefCell<HashMap<Target, usize>>,
+    /// The event that the transaction has appended last.
+    newest: Cell<Option<Newest>>,
 }
 
 /// The effects of a transaction outside the database.
@@ -103,6 +109,7 @@ impl Read {
             given: Cell::default(),
             judged: RefCell::default(),
             sealed: RefCell::default(),
+            newest: Cell::default(),
         }
     }
 
@@ -357,6 +364,7 @@ impl Read {
 
     /// Takes what was changed and what is to follow the commit, and leaves both empty.
     pub(super) fn take_effects(&self) -> Effects {
+        self.forget_newest();
         self.judged.take();
         self.sealed.take();
         self.light.take();
@@ -387,6 +395,17 @@ impl Write<'_> {
             #[cfg(feature = "postgres")]
             Engine::Postgres(postgres) => postgres.execute(sql, params),
             Engine::Sqlite(sqlite) => sqlite.execute(sql, params),
+        }
+    }
+
+    /// Runs one statement of which nobody needs to know how many rows it changed. A server is not waited for: a failure may
+    /// be reported by a later statement, and the change that the statement is of fails in any case.
+    pub fn send(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<()> {
+        self.read.check_alone();
+        match &self.read.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.send(sql, params),
+            Engine::Sqlite(sqlite) => sqlite.execute(sql, params).map(drop),
         }
     }
 
@@ -434,6 +453,7 @@ impl Write<'_> {
 
     /// Discards the notes since a mark, for a change that is undone.
     pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
+        self.read.forget_newest();
         self.read.judged.borrow_mut().truncate(judged);
         self.read.touched.borrow_mut().truncate(touched);
         self.read.light.borrow_mut().retain(|at| *at < touched);

@@ -7,6 +7,7 @@
 mod address;
 mod faults;
 mod link;
+mod pipeline;
 mod schema;
 mod tls;
 mod values;
@@ -16,18 +17,21 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-use super::connection::{Cells as RowCells, Fault, FaultKind, Read, Row, ToValue};
+use super::connection::{Cells as RowCells, Fault, FaultKind, Read, Row, ToValue, Value};
+use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::refusals;
 pub use address::Address;
 use futures_core::Stream;
 use link::{Failure, Link};
+use pipeline::{Answer, Pipeline, Rows, StatementId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::{Error as PgError, RowStream, Statement};
+use tokio_postgres::{Client, Error as PgError, RowStream, Statement};
 pub use values::Cells;
 use values::Param;
 
@@ -38,10 +42,12 @@ const ROWS_AT_A_TIME: usize = 256;
 
 /// A connection to a PostgreSQL server.
 pub struct Postgres {
-    /// The first field, so that the connection is closed before the database of a test is removed.
+    /// The first field: its requests keep the connection open.
+    pipeline: Pipeline,
+    /// Before the database of a test, so that the connection is closed before that is removed.
     link: RefCell<Link>,
-    /// The prepared statements by the address and the length of their texts, which are literals.
-    statements: RefCell<HashMap<(usize, usize), Statement>>,
+    /// The prepared statements by their texts, which are literals.
+    statements: RefCell<HashMap<StatementId, Statement>>,
     transaction: Cell<Transaction>,
     /// How long a commit may take.
     commit_max: Duration,
@@ -111,6 +117,7 @@ impl Postgres {
 
     fn connect(address: &Address) -> Result<Postgres> {
         Ok(Postgres {
+            pipeline: Pipeline::default(),
             link: RefCell::new(address.connect()?),
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
@@ -128,9 +135,13 @@ impl Postgres {
         params: &[&dyn ToValue],
         take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
+        let params: Vec<Value> = params.iter().map(|param| param.to_value()).collect();
+        if let Some(rows) = self.pipeline.take(id_of(sql), &params) {
+            return self.hand_out(&rows, take);
+        }
         let statement = self.prepared(sql)?;
         let client = self.link.borrow().client();
-        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+        let params: Vec<Param> = params.into_iter().map(Param).collect();
         let (mut stream, mut rows) = self.run(STATEMENT_MAX, async {
             let mut stream = Box::pin(client?.query_raw(&statement, params).await?);
             let rows = next_rows(&mut stream).await?;
@@ -149,6 +160,80 @@ impl Postgres {
             }
             rows = self.run(STATEMENT_MAX, async { Ok(next_rows(&mut stream).await?) })?;
         }
+    }
+
+    /// Asks for rows that are read next, with the same text and parameters, and sends all these queries at once.
+    pub fn ask(&self, sql: &'static str, each: &[&[&dyn ToValue]]) -> Result<()> {
+        let statement = self.prepared(sql)?;
+        for params in each {
+            let values: Vec<Value> = params.iter().map(|param| param.to_value()).collect();
+            let params: Vec<Param> = values.iter().cloned().map(Param).collect();
+            let (client, statement) = (self.client()?, statement.clone());
+            let rows = Rows::default();
+            let place = rows.clone();
+            let answer = async move {
+                let found = client.query_raw(&statement, params).await?;
+                let mut found = Box::pin(found);
+                while let Some(row) = poll_fn(|cx| found.as_mut().poll_next(cx)).await {
+                    lock(&place).push(row?);
+                }
+                Ok(())
+            };
+            let answer = Box::pin(answer);
+            self.pipeline.add_query(id_of(sql), values, rows, answer);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was asked for and not read.
+    pub fn forget_asked(&self) {
+        self.pipeline.forget_rows();
+    }
+
+    /// Hands out rows that [`Postgres::ask`] has asked for.
+    fn hand_out(&self, rows: &Rows, take: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        self.settle_sent()?;
+        let rows = std::mem::take(&mut *lock(rows));
+        let reading = Reading::begin(self, false);
+        let mut cells = rows
+            .iter()
+            .map(|row| Row::new(RowCells::Postgres(Cells { row })));
+        cells.try_for_each(|row| take(&row))?;
+        reading.end();
+        Ok(())
+    }
+
+    /// Runs one statement without waiting for its end. Its failure is that of the next request, and the part that it is of
+    /// cannot stay.
+    pub fn send(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<()> {
+        let statement = self.prepared(sql)?;
+        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+        let client = self.client()?;
+        self.add(Box::pin(async move {
+            client.execute_raw(&statement, params).await?;
+            Ok(())
+        }))
+    }
+
+    /// Waits for the answers to everything that was sent.
+    fn settle_sent(&self) -> Result<()> {
+        match self.pipeline.is_empty() {
+            true => Ok(()),
+            false => self.run(STATEMENT_MAX, async { Ok(()) }),
+        }
+    }
+
+    fn add(&self, answer: Answer) -> Result<()> {
+        if self.is_reading.get() {
+            return Err(faults::error(&Failure::Nested));
+        }
+        self.pipeline.add(answer);
+        Ok(())
+    }
+
+    fn client(&self) -> Result<Arc<Client>> {
+        let client = self.link.borrow().client();
+        client.map_err(|failure| faults::error(&failure))
     }
 
     /// Runs one statement and returns how many rows it changed.
@@ -225,6 +310,10 @@ impl Postgres {
     /// wait for the standbys. A commit of unknown outcome is never cancelled and never repeated; the connection is
     /// closed, and the caller learns the outcome over another one, after [`Postgres::settle_earlier`].
     pub fn commit(&self) -> std::result::Result<(), Fault> {
+        // A commit after a statement that failed would be answered like any other.
+        if let Err(err) = self.settle_sent() {
+            log::error!("store: a statement of the transaction failed: {err}");
+        }
         if self.transaction.get() != Transaction::Open {
             self.end();
             let ended = Error::Unavailable(refusals::server::database_ended());
@@ -262,7 +351,7 @@ impl Postgres {
         if self.transaction.get() == Transaction::None {
             return true;
         }
-        let ended = self.batch("ROLLBACK").is_ok();
+        let ended = self.undo("ROLLBACK").is_ok();
         if ended {
             self.transaction.set(Transaction::None);
         }
@@ -271,7 +360,10 @@ impl Postgres {
 
     /// Begins a part of the transaction that can be undone alone.
     pub fn begin_part(&self) -> Result<()> {
-        self.batch("SAVEPOINT part")
+        let client = self.client()?;
+        self.add(Box::pin(async move {
+            Ok(client.batch_execute("SAVEPOINT part").await?)
+        }))
     }
 
     /// Ends what [`Postgres::begin_part`] began. A part in which a statement has failed cannot stay.
@@ -284,9 +376,18 @@ impl Postgres {
                 }
             };
         }
-        self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
+        self.undo("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
         self.transaction.set(Transaction::Open);
         Ok(())
+    }
+
+    /// Undoes the transaction or a part of it, whatever has failed in it.
+    fn undo(&self, sql: &str) -> Result<()> {
+        let client = self.link.borrow().client();
+        let (_, undone) = self.answers(STATEMENT_MAX, async {
+            Ok(client?.batch_execute(sql).await?)
+        });
+        undone.map_err(|failure| faults::error(&failure))
     }
 
     /// Whether the connection is closed.
@@ -306,7 +407,7 @@ impl Postgres {
 
     /// The prepared statement of a literal.
     fn prepared(&self, sql: &'static str) -> Result<Statement> {
-        let key = (sql.as_ptr() as usize, sql.len());
+        let key = id_of(sql);
         if let Some(known) = self.statements.borrow().get(&key) {
             return Ok(known.clone());
         }
@@ -344,10 +445,33 @@ impl Postgres {
         limit: Duration,
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> std::result::Result<T, Failure> {
+        let (earlier, asked) = self.answers(limit, request);
+        earlier.and(asked)
+    }
+
+    /// Makes a request and waits for its end, and for those of all requests that were sent before. Returns the first failure
+    /// of these, and the result of the request.
+    fn answers<T>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> (
+        std::result::Result<(), Failure>,
+        std::result::Result<T, Failure>,
+    ) {
         if self.is_reading.get() {
-            return Err(Failure::Nested);
+            return (Ok(()), Err(Failure::Nested));
         }
-        self.link.borrow_mut().run(limit, request)
+        let mut earlier = Ok(());
+        let all = async {
+            let (before, asked) = self.pipeline.send(request).await;
+            earlier = before;
+            asked
+        };
+        #[cfg(test)]
+        WAITS.set(WAITS.get() + 1);
+        let asked = self.link.borrow_mut().run(limit, all);
+        (earlier, asked)
     }
 
     fn fail(&self) {
@@ -361,6 +485,22 @@ impl From<Postgres> for Read {
     fn from(postgres: Postgres) -> Read {
         Read::new(super::connection::Engine::Postgres(postgres))
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static WAITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has waited for a server.
+#[cfg(test)]
+pub fn waits() -> u64 {
+    WAITS.get()
+}
+
+/// What tells a statement from others: its text is a literal.
+fn id_of(sql: &'static str) -> StatementId {
+    (sql.as_ptr() as usize, sql.len())
 }
 
 /// The next rows of a result; fewer than [`ROWS_AT_A_TIME`] if these are the last ones.

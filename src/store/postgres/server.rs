@@ -76,12 +76,21 @@ pub fn open() -> Option<(Postgres, Address)> {
 
 /// A new database with the schema, for tests that open several connections.
 pub fn new_database() -> Option<(Database, Address)> {
+    database_from(TEMPLATE)
+}
+
+/// A new database without tables.
+pub fn new_empty_database() -> Option<(Database, Address)> {
+    database_from("template0")
+}
+
+fn database_from(template: &str) -> Option<(Database, Address)> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let server = server()?;
     let name = format!("test_{}", COUNT.fetch_add(1, Relaxed));
     administer(
         server,
-        &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"),
+        &format!("CREATE DATABASE {name} TEMPLATE {template}"),
     )
     .unwrap();
     let address = server.address(&name);

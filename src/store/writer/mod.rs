@@ -320,17 +320,24 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
         ran
     }));
     let succeeded = ran.as_ref().is_ok_and(|ran| ran.succeeded);
-    let ended = connection.end_part(succeeded);
-    if !succeeded {
+    // One of its statements may have failed after the change had sent it.
+    let kept = match succeeded {
+        true => connection.end_part(true),
+        false => Ok(()),
+    };
+    if !succeeded || kept.is_err() {
         tx.cut(mark);
-    }
-    if let Err(err) = ended {
-        // Half a change must not be committed with the others, so all of them fail.
-        log::warn!("store: a change ended with its transaction: {err}");
-        connection.end();
+        if let Err(err) = connection.end_part(false) {
+            // Half a change must not be committed with the others, so all of them fail.
+            log::warn!("store: a change ended with its transaction: {err}");
+            connection.end();
+        }
     }
     match ran {
-        Ok(ran) => Some((ran.succeeded, ran.answer)),
+        Ok(ran) => Some(match kept {
+            Ok(()) => (ran.succeeded, ran.answer),
+            Err(err) => (false, Box::new(move |_| (ran.answer)(Err(err)))),
+        }),
         Err(_) => {
             log::error!("store: a change panicked and was undone");
             None
