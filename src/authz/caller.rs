@@ -58,8 +58,7 @@ impl FoundBy {
             .optional
             .as_ref()
             .and_then(|optional| optional.older.as_ref());
-        let is_older =
-            older.is_some_and(|older| older.secret == self.secret && older.works(now));
+        let is_older = older.is_some_and(|older| older.secret == self.secret && older.works(now));
         key.enabled
             && now < key.expires_at
             && key.shared == self.shared

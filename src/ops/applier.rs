@@ -21,7 +21,10 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::store::heads::{self, Head};
 use crate::store::{Read, Store, sessions};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::{Acquire, Relaxed, Release}};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// See the heading.

@@ -88,7 +88,9 @@ fn run(database: &Database, follow: &Follow, book: &SharedTombstoneFile, stoppin
             }
             Err(err) => {
                 if !std::mem::replace(&mut was_failing, true) {
-                    log::error!("store: the changes of other nodes are not followed for now: {err}");
+                    log::error!(
+                        "store: the changes of other nodes are not followed for now: {err}"
+                    );
                 }
                 connection = None;
                 stopping.wait(pause);

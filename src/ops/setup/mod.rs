@@ -42,8 +42,8 @@ use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
-    Durability, IndexSteps, Location, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers,
-    packs, policies, users, workspaces,
+    Durability, IndexSteps, Location, Read, Store, Write, audit, catalogs, clock, foreign,
+    key_files, numbers, packs, policies, users, workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -128,6 +128,35 @@ impl Address {
         Err(Error::Unavailable(refusals::server::database_unusable()))
     }
 
+    /// The socket of the first host, if it is in a folder.
+    #[cfg(test)]
+    pub fn socket(&self) -> Option<std::path::PathBuf> {
+        let config = self.hosts.first()?;
+        let Host::Unix(folder) = config.get_hosts().first()? else {
+            return None;
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        Some(folder.join(format!(".s.PGSQL.{port}")))
+    }
+
+    /// The same database, with the socket of its server in another folder.
+    #[cfg(test)]
+    pub fn at(&self, folder: &Path) -> Address {
+        let config = &self.hosts[0];
+        let text = format!(
+            "host={} port={} user={} dbname={}",
+            folder.display(),
+            config.get_ports().first().copied().unwrap_or(5432),
+            config.get_user().unwrap(),
+            config.get_dbname().unwrap()
+        );
+        let hosts = Address::parse(&text, None, None).unwrap().hosts;
+        Address {
+            hosts,
+            ..self.clone()
+        }
+    }
+
     fn connect_to(&self, host: &Config) -> Result<std::result::Result<Link, Failure>> {
         let opened = match &self.tls {
             None => Link::open(host, NoTls, HOST_MAX),

@@ -216,7 +216,10 @@ fn long_results_come_in_parts_and_may_be_left_unread() {
     }
     assert!(postgres.begin(true).is_ok());
     assert!(postgres.each(sql, &[&100_000_i64], stops).is_err());
-    assert_eq!(postgres.commit(None).err().unwrap().kind, FaultKind::Refused);
+    assert_eq!(
+        postgres.commit(None).err().unwrap().kind,
+        FaultKind::Refused
+    );
     assert!(postgres.begin(true).is_ok());
     let panics = &mut |_: &crate::store::Row<'_>| panic!("on purpose");
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -224,7 +227,10 @@ fn long_results_come_in_parts_and_may_be_left_unread() {
     }));
     assert!(panicked.is_err());
     // An error among the unread rows would stay unknown.
-    assert_eq!(postgres.commit(None).err().unwrap().kind, FaultKind::Refused);
+    assert_eq!(
+        postgres.commit(None).err().unwrap().kind,
+        FaultKind::Refused
+    );
     assert_eq!(number(&postgres, sql, &[&1_i64]), 1);
     let nested = &mut |_: &crate::store::Row<'_>| insert(&postgres, "a").map(drop);
     let text = format!("{:?}", postgres.each(sql, &[&1_i64], nested).unwrap_err());

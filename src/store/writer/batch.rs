@@ -77,10 +77,7 @@ pub(super) fn finish(
     book.make_room(&effects.notes).map_err(no_room)?;
     connection.commit()?;
     // Before the index has it: what follows the commit elsewhere must not come before it in the file.
-    book.note(
-        std::mem::take(&mut effects.notes),
-        connection.chain_end(),
-    );
+    book.note(std::mem::take(&mut effects.notes), connection.chain_end());
     install();
     run_steps(effects);
     book.flush(connection).map_err(refused)

@@ -283,10 +283,7 @@ impl Writer {
             }
             // All nodes would wait for as long as that takes.
             connection.end();
-            while !self
-                .follow(connection, Within::Snapshot)
-                .map_err(refused)?
-            {}
+            while !self.follow(connection, Within::Snapshot).map_err(refused)? {}
         }
         let locked = Error::Unavailable(refusals::server::database_locked());
         Err(refused(locked))

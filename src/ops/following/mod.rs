@@ -6,6 +6,16 @@
 //! they list, or some of them were deleted meanwhile, the index is loaded again as a whole. If the log does not have the event that
 //! the index has, it is another log: then nothing is taken over.
 
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+pub mod cluster;
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+mod relay;
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+mod tests;
+
 use super::applier::{Applier, Forked};
 use super::index_updates;
 use crate::domain::locks::lock;
@@ -111,7 +121,10 @@ impl Applier {
         let targets = heads::named_by(read, &events)?;
         let too_many = |count: usize| count > TARGETS_UNDER_LOCK_MAX;
         if within == Within::HeadLock
-            && (end != head || targets.as_ref().is_none_or(|targets| too_many(targets.len())))
+            && (end != head
+                || targets
+                    .as_ref()
+                    .is_none_or(|targets| too_many(targets.len())))
         {
             return Ok(false);
         }
@@ -129,10 +142,7 @@ impl Applier {
         let directory = index_updates::load_directory_closed(read, &self.seal_keys)?;
         let all = sessions::list(read, &self.seal_keys, Timestamp(0))?;
         let (keys, foreign) = index_updates::load_all_keys(&self.index, &self.seal_keys, read)?;
-        let touched = self
-            .feed
-            .is_active()
-            .then(|| self.feed.look_at_all(end));
+        let touched = self.feed.is_active().then(|| self.feed.look_at_all(end));
         if let Some(touched) = &touched {
             self.feed.begins(touched);
         }
@@ -141,7 +151,8 @@ impl Applier {
             // What the start is still reading is older.
             self.index.set_complete();
             self.index.foreign.replace_all(foreign);
-            self.index.retain_sessions(|session| ids.contains(&session.id));
+            self.index
+                .retain_sessions(|session| ids.contains(&session.id));
             for session in all {
                 self.index.put_session(session.id, Some(session));
             }
