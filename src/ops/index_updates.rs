@@ -13,10 +13,10 @@ use crate::domain::uid::Uid;
 use crate::domain::users::{User, permissions};
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
-use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::index::foreign::ForeignSecret;
 use crate::index::retired::{RETIRED_MAX, Retired};
+use crate::index::{Index, NewKeys};
 use crate::store::keys::SecretRow;
 use crate::store::retired::RetiredRow;
 use crate::store::seals::keys::KeyWithSeal;
@@ -294,6 +294,29 @@ fn foreign(secrets: &[SecretRow]) -> Vec<ForeignSecret> {
             given: row.given.clone(),
         })
         .collect()
+}
+
+/// All keys of the database, and those of their secrets that other systems made, to replace all keys of the index.
+pub fn load_all_keys(
+    index: &Index,
+    seal_keys: &SealKeys,
+    read: &Read,
+) -> Result<(NewKeys, Vec<(KeyId, Vec<ForeignSecret>)>)> {
+    let (mut keys, mut foreign_secrets) = (NewKeys::default(), Vec::new());
+    let all = (KeyId(0), KeyId::LAST);
+    seals::keys::each(read, Some(seal_keys), all, false, |found| {
+        let found = in_force(found);
+        let id = found.key.id;
+        if let Some(live) = live(index, &found, index.counters(id)) {
+            let foreign = foreign(&found.secrets);
+            if !foreign.is_empty() {
+                foreign_secrets.push((id, foreign));
+            }
+            keys.insert(live);
+        }
+        Ok(())
+    })?;
+    Ok((keys, foreign_secrets))
 }
 
 /// Adds a key that was read while the index is being filled.

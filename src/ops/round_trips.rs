@@ -48,7 +48,7 @@ fn waits_of<T: Send>(app: &App, changes: Vec<impl FnOnce() -> T + Send>) -> (f64
 
 #[test]
 fn a_change_waits_a_few_times_for_the_server() {
-    let Some((database, address)) = server::new_empty_database() else {
+    let Some((database, address)) = server::empty_database() else {
         return;
     };
     let folder = std::env::temp_dir().join(format!("latchkey-waits-{}", std::process::id()));

@@ -5,9 +5,9 @@
 //! errors.
 
 mod announced;
+mod chain;
 mod database;
 mod fault;
-mod newest;
 mod row;
 mod touched;
 mod values;
@@ -22,12 +22,13 @@ use crate::domain::tombstones::Tombstone;
 use crate::error::Error;
 use crate::error::Result;
 pub use announced::Announced;
+pub use chain::{ChainEnd, Head, Noted};
 pub use database::{Database, Location};
 pub use fault::{Fault, FaultKind};
-pub use newest::Newest;
 pub use row::{Cells, Row};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 pub use values::{ToValue, Value, ValueRef};
 
 /// A connection that reads, or the reading half of a transaction; it then collects what must follow the commit.
@@ -45,22 +46,24 @@ pub struct Read {
     tombstones: RefCell<Vec<Tombstone>>,
     /// The highest assigned numbers: by earlier processes, or by the transaction.
     given: Cell<Numbers>,
+    /// See [`Read::chain_end`].
+    chain_end: Cell<Option<ChainEnd>>,
     /// Targets that the transaction has compared with their seals itself, and whether each is to be sealed.
     judged: RefCell<Vec<(Target, bool)>>,
     /// Targets that the transaction has sealed itself, and the number of entries that `touched` had then.
     sealed: RefCell<HashMap<Target, usize>>,
-    /// The event that the transaction has appended last.
-    newest: Cell<Option<Newest>>,
 }
 
 /// The effects of a transaction outside the database.
 pub struct Effects {
     pub touched: Vec<Target>,
-    pub after: Vec<AfterCommit>,
+    /// In their order.
+    pub after: VecDeque<AfterCommit>,
     pub notes: Notes,
 }
 
 /// What is recorded outside the database before a transaction is acknowledged.
+#[derive(Default)]
 pub struct Notes {
     pub tombstones: Vec<Tombstone>,
     pub given: Numbers,
@@ -107,9 +110,9 @@ impl Read {
             after: RefCell::default(),
             tombstones: RefCell::default(),
             given: Cell::default(),
+            chain_end: Cell::default(),
             judged: RefCell::default(),
             sealed: RefCell::default(),
-            newest: Cell::default(),
         }
     }
 
@@ -208,11 +211,17 @@ impl Read {
         }
     }
 
-    /// Begins a transaction. If `syncs` is set, its commit is synced to the disk before it is acknowledged.
+    /// Begins a transaction. If `syncs` is set, its commit is synced to the disk before it is acknowledged. On a server it waits
+    /// for the transactions of other nodes that have begun so, and knows the end of the chain ([`Read::chain_end`]).
     pub(super) fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
+        self.chain_end.set(None);
         match &self.engine {
             #[cfg(feature = "postgres")]
-            Engine::Postgres(postgres) => postgres.begin(syncs),
+            Engine::Postgres(postgres) => {
+                let head = postgres.begin_at_head(syncs)?;
+                self.chain_end.set(Some(ChainEnd::locked(head)));
+                Ok(())
+            }
             Engine::Sqlite(sqlite) => sqlite.begin(syncs),
         }
     }
@@ -220,7 +229,7 @@ impl Read {
     pub(super) fn commit(&self) -> std::result::Result<(), Fault> {
         match &self.engine {
             #[cfg(feature = "postgres")]
-            Engine::Postgres(postgres) => postgres.commit(),
+            Engine::Postgres(postgres) => postgres.commit(self.new_events_end()),
             Engine::Sqlite(sqlite) => sqlite.commit(),
         }
     }
@@ -286,6 +295,15 @@ impl Read {
             #[cfg(feature = "postgres")]
             Engine::Postgres(postgres) => postgres.is_over(),
             Engine::Sqlite(_) => false,
+        }
+    }
+
+    /// Waits until another node may have committed something, at most for a time. Only on a server there are other nodes.
+    pub(super) fn wait_for_commit(&self, limit: Duration) {
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.wait_for_commit(limit),
+            Engine::Sqlite(_) => std::thread::sleep(limit),
         }
     }
 
@@ -364,13 +382,12 @@ impl Read {
 
     /// Takes what was changed and what is to follow the commit, and leaves both empty.
     pub(super) fn take_effects(&self) -> Effects {
-        self.forget_newest();
         self.judged.take();
         self.sealed.take();
         self.light.take();
         Effects {
             touched: self.touched.take(),
-            after: self.after.take(),
+            after: self.after.take().into(),
             notes: Notes {
                 tombstones: self.tombstones.take(),
                 given: self.given.take(),
@@ -441,25 +458,27 @@ impl Write<'_> {
         self.read.judged.borrow().clone()
     }
 
-    /// The number of notes of each kind so far.
-    pub(super) fn mark(&self) -> [usize; 4] {
-        [
-            self.read.judged.borrow().len(),
-            self.read.touched.borrow().len(),
-            self.read.after.borrow().len(),
-            self.read.tombstones.borrow().len(),
-        ]
+    /// What the transaction has noted so far.
+    pub(super) fn mark(&self) -> Noted {
+        Noted {
+            judged: self.read.judged.borrow().len(),
+            touched: self.read.touched.borrow().len(),
+            after: self.read.after.borrow().len(),
+            tombstones: self.read.tombstones.borrow().len(),
+            chain_end: self.read.chain_end(),
+        }
     }
 
     /// Discards the notes since a mark, for a change that is undone.
-    pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
-        self.read.forget_newest();
-        self.read.judged.borrow_mut().truncate(judged);
+    pub(super) fn cut(&self, mark: &Noted) {
+        let touched = mark.touched;
+        self.read.judged.borrow_mut().truncate(mark.judged);
         self.read.touched.borrow_mut().truncate(touched);
         self.read.light.borrow_mut().retain(|at| *at < touched);
         self.read.sealed.borrow_mut().retain(|_, at| *at <= touched);
-        self.read.after.borrow_mut().truncate(after);
-        self.read.tombstones.borrow_mut().truncate(tombstones);
+        self.read.after.borrow_mut().truncate(mark.after);
+        self.read.tombstones.borrow_mut().truncate(mark.tombstones);
+        self.read.set_chain_end(mark.chain_end);
     }
 
     /// Adds tombstones, which are written to their file when this transaction is committed, before it is

@@ -1,8 +1,8 @@
 //! PostgreSQL as an engine: connecting, session settings, transactions, rows and errors. No other module names
 //! tokio-postgres.
 //!
-//! The statements are those of SQLite; the schema is made of `schema.sql` ([`schema`]). What several nodes need of one
-//! another is not here: every connection behaves as if it were alone.
+//! The statements are those of SQLite, but for the lock that puts the changes of several nodes in order; the schema is made of
+//! `schema.sql` ([`schema`]).
 
 mod address;
 mod faults;
@@ -17,7 +17,7 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-use super::connection::{Cells as RowCells, Fault, FaultKind, Read, Row, ToValue, Value};
+use super::connection::{Cells as RowCells, Fault, FaultKind, Head, Read, Row, ToValue, Value};
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::refusals;
@@ -37,6 +37,8 @@ use values::Param;
 
 /// How long a statement may take until its first rows, and then the next ones.
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
+/// The row is the serial order of the changes of all nodes. Only this engine has such a lock: a file has one writer.
+const LOCK_HEAD: &str = "SELECT seq, hash FROM audit_head WHERE one = 1 FOR UPDATE";
 /// The number of rows that are taken from the server at a time.
 const ROWS_AT_A_TIME: usize = 256;
 
@@ -51,6 +53,10 @@ pub struct Postgres {
     transaction: Cell<Transaction>,
     /// How long a commit may take.
     commit_max: Duration,
+    /// Whether a commit with new events notifies the other nodes.
+    notifies: bool,
+    /// Whether the transaction was begun as one that the standbys must have.
+    syncs: Cell<bool>,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
     is_reading: Cell<bool>,
     /// The database of a test, which is removed after its connections.
@@ -122,6 +128,8 @@ impl Postgres {
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
             commit_max: address.commit_max,
+            notifies: address.notifies,
+            syncs: Cell::new(true),
             is_reading: Cell::new(false),
             #[cfg(test)]
             database: None,
@@ -262,36 +270,75 @@ impl Postgres {
         Ok(())
     }
 
+    /// As [`Postgres::open_reader`], for a connection that learns of the commits of all nodes with new events.
+    pub fn open_listener(address: &Address) -> Result<Postgres> {
+        let postgres = Postgres::open_reader(address)?;
+        postgres.batch("LISTEN latchkey")?;
+        Ok(postgres)
+    }
+
+    /// Waits for such a commit, at most for a time. A closed connection ends the wait, and so do commits since the last wait.
+    pub fn wait_for_commit(&self, limit: Duration) {
+        self.link.borrow_mut().wait_for_notification(limit);
+    }
+
     /// Begins a transaction. If `syncs` is set, its commit is acknowledged when the standbys that the server names as
     /// synchronous have flushed it as well; otherwise, or without such standbys, when this server has.
     pub fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
+        self.syncs.set(syncs);
         let synchronous_commit = if syncs { "on" } else { "local" };
-        self.begin_as(synchronous_commit, "pg_advisory_xact_lock_shared")
+        self.begin_as(
+            synchronous_commit,
+            "pg_advisory_xact_lock_shared",
+            STATEMENT_MAX,
+        )
+    }
+
+    /// As [`Postgres::begin`], and waits for all other transactions that were begun so: these are the changes of all nodes, one after
+    /// the other. Returns the newest event, which no other transaction changes any more; `None` if there is none.
+    pub fn begin_at_head(&self, syncs: bool) -> std::result::Result<Option<Head>, Fault> {
+        self.begin(syncs)?;
+        let mut head = None;
+        let take = &mut |row: &Row<'_>| {
+            head = Some(Head {
+                seq: row.get("seq")?,
+                hash: row.get("hash")?,
+            });
+            Ok(())
+        };
+        self.each(LOCK_HEAD, &[], take)
+            .map_err(|err| Fault::new(FaultKind::Refused, err))?;
+        Ok(head)
     }
 
     /// Waits until each transaction that was begun before with [`Postgres::begin`] has ended, and commits something after
     /// them. The process of a connection that is lost may still commit, or wait for a standby with a commit that no one else
-    /// sees yet; afterwards, its outcome is known and as durable as this commit. The wait is limited by `lock_timeout`.
-    pub fn settle_earlier(&self) -> Result<()> {
-        let begun = self.begin_as("on", "pg_advisory_xact_lock");
+    /// sees yet; afterwards, its outcome is known and as durable as this commit. The wait is limited by `lock_timeout`, and each
+    /// of its steps by `limit`.
+    pub fn settle_earlier(&self, limit: Duration) -> Result<()> {
+        let begun = self.begin_as("on", "pg_advisory_xact_lock", limit.min(STATEMENT_MAX));
         begun.map_err(|fault| fault.error)?;
         // Without a change, the commit would wait for nothing.
         let changed = self.execute("UPDATE latchkey_schema SET version = version", &[])?;
         if changed != 1 {
             return Err(Error::internal("the schema has no version to write"));
         }
-        self.commit().map_err(|fault| fault.error)
+        let committed = self.commit_as("COMMIT", limit.min(self.commit_max));
+        committed.map_err(|fault| fault.error)
     }
 
-    fn begin_as(&self, synchronous_commit: &str, lock: &str) -> std::result::Result<(), Fault> {
+    fn begin_as(
+        &self,
+        synchronous_commit: &str,
+        lock: &str,
+        limit: Duration,
+    ) -> std::result::Result<(), Fault> {
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
              SET LOCAL synchronous_commit = {synchronous_commit}; SELECT {lock}(hashtextextended('latchkey', 0))"
         );
         let client = self.link.borrow().client();
-        let begun = self.request(STATEMENT_MAX, async {
-            Ok(client?.batch_execute(&sql).await?)
-        });
+        let begun = self.request(limit, async { Ok(client?.batch_execute(&sql).await?) });
         if let Err(failure) = begun {
             // Nothing has been changed yet.
             let kind = match faults::kind(&failure) {
@@ -309,7 +356,22 @@ impl Postgres {
     /// Commits. Only an answer without a warning is a commit: the server answers so with a warning if it has stopped to
     /// wait for the standbys. A commit of unknown outcome is never cancelled and never repeated; the connection is
     /// closed, and the caller learns the outcome over another one, after [`Postgres::settle_earlier`].
-    pub fn commit(&self) -> std::result::Result<(), Fault> {
+    ///
+    /// `news` is the newest event of the transaction, if it has any. Other nodes follow events as soon as they see them, so a
+    /// commit with events always waits for the standbys: events that a failover loses would look like another chain.
+    pub fn commit(&self, news: Option<Head>) -> std::result::Result<(), Fault> {
+        let mut sql = String::new();
+        if news.is_some() && !self.syncs.get() {
+            sql.push_str("SET LOCAL synchronous_commit = on; ");
+        }
+        if let Some(head) = news.filter(|_| self.notifies) {
+            sql.push_str(&format!("NOTIFY latchkey, '{}'; ", head.seq));
+        }
+        sql.push_str("COMMIT");
+        self.commit_as(&sql, self.commit_max)
+    }
+
+    fn commit_as(&self, sql: &str, limit: Duration) -> std::result::Result<(), Fault> {
         // A commit after a statement that failed would be answered like any other.
         if let Err(err) = self.settle_sent() {
             log::error!("store: a statement of the transaction failed: {err}");
@@ -321,9 +383,7 @@ impl Postgres {
         }
         drop(self.link.borrow_mut().take_warnings());
         let client = self.link.borrow().client();
-        let answered = self.request(self.commit_max, async {
-            Ok(client?.batch_execute("COMMIT").await?)
-        });
+        let answered = self.request(limit, async { Ok(client?.batch_execute(sql).await?) });
         self.transaction.set(Transaction::None);
         let warnings = self.link.borrow_mut().take_warnings();
         let unknown = |why: String| {
