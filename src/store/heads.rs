@@ -92,3 +92,78 @@ pub fn named_by(read: &Read, events: &[Event]) -> Result<Option<Vec<Target>>> {
     }
     Ok(Some(targets))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keys::seal_key::SealKeys;
+    use crate::domain::time::Timestamp;
+    use crate::store::audit::{Cut, append, prune};
+    use crate::store::testing;
+
+    /// A chain of five events about the keys 1 to 5, and where it was after each of them.
+    fn chain(read: &Read, seal_keys: &SealKeys) -> Vec<Head> {
+        let mut heads = vec![newest(read).unwrap()];
+        for id in 1..=5 {
+            let event = Event::of_system("key.edit", Target::new(Kind::Key, id), Timestamp(id));
+            append(&read.write(), seal_keys, event).unwrap();
+            heads.push(newest(read).unwrap());
+        }
+        heads
+    }
+
+    /// The numbers of the events in a gap, or what it is.
+    fn numbers(read: &Read, mine: Head, limit: u32) -> std::result::Result<Vec<i64>, String> {
+        match gap(read, mine, newest(read).unwrap(), limit).unwrap() {
+            Gap::Events(events) => Ok(events.iter().map(|event| event.seq).collect()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn events_are_followed_in_steps_as_far_as_the_chain_goes() {
+        let (seal_keys, _) = SealKeys::generate().unwrap();
+        for read in testing::stores() {
+            let heads = chain(&read, &seal_keys);
+            assert_eq!(heads[0], Head::NONE);
+            assert_eq!(numbers(&read, heads[0], 9), Ok(vec![1, 2, 3, 4, 5]));
+            assert_eq!(numbers(&read, heads[2], 2), Ok(vec![3, 4]));
+            assert_eq!(numbers(&read, heads[4], 1), Ok(vec![5]));
+            assert_eq!(numbers(&read, heads[5], 9), Ok(vec![]));
+            for (seq, head) in heads.iter().enumerate() {
+                assert_eq!(has(&read, *head).unwrap(), Some(true), "{seq}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_chain_is_a_fork_even_if_it_is_longer() {
+        let (seal_keys, _) = SealKeys::generate().unwrap();
+        for read in testing::stores() {
+            let heads = chain(&read, &seal_keys);
+            let other = |seq| Head { seq, hash: [7; 32] };
+            for seq in [3, 5, 6] {
+                assert_eq!(numbers(&read, other(seq), 9), Err("Fork".to_owned()));
+                assert_eq!(has(&read, other(seq)).unwrap(), Some(false));
+            }
+            // The checkpoint of a cut still tells.
+            prune(&read.write(), &seal_keys, Cut::Keep(2), i64::MAX).unwrap();
+            assert_eq!(numbers(&read, other(3), 9), Err("Fork".to_owned()));
+            assert_eq!(numbers(&read, heads[3], 9), Ok(vec![4, 5]));
+            assert_eq!(has(&read, heads[3]).unwrap(), Some(true));
+        }
+    }
+
+    #[test]
+    fn what_was_cut_or_changed_is_neither_followed_nor_a_fork() {
+        let (seal_keys, _) = SealKeys::generate().unwrap();
+        for read in testing::stores() {
+            let heads = chain(&read, &seal_keys);
+            read.tamper("UPDATE audit_events SET actor = 'x' WHERE seq = 4");
+            assert_eq!(numbers(&read, heads[2], 9), Err("Unread".to_owned()));
+            prune(&read.write(), &seal_keys, Cut::Keep(2), i64::MAX).unwrap();
+            assert_eq!(numbers(&read, heads[1], 9), Err("Unread".to_owned()));
+            assert_eq!(has(&read, heads[1]).unwrap(), None);
+        }
+    }
+}

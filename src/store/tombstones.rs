@@ -505,4 +505,47 @@ mod tests {
         assert_eq!(parsed().latest, Some(Timestamp(20_000)));
         fs::remove_file(&path).unwrap();
     }
+
+    /// Events of other nodes come from following, from the writer, or not at all, and each has its line once.
+    #[test]
+    fn each_event_has_its_lines_once_and_the_mark_passes_over_none() {
+        use crate::domain::audit::Target;
+        use crate::domain::keys::seal_key::SealKeys;
+        use crate::store::testing;
+        let (seal_keys, _) = SealKeys::generate().unwrap();
+        for read in testing::stores() {
+            let name = format!("latchkey-tombstones-followed-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let _ = fs::remove_file(&path);
+            let (file, known) = TombstoneFile::open(&path).unwrap();
+            let book = SharedTombstoneFile::default();
+            book.open(file, known, &read).unwrap();
+            let mut all = Vec::new();
+            for id in 1..=6 {
+                let target = Target::new(Kind::Key, format!("key{id}"));
+                let event = Event::of_system("key.delete", target, Timestamp(id));
+                audit::append(&read.write(), &seal_keys, event).unwrap();
+                all.push(audit::find(&read, id).unwrap().unwrap());
+            }
+            let parsed = || {
+                let known = Tombstones::parse(&fs::read(&path).unwrap());
+                (known.fates.len(), known.mark.map(|mark| mark.seq))
+            };
+            book.follow(&read, &all[..2]).unwrap();
+            assert_eq!(parsed(), (0, None));
+            book.flush(&read).unwrap();
+            assert_eq!(parsed(), (2, Some(2)));
+            // Again, and with one that comes after a gap.
+            book.follow(&read, &all[..2]).unwrap();
+            book.flush(&read).unwrap();
+            assert_eq!(parsed(), (2, Some(2)));
+            book.follow(&read, &all[3..4]).unwrap();
+            assert_eq!(parsed(), (6, Some(6)));
+            book.follow(&read, &all).unwrap();
+            book.flush(&read).unwrap();
+            let lines = fs::read_to_string(&path).unwrap();
+            assert_eq!(lines.matches(" deleted ").count(), 6);
+            fs::remove_file(&path).unwrap();
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Issuing keys.
 
 use super::members::{KeyMembers, Rules, place};
-use super::{Issued, ownerless, record, room, view, visible};
+use super::{Issued, ownerless, record, room, view_of_saved, visible};
 use crate::authz;
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity, Origin};
@@ -99,7 +99,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
         },
     )?;
     Ok(Issued {
-        view: view(app, key)?,
+        view: view_of_saved(app, key),
         secret,
     })
 }

@@ -46,12 +46,14 @@ impl Writer {
     pub(super) fn find_out(
         &mut self,
         event: Head,
-        effects: Effects,
+        mut effects: Effects,
         answers: Vec<Answer>,
         waiting: &Queue,
     ) {
         self.connection = None;
         self.before = None;
+        // Events need not name all of it.
+        self.doubtful.append(&mut effects.touched);
         self.unresolved = Some(Unresolved {
             event,
             effects,
@@ -120,10 +122,6 @@ impl Writer {
 
     /// Puts what a commit has saved into the index, which has followed its events, and answers its callers.
     fn publish_resolved(&mut self, connection: &Read) -> Result<()> {
-        if let Some(unresolved) = &self.unresolved {
-            // What events need not name.
-            self.doubtful.extend(unresolved.effects.touched.clone());
-        }
         self.publish_again(connection)?;
         let Some(mut unresolved) = self.unresolved.take() else {
             return self.book.flush(connection);
