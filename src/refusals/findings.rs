@@ -51,6 +51,9 @@ sentences! { "findings":
     here_link_brings() = "the link brings the next pack, as soon as the server answers; see: latchkey site status";
     here_link_left(server, seconds, why) = "{server} is not heard, and verdicts go on for {seconds} s more: {why}";
     here_link_over(server, why) = "every verdict is refused, because {server} is not heard: {why}";
+    here_link_undecided(server) = "nothing that {server} sends is taken until you have decided about its state, so every verdict is refused";
+    here_link_undecided_advice() = "decide it, as the check of the site says";
+    here_link_undecided_left(server, seconds) = "nothing that {server} sends is taken until you have decided about its state; verdicts go on for {seconds} s more";
     here_link_up(server) = "it follows {server}";
     here_lost(pack) = "pack {pack} was applied, and is not in the folder any more or is damaged; every verdict is refused";
     here_lost_advice() = "apply it again, with the whole one before it, or a newer one: latchkey pack apply FILE";
