@@ -125,10 +125,10 @@ pub fn run(args: &MakeArgs) -> Result<End> {
 /// Makes and writes packs once, and writes those again that a diode gets several times. A file that cannot be written does not stop
 /// the others.
 fn round(server: &Server, args: &MakeArgs, out: &Path, waiting: &mut VecDeque<Sent>) -> Result<()> {
-    // What has a number is not made in vain.
-    as_caller(|| private::make_folder(out))
-        .map_err(|err| Failure::refused(format!("{} cannot be made: {err}", out.display())))?;
-    check_folder(out, Readers::OwnerIfKept)?;
+    // A pack with a number is not made in vain. The folder may be missing, and is made when there is a pack.
+    let mut folders = out.ancestors();
+    let there = folders.find(|folder| as_caller(|| folder.exists()));
+    check_folder(there.unwrap_or(Path::new(".")), Readers::OwnerIfKept)?;
     let made = made(server, args)?;
     let (mut files, mut failed) = (Vec::new(), None);
     for pack in &made {

@@ -338,7 +338,12 @@ fn the_id_of_the_node_is_read_and_its_rights_are_judged_after_a_start() {
     let mut server = Server::start();
     let node_id = server.data.join("node-id");
     let id = fs::read_to_string(&node_id).unwrap();
-    for wrong in ["", &id[1..], &"0".repeat(32), &format!("{id}{id}")] {
+    for wrong in [
+        "",
+        &id[1..],
+        &"0".repeat(32),
+        &format!("{}0", id.trim_end()),
+    ] {
         fs::write(&node_id, wrong).unwrap();
         check_failed(&server.data, "node id", "32 hexadecimal digits");
     }
