@@ -1,5 +1,6 @@
 //! Types of arguments: time spans, rates, roles, and the members of a request.
 
+use crate::domain::keys::quota::USES_MAX;
 use crate::domain::time::{Timestamp, span_s};
 use crate::http::numbers;
 use serde_json::{Map, Value, json};
@@ -23,6 +24,25 @@ pub fn period(text: &str) -> Result<Span, String> {
     let refused = "a period is a whole number with s, m, h or d, at least 1s, such as 5s";
     let span = span_s(text).filter(|span| *span > 0);
     span.map(Span).ok_or_else(|| refused.to_owned())
+}
+
+/// The number of uses that a key has left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Uses(pub u64);
+
+impl FromStr for Uses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Uses, String> {
+        let is_plain = text.bytes().all(|b| b.is_ascii_digit());
+        let uses = text
+            .parse()
+            .ok()
+            .filter(|uses| *uses <= USES_MAX && is_plain);
+        uses.map(Uses).ok_or_else(|| {
+            format!("the number of uses that are left is a whole number from 0 to {USES_MAX}")
+        })
+    }
 }
 
 /// The end of something. A date alone means the end of that day in UTC; the server parses all other values.
@@ -202,6 +222,19 @@ mod tests {
         ] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn uses_are_a_whole_number() {
+        for (text, uses) in [("0", 0), ("250", 250), ("9007199254740992", USES_MAX)] {
+            assert_eq!(text.parse(), Ok(Uses(uses)));
+        }
+        for bad in ["", "-1", "+1", "1.5", "many", "9007199254740993"] {
+            let why = bad.parse::<OrNone<Uses>>().unwrap_err();
+            assert!(why.contains("from 0 to"), "{bad}: {why}");
+            assert!(why.ends_with("(or the word none)"), "{bad}: {why}");
+        }
+        assert_eq!("none".parse(), Ok(OrNone::<Uses>::None));
     }
 
     #[test]

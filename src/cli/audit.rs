@@ -4,6 +4,7 @@ use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print;
 use crate::cli::print::{Column, Common};
+use crate::domain::text::counted;
 use clap::{Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
@@ -215,8 +216,8 @@ fn prune(args: &PruneArgs) -> Result<End> {
     let sentence = match cut.first_seq {
         None => "there was nothing to cut".to_owned(),
         Some(first) => format!(
-            "{} events are gone; the log begins with event {first}",
-            cut.count
+            "removed {}; the log begins with event {first}",
+            counted(cut.count, "event")
         ),
     };
     print::done(&args.common, &sentence)?;
@@ -232,8 +233,8 @@ fn verify(common: &Common) -> Result<End> {
     }
     match (chain.intact, chain.first_bad) {
         (true, _) => {
-            let count = chain.events.unwrap_or(0);
-            print::done(common, &format!("the audit log is intact: {count} events"))?;
+            let events = counted(chain.events.unwrap_or(0), "event");
+            print::done(common, &format!("the audit log is intact: {events}"))?;
             Ok(End::Done)
         }
         (false, _) if common.json => Ok(End::Found),

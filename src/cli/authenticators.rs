@@ -68,10 +68,19 @@ pub fn run(args: &AuthenticatorsArgs) -> Result<End> {
         print::list(common, COLUMNS, &items)?;
         return Ok(End::Done);
     }
+    let has_none = Server::reach(&common.data.data)?.list(&target)?.is_empty();
+    if has_none {
+        print::done(
+            common,
+            &format!("{user} has no one-time codes; nothing was taken away"),
+        )?;
+        return Ok(End::Done);
+    }
     prompt::confirm(
         &format!("Take away all one-time codes and recovery codes of {user}?"),
         args.yes,
     )?;
+    // Reached again, so that a folder without a server is not held while the question waits.
     Server::reach(&common.data.data)?.ask("DELETE", &target, None)?;
     print::done(
         common,

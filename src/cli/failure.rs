@@ -1,7 +1,7 @@
 //! How a command ends: successfully, with findings, or with an error message for the user.
 
-use super::print::table::harmless;
 use crate::error::Error;
+use crate::refusals::visible;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -58,9 +58,9 @@ pub fn tell(ended: Result<End>) -> ExitCode {
 }
 
 /// Unlike `eprintln!`, this does not panic if standard error is closed. Control characters, which names of files can have, are
-/// replaced; only new lines stay.
+/// written out; only new lines stay.
 fn complain(sentence: &str) {
-    let lines: Vec<String> = sentence.split('\n').map(harmless).collect();
+    let lines: Vec<String> = sentence.split('\n').map(visible).collect();
     let sentence = lines.join("\n");
     let _ = writeln!(std::io::stderr(), "latchkey: {sentence}");
 }

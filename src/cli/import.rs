@@ -218,7 +218,7 @@ fn send(args: &ImportArgs, keys: &[ImportedKey], outcome: &mut Outcome) -> Resul
 fn interrupted(failure: Failure, done: usize) -> Failure {
     match failure {
         Failure::Refused(why) => Failure::refused(format!(
-            "{why}; {done} keys of the file were dealt with before. The same command goes on from there"
+            "{why}; keys of the file that were dealt with before: {done}. The same command goes on from there"
         )),
         usage => usage,
     }
@@ -288,7 +288,10 @@ impl Outcome {
             let listed = self.not_taken.iter().filter(|it| it.whole_key).count();
             if listed < self.refused {
                 let more = self.refused - listed;
-                print::print(&format!("and {more} more keys that are not taken"))?;
+                print::print(&format!(
+                    "and {} more not taken",
+                    counted(more as u64, "key")
+                ))?;
             }
             print::print("")?;
         }
@@ -339,9 +342,9 @@ impl Progress {
         if self.is_shown {
             let _ = write!(
                 stderr(),
-                "\r{} of {} keys {}",
+                "\r{} of {} {}",
                 self.done,
-                self.all,
+                counted(self.all as u64, "key"),
                 self.verb
             );
         }

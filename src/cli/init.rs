@@ -12,6 +12,7 @@ use crate::dialects::PRESETS;
 use crate::dialects::console::sections::SECTIONS;
 use crate::domain::clock::{RELEASED, is_plausible};
 use crate::domain::keys::secret::Secret;
+use crate::domain::text::counted;
 use crate::error::{Error, Result};
 use crate::files::Readers;
 use crate::ops::policies::pages;
@@ -209,7 +210,7 @@ fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure
     setup::fill(&app, count, |secret| {
         made += 1;
         if made.is_multiple_of(100_000) {
-            eprintln!("{made} of {count} keys");
+            eprintln!("{made} of {}", counted(count, "key"));
         }
         writeln!(lines, "{}", secret.expose()).map_err(|err| {
             Error::Unavailable(verbatim(format!(

@@ -16,10 +16,9 @@ pub struct SitesArg {
 impl SitesArg {
     /// Prints what became of the sites.
     pub fn tell(self, common: &Common, answer: &Answer) -> Result<()> {
-        match &answer.sites {
+        match answer.known_of_sites() {
             None => Ok(()),
-            Some(none) if none == "none" => print::done(common, "no site is linked"),
-            Some(sites) => print::done(common, &format!("sites: {sites}")),
+            Some(known) => print::done(common, &known),
         }
     }
 }

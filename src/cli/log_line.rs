@@ -19,7 +19,7 @@ pub struct LogLine {
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.dropped > 0 {
-            let note = format!("({} lines of the log were dropped)\n", self.dropped);
+            let note = format!("(lines of the log that were dropped: {})\n", self.dropped);
             if write_at_once(note.as_bytes()) {
                 self.dropped = 0;
             }

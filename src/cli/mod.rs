@@ -41,6 +41,7 @@ mod scan;
 pub mod secrets;
 mod serve;
 pub mod sites;
+mod spelling;
 pub mod support_bundle;
 pub mod usage;
 pub mod users;
@@ -334,10 +335,11 @@ pub fn run() -> ExitCode {
     process_memory::close_memory();
     let ended = parsed().and_then(|matches| {
         take_rights(&matches)?;
-        match Cli::from_arg_matches(&matches) {
+        let ended = match Cli::from_arg_matches(&matches) {
             Ok(cli) => carried_out(cli.command),
             Err(err) => err.exit(),
-        }
+        };
+        ended.map_err(|failure| spelling::of_command(failure, &Cli::command(), &matches))
     });
     tell(ended)
 }

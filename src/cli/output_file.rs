@@ -72,6 +72,19 @@ impl Output {
     }
 }
 
+/// Refuses a folder in which no file can be created, before something is done that cannot be taken back.
+pub fn check_folder(folder: &Path, readers: Readers) -> Result<()> {
+    // The file has a temporary name only, and is removed again.
+    let made = as_caller(|| NewFile::replacing(&folder.join("unnamed"), readers).map(drop));
+    let shown = folder.display();
+    made.map_err(|err| {
+        Failure::refused(match err.kind() {
+            ErrorKind::NotFound => format!("the folder {shown} is not there; make it first"),
+            _ => format!("{shown} cannot be written to: {err}"),
+        })
+    })
+}
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.new {

@@ -11,6 +11,7 @@ use crate::config::data_folder;
 use crate::config::folder::{Contents, Folder, socket_of};
 use crate::config::owner::as_caller;
 use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::text::counted;
 use crate::domain::tombstones::Tombstones;
 use crate::ops::backups::names;
 use crate::ops::restore;
@@ -216,10 +217,10 @@ fn tombstones(args: &RestoreArgs, folder: &Folder) -> Result<(Tombstones, bool)>
     };
     if read.damaged > 0 {
         eprintln!(
-            "{}: {} of {} lines are damaged and were passed over",
+            "{}: {} passed over, because damaged, and {} good",
             path.display(),
-            read.damaged,
-            read.lines + read.damaged
+            counted(read.damaged as u64, "line"),
+            read.lines
         );
     }
     Ok((read, true))
@@ -255,9 +256,9 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
         return print(&serde_json::to_string(&body).unwrap_or_default());
     }
     let mut text = format!(
-        "Restored {}: {} events, the latest of {}.\n",
+        "Restored {}: {}, the latest of {}.\n",
         args.file.display(),
-        restored.events,
+        counted(restored.events.unsigned_abs(), "event"),
         restored.at
     );
     for line in &closed {

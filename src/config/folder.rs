@@ -2,6 +2,7 @@
 
 use super::{data_folder, key_files, restore};
 use crate::domain::keys::keyfile::KeyKind;
+use crate::domain::text::counted;
 use crate::error::{Error, Result};
 use crate::files::{private, users};
 use crate::ops::setup::TOMBSTONES;
@@ -211,6 +212,12 @@ pub fn has_lost_database(path: &Path) -> bool {
     path.join(TOMBSTONES).exists() && !path.join(DATABASE).exists()
 }
 
+/// Whether there is no database in a folder. A folder without access counts as one that has it, because later checks report
+/// what is wrong with it.
+pub fn lacks_database(path: &Path) -> bool {
+    fs::symlink_metadata(path.join(DATABASE)).is_err_and(|err| err.kind() == ErrorKind::NotFound)
+}
+
 /// The error for such a folder. A new database there would know of no key and of nothing that has ended.
 pub fn lost_database(path: &Path) -> Error {
     let shown = path.display();
@@ -226,14 +233,34 @@ pub fn not_initialised(path: &Path) -> Error {
     if has_lost_database(path) {
         return lost_database(path);
     }
-    let looked = match path == Path::new(data_folder::DEFAULT) {
-        true => data_folder::PLACES,
-        false => "",
-    };
     refused(format!(
         "the data folder {shown} is not initialised; make one with: latchkey init --data {shown} \
-         (or try everything with: latchkey quickstart --data {shown}){looked}"
+         (or try everything with: latchkey quickstart --data {shown}){}",
+        looked(path)
     ))
+}
+
+/// The same for a command or a server that is for a site.
+pub fn no_site(path: &Path) -> Error {
+    let shown = path.display();
+    let why = match has_lost_database(path) {
+        true => {
+            "had a database, and it is missing: if a volume is not mounted, mount it; otherwise enrol the site again"
+        }
+        false => "is not that of a site yet; make one with",
+    };
+    refused(format!(
+        "the data folder {shown} {why}: latchkey site init FILE --data {shown}{}",
+        looked(path)
+    ))
+}
+
+/// Where a folder is looked for that no option names, if this is the last of these places.
+fn looked(path: &Path) -> &'static str {
+    match path == Path::new(data_folder::DEFAULT) {
+        true => data_folder::PLACES,
+        false => "",
+    }
 }
 
 /// Refuses a path that is too long to append the name of the socket.
@@ -307,14 +334,14 @@ fn check_unchanged(path: &Path) -> Result<()> {
             let is_own = found.uid() == rustix::process::geteuid().as_raw();
             if !is_sound || !is_own || found.mode() & 0o002 != 0 {
                 return Err(refused(format!(
-                    "others can enter {}, and they may have made or changed {} in it (user {}, mode {:03o}, {} names); put it \
+                    "others can enter {}, and they may have made or changed {} in it (user {}, mode {:03o}, {}); put it \
                      back from your backup if you do not know it, make it a plain file of your own, and close the folder with: \
                      chmod 700 {0}",
                     path.display(),
                     entry.path().display(),
                     users::shown(found.uid()),
                     found.mode() & 0o777,
-                    found.nlink()
+                    counted(found.nlink(), "name")
                 )));
             }
         }

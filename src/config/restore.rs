@@ -51,8 +51,10 @@ impl Folder {
         }
     }
 
-    /// Replaces the database by the prepared copy. Returns the path of the old database, if there was one.
+    /// Replaces the database by the prepared copy. Returns the path of the old database, if there was one: `kept`, or that name
+    /// with a number if there is one of this name already.
     pub fn install_staged(&self, kept: &str) -> Result<Option<PathBuf>> {
+        let kept = self.free_name(kept);
         let decide = || {
             File::open(self.path().join(RESTORED))?.sync_all()?;
             private::replace(&self.path().join(DECISION), kept.as_bytes())
@@ -61,6 +63,21 @@ impl Folder {
         finish(self.path())?;
         let kept = self.path().join(kept);
         Ok(kept.exists().then_some(kept))
+    }
+
+    /// The name, or the first one with a number, that no old database has.
+    fn free_name(&self, name: &str) -> String {
+        let is_taken = |name: &String| {
+            let mut files = BESIDE.iter().map(|suffix| format!("{name}{suffix}"));
+            files.any(|file| fs::symlink_metadata(self.path().join(file)).is_ok())
+        };
+        let mut free = name.to_owned();
+        let mut number = 2;
+        while is_taken(&free) {
+            free = format!("{name}-{number}");
+            number += 1;
+        }
+        free
     }
 }
 
@@ -124,4 +141,30 @@ fn failed(path: &Path, err: &io::Error) -> crate::error::Error {
         "the restore in {} cannot go on: {err}; run the command again",
         path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_old_database_keeps_a_name_of_its_own() {
+        let path = private::tests::folder("restore-names");
+        let folder = Folder::open(&path).unwrap();
+        let mut kept = Vec::new();
+        for content in ["first", "second", "third", "fourth"] {
+            let from = path.join("backup");
+            fs::write(&from, content).unwrap();
+            folder
+                .stage(&mut File::open(&from).unwrap(), &from)
+                .unwrap();
+            kept.extend(folder.install_staged("old").unwrap());
+        }
+        let names = ["old", "old-2", "old-3"].map(|name| path.join(name));
+        assert_eq!(kept, names);
+        let contents = kept.iter().map(|path| fs::read_to_string(path).unwrap());
+        let contents: Vec<String> = contents.collect();
+        assert_eq!(contents, ["first", "second", "third"]);
+        let _ = fs::remove_dir_all(path);
+    }
 }

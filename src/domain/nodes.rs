@@ -29,11 +29,11 @@ impl NodeId {
         Ok(NodeId(bytes))
     }
 
-    /// Reads 32 hexadecimal digits in lower case, with or without a line end.
+    /// Reads 32 hexadecimal digits in lower case, with or without a line end. Zeros alone are no id, because nobody draws them.
     pub fn parse(text: &str) -> Option<NodeId> {
         let text = text.strip_suffix('\n').unwrap_or(text);
         let id = NodeId(unhex(text)?.try_into().ok()?);
-        (id.to_string() == text).then_some(id)
+        (id.to_string() == text && id.0 != [0; BYTES]).then_some(id)
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(text.len(), 32);
         assert_eq!(NodeId::parse(&text), Some(id));
         assert_eq!(NodeId::parse(&format!("{text}\n")), Some(id));
-        let upper = "AB".repeat(16);
+        let (upper, zeros) = ("AB".repeat(16), "00".repeat(16));
         for wrong in [
             "",
             "ab",
@@ -77,6 +77,7 @@ mod tests {
             &format!("{text}0"),
             &format!("{text}\n\n"),
             &upper,
+            &zeros,
         ] {
             assert_eq!(NodeId::parse(wrong), None, "{wrong:?}");
         }

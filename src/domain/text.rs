@@ -2,7 +2,7 @@
 
 use super::uid::Uid;
 use crate::error::{Error, Result};
-use crate::refusals::{self, Refusal};
+use crate::refusals::{self, Refusal, misleads};
 
 /// The largest number of characters (code points) in a name.
 pub const NAME_CHARS_MAX: usize = 100;
@@ -131,15 +131,6 @@ pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
 pub fn harmless_line(text: &str, chars_max: usize) -> String {
     let kept = text.chars().filter(|c| !misleads(*c));
     kept.take(chars_max).collect()
-}
-
-/// Whether a character makes a text look like another one: control characters, line and paragraph separators,
-/// direction marks and overrides, zero-width characters, the byte-order mark, tag characters.
-fn misleads(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A number of things, such as `1 key` and `2 keys`, for nouns whose plural adds an s.

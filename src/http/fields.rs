@@ -231,11 +231,7 @@ impl Fields {
         match self.members.keys().next() {
             None => Ok(()),
             Some(stranger) => {
-                let shown: String = stranger
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(100)
-                    .collect();
+                let shown = refusals::quoted(stranger, 100);
                 Err(Error::invalid(
                     self.name(&shown),
                     refusals::values::unknown_member(),
@@ -323,7 +319,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
             if members.contains_key(&name) {
                 return Err(A::Error::custom(format_args!(
                     "{TWICE}{}\n",
-                    name.replace('\n', " ")
+                    refusals::quoted(&name, 100)
                 )));
             }
             members.insert(name, value);

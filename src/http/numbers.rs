@@ -99,8 +99,7 @@ fn place(name: &str, path: &[Step]) -> String {
                 if !shown.is_empty() {
                     shown.push('.');
                 }
-                let plain = member.chars().filter(|c| !c.is_control()).take(100);
-                shown.extend(plain);
+                shown.push_str(&refusals::quoted(member, 100));
             }
         }
     }

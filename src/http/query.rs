@@ -5,6 +5,8 @@ use crate::refusals;
 
 /// The maximum number of pairs in a query.
 const PAIRS_MAX: usize = 100;
+/// How many characters of the name of a parameter are shown in an error message.
+pub const NAME_CHARS_SHOWN: usize = 40;
 
 /// Decoded pairs. Reading a parameter removes it; the parameters that remain at the end are unknown.
 #[derive(Debug)]
@@ -162,9 +164,9 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
-/// A name from the client, shortened and made harmless, for use in an error message.
+/// A name from the client, shortened and made visible, for use in an error message.
 fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(40).collect()
+    refusals::quoted(name, NAME_CHARS_SHOWN)
 }
 
 #[cfg(test)]
@@ -228,7 +230,12 @@ mod tests {
         for bad in ["a=1&a=2", "a=1&%61=2", "a=%", "a=%zz", "a=%ff", "a=b%00c"] {
             assert!(Query::parse(bad).is_err(), "{bad}");
         }
-        assert!(Query::parse("x=1").unwrap().finish().is_err());
+        let unknown = |text: &str| Query::parse(text).unwrap().finish().unwrap_err();
+        assert_eq!(unknown("%00=1").to_string(), "there is no parameter \\u{0}");
+        assert_eq!(
+            unknown("a%1B%0Ab=1").to_string(),
+            "there is no parameter a\\u{1b}\\u{a}b"
+        );
         for bad in ["n=", "n=-1", "n=+1", "n=1.0", "n=99999999999999999999"] {
             assert!(
                 Query::parse(bad).unwrap().take_number("n").is_err(),

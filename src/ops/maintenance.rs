@@ -71,7 +71,8 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
         .retain_sessions(|session| !session.is_over(mark) || !session.is_over(now));
     let lost = app.index.usage.lost() - before;
     if lost > 0 {
-        log::warn!("upkeep: {lost} verdicts were not counted, too many keys were in use at once");
+        let lost = counted(lost, "verdict");
+        log::warn!("upkeep: {lost} not counted, because too many keys were in use at once");
     }
 }
 

@@ -24,7 +24,7 @@ pub mod keys;
 pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
-mod nodes;
+pub mod nodes;
 pub mod notices;
 pub mod packs;
 pub mod policies;

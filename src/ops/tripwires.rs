@@ -14,6 +14,7 @@ use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::notices::{Data, Kind as NoticeKind};
 use crate::domain::policies::OnReuse;
+use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::Index;
@@ -62,7 +63,8 @@ pub fn record_all(app: &App) -> bool {
     let mut is_done = true;
     let lost = app.index.trips.take_lost();
     if lost > 0 {
-        log::warn!("tripwires: {lost} trips were only counted, over too many keys at once");
+        let lost = counted(lost, "trip");
+        log::warn!("tripwires: only the number is known of {lost}, over too many keys at once");
     }
     let taken = app.index.trips.take();
     for batch in taken.chunks(BATCH) {

@@ -10,7 +10,7 @@ sentences! { "audit":
     head_changed() = "the head of the chain was changed";
     head_missing() = "the head of the chain is missing";
     in_the_future() = "must not be in the future";
-    kept(days, from) = "the events of the last {days} days stay (audit_keep_min); cut those before {from}, or run latchkey audit prune on the machine of the server, which may cut all";
+    kept(days, from) = "the events of the last {days} {days:day|days} stay (audit_keep_min); cut those before {from}, or run latchkey audit prune on the machine of the server, which may cut all";
     outcome() = "must be allowed or denied";
     span() = "must be at most 92 days before until";
     workspace(workspace) = "is not a workspace that you can see: {workspace}";

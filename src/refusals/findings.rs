@@ -20,14 +20,14 @@ sentences! { "findings":
     clock_ahead_advice() = "if this machine's date is wrong, correct it; if it is right, record it: latchkey clock accept";
     clock_behind(wall, mark) = "this machine's clock shows {wall}, and {mark} has been recorded; the recorded time counts and goes on, so keys and sessions end by it";
     clock_behind_advice() = "if this machine's date is wrong, correct it; if it is right, the recorded time is wrong, which is corrected with: latchkey clock accept";
-    clock_future(wall, keys) = "{wall} is right now, but {keys} keys were issued at times that have not come yet and end too late";
+    clock_future(wall, keys) = "{wall} is right now, but {keys} {keys:key was|keys were} issued at {keys:a time that has|times that have} not come yet and {keys:ends|end} too late";
     clock_future_advice() = "see which, and have them end earlier: latchkey clock accept";
     clock_is(wall) = "{wall}";
     database_whole() = "pages, indexes and references are whole";
     faults(faults) = "{faults}";
     files_advice() = "correct the files, and apply them: latchkey keys apply";
     files_as_declared(keys, files) = "all is as declared; keys: {keys}, files: {files}";
-    files_changes(changes) = "{changes} changes wait to be applied";
+    files_changes(changes) = "{changes} {changes:change waits|changes wait} to be applied";
     files_changes_advice() = "see which with latchkey keys drift, and apply them: latchkey keys apply";
     files_not_applied(complaints) = "not applied, and what was applied last is served: {complaints}";
     files_stopped() = "the server does not run, and reads them when it does";
@@ -51,6 +51,9 @@ sentences! { "findings":
     here_link_brings() = "the link brings the next pack, as soon as the server answers; see: latchkey site status";
     here_link_left(server, seconds, why) = "{server} is not heard, and verdicts go on for {seconds} s more: {why}";
     here_link_over(server, why) = "every verdict is refused, because {server} is not heard: {why}";
+    here_link_undecided(server) = "nothing that {server} sends is taken until you have decided about its state, so every verdict is refused";
+    here_link_undecided_advice() = "decide it, as the check of the site says";
+    here_link_undecided_left(server, seconds) = "nothing that {server} sends is taken until you have decided about its state; verdicts go on for {seconds} s more";
     here_link_up(server) = "it follows {server}";
     here_lost(pack) = "pack {pack} was applied, and is not in the folder any more or is damaged; every verdict is refused";
     here_lost_advice() = "apply it again, with the whole one before it, or a newer one: latchkey pack apply FILE";
@@ -76,7 +79,7 @@ sentences! { "findings":
     locked_advice() = "look in the audit log where the attempts came from, then: latchkey user unlock NAME";
     locked_none() = "no user is locked";
     log_advice() = "find out who could write to the data folder; compare with exports and backups";
-    log_intact(events) = "intact, {events} events";
+    log_intact(events) = "intact, {events} {events:event|events}";
     log_tampered(why) = "tampered with: {why}";
     look_into_log() = "look into the log of the server";
     management_keys_advice() = "find out with latchkey key show what uses each of them; delete those that are not needed, and replace the others by keys with an owner";
@@ -112,8 +115,8 @@ sentences! { "findings":
     sites_good(count) = "{count}, and each has a pack that counts";
     sites_none() = "there are none";
     sites_silent(sites) = "no report has come from {sites}";
-    tombstones(count) = "{count} things are known to have ended or changed";
-    tombstones_damaged(damaged, good) = "{damaged} lines are damaged, {good} are good";
+    tombstones(count) = "{count} {count:thing is|things are} known to have ended or changed";
+    tombstones_damaged(damaged, good) = "{damaged} {damaged:line is|lines are} damaged, {good} {good:is|are} good";
     tombstones_damaged_advice() = "a restore passes damaged lines over; to make the file again from the audit log, stop the server, move the file away and start it";
     tombstones_gone() = "the file is not there, so a restore would not know what was deleted or disabled";
     tombstones_gone_advice() = "start the server again, which makes the file from the audit log";

@@ -8,7 +8,7 @@ sentences! { "imports":
     apisix_group() = "its consumer group has plugins in another object, which may restrict the key; copy them to the consumer, remove group_id, and import again";
     at_line(line, why: Refusal) = "line {line}: {why}";
     csv_after_quote() = "there is text after a closing quotation mark; write a quotation mark inside a cell twice";
-    csv_cells(found, columns) = "the row has {found} cells, and the first line names {columns} columns; export the table again with a line of column names";
+    csv_cells(found, columns) = "the row has {found} {found:cell|cells}, and the first line names {columns} {columns:column|columns}; export the table again with a line of column names";
     csv_column_twice(name) = "the column {name} is there twice; export it once";
     csv_column_unknown(name, known) = "the column {name} is unknown; the columns are {known}";
     csv_column_without_name() = "a column has no name; the first line must name all columns, separated by commas";
@@ -85,7 +85,7 @@ sentences! { "imports":
     plugin_without_config() = "its configuration is not in the file, or not complete; dump the whole configuration, and import again";
     property_unknown() = "this version does not know the property, and it may restrict the key; if it does not, remove it from the file and import again";
     rate_form() = "must be a number of requests and a span, such as 60/1m";
-    rate_limit(limit, window_ms, days) = "the limit of {limit} requests in {window_ms} ms cannot be kept: a window has a whole number of seconds and at most {days} days. Choose such a limit in the file, and import again";
+    rate_limit(limit, window_ms, days) = "the limit of {limit} {limit:request|requests} in {window_ms} ms cannot be kept: a window has a whole number of seconds and at most {days} days. Choose such a limit in the file, and import again";
     rate_limits() = "a key has one rate limit, and this one has several; leave only one in the file, and import again";
     refill() = "uses are not refilled here: the key keeps the uses that are left. Give it more uses, or none to count, after the import";
     revoked() = "the key is revoked for good, so no client uses it; nothing is to be done";

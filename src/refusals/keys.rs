@@ -32,9 +32,9 @@ sentences! { "keys":
     in_the_future() = "must be in the future";
     issue_another() = "issue another key and delete this one";
     loading() = "keys are still being read; try again in a few seconds";
-    many_in_workspace(policy, most) = "policy {policy} allows {most} keys in a workspace; delete one first";
-    many_of_owner(policy, most) = "policy {policy} allows {most} keys of one owner; delete one first";
-    many_of_owner_all_kept(policy, most) = "policy {policy} allows {most} keys of one owner, and you may delete none of them to make room; ask the owner";
+    many_in_workspace(policy, most) = "policy {policy} allows {most} {most:key|keys} in a workspace; delete one first";
+    many_of_owner(policy, most) = "policy {policy} allows {most} {most:key|keys} of one owner; delete one first";
+    many_of_owner_all_kept(policy, most) = "policy {policy} allows {most} {most:key|keys} of one owner, and you may not delete {most:it|any of them} to make room; ask the owner";
     metadata_bytes(most) = "must be at most {most} bytes of JSON";
     name_taken(policy) = "the workspace has a key of this name already, and policy {policy} requires different names; choose another one";
     not_copied(policy) = "the secret was made before policy {policy} kept sealed copies; rotate the key for one that can be shown again";
@@ -48,7 +48,7 @@ sentences! { "keys":
     retried_otherwise(span: Refusal) = "was used for another request within the last {span}; use a new one";
     rotate_or_issue() = "rotate the key for a new one, or issue another key";
     shown_once(policy, next: Refusal) = "policy {policy} shows a secret once; {next}";
-    span_hours(hours) = "{hours} hours";
-    span_minutes(minutes) = "{minutes} minutes";
+    span_hours(hours) = "{hours} {hours:hour|hours}";
+    span_minutes(minutes) = "{minutes} {minutes:minute|minutes}";
     used_too_fast() = "this key is used faster than its uses can be reserved";
 }

@@ -24,7 +24,7 @@ macro_rules! sentences {
     };
     (@type) => { impl std::fmt::Display };
     (@type Refusal) => { $crate::refusals::Refusal };
-    (@argument $argument:ident) => { $crate::refusals::Argument::Text($argument.to_string()) };
+    (@argument $argument:ident) => { $crate::refusals::Argument::Text($crate::refusals::visible(&$argument.to_string())) };
     (@argument $argument:ident Refusal) => { $crate::refusals::Argument::Refusal($argument) };
 }
 pub mod access;
@@ -41,6 +41,7 @@ pub mod notices;
 pub mod nouns;
 pub mod openapi;
 pub mod packs;
+mod plural;
 pub mod policies;
 pub mod requests;
 pub mod secrets;
@@ -50,7 +51,10 @@ pub mod site;
 pub mod trial;
 pub mod users;
 pub mod values;
+mod visible;
 pub mod workspaces;
+
+pub use visible::{misleads, quoted, visible};
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -59,7 +63,7 @@ use std::fmt::{Display, Formatter, Result};
 pub struct Sentence {
     /// `keys.expired`: names the sentence in files of other languages.
     pub code: &'static str,
-    /// `{policy}` stands for the argument of this name.
+    /// `{policy}` stands for the argument of this name, and `{count:line is|lines are}` for the words that fit the number that it is.
     pub english: &'static str,
     pub arguments: &'static [&'static str],
 }
@@ -151,14 +155,20 @@ impl Refusal {
             text.push_str(before);
             let mut arguments = self.sentence.arguments.iter().zip(&self.arguments);
             let found = arguments.find_map(|(name, argument)| {
-                let behind = behind.strip_prefix(name)?.strip_prefix('}')?;
-                Some((argument, behind))
+                let (place, behind) = behind.strip_prefix(name)?.split_once('}')?;
+                let is_place = place.is_empty() || place.starts_with(':');
+                is_place.then_some((argument, place.strip_prefix(':'), behind))
             });
             rest = match found {
-                Some((argument, behind)) => {
-                    match argument {
-                        Argument::Refusal(refusal) => text.push_str(&refusal.render(translate)),
-                        Argument::Text(argument) => text.push_str(argument),
+                Some((argument, forms, behind)) => {
+                    match (argument, forms) {
+                        (Argument::Refusal(refusal), _) => {
+                            text.push_str(&refusal.render(translate))
+                        }
+                        (Argument::Text(number), Some(forms)) => {
+                            text.push_str(plural::form(number, forms));
+                        }
+                        (Argument::Text(argument), None) => text.push_str(argument),
                     }
                     behind
                 }
@@ -197,8 +207,67 @@ mod tests {
         };
         assert_eq!(refusal.render(&own), "neu ({policy}, {x}");
         assert_eq!(verbatim("{text} {}").to_string(), "{text} {}");
+        assert_eq!(
+            findings::files_changes(1).to_string(),
+            "1 change waits to be applied"
+        );
+        assert_eq!(
+            findings::files_changes(21).to_string(),
+            "21 changes wait to be applied"
+        );
+        assert_eq!(
+            requests::parameter_unknown("\0\n").to_string(),
+            "there is no parameter \\u{0}\\u{a}"
+        );
         assert!(refusal.is_like(&keys::shown_once(7, values::twice())));
         assert!(!refusal.is_like(&keys::issue_another()));
+    }
+
+    /// Sentences whose number is never 1, or where the word is a verb.
+    const MANY: [&str; 4] = [
+        "imports.rate_limit",
+        "openapi.scopes_declared",
+        "packs.too_many_ended",
+        "trial.read_only",
+    ];
+
+    #[test]
+    fn words_fit_the_number_before_them() {
+        let plurals = [
+            "cells",
+            "changes",
+            "columns",
+            "days",
+            "events",
+            "hours",
+            "keys",
+            "lines",
+            "minutes",
+            "months",
+            "operations",
+            "requests",
+            "scopes",
+            "seconds",
+            "things",
+            "times",
+            "users",
+        ];
+        // Bounds that are constants above 1.
+        let bounds = ["least", "most"];
+        for sentence in all().filter(|sentence| !MANY.contains(&sentence.code)) {
+            for part in sentence.english.split('{').skip(1) {
+                let (place, behind) = part.split_once('}').unwrap_or((part, ""));
+                let word = behind
+                    .trim_start()
+                    .split(|c: char| !c.is_alphabetic())
+                    .next();
+                let is_plural = word.is_some_and(|word| plurals.contains(&word));
+                assert!(
+                    !is_plural || bounds.contains(&place),
+                    "{sentence:?} has no singular"
+                );
+            }
+        }
     }
 
     #[test]
@@ -211,7 +280,7 @@ mod tests {
                 assert!(sentence.english.contains(&place), "{sentence:?}");
             }
             for part in sentence.english.split('{').skip(1) {
-                let name = part.split('}').next().unwrap();
+                let name = part.split(['}', ':']).next().unwrap();
                 let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
                 assert!(
                     !is_name || sentence.arguments.contains(&name),

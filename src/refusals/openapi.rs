@@ -39,7 +39,7 @@ sentences! { "openapi":
     open() = "it is open to everybody (security is an empty list)";
     operation_not_object() = "its operation is no object";
     operation_twice() = "it stands in the path item and in the one that this refers to";
-    operations_renamed(count) = "{count} operations have another id than in the document, where it is too long, there twice or no name";
+    operations_renamed(count) = "{count} {count:operation has|operations have} another id than in the document, where it is too long, there twice or no name";
     other_http_scheme() = "an HTTP authentication of another kind";
     over_slashes(parameter, operation) = "the parameter {parameter} of {operation} may go over slashes; here it is one segment";
     password_basic() = "a user name and a password (Basic)";

@@ -35,7 +35,7 @@ sentences! { "requests":
     parameter_twice(parameter) = "the parameter {parameter} is there twice";
     parameter_unknown(parameter) = "there is no parameter {parameter}";
     parameters_too_many() = "there are too many parameters";
-    too_many(seconds) = "too many requests; try again in {seconds} seconds";
+    too_many(seconds) = "too many requests; try again in {seconds} {seconds:second|seconds}";
     unread() = "too many answers wait for clients that do not read them; try again";
     wait() = "the parameter wait must be sites";
 }

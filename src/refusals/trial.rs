@@ -20,7 +20,7 @@ sentences! { "trial":
     outside_workspace(workspace) = "the key reaches its workspace {workspace} and those below it, and not the one of the request; issue a key there, or in a workspace above both";
     owner_disabled() = "the owner of the key is disabled; enable the user";
     owner_role(owner) = "the key acts for its owner {owner}, and none of the owner's roles permits this request; give the user a role that does";
-    rate_limited(limit, window, reset) = "the limit of {limit} requests in {window} seconds is used up now; wait {reset} seconds, or raise the limit of the key or of its policy";
+    rate_limited(limit, window, reset) = "the limit of {limit} {limit:request|requests} in {window} {window:second|seconds} is used up now; wait {reset} {reset:second|seconds}, or raise the limit of the key or of its policy";
     read_only(request) = "{request} changes something, and the key is read-only; give the key write access";
     scopes(request, needed: Refusal, held: Refusal) = "{request} needs {needed}; this key has {held}; add what is missing to the key";
     scopes_all(scopes) = "{scopes}";

@@ -17,31 +17,43 @@ const FILE_BYTES_MAX: u64 = 64;
 /// # Errors
 /// `Unavailable` if the file has something else, because a new id would make another node of this one.
 pub fn open_file(path: &Path) -> Result<NodeId> {
-    let unusable = |why: &dyn std::fmt::Display| {
-        Error::Unavailable(refusals::server::node_id_unusable(path.display(), why))
-    };
+    if let Some(id) = read_file(path)? {
+        return Ok(id);
+    }
+    let id = NodeId::generate()?;
+    match private::replace(path, format!("{id}\n").as_bytes()) {
+        // This process is a node of its own then, and the next start tries again.
+        Err(err) if err.kind() == io::ErrorKind::StorageFull => {
+            log::warn!("nodes: there is no room for {}", path.display());
+        }
+        Err(err) => return Err(unusable(path, &err)),
+        Ok(()) => {}
+    }
+    Ok(id)
+}
+
+/// The id in a file; `None` if there is no such file.
+///
+/// # Errors
+/// As [`open_file`].
+pub fn read_file(path: &Path) -> Result<Option<NodeId>> {
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
-        return Err(unusable(&"it is a link"));
+        return Err(unusable(path, &"it is a link"));
     }
     match files::read_regular_up_to(path, FILE_BYTES_MAX) {
         Ok(bytes) => {
             let id = std::str::from_utf8(&bytes).ok().and_then(NodeId::parse);
-            id.ok_or_else(|| unusable(&"it must have exactly 32 hexadecimal digits in lower case"))
+            let why =
+                "it must have exactly 32 hexadecimal digits in lower case, and not only zeros";
+            id.map(Some).ok_or_else(|| unusable(path, &why))
         }
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            let id = NodeId::generate()?;
-            match private::replace(path, format!("{id}\n").as_bytes()) {
-                // This process is a node of its own then, and the next start tries again.
-                Err(err) if err.kind() == io::ErrorKind::StorageFull => {
-                    log::warn!("nodes: there is no room for {}", path.display());
-                }
-                Err(err) => return Err(unusable(&err)),
-                Ok(()) => {}
-            }
-            Ok(id)
-        }
-        Err(err) => Err(unusable(&err)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(unusable(path, &err)),
     }
+}
+
+fn unusable(path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::Unavailable(refusals::server::node_id_unusable(path.display(), why))
 }
 
 /// The name of the machine.

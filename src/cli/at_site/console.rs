@@ -1,6 +1,6 @@
 //! `latchkey site console`: lets a browser of this machine see the keys of a site.
 
-use crate::cli::client::{Server, Target};
+use crate::cli::client::Target;
 use crate::cli::failure::{End, Result};
 use crate::cli::print::{self, Common};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ struct Invited {
 
 /// Prints the link.
 pub fn console(args: &ConsoleArgs) -> Result<End> {
-    let server = Server::reach(&args.common.data.data)?;
+    let (server, _) = super::reach(&args.common.data.data)?;
     let target = Target::of(&["site", "browsers"]);
     let answer = server.ask("POST", &target, Some(&json!({})))?;
     if args.common.json {

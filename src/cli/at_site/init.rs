@@ -43,6 +43,16 @@ pub fn init(args: &InitArgs) -> Result<End> {
         ))?;
         return Ok(End::Done);
     }
+    let pepper = enrolment
+        .peppers
+        .iter()
+        .map(|(version, pepper)| format!("{version} {}\n", hex(pepper)));
+    let pepper: String = pepper.collect();
+    folder.put_key_file(KeyKind::Pepper.as_str(), pepper.as_bytes())?;
+    let files = folder.make_key_files()?;
+    let path = folder.new_database()?;
+    // Before the mark: a site of a marked file has no uses until its server hears of it.
+    enrol::check_node(&path)?;
     // A second site of an unmarked file could spend what was lent a second time.
     let was_used = enrolment.is_used;
     enrolment.is_used = true;
@@ -59,21 +69,13 @@ pub fn init(args: &InitArgs) -> Result<End> {
             enrolment.origin
         );
     }
-    let pepper = enrolment
-        .peppers
-        .iter()
-        .map(|(version, pepper)| format!("{version} {}\n", hex(pepper)));
-    let pepper: String = pepper.collect();
-    folder.put_key_file(KeyKind::Pepper.as_str(), pepper.as_bytes())?;
-    let files = folder.make_key_files()?;
-    let path = folder.new_database()?;
     enrol::create(&path, &files, &enrolment, TIME)?;
     folder.install_database(&path)?;
     print::print(&format!(
-        "Made {shown} for the site {name} of {server}. It has no keys yet; then serve it:\n  \
+        "{shown} is now the data folder of the site {name} of {server}. It has no keys yet. Apply a pack, and serve the site:\n  \
          latchkey pack apply FILE --data {shown}\n  latchkey serve --site --data {shown}\n\
-         or over a live link, without packs in files:\n  latchkey serve --site --server URL --data {shown}\n\
-         The enrolment file has done its work; destroy it."
+         Or let the site get its keys over a live link, without packs:\n  latchkey serve --site --server URL --data {shown}\n\
+         The enrolment file is not needed any more; destroy it."
     ))?;
     Ok(End::Done)
 }

@@ -7,10 +7,10 @@ mod stick;
 
 use super::client::{Answer, Server, Target};
 use super::failure::{End, Failure, Result};
-use super::output_file::Output;
+use super::output_file::{Output, check_folder};
 use super::print::{self, Common, Object};
 use super::prompt;
-use crate::config::DataArgs;
+use crate::config::{DataArgs, folder};
 use crate::files::Readers;
 use serde::Deserialize;
 use serde_json::json;
@@ -106,6 +106,9 @@ pub fn reach(data: &Path) -> Result<(Server, State)> {
 
 /// The same, with the answer that has the state.
 fn ask(data: &Path) -> Result<(Server, Answer)> {
+    if folder::lacks_database(data) {
+        return Err(folder::no_site(data).into());
+    }
     let server = Server::reach(data)?;
     let answer = server.send("GET", &site(), Vec::new())?;
     if answer.status == 404 {
@@ -167,6 +170,8 @@ pub fn disable(args: &DisableArgs) -> Result<End> {
 /// Writes the next report to a folder.
 pub fn report(args: &ReportArgs) -> Result<End> {
     let (server, _) = reach(&args.common.data.data)?;
+    // A number that is used up is not given again.
+    check_folder(&args.out, Readers::OwnerIfKept)?;
     let answer = server.ask("POST", &Target::of(&["site", "reports"]), Some(&json!({})))?;
     let report: Report = answer.json()?;
     // The name is from this site; nevertheless it cannot lead out of the folder.

@@ -7,6 +7,7 @@ use crate::cli::print;
 use crate::cli::print::Common;
 use crate::cli::prompt;
 use crate::domain::catalogs::{Definition, Operation, Scope, path};
+use crate::domain::text::counted;
 use crate::http::bodies::catalog as bodies;
 use crate::http::bodies::openapi::{self, Import, Options, Silence};
 use serde_json::{Value, json};
@@ -113,10 +114,10 @@ fn tell(import: &Import) {
         eprintln!("not mapped: {}: {}", it.operation, it.why);
     }
     eprintln!(
-        "{} operations and {} scopes mapped, {} operations not mapped{}",
-        import.mapped,
-        import.definition.scopes.len(),
-        import.left_out.len(),
+        "{} and {} mapped, {} not mapped{}",
+        counted(import.mapped as u64, "operation"),
+        counted(import.definition.scopes.len() as u64, "scope"),
+        counted(import.left_out.len() as u64, "operation"),
         match import.left_out.is_empty() {
             true => "",
             false => " and closed, so that no key opens them:",

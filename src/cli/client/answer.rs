@@ -2,7 +2,7 @@
 
 use super::Target;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::print::table::harmless;
+use crate::refusals::visible;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -32,7 +32,20 @@ impl Answer {
         if (200..300).contains(&self.status) {
             return Ok(self);
         }
-        Err(Failure::Refused(harmless(&self.refusal(method, target))))
+        let why = visible(&self.refusal(method, target));
+        Err(Failure::Refused(match self.known_of_sites() {
+            // A change that was made before is refused, and the sites were waited for all the same.
+            Some(sites) => format!("{why}\n{sites}"),
+            None => why,
+        }))
+    }
+
+    /// What is known of the sites, if the answer has waited for them.
+    pub fn known_of_sites(&self) -> Option<String> {
+        self.sites.as_deref().map(|sites| match sites {
+            "none" => "no site is linked".to_owned(),
+            sites => format!("sites: {}", visible(sites)),
+        })
     }
 
     fn refusal(&self, method: &str, target: &Target) -> String {
@@ -78,10 +91,11 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_refusal_cannot_move_the_cursor() {
-        let problem = serde_json::json!({
+        let problem = json!({
             "code": "conflict",
             "detail": "no \u{1b}]0;x\u{7}\u{9b}2J\nlatchkey: all is well",
             "request_id": "1",
@@ -96,5 +110,32 @@ mod tests {
             panic!("it is a refusal");
         };
         assert!(!told.contains(char::is_control), "{told:?}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_known_of_the_sites() {
+        let refused = |sites: Option<&str>| {
+            let problem =
+                json!({ "code": "conflict", "detail": "the key is deleted", "request_id": "1" });
+            let answer = Answer {
+                status: 409,
+                link: None,
+                sites: sites.map(str::to_owned),
+                body: problem.to_string().into_bytes(),
+            };
+            match answer.accepted("DELETE", &Target::of(&["keys"])) {
+                Err(Failure::Refused(why)) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(refused(None), "the key is deleted");
+        assert_eq!(
+            refused(Some("none")),
+            "the key is deleted\nno site is linked"
+        );
+        assert_eq!(
+            refused(Some("plant-7=applied, ship-2=lease-over")),
+            "the key is deleted\nsites: plant-7=applied, ship-2=lease-over"
+        );
     }
 }

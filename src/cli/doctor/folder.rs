@@ -5,6 +5,8 @@ use crate::config::folder::{CERTIFICATE, is_ours};
 use crate::config::key_files;
 use crate::domain::keys::keyfile::KeyKind;
 use crate::files::users;
+use crate::ops::nodes::FILE;
+use crate::store::nodes;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -46,7 +48,21 @@ pub fn fault(data: &Path) -> Option<Check> {
 
 /// Checks of the files in it.
 pub fn checks(data: &Path) -> Vec<Check> {
-    vec![modes(data), keys_in_files(data)]
+    vec![modes(data), node_id(data), keys_in_files(data)]
+}
+
+/// Whether the next start can read the id of the node.
+fn node_id(data: &Path) -> Check {
+    let name = "node id";
+    match nodes::read_file(&data.join(FILE)) {
+        Ok(Some(_)) => Check::ok(name, "the folder has its own"),
+        Ok(None) => Check::ok(name, "there is none; the next start makes one"),
+        Err(err) => Check::failed(
+            name,
+            &err.to_string(),
+            "a server that runs goes on with what it has read, and the next start refuses the file",
+        ),
+    }
 }
 
 /// Whether other users could read or change the files.

@@ -116,11 +116,12 @@ fn examine(data: &Path) -> Doctor {
             ],
         };
     }
-    let mut checks = folder::checks(data);
     let target = Target::of(&["doctor"]);
     let told = Server::reach(data)
         .and_then(|server| server.get(&target))
         .and_then(|answer| answer.json::<Doctor>());
+    // Afterwards, because this command is a start if no server runs, and a start takes rights away from others.
+    let mut checks = folder::checks(data);
     let unseen = match told {
         Ok(told) => {
             checks.extend(told.checks);
@@ -130,11 +131,11 @@ fn examine(data: &Path) -> Doctor {
             let why = match failure {
                 Failure::Refused(why) | Failure::Usage(why) => why,
             };
-            checks.push(Check::failed(
-                "server",
-                &why,
-                "mend what it says and ask again",
-            ));
+            // What a check of the folder has found is not said again.
+            if checks.iter().all(|check| check.text != why) {
+                let advice = "mend what it says and ask again";
+                checks.push(Check::failed("server", &why, advice));
+            }
             vec!["the database was not looked into".to_owned()]
         }
     };

@@ -2,7 +2,7 @@
 
 use super::Labels;
 use super::list::{IdArgs, IdsArgs};
-use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until};
+use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until, Uses};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::linked_sites::SitesArg;
@@ -42,9 +42,9 @@ pub struct EditArgs {
     /// A rate limit, such as 60/1m, or none
     #[arg(long, value_name = "N/SPAN")]
     rate_limit: Option<OrNone<Rate>>,
-    /// How often the key can be used from now on, or none for any number
-    #[arg(long, value_name = "N")]
-    uses: Option<OrNone<u64>>,
+    /// How many uses the key has left from now on, whatever it has used so far: 0 or more, or none for a key without a limit
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    uses: Option<OrNone<Uses>>,
     /// Any other data, as a JSON object
     #[arg(long, value_name = "JSON")]
     metadata: Option<JsonObject>,
@@ -99,9 +99,7 @@ pub fn edit(args: &EditArgs) -> Result<End> {
         )
         .with(
             "uses_left",
-            args.uses
-                .as_ref()
-                .map(|it| it.body(|count| (*count).into())),
+            args.uses.as_ref().map(|it| it.body(|uses| uses.0.into())),
         )
         .with("metadata", args.metadata.clone().map(|it| it.0))
         .with("owner", args.owner.as_deref())

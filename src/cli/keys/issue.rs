@@ -1,7 +1,7 @@
 //! The commands that print a secret: issue, rotate and reveal.
 
 use super::Labels;
-use crate::cli::arguments::{Body, JsonObject, Rate, Span, Until};
+use crate::cli::arguments::{Body, JsonObject, Rate, Span, Until, Uses};
 use crate::cli::client::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::linked_sites::SitesArg;
@@ -65,9 +65,9 @@ pub struct IssueArgs {
     /// A rate limit, such as 60/1m
     #[arg(long, value_name = "N/SPAN")]
     rate_limit: Option<Rate>,
-    /// How often the key can be used in total
-    #[arg(long, value_name = "N")]
-    uses: Option<u64>,
+    /// How many uses the key has [default: no limit]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    uses: Option<Uses>,
     /// Any other data, as a JSON object
     #[arg(long, value_name = "JSON")]
     metadata: Option<JsonObject>,
@@ -132,7 +132,7 @@ pub fn issue(args: &IssueArgs) -> Result<End> {
         .with("expires_in_s", args.expires_in.map(|span| span.0))
         .list("allowed_ips", &args.allowed_ips)
         .with("rate_limit", args.rate_limit.map(Rate::body))
-        .with("uses_left", args.uses)
+        .with("uses_left", args.uses.map(|uses| uses.0))
         .with("metadata", args.metadata.clone().map(|it| it.0))
         .with("prefix", args.prefix.as_deref())
         .value();

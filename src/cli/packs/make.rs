@@ -4,6 +4,7 @@ use super::codes;
 use crate::cli::arguments::{Body, Span, period};
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::output_file::check_folder;
 use crate::cli::print;
 use crate::cli::print::{Column, Common};
 use crate::config::owner::as_caller;
@@ -124,6 +125,10 @@ pub fn run(args: &MakeArgs) -> Result<End> {
 /// Makes and writes packs once, and writes those again that a diode gets several times. A file that cannot be written does not stop
 /// the others.
 fn round(server: &Server, args: &MakeArgs, out: &Path, waiting: &mut VecDeque<Sent>) -> Result<()> {
+    // A pack with a number is not made in vain. The folder may be missing, and is made when there is a pack.
+    let mut folders = out.ancestors();
+    let there = folders.find(|folder| as_caller(|| folder.exists()));
+    check_folder(there.unwrap_or(Path::new(".")), Readers::OwnerIfKept)?;
     let made = made(server, args)?;
     let (mut files, mut failed) = (Vec::new(), None);
     for pack in &made {

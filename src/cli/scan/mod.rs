@@ -95,8 +95,10 @@ pub fn run(args: &ScanArgs) -> Result<End> {
         counted(scanned.files, "file"),
         match scanned.unread.len() {
             0 => String::new(),
-            1 => "; 1 file was not looked into, or not wholly".to_owned(),
-            count => format!("; {count} files were not looked into, or not wholly"),
+            unread => format!(
+                "; {} not looked into, or not wholly",
+                counted(unread as u64, "file")
+            ),
         }
     );
     if !scanned.troubles.is_empty() {

@@ -8,7 +8,7 @@ mod systemd;
 
 use super::{RunArgs, log_format};
 use crate::config::Stale;
-use crate::config::folder::{Contents, Folder, not_initialised};
+use crate::config::folder::{Contents, Folder, no_site, not_initialised};
 use crate::dialects::console::sections::SECTIONS;
 use crate::dialects::{PRESETS, console, surfaces};
 use crate::domain::clock::Uptime;
@@ -62,12 +62,16 @@ struct ServingBody<'a> {
 
 /// Serves an initialised folder.
 pub fn serve(args: &RunArgs) -> Result<()> {
+    let missing = match args.serve.site {
+        true => no_site,
+        false => not_initialised,
+    };
     if !args.data.data.exists() {
-        return Err(not_initialised(&args.data.data));
+        return Err(missing(&args.data.data));
     }
     let folder = claim(args)?;
     if folder.contents()? != Contents::Ready {
-        return Err(not_initialised(&args.data.data));
+        return Err(missing(&args.data.data));
     }
     let doors = Doors::open(args, &folder)?;
     let (urls, socket) = (doors.urls.clone(), doors.socket.clone());

@@ -11,6 +11,7 @@ use crate::cli::print;
 use crate::cli::print::{Column, Common, Object};
 use crate::cli::prompt;
 use crate::domain::packs::is_server_name;
+use crate::domain::text::counted;
 use crate::files::Readers;
 use clap::Subcommand;
 use serde::Deserialize;
@@ -308,8 +309,8 @@ fn show(args: &SiteArgs) -> Result<End> {
         )?;
     }
     print::print(&format!(
-        "\nA counted key can be used {} times there before the next pack. Rate limits count at each site alone.",
-        count("lend")
+        "\nA counted key can be used {} there before the next pack. Rate limits count at each site alone.",
+        counted(count("lend"), "time")
     ))?;
     Ok(End::Done)
 }
@@ -376,13 +377,13 @@ fn remove(args: &RemoveArgs) -> Result<End> {
     })?;
     if removed.uses_returned > 0 {
         print::print(&format!(
-            "counted keys got {} uses back",
-            removed.uses_returned
+            "counted keys got {} back",
+            counted(removed.uses_returned, "use")
         ))?;
     }
     if removed.uses_kept > 0 {
         print::print(&format!(
-            "{} uses of counted keys that it was lent and has not reported as spent stay spent: it may have spent them. To allow more: \
+            "uses of counted keys that it was lent, has not reported as spent, and may have spent, which stay spent: {}. To allow more: \
              latchkey key edit ID --uses N",
             removed.uses_kept
         ))?;

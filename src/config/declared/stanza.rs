@@ -121,7 +121,7 @@ pub fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Refusal 
     if name == "secret" {
         return refusals::declared::secret_member();
     }
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
+    let shown = refusals::quoted(name, 100);
     match suggestions::nearest(name, known) {
         Some(near) => refusals::declared::unknown_near(shown, near),
         None => refusals::declared::unknown(shown),

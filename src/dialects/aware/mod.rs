@@ -9,7 +9,7 @@ mod preset;
 
 pub use preset::PRESET;
 
-use crate::domain::text::sentence;
+use crate::domain::text::{counted, sentence};
 use crate::error::{Error, Result};
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
@@ -107,8 +107,8 @@ fn word(refused: &RefusedRequest<'_>, reply: Reply) -> Reply {
         (401, _) => "A valid API token is needed in the header X-Aware-Api-Key.",
         (429, _) => {
             limited = format!(
-                "Too many requests; try again in {} seconds.",
-                refused.retry_after_s.unwrap_or(1)
+                "Too many requests; try again in {}.",
+                counted(refused.retry_after_s.unwrap_or(1), "second")
             );
             &limited
         }

@@ -2,7 +2,7 @@
 //! (1D-39).
 
 use super::{CONTENT_TYPE, json};
-use crate::domain::text::sentence;
+use crate::domain::text::{counted, sentence};
 use crate::error::Error;
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::{Head, Method};
@@ -177,8 +177,8 @@ fn message(err: &Error, head: &Head) -> String {
         // credential.
         Error::TooMany { retry_after_s } if signs_in(head) => {
             format!(
-                "Too many attempts; try again in {} seconds.",
-                retry_after_s.max(&1)
+                "Too many attempts; try again in {}.",
+                counted(*retry_after_s.max(&1), "second")
             )
         }
         Error::Unauthenticated if last(head) == "refresh" => {

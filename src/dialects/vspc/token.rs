@@ -6,11 +6,11 @@
 //! outdated `Authorization` header does not matter: clients send the old access token when they renew it.
 
 use super::{header, json, preset};
-use crate::domain::text::sentence;
+use crate::domain::text::{counted, sentence};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::form;
-use crate::http::query::Query;
+use crate::http::query::{NAME_CHARS_SHOWN, Query};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::sessions::tokens::Pair;
@@ -102,7 +102,10 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
     match failure {
         Failure::Server(err) => Err(err),
         Failure::TooMany(seconds) => {
-            let why = format!("Too many attempts; try again in {seconds} seconds.");
+            let why = format!(
+                "Too many attempts; try again in {}.",
+                counted(seconds, "second")
+            );
             Ok(failed("invalid_request", why).with("retry-after", seconds.to_string()))
         }
         Failure::Word(word, why) => Ok(failed(word, why)),
@@ -244,7 +247,7 @@ pub fn narrowed<'a>(mut names: impl Iterator<Item = &'a str>, known: &[&str]) ->
     match names.find(seems) {
         None => Ok(()),
         Some(name) => {
-            let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+            let shown = refusals::quoted(name, NAME_CHARS_SHOWN);
             Err(Error::Malformed(refusals::requests::parameter_unknown(
                 shown,
             )))

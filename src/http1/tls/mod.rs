@@ -24,7 +24,7 @@ use rustls::{RootCertStore, ServerConfig};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use crate::domain::text;
+use crate::domain::text::{self, counted};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals;
@@ -119,7 +119,8 @@ impl Identity {
             ))
         } else if days < WARN_DAYS {
             Some(format!(
-                "the TLS certificate ends in {days} days, at {}; renew it",
+                "the TLS certificate ends in {}, at {}; renew it",
+                counted(days.unsigned_abs(), "day"),
                 self.not_after
             ))
         } else {

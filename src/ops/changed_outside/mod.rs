@@ -7,6 +7,7 @@ use super::doctor::finding::{Check, NAMED_MAX};
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::seal_key::SealKeys;
+use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
@@ -108,8 +109,8 @@ pub fn close_keys_of(app: &App, ids: &[KeyId]) {
         match closed {
             Ok(closed) => tell(&closed),
             Err(err) => log::error!(
-                "{} keys were changed past Latchkey; they open nothing, but could not be disabled in the database: {err}",
-                batch.len()
+                "what was changed past Latchkey opens nothing, but could not be disabled in the database ({}): {err}",
+                counted(batch.len() as u64, "key")
             ),
         }
     }

@@ -20,6 +20,7 @@ use crate::domain::keys::imported::PepperedDigest;
 use crate::domain::keys::scheme::GivenDigest;
 use crate::domain::locks::lock;
 use crate::domain::policies::Policy;
+use crate::domain::text::counted;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -279,8 +280,8 @@ fn tell(outcome: &Outcome) {
     }
     if !outcome.changes.is_empty() {
         log::info!(
-            "files of keys: {} changes were applied",
-            outcome.changes.len()
+            "files of keys: applied {}",
+            counted(outcome.changes.len() as u64, "change")
         );
     }
 }

@@ -7,7 +7,7 @@ use crate::ops::App;
 use crate::ops::site::fresh::Age;
 use crate::ops::site::link::{self, lease::Left};
 use crate::ops::site::view;
-use crate::refusals::{Refusal, findings};
+use crate::refusals::{self, Refusal, findings};
 
 /// Whether the server continues from what the site knows.
 pub fn state(app: &App) -> Result<Check> {
@@ -76,7 +76,7 @@ pub fn age(app: &App) -> Result<Check> {
     let name = "age of the pack";
     let view = view(app)?;
     if let Some(link) = view.link {
-        return Ok(followed(view.age, link));
+        return Ok(followed(view.age, link, &view.origin));
     }
     let until = view
         .until
@@ -91,8 +91,8 @@ pub fn age(app: &App) -> Result<Check> {
     })
 }
 
-/// Whether the server is heard over the link.
-fn followed(age: Age, link: link::View) -> Check {
+/// Whether the server, which is named `origin`, is heard over the link.
+fn followed(age: Age, link: link::View, origin: &str) -> Check {
     let name = "link";
     let (server, advice) = (link.server, findings::here_link_advice());
     let why = link.fault.unwrap_or_else(|| "no answer yet".to_owned());
@@ -100,6 +100,19 @@ fn followed(age: Age, link: link::View) -> Check {
         Left::Running { left_ms, .. } => left_ms / 1000,
         Left::None | Left::Over { .. } => 0,
     };
+    // The check of the site has the cause, and what to do about it.
+    if why.contains(&refusals::site::fork(origin).to_string()) {
+        let advice = findings::here_link_undecided_advice();
+        return match age {
+            Age::Fresh | Age::Aging => {
+                let found = findings::here_link_undecided_left(server, left_s);
+                Check::warning(name, found, advice)
+            }
+            Age::Over | Age::None => {
+                Check::failed(name, findings::here_link_undecided(server), advice)
+            }
+        };
+    }
     match age {
         Age::Fresh | Age::Aging if link.is_up => Check::ok(name, findings::here_link_up(server)),
         Age::Fresh | Age::Aging => {
@@ -129,22 +142,39 @@ mod tests {
     #[test]
     fn a_link_is_as_good_as_its_last_word() {
         let check = |age, is_up: bool, expected: Finding| {
-            let link = link::View {
-                server: "https://keys.example:443".to_owned(),
-                is_up,
-                left: Left::None,
-                events: None,
-                server_events: 0,
-                word_at: None,
-                steps: 0,
-                fault: (!is_up).then(|| "cut".to_owned()),
-            };
-            let found = followed(age, link);
+            let fault = (!is_up).then(|| "cut".to_owned());
+            let found = followed(age, link(fault), "keys.example");
             assert_eq!(found.finding, expected);
         };
         check(Age::Fresh, true, Finding::Ok);
         check(Age::Aging, false, Finding::Warning);
         check(Age::Over, false, Finding::Failed);
         check(Age::None, true, Finding::Failed);
+    }
+
+    fn link(fault: Option<String>) -> link::View {
+        link::View {
+            server: "https://keys.example:443".to_owned(),
+            is_up: fault.is_none(),
+            left: Left::None,
+            events: None,
+            server_events: 0,
+            word_at: None,
+            steps: 0,
+            fault,
+        }
+    }
+
+    #[test]
+    fn that_the_server_was_restored_is_not_said_again() {
+        let cause = refusals::site::fork("keys.example").to_string();
+        for (age, finding) in [(Age::Fresh, Finding::Warning), (Age::Over, Finding::Failed)] {
+            let fault = Some(format!("https://keys.example:443 has sent: {cause}"));
+            let found = followed(age, link(fault), "keys.example");
+            assert_eq!(found.finding, finding);
+            let text = found.found.to_string();
+            assert!(!text.contains("restored"), "{text}");
+            assert!(text.contains("decided"), "{text}");
+        }
     }
 }

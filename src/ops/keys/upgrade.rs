@@ -11,6 +11,7 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::scheme::Scheme;
 use crate::domain::keys::seal_key::same;
 use crate::domain::locks::lock;
+use crate::domain::text::counted;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::store::{Durability, Read, audit, foreign, keys, sites};
@@ -141,7 +142,8 @@ pub fn write_all(app: &App) {
             return;
         }
         if let Err(err) = write(app, batch.clone()) {
-            log::warn!("upkeep: {} digests are replaced later: {err}", batch.len());
+            let digests = counted(batch.len() as u64, "digest");
+            log::warn!("upkeep: {digests} to be replaced later: {err}");
             if matches!(err, Error::Unavailable(_)) {
                 return;
             }

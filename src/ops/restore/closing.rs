@@ -38,6 +38,7 @@ pub struct ClosedThings {
     pub users_deleted: Vec<String>,
     pub users_disabled: Vec<String>,
     pub users_without_password: Vec<String>,
+    pub users_without_recovery_codes: Vec<String>,
     pub workspaces_deleted: Vec<String>,
     pub workspaces_disabled: Vec<String>,
     pub catalogs_emptied: Vec<String>,
@@ -49,79 +50,93 @@ pub struct ClosedThings {
 }
 
 impl ClosedThings {
-    /// What was closed, in words; one line for each list or count that is not empty.
-    pub fn lines(&self) -> Vec<String> {
-        let lists = [
-            ("keys deleted again", &self.keys_deleted),
-            ("keys disabled", &self.keys_disabled),
+    /// The lists: the member of the event in the audit log, the description for the administrator, and the ids or names.
+    fn lists(&self) -> [(&'static str, &'static str, &[String]); 13] {
+        [
+            ("keys_deleted", "keys deleted again", &self.keys_deleted),
+            ("keys_disabled", "keys disabled", &self.keys_disabled),
             (
+                "keys_shortened",
                 "keys issued while the clock was wrong, which end earlier",
                 &self.keys_shortened,
             ),
             (
+                "keys_without_old_secrets",
                 "keys without their replaced secrets, to be rotated",
                 &self.keys_without_old_secrets,
             ),
-            ("users deleted again", &self.users_deleted),
-            ("users disabled", &self.users_disabled),
+            ("users_deleted", "users deleted again", &self.users_deleted),
+            ("users_disabled", "users disabled", &self.users_disabled),
             (
+                "users_without_password",
                 "users without a password, to be given a new one",
                 &self.users_without_password,
             ),
-            ("workspaces deleted again", &self.workspaces_deleted),
-            ("workspaces disabled", &self.workspaces_disabled),
-            ("catalogs emptied, to be put anew", &self.catalogs_emptied),
             (
+                "users_without_recovery_codes",
+                "users without recovery codes, to make new ones",
+                &self.users_without_recovery_codes,
+            ),
+            (
+                "workspaces_deleted",
+                "workspaces deleted again",
+                &self.workspaces_deleted,
+            ),
+            (
+                "workspaces_disabled",
+                "workspaces disabled",
+                &self.workspaces_disabled,
+            ),
+            (
+                "catalogs_emptied",
+                "catalogs emptied, to be saved again",
+                &self.catalogs_emptied,
+            ),
+            (
+                "policies_changed",
                 "policies edited since, to be checked; their keys were disabled",
                 &self.policies_changed,
             ),
-            ("sites removed again", &self.sites_removed),
-        ];
-        let mut lines: Vec<String> = lists
-            .into_iter()
-            .filter(|(_, list)| !list.is_empty())
-            .map(|(what, list)| {
+            ("sites_removed", "sites removed again", &self.sites_removed),
+        ]
+    }
+
+    /// The counts, as [`ClosedThings::lists`].
+    fn counts(&self) -> [(&'static str, &'static str, usize); 2] {
+        [
+            ("sessions_ended", "sessions ended", self.sessions_ended),
+            (
+                "uses_taken",
+                "counted keys without uses, to be given new ones",
+                self.uses_taken,
+            ),
+        ]
+    }
+
+    /// What was closed, in words; one line for each list or count that is not empty.
+    pub fn lines(&self) -> Vec<String> {
+        let lists = self.lists().into_iter();
+        let lists = lists
+            .filter(|(_, _, list)| !list.is_empty())
+            .map(|(_, what, list)| {
                 let shown: Vec<&str> = list.iter().take(SHOWN_MAX).map(String::as_str).collect();
                 let more = if list.len() > SHOWN_MAX { ", …" } else { "" };
                 format!("{what} ({}): {}{more}", list.len(), shown.join(", "))
-            })
-            .collect();
-        for (count, what) in [
-            (self.sessions_ended, "sessions ended"),
-            (
-                self.uses_taken,
-                "counted keys without uses, to be given new ones",
-            ),
-        ] {
-            if count > 0 {
-                lines.push(format!("{what} ({count})"));
-            }
-        }
-        lines
+            });
+        let counts = self.counts().into_iter();
+        let counts = counts
+            .filter(|(_, _, count)| *count > 0)
+            .map(|(_, what, count)| format!("{what} ({count})"));
+        lists.chain(counts).collect()
     }
 
     /// What was closed, for the audit log.
     pub fn changes(&self) -> Changes {
         let mut changes = Changes::default();
-        for (member, count) in [
-            ("keys_deleted", self.keys_deleted.len()),
-            ("keys_disabled", self.keys_disabled.len()),
-            ("keys_shortened", self.keys_shortened.len()),
-            (
-                "keys_without_old_secrets",
-                self.keys_without_old_secrets.len(),
-            ),
-            ("users_deleted", self.users_deleted.len()),
-            ("users_disabled", self.users_disabled.len()),
-            ("users_without_password", self.users_without_password.len()),
-            ("workspaces_deleted", self.workspaces_deleted.len()),
-            ("workspaces_disabled", self.workspaces_disabled.len()),
-            ("catalogs_emptied", self.catalogs_emptied.len()),
-            ("policies_changed", self.policies_changed.len()),
-            ("sites_removed", self.sites_removed.len()),
-            ("sessions_ended", self.sessions_ended),
-            ("uses_taken", self.uses_taken),
-        ] {
+        for (member, _, list) in self.lists() {
+            changes.note(member, &0, &list.len());
+        }
+        for (member, _, count) in self.counts() {
             changes.note(member, &0, &count);
         }
         changes
@@ -298,6 +313,7 @@ impl Closing<'_> {
         }
         // The codes of the copy that were used since, or replaced, must not open anything again.
         if self.is_newer(fate.recovery_codes) && recovery_codes::delete_of_user(tx, uid)? {
+            closed.users_without_recovery_codes.push(name.clone());
             self.note(
                 tx,
                 "user.recovery_codes_delete",
@@ -448,4 +464,32 @@ fn switched_off() -> Changes {
     let mut changes = Changes::default();
     changes.note("enabled", &true, &false);
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_was_closed_is_listed_and_counted() {
+        let named = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let closed = ClosedThings {
+            users_without_recovery_codes: named(&["alice", "bob"]),
+            uses_taken: 3,
+            ..ClosedThings::default()
+        };
+        assert_eq!(
+            closed.lines(),
+            [
+                "users without recovery codes, to make new ones (2): alice, bob",
+                "counted keys without uses, to be given new ones (3)"
+            ]
+        );
+        assert_eq!(
+            closed.changes().into_json(),
+            r#"{"users_without_recovery_codes":["0","2"],"uses_taken":["0","3"]}"#
+        );
+    }
 }

@@ -50,6 +50,14 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
     })
 }
 
+/// Whether the folder of a database can be that of a node.
+///
+/// # Errors
+/// `Unavailable` if its file `node-id` cannot be used.
+pub fn check_node(path: &Path) -> Result<()> {
+    open_file(&path.with_file_name(nodes::FILE)).map(drop)
+}
+
 /// Creates the database of a site at `path`: the state, a root workspace for its own log, and neither a user nor a key.
 pub fn create(
     path: &Path,

@@ -73,7 +73,7 @@ fn a_yaml_document_of_3_0_becomes_a_catalog() {
             "{}",
             ran.stderr
         );
-        let summary = "6 operations and 3 scopes mapped, 1 operations not mapped and closed";
+        let summary = "6 operations and 3 scopes mapped, 1 operation not mapped and closed";
         assert!(ran.stderr.contains(summary), "{}", ran.stderr);
         let shown = line.ok(&["catalog", "show", "billing"]);
         for opened_by in ["nobody", "any key", "invoices:admin and invoices:write"] {

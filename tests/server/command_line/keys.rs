@@ -113,12 +113,12 @@ fn expiring_keys_make_the_exit_code_one() {
 }
 
 #[test]
-fn refusals_are_the_servers_sentence_with_the_field() {
+fn refusals_are_the_servers_sentence_with_the_option() {
     running_and_stopped(|line| {
         let said = line.refused(&["key", "issue", "x", "--workspace", "nowhere"], 1);
-        assert_eq!(said, "latchkey: workspace: there is no such workspace\n");
+        assert_eq!(said, "latchkey: --workspace: there is no such workspace\n");
         let said = line.refused(&["key", "issue", "x", "--owner", "nobody"], 1);
-        assert!(said.starts_with("latchkey: owner: "), "{said}");
+        assert!(said.starts_with("latchkey: --owner: "), "{said}");
         let said = line.refused(&["key", "show", "0000000000"], 1);
         assert_eq!(said, "latchkey: there is no such key\n");
     });

@@ -39,17 +39,30 @@ fn foreign() -> PathBuf {
     path
 }
 
-/// Replaces ASCII letters by full-width letters, except in the places of arguments.
+/// Replaces ASCII letters by full-width letters, except in the places of arguments. Of a place such as
+/// `{count:line is|lines are}`, the words are replaced.
 fn wide(text: &str) -> String {
-    let mut is_place = false;
-    let letter = |c: char| match c {
-        'a'..='z' | 'A'..='Z' if !is_place => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
-        c => {
-            is_place = c == '{' || is_place && c != '}';
-            c
+    // Since the brace that is open.
+    let mut place = String::new();
+    let mut wide = String::new();
+    for c in text.chars() {
+        let argument = place.strip_prefix('{').map(|place| place.split_once(':'));
+        let is_open = match argument {
+            None => true,
+            Some(None) => false,
+            Some(Some((name, _))) => name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+        };
+        wide.push(match c {
+            'a'..='z' | 'A'..='Z' if is_open => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+            c => c,
+        });
+        match c {
+            '}' => place.clear(),
+            c if c == '{' || !place.is_empty() => place.push(c),
+            _ => {}
         }
-    };
-    text.chars().map(letter).collect()
+    }
+    wide
 }
 
 /// The text of a page that people read, without the parts that are the same in every language.

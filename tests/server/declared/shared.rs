@@ -171,7 +171,7 @@ fn a_stanza_that_breaks_its_policy_or_names_what_is_not_there_is_refused_with_it
     let complaints = refused(&server);
     assert_eq!(complaints.len(), 1, "{complaints:?}");
     assert!(
-        complaints[0].contains("policy tight allows 1 keys in a workspace"),
+        complaints[0].contains("policy tight allows 1 key in a workspace"),
         "{complaints:?}"
     );
 }

@@ -198,7 +198,7 @@ fn whoever_changes_users_workspaces_policies_or_catalogs_past_the_server_is_foun
         "UPDATE users SET user_name = 'x' || char(27) || '[2j' WHERE user_name = 'alice'",
     );
     let told = line.run(&["doctor"]);
-    assert!(told.stdout.contains("user x\u{fffd}[2j"), "{told:?}");
+    assert!(told.stdout.contains("user x\\u{1b}[2j"), "{told:?}");
 }
 
 #[test]
@@ -330,6 +330,38 @@ fn a_row_that_was_planted_is_named() {
         &server.data,
         "keys and audit log",
         "key plantedkey was never issued",
+    );
+}
+
+#[test]
+fn the_id_of_the_node_is_read_and_its_rights_are_judged_after_a_start() {
+    let mut server = Server::start();
+    let node_id = server.data.join("node-id");
+    let id = fs::read_to_string(&node_id).unwrap();
+    for wrong in [
+        "",
+        &id[1..],
+        &"0".repeat(32),
+        &format!("{}0", id.trim_end()),
+    ] {
+        fs::write(&node_id, wrong).unwrap();
+        check_failed(&server.data, "node id", "32 hexadecimal digits");
+    }
+    server.stop();
+    // The command does not start here, and the cause is named once.
+    let (_, told) = doctor(&Line::at(&server.data));
+    let checks = told["checks"].as_array().unwrap();
+    let failed = checks.iter().filter(|check| check["finding"] == "failed");
+    assert_eq!(failed.count(), 1, "{told}");
+    fs::write(&node_id, &id).unwrap();
+    fs::set_permissions(&node_id, Permissions::from_mode(0o644)).unwrap();
+    let (ran, told) = doctor(&Line::at(&server.data));
+    assert_eq!(finding(&told, "file modes")["finding"], "ok", "{told}");
+    assert_eq!(finding(&told, "node id")["finding"], "ok", "{told}");
+    assert_eq!(ran.code, Some(0), "{told}");
+    assert!(
+        ran.stderr.contains("these rights were taken away"),
+        "{ran:?}"
     );
 }
 

@@ -11,6 +11,7 @@ use super::kill::Killer;
 use crate::command_line::Line;
 use crate::durability::file;
 use crate::faults::left_out;
+use crate::people::second_factor::{enrol, sign_in};
 use crate::support::{PASSWORD, Server, executable, fresh_folder};
 
 pub fn back_up(server: &Server) -> PathBuf {
@@ -209,6 +210,30 @@ fn nobody_gets_in_again_who_was_shut_out_since_the_backup() {
         server.anonymous().verdict(&narrowed.secret),
         "VALID",
         "and stays open"
+    );
+}
+
+#[test]
+fn a_restore_names_the_users_whose_recovery_codes_it_has_deleted() {
+    let mut server = Server::start();
+    server.admin().person("alice", "member", "root");
+    let (_, codes) = enrol(&server.local(), "alice");
+    let backup = back_up(&server);
+    sign_in(&server, "alice", Some(&codes[0]));
+    let said = restore(&mut server, &backup, &[]);
+    let line = "users without recovery codes, to make new ones (1): alice";
+    let mut closed = said["closed"].as_array().unwrap().iter();
+    assert!(closed.any(|one| one == line), "{said}");
+    server.restart();
+    let events = server
+        .admin()
+        .get("/v1/audit-events?action=server.restore")
+        .expect(200)
+        .json();
+    assert_eq!(
+        events["items"][0]["changes"]["users_without_recovery_codes"],
+        json!(["0", "1"]),
+        "{events}"
     );
 }
 

@@ -146,7 +146,7 @@ fn a_trial_spends_no_limit_and_counts_nowhere_and_tells_when_a_limit_is_used_up(
         let found = tried(&admin, &key, json!({}));
         assert_eq!(found["code"], "RATE_LIMITED");
         let detail = found["detail"].as_str().unwrap();
-        assert!(detail.contains("1 requests in 3600 seconds"), "{detail}");
+        assert!(detail.contains("1 request in 3600 seconds"), "{detail}");
     }
     admin.edit(&key.id, json!({ "rate_limit": null, "uses_left": 0 }));
     assert_eq!(tried(&admin, &key, json!({}))["code"], "USAGE_EXCEEDED");

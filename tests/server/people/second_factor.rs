@@ -549,6 +549,21 @@ fn keys_of_a_policy_that_demands_a_second_factor_need_one() {
 }
 
 #[test]
+fn nothing_is_said_to_be_taken_from_a_user_who_has_nothing() {
+    let server = Server::start_with(&ALONE, &[]);
+    server.admin().person("alice", "member", "root");
+    let line = Line::of(&server);
+    let delete = ["user", "authenticators", "alice", "--delete", "--yes"];
+    let said = line.ok(&delete);
+    assert!(said.contains("has no one-time codes"), "{said}");
+    enrol(&server.local(), "alice");
+    let said = line.ok(&delete);
+    assert!(said.contains("took away"), "{said}");
+    let said = line.ok(&delete);
+    assert!(said.contains("nothing was taken away"), "{said}");
+}
+
+#[test]
 fn the_command_line_sets_up_one_time_codes() {
     let server = Server::start_with(&ALONE, &[]);
     server.admin().person("alice", "member", "root");

@@ -83,6 +83,45 @@ fn a_site_that_is_made_again_of_the_same_file_spends_nothing_a_second_time() {
 }
 
 #[test]
+fn an_enrolment_that_fails_leaves_its_file_unmarked() {
+    let pair = Pair::new();
+    let folder = pair.site.path("another");
+    let folder = folder.display().to_string();
+    let [file, passphrase, data] =
+        ["enrolment", "passphrase", "data"].map(|name| format!("{folder}/{name}"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(pair.site.path("passphrase"), &passphrase).unwrap();
+    let add = [
+        "site",
+        "add",
+        "ship-2",
+        "--workspace",
+        "root",
+        "--out",
+        &file,
+    ];
+    let with = ["--passphrase-file", &passphrase];
+    pair.line().ok(&[&add[..], &with].concat());
+    let before = std::fs::read(&file).unwrap();
+    let line = Line::at(std::path::Path::new(&data));
+    let init = [&["site", "init", &file][..], &with].concat();
+    let private = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+        .create(line.data());
+    private.unwrap();
+    let node_id = line.data().join("node-id");
+    std::fs::write(&node_id, "0".repeat(32)).unwrap();
+    let ran = line.run(&init);
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    std::fs::remove_file(&node_id).unwrap();
+    let ran = line.run(&init);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!ran.stderr.contains("was made of this file"), "{ran:?}");
+    assert_ne!(std::fs::read(&file).unwrap(), before, "it is marked now");
+    assert_eq!(line.json(&["site", "status"])["may_spend"], true);
+}
+
+#[test]
 fn what_a_removed_site_was_lent_stays_spent_unless_it_is_returned() {
     for (args, left) in [(&[][..], 150), (&["--return-uses"][..], 250)] {
         let pair = Pair::new();

@@ -99,6 +99,40 @@ fn a_folder_is_served_as_what_it_is() {
     assert!(said.contains("not that of a site"), "{said}");
 }
 
+#[test]
+fn the_commands_of_a_site_say_what_a_folder_is() {
+    let pair = Pair::new();
+    let server = pair.server.data.to_str().unwrap();
+    let line = Line::at(&pair.site.path("empty"));
+    for command in ["console", "status", "reset"] {
+        let said = line.refused(&["site", command, "--data", server], 1);
+        assert!(
+            said.contains("is the data folder of a server"),
+            "{command}: {said}"
+        );
+        let said = line.refused(&["site", command], 1);
+        assert!(
+            said.contains("latchkey site init FILE --data"),
+            "{command}: {said}"
+        );
+    }
+    let said = line.refused(&["serve", "--site", "--listen", "127.0.0.1:0"], 1);
+    assert!(said.contains("latchkey site init FILE --data"), "{said}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_has_no_number() {
+    let pair = Pair::new();
+    let site = &pair.site;
+    let missing = site.path("missing/folder").display().to_string();
+    let said = site.line.refused(&["site", "report", "--out", &missing], 1);
+    assert!(said.contains("is not there"), "{said}");
+    assert_eq!(site.status()["reports"], 0);
+    let stick = site.stick().display().to_string();
+    site.line.ok(&["site", "report", "--out", &stick]);
+    assert_eq!(site.status()["reports"], 1);
+}
+
 /// Replay, reorder, splice, cut and foreign: each changes nothing, is named, and the command exits 1.
 #[test]
 fn a_pack_that_is_not_the_next_one_changes_nothing_and_is_named() {

@@ -9,7 +9,7 @@ mod reading;
 mod tests;
 
 use crate::domain::locks::lock;
-use crate::domain::text::sentence;
+use crate::domain::text::{counted, sentence};
 use crate::domain::time_zone::Zone;
 use crate::error::{Error, Result};
 use crate::http::request::Head;
@@ -42,7 +42,8 @@ pub fn template() -> &'static str {
     static FILE: OnceLock<String> = OnceLock::new();
     FILE.get_or_init(|| {
         let mut file = format!(
-            "{}\n[refusals]\n# Why a request is refused, by the code of the sentence. {{policy}} and the like stand for what is filled in.\n",
+            "{}\n[refusals]\n# Why a request is refused, by the code of the sentence. {{policy}} and the like stand for what is filled in.\n\
+             # {{count:line is|lines are}} are the words for 1 and for other numbers, or for the three forms of Polish; a text may do without.\n",
             PAGES
         );
         for sentence in refusals::all() {
@@ -149,8 +150,8 @@ impl Words {
         let lacking = self.lacking();
         if let Some(first) = lacking.first() {
             log::warn!(
-                "console-texts: {} texts are not in the file, such as {first:?}; they stay English",
-                lacking.len()
+                "console-texts: {} not in the file, such as {first:?}; what is missing stays English",
+                counted(lacking.len() as u64, "text")
             );
         }
     }

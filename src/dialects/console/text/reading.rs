@@ -188,6 +188,15 @@ fn fault_of(
             }
         }
     }
+    let is_known = |place: &&str| {
+        let number = place.split(':').next().unwrap_or_default();
+        name.starts_with("refusals.") && wanted.contains(&number)
+    };
+    if let Some(place) = choices(text).find(|place| !is_known(place)) {
+        return Some(format!(
+            "{name:?} has a place {{{place}}} that is not filled in"
+        ));
+    }
     let may_lack = form.is_some_and(|form| plurals.is_single(form));
     let lost = left.first().filter(|_| !may_lack)?;
     Some(format!("{name:?} lacks the place {{{lost}}}"))
@@ -220,6 +229,20 @@ fn plurals_of(file: &'static str) -> &'static PluralRule {
 
 /// The places of a text for what is filled in: what stands between braces.
 fn places(text: &str) -> impl Iterator<Item = &str> {
+    braced(text).filter(|place| !is_choice(place))
+}
+
+/// The places of a refusal for words that fit a number in it, such as `count:line is|lines are`. Each language has its own.
+fn choices(text: &str) -> impl Iterator<Item = &str> {
+    braced(text).filter(is_choice)
+}
+
+fn is_choice(place: &&str) -> bool {
+    let number = place.split_once(':').map(|(number, _)| number);
+    number.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+}
+
+fn braced(text: &str) -> impl Iterator<Item = &str> {
     text.split('{')
         .skip(1)
         .filter_map(|rest| Some(rest.split_once('}')?.0))

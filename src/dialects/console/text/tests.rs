@@ -145,6 +145,15 @@ fn what_is_no_file_of_a_language_is_refused() {
         ("[refusals]\nkeys.expire = x\n", "no text"),
         ("[refusals]\nvalues.at_most = {} {least}\n", "a place {}"),
         ("[refusals]\nvalues.at_most = {least}\n", "a place {least}"),
+        (
+            "[refusals]\nrequests.too_many = {seconds} {second:Sekunde|Sekunden}\n",
+            "a place {second:Sekunde|Sekunden}",
+        ),
+        (
+            "[refusals]\nrequests.too_many = {seconds:Sekunde|Sekunden}\n",
+            "lacks the place {seconds}",
+        ),
+        ("[when]\nago = {} {:a|b}\n", "a place {:a|b}"),
     ] {
         let err = strict(file).unwrap_err().to_string();
         assert!(err.contains(why), "{file}: {err}");

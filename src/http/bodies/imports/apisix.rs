@@ -241,7 +241,7 @@ fn restrict(value: &Node, keys: usize, draft: &mut Draft) {
         if name == "key-auth" || CREDENTIALS.contains(&name) || HARMLESS.contains(&name) {
             continue;
         }
-        let shown: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
+        let shown = refusals::quoted(name, 100);
         let property = format!("plugin {shown}");
         let part = |member: &str| config.get(member);
         match name {

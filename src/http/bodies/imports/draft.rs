@@ -91,11 +91,7 @@ impl Draft {
 
     /// Drops the key if a property that is not known says something: it may restrict the key.
     pub fn unknown(&mut self, property: &str, node: &Node) {
-        let shown: String = property
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(100)
-            .collect();
+        let shown = refusals::quoted(property, 100);
         self.restriction(&shown, node, refusals::imports::property_unknown);
     }
 

@@ -40,11 +40,7 @@ pub fn read(text: &str, collection: &mut Collection) -> Result<()> {
 fn key(record: &Node, collection: &mut Collection) -> Result<()> {
     for (member, _) in members_of(record, &["data"])? {
         if !["api_model", "data", "key_hash", "key_id"].contains(&member.as_str()) {
-            let shown: String = member
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(100)
-                .collect();
+            let shown = refusals::quoted(member, 100);
             return Err(at_line(record.line, refusals::imports::tyk_member(shown)));
         }
     }

@@ -176,7 +176,7 @@ mod tests {
             ("a,,b\n", 1, "no name"),
             ("a,\"\"\n", 1, "no name"),
             ("a,b,a\n", 1, "there twice"),
-            ("a,b\n1\n", 2, "1 cells"),
+            ("a,b\n1\n", 2, "1 cell,"),
             ("a,b\n1,2\n\n1,2,3\n", 4, "3 cells"),
             ("a,b\n1,\"2\n3\n", 2, "never closed"),
             ("a,b\n1,\"2\"3\n", 2, "after a closing quotation mark"),

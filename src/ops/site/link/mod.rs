@@ -41,6 +41,9 @@ const LATE_WITHOUT_LEASE_MS: u64 = 10_000;
 const PACK_MS: u64 = 60_000;
 /// How often one report follows another.
 const REPORT_MS: i64 = 10_000;
+/// After the server has left a report out twice, the time before the next one, which doubles each time; and the longest one.
+const AGAIN_MS: i64 = 2_000;
+const AGAIN_MS_MAX: i64 = 300_000;
 /// The time before the next question if the server was restored, and an operator has to decide.
 const FORK: Duration = Duration::from_secs(30);
 /// The least time between two questions if nothing has happened, in milliseconds.
@@ -105,7 +108,26 @@ struct Reporting {
     taken: u64,
     /// Keys were left for the next one.
     has_more: bool,
+    /// How often in a row the server has answered, and not taken the report in.
+    left_out: u32,
     codes: Vec<(String, u64)>,
+}
+
+impl Reporting {
+    /// Whether the next report is sent with a question at `now_ms`. One that does not wait for its time waits all the same if the
+    /// server takes none in, as of a life that is not the newest one of the site.
+    fn is_due(&self, now_ms: i64, is_urgent: bool) -> bool {
+        let pause_ms = match self.left_out {
+            0 | 1 => 0,
+            times => (AGAIN_MS << (times - 2).min(10)).min(AGAIN_MS_MAX),
+        };
+        let least_ms = match is_urgent || self.has_more {
+            true => pause_ms,
+            false => pause_ms.max(REPORT_MS),
+        };
+        let waited = |sent_ms: i64| now_ms.saturating_sub(sent_ms) >= least_ms;
+        self.sent_ms.is_none_or(waited)
+    }
 }
 
 /// The link as the administrator of the site sees it.
@@ -300,15 +322,13 @@ fn aim_of(site: &Site, state: &State) -> (Aim, Option<Position>) {
 
 /// The next report, if it is time for one.
 fn next_report(app: &App, site: &Site, now_ms: i64) -> Option<Batch> {
-    let (is_due, taken, codes) = {
+    let (taken, codes) = {
         let reporting = &lock(&site.link.status).reporting;
-        let waited = |sent_ms: i64| now_ms.saturating_sub(sent_ms) >= REPORT_MS;
-        let is_due = reporting.sent_ms.is_none_or(waited) || reporting.has_more;
-        (is_due, reporting.taken, reporting.codes.clone())
+        if !reporting.is_due(now_ms, site.unreported.is_urgent()) {
+            return None;
+        }
+        (reporting.taken, reporting.codes.clone())
     };
-    if !is_due && !site.unreported.is_urgent() {
-        return None;
-    }
     // A full disk delays reports. It must not end the lease.
     let batch = report::next_batch(app, site, taken, &codes).unwrap_or_else(|err| {
         log::warn!("link: the report of this site waits: {err}");
@@ -384,9 +404,12 @@ fn note_word(app: &App, site: &Site, word: &Word) {
 
 /// Notes that the server has taken a report in, or that it has not.
 fn settle_report(site: &Site, batch: &Batch, taken: u64) {
+    let reporting = &mut lock(&site.link.status).reporting;
     if taken >= batch.number {
-        lock(&site.link.status).reporting.codes = batch.codes.clone();
+        reporting.codes = batch.codes.clone();
+        reporting.left_out = 0;
     } else {
+        reporting.left_out = reporting.left_out.saturating_add(1);
         site.unreported.put_back(batch.taken.clone());
     }
 }

@@ -465,6 +465,36 @@ fn counts_are_reported_in_parts_until_the_server_has_them() {
     );
 }
 
+#[test]
+fn a_report_that_the_server_leaves_out_is_repeated_less_and_less_often() {
+    let (linked, one, _) = Linked::with_two_keys();
+    linked.check(&one, "VALID");
+    ended::disable(&linked.plant.app, &linked.plant.local(), KeyId(2)).unwrap();
+    let has_report = |asked: &Asked| {
+        let (_, text) = Question::open(&asked.body, &SiteKey::of([3; 32])).unwrap();
+        !text.is_empty()
+    };
+    let mut sent_at = Vec::new();
+    for second in 0..60 {
+        set_steady(1_000 + second * 1_000);
+        let asked = linked.ask();
+        if has_report(&asked) {
+            sent_at.push(second);
+        }
+        linked.answer(asked, WordKind::Step, &[]).unwrap();
+    }
+    assert_eq!(sent_at, [0, 1, 3, 7, 15, 31]);
+    // As soon as one is taken in, the next one is sent at once.
+    set_steady(1_000 + 63_000);
+    let asked = linked.ask();
+    assert!(has_report(&asked));
+    let mut word = linked.word(&asked, WordKind::Step, &[]);
+    word.report = 1_000;
+    linked.deliver(asked, &word, &[]).unwrap();
+    ended::disable(&linked.plant.app, &linked.plant.local(), KeyId(1)).unwrap();
+    assert!(has_report(&linked.ask()));
+}
+
 /// Keys come, change, go and come back, with steps and with packs, and the site is stopped now and then.
 #[test]
 fn a_linked_site_and_its_server_agree_after_every_word_of_a_random_history() {

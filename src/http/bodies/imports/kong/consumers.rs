@@ -95,8 +95,7 @@ impl<'n> Consumers<'n> {
                 }
                 name if name.starts_with('_') => {}
                 name => {
-                    let shown: String =
-                        name.chars().filter(|c| !c.is_control()).take(100).collect();
+                    let shown = refusals::quoted(name, 100);
                     collection.note(node.line, &shown, refusals::imports::kong_gateway());
                 }
             }

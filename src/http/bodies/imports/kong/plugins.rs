@@ -69,7 +69,7 @@ pub fn denied_groups(plugin: &Node) -> Vec<&str> {
 /// Gives a key what a plugin of its consumer demands. `keys` is the number of keys of the consumer.
 pub fn restrict(plugin: &Node, keys: usize, draft: &mut Draft, limits: &mut Limits) {
     let name = plugin.get("name").and_then(Node::text).unwrap_or_default();
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
+    let shown = refusals::quoted(name, 100);
     let mut refuse = |why| draft.drop_key(plugin.line, &format!("plugin {shown}"), why);
     if plugin
         .get("enabled")

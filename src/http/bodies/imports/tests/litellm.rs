@@ -42,7 +42,7 @@ fn malformed_rows_are_refused_with_their_line() {
             ),
             ("2025-01-01 00:00:00", "2025", 2, "created_at"),
             ("00:00:00,{}", "00:00:00,{/chat}", 2, "what the key may use"),
-            ("{},\n", "{},t\nx", 3, "1 cells"),
+            ("{},\n", "{},t\nx", 3, "1 cell,"),
             ("", "[\n{\"token\":\n", 3, "a value is expected"),
             ("", "[{\"token\":\"x\"}]", 1, "no expires"),
             ("", "[]", 1, "no keys of litellm"),
