@@ -8,6 +8,7 @@ use crate::domain::keys::live::{Live, SharedPart, StoredSecret};
 use crate::domain::policies::Policy;
 use crate::domain::policies::roles::Roles;
 use crate::domain::time::Timestamp;
+use crate::domain::tombstones::short;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::roles::Role;
@@ -46,11 +47,20 @@ pub struct Caller {
 /// What the rights of a key depend on, and its secret that was presented.
 #[derive(Clone, Debug)]
 pub struct FoundBy {
-    pub shared: Arc<SharedPart>,
-    pub secret: StoredSecret,
+    shared: Arc<SharedPart>,
+    /// The first eight bytes of the digest: another secret has others.
+    digest: u64,
 }
 
 impl FoundBy {
+    /// A key of which this secret was presented.
+    pub fn of(key: &Live, secret: &StoredSecret) -> FoundBy {
+        FoundBy {
+            shared: key.shared.clone(),
+            digest: short(&secret.digest.0),
+        }
+    }
+
     /// Whether the key is still what it was, and the secret one that it has. Other nodes may have changed it while the request
     /// waited.
     pub fn still_counts(&self, key: &Live, now: Timestamp) -> bool {
@@ -58,11 +68,12 @@ impl FoundBy {
             .optional
             .as_ref()
             .and_then(|optional| optional.older.as_ref());
-        let is_older = older.is_some_and(|older| older.secret == self.secret && older.works(now));
+        let is_presented = |secret: &StoredSecret| short(&secret.digest.0) == self.digest;
+        let is_older = older.is_some_and(|older| is_presented(&older.secret) && older.works(now));
         key.enabled
             && now < key.expires_at
             && key.shared == self.shared
-            && (key.secret == self.secret || is_older)
+            && (is_presented(&key.secret) || is_older)
     }
 }
 

@@ -193,10 +193,7 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         _ => return Err(Error::Unauthenticated),
     };
     Ok(Caller {
-        found_by: verdict.secret.map(|secret| FoundBy {
-            shared: key.shared.clone(),
-            secret,
-        }),
+        found_by: verdict.secret.map(|secret| FoundBy::of(key, &secret)),
         ..caller_of_key(key, origin)
     })
 }

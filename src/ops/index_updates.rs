@@ -296,13 +296,19 @@ fn foreign(secrets: &[SecretRow]) -> Vec<ForeignSecret> {
         .collect()
 }
 
-/// All keys of the database, and those of their secrets that other systems made, to replace all keys of the index.
-pub fn load_all_keys(
-    index: &Index,
-    seal_keys: &SealKeys,
-    read: &Read,
-) -> Result<(NewKeys, Vec<(KeyId, Vec<ForeignSecret>)>)> {
-    let (mut keys, mut foreign_secrets) = (NewKeys::default(), Vec::new());
+/// All keys of the database, to replace all keys of the index.
+pub struct AllKeys {
+    pub keys: NewKeys,
+    /// Those of their secrets that other systems made.
+    pub foreign: Vec<(KeyId, Vec<ForeignSecret>)>,
+}
+
+/// Reads all keys, with the counters that the index has.
+pub fn load_all_keys(index: &Index, seal_keys: &SealKeys, read: &Read) -> Result<AllKeys> {
+    let mut loaded = AllKeys {
+        keys: NewKeys::default(),
+        foreign: Vec::new(),
+    };
     let all = (KeyId(0), KeyId::LAST);
     seals::keys::each(read, Some(seal_keys), all, false, |found| {
         let found = in_force(found);
@@ -310,13 +316,13 @@ pub fn load_all_keys(
         if let Some(live) = live(index, &found, index.counters(id)) {
             let foreign = foreign(&found.secrets);
             if !foreign.is_empty() {
-                foreign_secrets.push((id, foreign));
+                loaded.foreign.push((id, foreign));
             }
-            keys.insert(live);
+            loaded.keys.insert(live);
         }
         Ok(())
     })?;
-    Ok((keys, foreign_secrets))
+    Ok(loaded)
 }
 
 /// Adds a key that was read while the index is being filled.

@@ -17,7 +17,7 @@ mod relay;
 mod tests;
 
 use super::applier::{Applier, Forked};
-use super::index_updates;
+use super::index_updates::{self, AllKeys};
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -141,7 +141,8 @@ impl Applier {
     fn load_again(&self, read: &Read, end: Head) -> Result<()> {
         let directory = index_updates::load_directory_closed(read, &self.seal_keys)?;
         let all = sessions::list(read, &self.seal_keys, Timestamp(0))?;
-        let (keys, foreign) = index_updates::load_all_keys(&self.index, &self.seal_keys, read)?;
+        let AllKeys { keys, foreign } =
+            index_updates::load_all_keys(&self.index, &self.seal_keys, read)?;
         let touched = self.feed.is_active().then(|| self.feed.look_at_all(end));
         if let Some(touched) = &touched {
             self.feed.begins(touched);

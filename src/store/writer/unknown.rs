@@ -17,6 +17,7 @@ use crate::store::connection::{Effects, Fault, FaultKind, Read};
 use crate::store::heads::{self, Head};
 use crate::store::tombstones::SharedTombstoneFile;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// The pauses between attempts to find the outcome out: the first one, and the longest one.
@@ -100,6 +101,7 @@ impl Writer {
                 Some(true) => {}
                 Some(false) => {
                     log::warn!("store: a commit without an answer was not saved");
+                    self.figures.unanswered_not_saved.fetch_add(1, Relaxed);
                     let not_saved = Error::Unavailable(refusals::server::not_saved());
                     answer_all(std::mem::take(&mut unresolved.answers), &Err(not_saved));
                     self.unresolved = None;
@@ -127,6 +129,7 @@ impl Writer {
             return self.book.flush(connection);
         };
         log::warn!("store: a commit without an answer was saved");
+        self.figures.unanswered_saved.fetch_add(1, Relaxed);
         let book: &SharedTombstoneFile = &self.book;
         let completing = || {
             book.note(std::mem::take(&mut unresolved.effects.notes), None);

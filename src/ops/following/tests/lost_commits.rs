@@ -14,6 +14,7 @@ use crate::store::postgres::server::{Server, wait_for};
 use crate::store::{Read, usage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// The names of all keys, with how many have each.
@@ -214,7 +215,12 @@ fn a_connection_that_is_cut_at_any_point_loses_and_doubles_nothing() {
             saved.insert(secret.clone());
         }
     }
-    println!("{cuts} connections were cut: {count:?}");
+    let found_out = [
+        far.figures().unanswered_saved.load(Relaxed),
+        far.figures().unanswered_not_saved.load(Relaxed),
+    ];
+    println!("{cuts} connections were cut: {count:?}; commits without an answer: {found_out:?}");
+    assert!(found_out.iter().all(|count| *count > 0), "{found_out:?}");
     assert!(count.len() >= 2, "{count:?}");
     let found = one.read(|read| usage::find_usage(read, used)).unwrap();
     assert_eq!(found.use_count, uses);
