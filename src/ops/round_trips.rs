@@ -21,13 +21,16 @@ const TOGETHER: u64 = 16;
 /// The waits for each of several changes that are committed together.
 fn waits_of<T: Send>(app: &App, changes: Vec<impl FnOnce() -> T + Send>) -> (f64, Vec<T>) {
     let (go, may_go) = channel::<()>();
+    let (begins, has_begun) = channel();
     let held = move |_: &crate::store::Write<'_>| {
+        begins.send(()).unwrap();
         may_go.recv().unwrap();
         Ok(waits())
     };
     let count = changes.len() as f64;
     thread::scope(|scope| {
         let first = scope.spawn(|| app.store.write(Durability::Full, held).unwrap());
+        has_begun.recv().unwrap();
         let changes: Vec<_> = changes
             .into_iter()
             .map(|change| scope.spawn(change))
