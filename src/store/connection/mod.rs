@@ -46,6 +46,8 @@ pub struct Read {
     tombstones: RefCell<Vec<Tombstone>>,
     /// The highest assigned numbers: by earlier processes, or by the transaction.
     given: Cell<Numbers>,
+    /// The highest numbers that the transaction has assigned; 0 if it has assigned none.
+    assigned: Cell<Numbers>,
     /// See [`Read::chain_end`].
     chain_end: Cell<Option<ChainEnd>>,
     /// Targets that the transaction has compared with their seals itself, and whether each is to be sealed.
@@ -110,6 +112,7 @@ impl Read {
             after: RefCell::default(),
             tombstones: RefCell::default(),
             given: Cell::default(),
+            assigned: Cell::default(),
             chain_end: Cell::default(),
             judged: RefCell::default(),
             sealed: RefCell::default(),
@@ -349,6 +352,7 @@ impl Read {
     /// Makes numbers continue after these.
     pub(super) fn set_given(&self, given: Numbers) {
         self.given.set(given);
+        self.assigned.take();
     }
 
     /// What the transaction has changed so far.
@@ -492,12 +496,21 @@ impl Write<'_> {
         self.read.given.get().of(series)
     }
 
+    /// The highest number of a series that this transaction has assigned, if any. No other transaction assigns numbers
+    /// meanwhile.
+    pub(super) fn assigned(&self, series: Series) -> Option<i64> {
+        Some(self.read.assigned.get().of(series)).filter(|number| *number > 0)
+    }
+
     /// Records an assigned number outside the database, as [`Write::entomb`] does. The number is recorded even if its
     /// change is undone.
     pub fn note_given(&self, series: Series, number: i64) {
         let mut given = self.read.given.get();
         given.set(series, number.max(given.of(series)));
         self.read.given.set(given);
+        let mut assigned = self.read.assigned.get();
+        assigned.set(series, given.of(series));
+        self.read.assigned.set(assigned);
     }
 }
 

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod recorded;
 
 use super::audit::{self, sealed_text};
+use super::connection::ChainEnd;
 use super::{Read, Row, Write, restore, users, workspaces};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
 use crate::domain::keys::seal_key::SealKeys;
@@ -136,12 +137,18 @@ pub fn renew(
     seal_keys: &SealKeys,
     touched: &[Target],
 ) -> Result<()> {
-    let at = audit::newest(tx)?.map_or(Timestamp(0), |event| event.at);
+    let at = match tx.chain_end().and_then(|end| end.at) {
+        Some(at) => at,
+        None => audit::newest(tx)?.map_or(Timestamp(0), |event| event.at),
+    };
     for some in touched.chunks(ANNOUNCED_MAX) {
         close_broken(tx, before, seal_keys, some, at)?;
     }
     let judged = judged(tx);
-    let seq = audit::newest_number(tx)?;
+    let seq = match tx.chain_end().filter(ChainEnd::has_new) {
+        Some(end) => end.head.seq,
+        None => audit::newest_number(tx)?,
+    };
     for some in touched.chunks(ANNOUNCED_MAX) {
         let _announced = keys::announce(tx, some)?;
         for target in some {
