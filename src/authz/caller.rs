@@ -4,8 +4,11 @@
 //! owner, and the subtree of its workspace. Things that a caller may not see are reported as not found.
 
 use crate::domain::keys::KeyId;
+use crate::domain::keys::live::{Live, SharedPart, StoredSecret};
 use crate::domain::policies::Policy;
 use crate::domain::policies::roles::Roles;
+use crate::domain::time::Timestamp;
+use crate::domain::tombstones::short;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::roles::Role;
@@ -31,12 +34,47 @@ pub struct Caller {
     /// For a key that acts for its owner: the policy that defines what each of the owner's roles passes on to the
     /// key.
     pub bound_by: Option<Arc<Policy>>,
+    /// The key by which the caller was found, as it was then.
+    pub found_by: Option<FoundBy>,
     /// The client's address, `unix`, or empty.
     pub source: String,
     pub request_id: String,
     /// Whether the request only takes something away. Such a request is not charged, and has capacity of its own in
     /// every queue and on the disk.
     pub takes_away: bool,
+}
+
+/// What the rights of a key depend on, and its secret that was presented.
+#[derive(Clone, Debug)]
+pub struct FoundBy {
+    shared: Arc<SharedPart>,
+    /// The first eight bytes of the digest: another secret has others.
+    digest: u64,
+}
+
+impl FoundBy {
+    /// A key of which this secret was presented.
+    pub fn of(key: &Live, secret: &StoredSecret) -> FoundBy {
+        FoundBy {
+            shared: key.shared.clone(),
+            digest: short(&secret.digest.0),
+        }
+    }
+
+    /// Whether the key is still what it was, and the secret one that it has. Other nodes may have changed it while the request
+    /// waited.
+    pub fn still_counts(&self, key: &Live, now: Timestamp) -> bool {
+        let older = key
+            .optional
+            .as_ref()
+            .and_then(|optional| optional.older.as_ref());
+        let is_presented = |secret: &StoredSecret| short(&secret.digest.0) == self.digest;
+        let is_older = older.is_some_and(|older| is_presented(&older.secret) && older.works(now));
+        key.enabled
+            && now < key.expires_at
+            && key.shared == self.shared
+            && (is_presented(&key.secret) || is_older)
+    }
 }
 
 /// The kind of credential.
@@ -80,6 +118,7 @@ impl Caller {
     pub fn local(directory: &Directory, uid: u32, origin: Origin) -> Result<Caller> {
         Ok(Caller {
             bound_by: None,
+            found_by: None,
             actor: format!("local:{uid}"),
             identity: Identity::Local,
             permissions: Permissions::all(),
@@ -172,6 +211,7 @@ impl Caller {
     pub fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
         Caller {
             bound_by: None,
+            found_by: None,
             actor: format!("user:{}", user.user_name),
             identity: Identity::Session(session),
             permissions: Default::default(),

@@ -123,6 +123,9 @@ pub struct Figures {
     pub changes_waiting: AtomicI64,
     pub commits: Spans,
     pub commits_failed: AtomicU64,
+    /// Commits without an answer whose outcome was found out: those that were saved, and those that were not.
+    pub unanswered_saved: AtomicU64,
+    pub unanswered_not_saved: AtomicU64,
     /// Audit events that were not written: refused attempts that arrived too fast, and events that were only in
     /// memory.
     pub events_lost: AtomicU64,
@@ -138,6 +141,8 @@ impl Default for Figures {
             changes_waiting: AtomicI64::new(0),
             commits: Spans::default(),
             commits_failed: AtomicU64::new(0),
+            unanswered_saved: AtomicU64::new(0),
+            unanswered_not_saved: AtomicU64::new(0),
             events_lost: AtomicU64::new(0),
             certificate_ends_at: AtomicI64::new(i64::MAX),
             backups_failed: AtomicU64::new(0),

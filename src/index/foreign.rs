@@ -12,7 +12,7 @@ use crate::domain::keys::pepper::{Digest, Peppers};
 use crate::domain::keys::scheme::{GivenDigest, Method, Scheme, starts};
 use crate::domain::locks::{read, write};
 use arc_swap::{ArcSwap, Guard};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -150,6 +150,16 @@ impl ForeignSecrets {
         self.remove(&mut tables, id, old);
         self.publish(&tables, &before);
         self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Replaces what all keys have here. A key that is not named has nothing.
+    pub fn replace_all(&self, all: Vec<(KeyId, Vec<ForeignSecret>)>) {
+        let mut gone: HashSet<KeyId> = read(&self.tables).entries.keys().copied().collect();
+        for (id, secrets) in all {
+            gone.remove(&id);
+            self.put(id, secrets);
+        }
+        gone.into_iter().for_each(|id| self.put(id, Vec::new()));
     }
 
     /// Adds methods that the store has, before its keys are in the index.

@@ -1,8 +1,11 @@
-//! The one place that brings committed changes into the index, from the writer or from another source.
+//! The one place that brings committed changes into the index, from the writer or from other nodes (`ops::following`).
 //!
 //! Reading what is committed and putting it into the index are one turn, and there is one turn at a time. Otherwise what was read
 //! before could replace what was committed after. The writer takes its turn in each transaction: it reads what the transaction
 //! has changed, commits, and puts it in place, which also ends the turn after a commit that failed.
+//!
+//! The applier knows how far the index is: up to which event of the log it has everything. That moves within a turn, and only after
+//! everything is in place.
 //!
 //! Filling the index at the start needs no turn: a key that is loaded never replaces one that is there, and never one that is gone
 //! ([`Index::add_key`]). Nor does reading the secrets that have ended, which takes long: what is committed meanwhile is added after it
@@ -16,25 +19,53 @@ use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::index::Index;
+use crate::store::heads::{self, Head};
 use crate::store::{Read, Store, sessions};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// See the heading.
 pub struct Applier {
-    index: Arc<Index>,
-    seal_keys: Arc<SealKeys>,
-    feed: Arc<Feed>,
+    pub(super) index: Arc<Index>,
+    pub(super) seal_keys: Arc<SealKeys>,
+    pub(super) feed: Arc<Feed>,
     /// The index is that of a site, into which nothing comes from the tables.
     is_site: AtomicBool,
     has_turn: Mutex<bool>,
     turn_ended: Condvar,
+    /// Changed within a turn alone.
+    pub(super) progress: Mutex<Progress>,
+    /// The number of [`Progress::applied`], for [`Applier::applied`].
+    applied: AtomicI64,
+    /// How often another chain was found.
+    pub(super) forks: AtomicU64,
     /// Held by the one reload of the secrets that have ended.
-    reloading: Mutex<()>,
+    pub(super) reloading: Mutex<()>,
+}
+
+/// How far the index is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// The newest event whose changes, and those of all before it, are in the index. `None` before it was loaded.
+    pub applied: Option<Head>,
+    pub fork: Option<Forked>,
+}
+
+/// The database has another chain than the one that the index has followed: an older copy, or another server, has taken its place.
+/// The index stays as it is, because it knows what has ended, and every change is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Forked {
+    /// The newest event that the index has.
+    pub mine: Head,
+    /// The newest event in the database.
+    pub theirs: Head,
 }
 
 /// The right to change the index; it ends when dropped.
-struct Turn(Arc<Applier>);
+pub(super) struct Turn(Arc<Applier>);
 
 impl Applier {
     pub fn new(index: Arc<Index>, seal_keys: Arc<SealKeys>, feed: Arc<Feed>) -> Arc<Applier> {
@@ -45,6 +76,9 @@ impl Applier {
             is_site: AtomicBool::new(false),
             has_turn: Mutex::new(false),
             turn_ended: Condvar::new(),
+            progress: Mutex::default(),
+            applied: AtomicI64::new(0),
+            forks: AtomicU64::new(0),
             reloading: Mutex::default(),
         })
     }
@@ -54,10 +88,21 @@ impl Applier {
         self.is_site.store(true, Relaxed);
     }
 
+    pub(super) fn is_left_to_packs(&self) -> bool {
+        self.is_site.load(Relaxed)
+    }
+
+    /// The number of the newest event whose changes, and those of all before it, are in the index; 0 before it was loaded.
+    pub fn applied(&self) -> i64 {
+        self.applied.load(Acquire)
+    }
+
     /// Loads everything but the keys, for the start. Users and workspaces that were changed outside Latchkey are closed, in memory
     /// unless that was done in the store (`are_closed`).
     pub fn load(self: &Arc<Self>, read: &Read, are_closed: bool, now: Timestamp) -> Result<()> {
         let _turn = self.begin();
+        // Later events are followed, even if what is loaded has some of their changes already.
+        let head = heads::newest(read)?;
         *self.index.directory_mut() = match are_closed {
             true => index_updates::load_directory(read, &self.seal_keys)?,
             false => index_updates::load_directory_closed(read, &self.seal_keys)?,
@@ -65,23 +110,44 @@ impl Applier {
         for session in sessions::list(read, &self.seal_keys, now)? {
             self.index.put_session(session.id, Some(session));
         }
+        self.set_applied(head);
         Ok(())
     }
 
     /// Reads the targets as a transaction has left them, and returns the step that puts them into the index after the commit.
     /// The turn lasts until that step was taken, or is dropped because the commit failed.
     pub fn prepare(self: &Arc<Self>, read: &Read, targets: &[Target]) -> Result<Box<dyn FnOnce()>> {
-        if self.is_site.load(Relaxed) {
+        if self.is_left_to_packs() {
             return Ok(Box::new(|| {}));
         }
         let turn = self.begin();
+        let end = read.chain_end().map(|end| end.head);
+        let install = self.prepare_up_to(read, targets, end)?;
+        Ok(Box::new(move || {
+            install();
+            drop(turn);
+        }))
+    }
+
+    /// Reads the targets, and returns the step that puts them into the index, which then has everything up to the event `end`;
+    /// `None` if there is no new event. To be called within a turn.
+    pub(super) fn prepare_up_to(
+        self: &Arc<Self>,
+        read: &Read,
+        targets: &[Target],
+        end: Option<Head>,
+    ) -> Result<impl FnOnce() + use<>> {
         let install = index_updates::prepare(&self.index, &self.seal_keys, read, targets)?;
         let touched = match self.feed.is_active() {
-            true => Some(self.feed.look(&self.index, read, targets)?),
+            true => {
+                let end = end.map_or_else(|| heads::newest(read), Ok)?;
+                Some(self.feed.look(&self.index, end, targets))
+            }
             false => None,
         };
-        let (feed, is_about_sites) = (self.feed.clone(), Feed::is_about_sites(targets));
-        Ok(Box::new(move || {
+        let (applier, is_about_sites) = (self.clone(), Feed::is_about_sites(targets));
+        Ok(move || {
+            let feed = &applier.feed;
             if let Some(touched) = &touched {
                 feed.begins(touched);
             }
@@ -92,8 +158,17 @@ impl Applier {
             if let Some(touched) = touched {
                 feed.committed(touched);
             }
-            drop(turn);
-        }))
+            let is_loaded = lock(&applier.progress).applied.is_some();
+            if let Some(end) = end.filter(|_| is_loaded) {
+                applier.set_applied(end);
+            }
+        })
+    }
+
+    /// Notes that the index has everything up to an event. To be called within a turn.
+    pub(super) fn set_applied(&self, end: Head) {
+        lock(&self.progress).applied = Some(end);
+        self.applied.store(end.seq, Release);
     }
 
     /// Reads the secrets that have ended again, after old ones were deleted. The writer goes on meanwhile.
@@ -103,7 +178,7 @@ impl Applier {
         self.index.retired.reload(reload)
     }
 
-    fn begin(self: &Arc<Self>) -> Turn {
+    pub(super) fn begin(self: &Arc<Self>) -> Turn {
         let waiting = lock(&self.has_turn);
         let mut has_turn = self
             .turn_ended

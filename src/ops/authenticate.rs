@@ -1,6 +1,6 @@
 //! Authentication: finds the caller of a credential.
 
-use crate::authz::caller::{Caller, Identity, Origin, in_force, passed_on, root};
+use crate::authz::caller::{Caller, FoundBy, Identity, Origin, in_force, passed_on, root};
 use crate::authz::users;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::KeyId;
@@ -192,7 +192,10 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         }
         _ => return Err(Error::Unauthenticated),
     };
-    Ok(caller_of_key(key, origin))
+    Ok(Caller {
+        found_by: verdict.secret.map(|secret| FoundBy::of(key, &secret)),
+        ..caller_of_key(key, origin)
+    })
 }
 
 fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
@@ -206,6 +209,7 @@ fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
     let granted = Permissions::from_scopes(scopes);
     Caller {
         bound_by: None,
+        found_by: None,
         actor: format!("key:{}", key.id),
         identity: Identity::Key(key.id),
         permissions: if key.shared.read_only {
@@ -298,6 +302,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
     };
     Ok(Caller {
         bound_by: None,
+        found_by: None,
         actor: format!("user:{actor}"),
         identity,
         permissions: permitted,

@@ -13,14 +13,14 @@ use crate::domain::uid::Uid;
 use crate::domain::users::{User, permissions};
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
-use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::index::foreign::ForeignSecret;
 use crate::index::retired::{RETIRED_MAX, Retired};
+use crate::index::{Index, NewKeys};
 use crate::store::keys::SecretRow;
 use crate::store::retired::RetiredRow;
 use crate::store::seals::keys::KeyWithSeal;
-use crate::store::seals::{self, Standing};
+use crate::store::seals::{self, ANNOUNCED_MAX, Standing};
 use crate::store::{Read, catalogs, policies, retired, sessions, users, workspaces};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,13 +53,17 @@ pub fn prepare(
     targets: &[Target],
 ) -> Result<Box<dyn FnOnce()>> {
     let mut seen = HashSet::new();
-    let mut news = Vec::new();
-    for target in targets {
-        let once = match target.kind {
+    let mut is_first = |target: &&Target| {
+        seen.insert(match target.kind {
             Kind::Policy => Target::new(target.kind, ""),
-            _ => target.clone(),
-        };
-        if seen.insert(once) {
+            _ => (*target).clone(),
+        })
+    };
+    let targets: Vec<&Target> = targets.iter().filter(|target| is_first(target)).collect();
+    let mut news = Vec::new();
+    for some in targets.chunks(ANNOUNCED_MAX) {
+        let _announced = seals::keys::announce(read, some.iter().copied())?;
+        for target in some {
             news.extend(look(index, read, seal_keys, target)?);
         }
     }
@@ -290,6 +294,35 @@ fn foreign(secrets: &[SecretRow]) -> Vec<ForeignSecret> {
             given: row.given.clone(),
         })
         .collect()
+}
+
+/// All keys of the database, to replace all keys of the index.
+pub struct AllKeys {
+    pub keys: NewKeys,
+    /// Those of their secrets that other systems made.
+    pub foreign: Vec<(KeyId, Vec<ForeignSecret>)>,
+}
+
+/// Reads all keys, with the counters that the index has.
+pub fn load_all_keys(index: &Index, seal_keys: &SealKeys, read: &Read) -> Result<AllKeys> {
+    let mut loaded = AllKeys {
+        keys: NewKeys::default(),
+        foreign: Vec::new(),
+    };
+    let all = (KeyId(0), KeyId::LAST);
+    seals::keys::each(read, Some(seal_keys), all, false, |found| {
+        let found = in_force(found);
+        let id = found.key.id;
+        if let Some(live) = live(index, &found, index.counters(id)) {
+            let foreign = foreign(&found.secrets);
+            if !foreign.is_empty() {
+                loaded.foreign.push((id, foreign));
+            }
+            loaded.keys.insert(live);
+        }
+        Ok(())
+    })?;
+    Ok(loaded)
 }
 
 /// Adds a key that was read while the index is being filled.

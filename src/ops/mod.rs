@@ -17,6 +17,7 @@ pub mod clock;
 pub mod connection_check;
 pub mod declared;
 pub mod doctor;
+mod following;
 pub mod idempotency;
 mod index_updates;
 pub mod keys;
@@ -30,6 +31,8 @@ pub mod policies;
 pub mod process;
 pub mod restore;
 mod retired_names;
+#[cfg(all(test, feature = "postgres"))]
+mod round_trips;
 pub mod secrets;
 pub mod self_test;
 pub mod sessions;
@@ -41,7 +44,7 @@ pub mod users;
 pub mod verify;
 pub mod workspaces;
 
-use crate::authz::caller::Caller;
+use crate::authz::caller::{Caller, FoundBy, Identity};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::keyfile::{HmacKeys, KeyFiles, KeyKind};
 use crate::domain::keys::pepper::Peppers;
@@ -53,7 +56,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::Index;
-use crate::refusals::Refusal;
+use crate::refusals::{self, Refusal};
 use crate::store::{self, Durability, Read, Store, Write};
 use clock::Clock;
 use std::path::PathBuf;
@@ -186,11 +189,13 @@ impl App {
         let seal_keys = self.seal_keys.clone();
         let (draft, denied) = drafts(caller, action, Target::server(), now);
         let urgency = budgets::urgency(caller, action);
-        let identity = caller.identity;
+        let (identity, found_by) = (caller.identity, caller.found_by.clone());
+        let index = self.index.clone();
         let outcome = self.store.write_in(urgency, Durability::Full, move |tx| {
             // The request may have waited while its credential was ended. A sign-in has none yet.
             if !sessions::BEGINNINGS.contains(&action) {
                 sessions::require_in_force(tx, &seal_keys, identity)?;
+                require_unchanged(&index, identity, found_by.as_ref(), now)?;
             }
             let (records, value) = work(tx, now)?;
             let is_change = !records.is_empty();
@@ -300,6 +305,23 @@ impl App {
     }
 }
 
+/// Refuses a caller whose key was changed since the caller was found, which another node may have acknowledged.
+fn require_unchanged(
+    index: &Index,
+    identity: Identity,
+    found_by: Option<&FoundBy>,
+    now: Timestamp,
+) -> Result<()> {
+    let (Identity::Key(id) | Identity::ForOwner(id), Some(found_by)) = (identity, found_by) else {
+        return Ok(());
+    };
+    let counts = index.with_key(id, |key| found_by.still_counts(key, now));
+    match counts {
+        Some(true) => Ok(()),
+        _ => Err(Error::Unavailable(refusals::access::key_changed())),
+    }
+}
+
 /// Writes the events of a change to the audit log.
 fn append_all(
     tx: &Write<'_>,
@@ -344,7 +366,7 @@ fn drafts(caller: &Caller, action: &'static str, target: Target, now: Timestamp)
 mod tests {
     use super::setup::fixture::Fixture;
     use super::*;
-    use crate::authz::caller::{Identity, Origin};
+    use crate::authz::caller::Origin;
     use crate::domain::keys::KeyId;
     use crate::domain::policies::CredentialHeader;
 

@@ -6,6 +6,7 @@ sentences! { "access":
     issued_by_managers(policy) = "keys of policy {policy} are issued by the users who manage the workspace's keys; ask one of them";
     issued_by_owner(policy) = "users issue keys of policy {policy} for themselves; sign in as the user who is to own the key, or choose another policy";
     issued_by_password(policy) = "keys of policy {policy} are issued to a user who proves a user name and password, for that user; ask for one that way, or choose another policy";
+    key_changed() = "the key of this request was changed meanwhile; send the request again";
     key_lacks_scope(scope) = "this key does not have the scope {scope}";
     lacks(scope) = "this credential does not have {scope}";
     lacks_in_workspace(scope) = "this credential does not have {scope} in that workspace";

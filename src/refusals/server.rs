@@ -21,7 +21,10 @@ sentences! { "server":
     disk_reserve() = "the disk is full: what room is left is kept for changes that disable or delete something; free some space and try again";
     file_unreadable(path, cause) = "{path} cannot be read: {cause}";
     file_unwritable(path, cause) = "{path} cannot be written: {cause}";
+    forked(mine, theirs) = "the database does not have event {mine} of the audit log, which this node knows (its newest event is {theirs}): an older copy or another server has taken its place. Changes are refused; verification goes on from memory";
     node_id_unusable(path, why) = "{path} has not the id of this node: {why}; put the file back, or delete it, and this folder counts as a new node";
+    not_saved() = "the connection to the database broke, and the change was not saved; try again";
+    outcome_unknown() = "it is not known whether this was saved; ask again with the same Idempotency-Key";
     stopping() = "the server is stopping";
     tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";
     tombstones_unusable(path, cause) = "{path} cannot be read or written ({cause}), so nothing can be deleted or disabled safely";

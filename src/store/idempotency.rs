@@ -26,14 +26,13 @@ pub fn insert(
     target_id: &str,
     now: Timestamp,
 ) -> Result<()> {
-    tx.execute(
+    tx.send(
         "INSERT INTO idempotency_keys (actor, name, request, target_id, created_at)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (actor, name) DO UPDATE
          SET request = excluded.request, target_id = excluded.target_id, created_at = excluded.created_at",
         &[&actor, &name, request, &target_id, &now],
-    )?;
-    Ok(())
+    )
 }
 
 pub fn delete_before(tx: &Write<'_>, before: Timestamp) -> Result<usize> {

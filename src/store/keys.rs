@@ -78,7 +78,7 @@ pub fn insert_after(
     let mut values: Vec<&dyn ToValue> = Vec::with_capacity(columns.len() + 1);
     values.extend(columns.iter().map(|value| value as &dyn ToValue));
     values.push(&seal);
-    tx.execute(INSERT, &values)?;
+    tx.send(INSERT, &values)?;
     insert_secret_values(tx, key.id, &of_secret)?;
     insert_metadata(tx, key.id, &key.metadata)?;
     match key.uses_left {
@@ -105,20 +105,19 @@ fn insert_secret_values(
 ) -> Result<()> {
     let mut params: Vec<&dyn ToValue> = vec![&id];
     params.extend(values.iter().map(|value| value as &dyn ToValue));
-    tx.execute(
+    tx.send(
         "INSERT INTO secrets (key_id, digest, pepper, created_at, expires_at, until_first_use, sealed, sealing_key,
                               scheme, is_foreign, hmac_key, found_by, old_hint)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         &params,
-    )?;
-    Ok(())
+    )
 }
 
 /// Lets lists find a key by the members of its metadata.
 pub fn insert_metadata(tx: &Write<'_>, id: KeyId, metadata: &str) -> Result<()> {
     let members = metadata::members(metadata).into_iter();
     for (name, value) in members.filter(|(name, _)| metadata::is_listed(name)) {
-        tx.execute(
+        tx.send(
             "INSERT INTO key_metadata (name, value, key_id)
              VALUES ($1, $2, $3)
              ON CONFLICT (name, value, key_id) DO NOTHING",
@@ -301,7 +300,7 @@ pub fn update_rotated(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<()> {
 /// Deletes the key for good, with its digests. `false` if it was deleted before; the first deletion time is kept.
 pub fn delete(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
     retired::insert_all(tx, id, now)?;
-    tx.execute("DELETE FROM secrets WHERE key_id = $1", &[&id])?;
+    tx.send("DELETE FROM secrets WHERE key_id = $1", &[&id])?;
     let changed = tx.execute(
         "UPDATE keys SET deleted_at = $1 WHERE id = $2 AND deleted_at IS NULL",
         &[&now, &id],

@@ -20,7 +20,9 @@ pub mod clock;
 mod connection;
 pub mod console_pages;
 pub mod declared;
+mod follower;
 pub mod foreign;
+pub mod heads;
 pub mod idempotency;
 pub mod imported;
 mod key_columns;
@@ -68,6 +70,7 @@ mod writer;
 
 use connection::Database;
 pub use connection::{Location, Read, Row, Write};
+use follower::Follower;
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
@@ -117,12 +120,33 @@ pub enum Durability {
 /// new content in place and cannot fail.
 pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
 
+/// Lets the index follow what other nodes have committed; `false` if there is more than one step takes. The next step must not be
+/// under the lock on the newest event then: other nodes would wait for it.
+pub type Follow = Arc<dyn Fn(&Read, &SharedTombstoneFile, Within) -> Result<bool> + Send + Sync>;
+
+/// Where an index follows other nodes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Within {
+    /// In a transaction of the writer: no other node commits anything before it ends.
+    HeadLock,
+    /// In a transaction that sees one state of the database, which begins when no one else changes the index.
+    Snapshot,
+}
+
+/// What keeps the index up to date.
+pub struct IndexSteps {
+    pub publish: Publish,
+    pub follow: Follow,
+}
+
 /// One database, open for reading and writing.
 pub struct Store {
     path: PathBuf,
     database: Database,
     jobs: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    follow: Follow,
+    follower: Mutex<Option<Follower>>,
     readers: Mutex<Readers>,
     /// Notified whenever a query has ended.
     query_ended: Condvar,
@@ -170,19 +194,33 @@ impl Store {
         location.into().database.create()
     }
 
-    /// Opens an existing database and starts its writer, which seals rows with the seal key. A file is migrated to the
-    /// current schema; if that is necessary, `now` is the time of its event.
+    /// Opens a database for an index that does not follow other nodes; otherwise the same as [`Store::open_with`].
     pub fn open(
         location: impl Into<Location>,
         files: &KeyFiles,
         now: Timestamp,
         publish: Publish,
     ) -> Result<Store> {
+        let follow = Arc::new(|_: &Read, _: &SharedTombstoneFile, _| Ok(true));
+        Store::open_with(location, files, now, IndexSteps { publish, follow })
+    }
+
+    /// Opens an existing database and starts its writer, which seals rows with the seal key. A file is migrated to the
+    /// current schema; if that is necessary, `now` is the time of its event.
+    pub fn open_with(
+        location: impl Into<Location>,
+        files: &KeyFiles,
+        now: Timestamp,
+        index: IndexSteps,
+    ) -> Result<Store> {
         let Location { path, database } = location.into();
         let (connections, place) = match &database {
             #[cfg(feature = "postgres")]
             Database::Postgres(_) => (
-                (database.open_writer()?, database.open_reader()?),
+                (
+                    database.open_writer(Duration::MAX)?,
+                    database.open_reader()?,
+                ),
                 DatabasePaths::on_a_server(),
             ),
             Database::Sqlite(file) => {
@@ -196,7 +234,7 @@ impl Store {
                 ((connection, anchor), DatabasePaths::of(file))
             }
         };
-        Store::start(&path, database, place, connections, files, publish)
+        Store::start(&path, database, place, connections, files, index)
     }
 
     /// Starts the writer. The connections are that of the writer and the one that is open from the start.
@@ -206,8 +244,9 @@ impl Store {
         place: DatabasePaths,
         (connection, anchor): (Read, Read),
         files: &KeyFiles,
-        publish: Publish,
+        index: IndexSteps,
     ) -> Result<Store> {
+        let follow = index.follow.clone();
         let figures = Arc::new(Figures::default());
         let place = Arc::new(place);
         let book = Arc::new(SharedTombstoneFile::default());
@@ -216,7 +255,7 @@ impl Store {
             database.clone(),
             connection,
             files.seal.clone(),
-            publish,
+            index,
             DataFiles {
                 place: place.clone(),
                 book: book.clone(),
@@ -238,6 +277,8 @@ impl Store {
             database,
             jobs,
             writer: Mutex::new(Some(thread)),
+            follow,
+            follower: Mutex::default(),
             readers: Mutex::default(),
             query_ended: Condvar::new(),
             anchor: Mutex::new(Some(anchor)),
@@ -246,6 +287,19 @@ impl Store {
             reserve,
             figures,
         })
+    }
+
+    /// Begins to follow what other nodes commit, until the store is closed. A file has no other nodes.
+    pub fn start_following(&self) -> Result<()> {
+        if !self.database.is_shared() {
+            return Ok(());
+        }
+        // What was committed between the opening of the tombstone file and the loading of the index is not followed.
+        self.read(|read| self.book.catch_up(read))?;
+        let (database, follow) = (self.database.clone(), self.follow.clone());
+        let follower = Follower::start(database, follow, self.book.clone())?;
+        *lock(&self.follower) = Some(follower);
+        Ok(())
     }
 
     /// Runs a change and returns when it is committed and published. An error undoes only this change.
@@ -416,7 +470,7 @@ impl Store {
 
     /// Writes down how far the audit log goes, so that the next start notices an older copy of the database.
     pub fn mark_tombstones(&self) -> Result<()> {
-        self.read(|read| self.book.mark(read))
+        self.book.mark()
     }
 
     /// Starts to reserve disk space, in a file of its own, for changes that only take something away.
@@ -454,6 +508,10 @@ impl Store {
 
     /// Finishes the waiting changes and closes the database. Later changes and queries are refused.
     pub fn close(&self) {
+        let follower = lock(&self.follower).take();
+        if let Some(follower) = follower {
+            follower.stop();
+        }
         // The last connection to close removes the write-ahead log, and only the writer is able to. So the readers
         // close before the writer, unless a query takes too long.
         let mut readers = lock(&self.readers);

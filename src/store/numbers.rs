@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 /// Assigns the number of the next key, user or authenticator. The number is recorded outside the database before the
 /// transaction is acknowledged.
 pub fn next_of_keys(tx: &Write<'_>) -> Result<i64> {
+    if let Some(last) = tx.assigned(Series::Keys) {
+        raise_one(tx, Series::Keys, last + 1)?;
+        return given(tx, Series::Keys, Some(last + 1));
+    }
     let next = tx.query_one(
         "INSERT INTO numbers (series, last)
          SELECT 'key', coalesce(max(latest.number), 0) + 1
@@ -69,13 +73,17 @@ pub fn latest(read: &Read) -> Result<Numbers> {
 /// Raises the highest assigned numbers, so that the series continue after these.
 pub fn raise(tx: &Write<'_>, numbers: Numbers) -> Result<()> {
     for series in Series::ALL {
-        tx.execute(
-            "INSERT INTO numbers (series, last) VALUES ($1, $2)
-             ON CONFLICT (series) DO UPDATE SET last = excluded.last WHERE numbers.last < excluded.last",
-            &[&series.as_str(), &numbers.of(series)],
-        )?;
+        raise_one(tx, series, numbers.of(series))?;
     }
     Ok(())
+}
+
+fn raise_one(tx: &Write<'_>, series: Series, number: i64) -> Result<()> {
+    tx.send(
+        "INSERT INTO numbers (series, last) VALUES ($1, $2)
+         ON CONFLICT (series) DO UPDATE SET last = excluded.last WHERE numbers.last < excluded.last",
+        &[&series.as_str(), &number],
+    )
 }
 
 fn given(tx: &Write<'_>, series: Series, number: Option<i64>) -> Result<i64> {

@@ -109,6 +109,7 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
 }
 
 pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
+    let _announced = read.announce(ROLES, &[&[&name]])?;
     let found = read.query_one(
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                 expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
@@ -123,13 +124,12 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
     let Some(mut policy) = found else {
         return Ok(None);
     };
-    policy.roles = read.query(
-        "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
-        &[&name],
-        rule_from_row,
-    )?;
+    policy.roles = read.query(ROLES, &[&name], rule_from_row)?;
     Ok(Some(policy))
 }
+
+const ROLES: &str =
+    "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role";
 
 fn rule_from_row(row: &Row<'_>) -> Result<RoleRule> {
     let role = Role::parse(&row.get::<String>("role")?);

@@ -21,13 +21,12 @@ pub struct RetiredRow {
 
 /// Remembers the secrets of a key, which end now. Digests of other systems are not comparable and are left out.
 pub fn insert_all(tx: &Write<'_>, key: KeyId, now: Timestamp) -> Result<()> {
-    tx.execute(
+    tx.send(
         "INSERT INTO retired_secrets (key_id, digest, pepper, after_use, retired_at)
          SELECT key_id, substr(digest, 1, 8), pepper, 0, $1 FROM secrets WHERE key_id = $2 AND scheme = 1
          ON CONFLICT (key_id, digest) DO NOTHING",
         &[&now, &key],
-    )?;
-    Ok(())
+    )
 }
 
 /// Does the same for the secret before the newest.

@@ -6,6 +6,7 @@
 //! only its tombstone.
 
 use super::audit::events;
+use crate::domain::audit::Event;
 use crate::domain::locks::lock;
 use crate::domain::numbers::Numbers;
 use crate::domain::time::Timestamp;
@@ -14,7 +15,7 @@ use crate::domain::tombstones::{Mark, Tombstone, Tombstones};
 use crate::error::{Error, Result};
 use crate::files::private;
 use crate::refusals;
-use crate::store::connection::Notes;
+use crate::store::connection::{ChainEnd, Notes};
 use crate::store::{Read, audit, numbers};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File};
@@ -144,11 +145,19 @@ impl TombstoneFile {
 #[derive(Default)]
 pub struct SharedTombstoneFile(Mutex<Option<OpenFile>>);
 
-/// An open file and the position of the last event that it covers.
+/// An open file, and what it covers.
 struct OpenFile {
     file: TombstoneFile,
-    /// The number of the last event that was examined.
-    seq: i64,
+    /// The number of the event of the last mark in the file; 0 without one.
+    marked: i64,
+    /// The newest event that was examined: its tombstones, and those of all before it, are in the file or in `unwritten`.
+    seen: Option<Mark>,
+    /// Tombstones that are committed and not in the file yet.
+    unwritten: Vec<Tombstone>,
+    /// There are events after `seen` that have not been examined, and later ones that have been.
+    has_gap: bool,
+    /// The highest numbers that are known to be assigned.
+    assigned: Numbers,
     /// According to the file, numbers up to these may have been assigned.
     given: Numbers,
     /// The assigned numbers that the file recorded at the start. After a crash the database may lag behind them until
@@ -177,13 +186,10 @@ impl SharedTombstoneFile {
                 .is_some_and(|event| tombstones::short(&event.hash()) != mark.hash),
         };
         // The marks of another audit log say nothing about this one.
-        let seq = known.mark.filter(|_| !is_stale).map_or(0, |mark| mark.seq);
+        let mark = known.mark.filter(|_| !is_stale);
         *self.lock() = Some(OpenFile {
-            file,
-            seq,
-            given: known.given,
-            floor: known.given,
             is_stale,
+            ..OpenFile::new(file, mark, known.given)
         });
         if is_stale {
             return Ok(Some(known));
@@ -262,25 +268,40 @@ impl SharedTombstoneFile {
         }
     }
 
-    /// Durably writes the tombstones of a commit and the numbers that it assigned.
-    pub(in crate::store) fn write(&self, notes: &Notes, read: &Read) -> Result<()> {
+    /// Adds the tombstones of a commit and the numbers that it has assigned. `end` is the end of the chain in its transaction.
+    /// The next [`SharedTombstoneFile::flush`] writes them.
+    pub(in crate::store) fn note(&self, notes: Notes, end: Option<ChainEnd>) {
+        if let Some(open) = self.lock().as_mut() {
+            open.note(notes, end);
+        }
+    }
+
+    /// Adds the tombstones of events that other nodes have committed, in their order.
+    pub fn follow(&self, read: &Read, events: &[Event]) -> Result<()> {
         match self.lock().as_mut() {
-            Some(open) if open.is_stale || open.lacks(notes) => {
+            Some(open) if !open.is_stale => open.follow(read, events),
+            _ => Ok(()),
+        }
+    }
+
+    /// Durably writes what was added.
+    pub fn flush(&self, read: &Read) -> Result<()> {
+        match self.lock().as_mut() {
+            Some(open) if open.is_stale || open.has_unwritten() => {
                 open.is_stale = false;
-                let lines = notes.tombstones.iter().map(Tombstone::line).collect();
-                open.write(lines, open.given.ahead_of(notes.given), read)
+                match open.has_gap {
+                    true => open.catch_up(read),
+                    false => open.write(),
+                }
             }
             _ => Ok(()),
         }
     }
 
     /// Writes a mark, so that an older copy of the database is noticed even if no tombstone was written since.
-    pub fn mark(&self, read: &Read) -> Result<()> {
-        let newest = events::newest(read)?.map_or(0, |mark| mark.seq);
+    pub fn mark(&self) -> Result<()> {
         match self.lock().as_mut() {
-            Some(open) if !open.is_stale && open.seq < newest => {
-                open.write(String::new(), open.given, read)
-            }
+            Some(open) if !open.is_stale && open.is_ahead_of_mark() => open.write(),
             _ => Ok(()),
         }
     }
@@ -290,7 +311,7 @@ impl SharedTombstoneFile {
     pub fn close(&self, read: &Read) {
         let write = |open: &mut OpenFile| {
             let given = numbers::latest(read)?.or_later(open.floor);
-            open.write(String::new(), given, read)
+            open.write_with(given)
         };
         if let Some(open) = self.lock().as_mut()
             && !open.is_stale
@@ -306,33 +327,109 @@ impl SharedTombstoneFile {
 }
 
 impl OpenFile {
+    /// A file that covers the events up to a mark.
+    fn new(file: TombstoneFile, mark: Option<Mark>, given: Numbers) -> OpenFile {
+        OpenFile {
+            file,
+            marked: mark.map_or(0, |mark| mark.seq),
+            seen: mark,
+            unwritten: Vec::new(),
+            has_gap: false,
+            assigned: given,
+            given,
+            floor: given,
+            is_stale: false,
+        }
+    }
+
+    fn seen_seq(&self) -> i64 {
+        self.seen.map_or(0, |mark| mark.seq)
+    }
+
+    fn is_ahead_of_mark(&self) -> bool {
+        self.seen_seq() != self.marked
+    }
+
+    /// Examines all events after those that were examined, and writes.
     fn catch_up(&mut self, read: &Read) -> Result<()> {
-        let mut lines = String::new();
-        let mut before = audit::time_of(read, self.seq)?;
-        events::each_after(read, self.seq, |event| {
-            let those = tombstones::following(&event, before.replace(event.at));
-            lines.extend(those.iter().map(Tombstone::line));
+        let mut seen = self.seen;
+        let mut before = audit::time_of(read, self.seen_seq())?;
+        let mut found = Vec::new();
+        events::each_after(read, self.seen_seq(), |event| {
+            found.extend(tombstones::following(&event, before.replace(event.at)));
+            seen = Some(Mark::of(&event));
             Ok(())
         })?;
-        self.file.prepare(lines.len() + MARK_BYTES_MAX)?;
-        let given = self.given.ahead_of(numbers::latest(read)?);
-        self.write(lines, given, read)
+        let assigned = self.assigned.or_later(numbers::latest(read)?);
+        let bytes: usize = found.iter().map(|one| one.line().len()).sum();
+        self.file.prepare(bytes + MARK_BYTES_MAX)?;
+        // After a cut of the log there may be no event that was not examined.
+        self.seen = seen.or(events::newest(read)?);
+        self.unwritten.extend(found);
+        self.assigned = assigned;
+        self.has_gap = false;
+        self.write()
+    }
+
+    fn note(&mut self, notes: Notes, end: Option<ChainEnd>) {
+        self.assigned = self.assigned.or_later(notes.given);
+        let Some(end) = end.filter(ChainEnd::has_new) else {
+            return;
+        };
+        // The closing of an older copy begins with its own events.
+        if !self.is_stale && end.before > self.seen_seq() {
+            self.has_gap = true;
+            return;
+        }
+        if end.head.seq <= self.seen_seq() {
+            return;
+        }
+        self.unwritten.extend(notes.tombstones);
+        self.seen = Some(Mark {
+            at: end.at.unwrap_or(Timestamp(0)),
+            seq: end.head.seq,
+            hash: tombstones::short(&end.head.hash),
+        });
+    }
+
+    fn follow(&mut self, read: &Read, events: &[Event]) -> Result<()> {
+        let seen = self.seen_seq();
+        for event in events.iter().filter(|event| event.seq > seen) {
+            if event.seq > self.seen_seq() + 1 {
+                return self.catch_up(read);
+            }
+            let before = self.seen.map(|mark| mark.at);
+            self.unwritten.extend(tombstones::following(event, before));
+            self.seen = Some(Mark::of(event));
+        }
+        Ok(())
+    }
+
+    /// Whether anything was added that the file has to have.
+    fn has_unwritten(&self) -> bool {
+        self.has_gap || !self.unwritten.is_empty() || self.assigned.exceeds(self.given)
     }
 
     /// Whether the file lacks any of these notes.
     fn lacks(&self, notes: &Notes) -> bool {
-        !notes.tombstones.is_empty() || notes.given.exceeds(self.given)
+        self.has_unwritten() || !notes.tombstones.is_empty() || notes.given.exceeds(self.given)
     }
 
-    fn write(&mut self, mut lines: String, given: Numbers, read: &Read) -> Result<()> {
-        let newest = events::newest(read)?;
-        let at = newest.map_or(Timestamp(0), |mark| mark.at);
+    fn write(&mut self) -> Result<()> {
+        self.write_with(self.given.ahead_of(self.assigned))
+    }
+
+    /// Writes what was added, with these bounds of the assigned numbers. What cannot be written now is written by a later call.
+    fn write_with(&mut self, given: Numbers) -> Result<()> {
+        let mut lines: String = self.unwritten.iter().map(Tombstone::line).collect();
+        let at = self.seen.map_or(Timestamp(0), |mark| mark.at);
         lines.push_str(&self.given.lines(given, at));
-        self.given = given;
-        if let Some(mark) = newest.filter(|mark| mark.seq != self.seq) {
+        if let Some(mark) = self.seen.filter(|mark| mark.seq != self.marked) {
             lines.push_str(&mark.line());
-            self.seq = mark.seq;
+            self.marked = mark.seq;
         }
+        self.given = given;
+        self.unwritten.clear();
         self.file.append(lines.as_bytes())
     }
 }
@@ -378,13 +475,8 @@ mod tests {
         let name = format!("latchkey-tombstones-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let (file, known) = TombstoneFile::open(&path).unwrap();
-        let book = SharedTombstoneFile(Mutex::new(Some(OpenFile {
-            file,
-            seq: 0,
-            given: known.given,
-            floor: known.given,
-            is_stale: false,
-        })));
+        let open = OpenFile::new(file, None, known.given);
+        let book = SharedTombstoneFile(Mutex::new(Some(open)));
         let append = |lines: &str| {
             let mut open = book.lock();
             open.as_mut()
@@ -412,5 +504,48 @@ mod tests {
         book.check().unwrap();
         assert_eq!(parsed().latest, Some(Timestamp(20_000)));
         fs::remove_file(&path).unwrap();
+    }
+
+    /// Events of other nodes come from following, from the writer, or not at all, and each has its line once.
+    #[test]
+    fn each_event_has_its_lines_once_and_the_mark_passes_over_none() {
+        use crate::domain::audit::Target;
+        use crate::domain::keys::seal_key::SealKeys;
+        use crate::store::testing;
+        let (seal_keys, _) = SealKeys::generate().unwrap();
+        for read in testing::stores() {
+            let name = format!("latchkey-tombstones-followed-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let _ = fs::remove_file(&path);
+            let (file, known) = TombstoneFile::open(&path).unwrap();
+            let book = SharedTombstoneFile::default();
+            book.open(file, known, &read).unwrap();
+            let mut all = Vec::new();
+            for id in 1..=6 {
+                let target = Target::new(Kind::Key, format!("key{id}"));
+                let event = Event::of_system("key.delete", target, Timestamp(id));
+                audit::append(&read.write(), &seal_keys, event).unwrap();
+                all.push(audit::find(&read, id).unwrap().unwrap());
+            }
+            let parsed = || {
+                let known = Tombstones::parse(&fs::read(&path).unwrap());
+                (known.fates.len(), known.mark.map(|mark| mark.seq))
+            };
+            book.follow(&read, &all[..2]).unwrap();
+            assert_eq!(parsed(), (0, None));
+            book.flush(&read).unwrap();
+            assert_eq!(parsed(), (2, Some(2)));
+            // Again, and with one that comes after a gap.
+            book.follow(&read, &all[..2]).unwrap();
+            book.flush(&read).unwrap();
+            assert_eq!(parsed(), (2, Some(2)));
+            book.follow(&read, &all[3..4]).unwrap();
+            assert_eq!(parsed(), (6, Some(6)));
+            book.follow(&read, &all).unwrap();
+            book.flush(&read).unwrap();
+            let lines = fs::read_to_string(&path).unwrap();
+            assert_eq!(lines.matches(" deleted ").count(), 6);
+            fs::remove_file(&path).unwrap();
+        }
     }
 }

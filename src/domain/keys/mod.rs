@@ -46,6 +46,9 @@ pub const ID_PATTERN: &str = "^[0-9A-Za-z]{10}$";
 pub struct KeyId(pub u64);
 
 impl KeyId {
+    /// The last id in the order of the texts.
+    pub const LAST: KeyId = KeyId(62_u64.pow(ID_CHARS as u32) - 1);
+
     /// Reads the ten characters; `None` if the text is not an id.
     pub fn parse(text: &str) -> Option<KeyId> {
         if text.len() != ID_CHARS {

@@ -58,7 +58,7 @@ impl Planning {
         let (mut key, policy) = self.planned(read, directory, system, new, now)?;
         issue::permit(read, directory, system, &policy, &mut key, now)?;
         if self.workspaces.insert(key.workspace) {
-            check_workspace(read, &key)?;
+            check_workspace(read, directory, &key)?;
         }
         self.room.check(read, &policy, &key, now)?;
         self.room.add(&policy, &key);

@@ -3,7 +3,7 @@
 use super::issue::{every_fault, owner};
 use super::members::{KeyMembers, Rules};
 use super::room::{check_name, check_owners_room, policy_of};
-use super::{View, declared_in, manageable, record, view};
+use super::{View, declared_in, manageable, record, view_of_saved};
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity};
 use crate::authz::keys::{check_issuer, check_scopes, check_takeover, require_second_factor};
@@ -34,7 +34,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: KeyMembers) -> Result<V
         Target::new(Kind::Key, id),
         move |tx, now| edit_one(tx, &index, &seal_keys, &who, id, &edit, now),
     )?;
-    view(app, key)
+    Ok(view_of_saved(app, key))
 }
 
 /// As [`edit()`], within a change.
@@ -150,7 +150,7 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
         switch_one(tx, &index, &seal_keys, &who, id, enabled)
     })?;
-    view(app, key)
+    Ok(view_of_saved(app, key))
 }
 
 /// As [`switch`], within a change.

@@ -1,7 +1,7 @@
 //! Issuing keys.
 
 use super::members::{KeyMembers, Rules, place};
-use super::{Issued, ownerless, record, room, view, visible};
+use super::{Issued, ownerless, record, room, view_of_saved, visible};
 use crate::authz;
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity, Origin};
@@ -99,7 +99,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
         },
     )?;
     Ok(Issued {
-        view: view(app, key)?,
+        view: view_of_saved(app, key),
         secret,
     })
 }
@@ -260,13 +260,18 @@ fn checked(
     let policy = policy(read, directory, new.policy.as_deref())?;
     let mut key = plan(read, directory, caller, &policy, workspace, new, now)?;
     permit(read, directory, caller, &policy, &mut key, now)?;
-    room::check_room(read, &policy, &key, now)?;
+    room::check_room(read, directory, &policy, &key, now)?;
     Ok((key, policy))
 }
 
 /// The requested policy, if it is in force.
 pub(super) fn policy(read: &Read, directory: &Directory, asked: Option<&str>) -> Result<Policy> {
     let name = asked.unwrap_or(STANDARD);
+    // The index has what the database has, apart from what this transaction has changed.
+    let is_changed = read.has_touched(&Target::new(Kind::Policy, name));
+    if let Some(policy) = directory.policy(name).filter(|_| !is_changed) {
+        return Ok(Policy::clone(policy));
+    }
     let policy = policies::find(read, name)?.ok_or_else(|| {
         Error::invalid(
             "policy",

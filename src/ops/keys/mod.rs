@@ -314,6 +314,18 @@ fn view(app: &App, key: Key) -> Result<View> {
     })
 }
 
+/// As [`view`], of a key that was just saved. What cannot be read then is left out: an error would be taken for one of a change that
+/// was not saved, and the secret of a new key would be lost.
+fn view_of_saved(app: &App, key: Key) -> View {
+    view(app, key.clone()).unwrap_or_else(|err| {
+        log::warn!(
+            "keys: the usage of key {} was not read after a change: {err}",
+            key.id
+        );
+        with_names(app, key, Usage::default())
+    })
+}
+
 /// The recorded use of a key, including uses that wait to be written. While those are on their way to the store, they
 /// are in neither place, and the count is too low for a moment.
 fn usage(app: &App, read: &Read, id: KeyId) -> Result<Usage> {

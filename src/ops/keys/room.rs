@@ -4,6 +4,7 @@
 //! a commit, and another change of the same batch may come before that.
 
 use crate::authz::caller::Caller;
+use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::Key;
 use crate::domain::policies::{AtMax, Policy};
 use crate::domain::text;
@@ -120,8 +121,14 @@ impl Room {
 
 /// Refuses a new key if there are too many already, its name is in use, or its workspace is deleted. If the policy lets
 /// a new key replace another one of its owner, [`make_room`] decides on the owner's keys and on the name.
-pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
-    check_workspace(read, key)?;
+pub fn check_room(
+    read: &Read,
+    directory: &Directory,
+    policy: &Policy,
+    key: &Key,
+    now: Timestamp,
+) -> Result<()> {
+    check_workspace(read, directory, key)?;
     let mut room = Room::default();
     match policy.at_owner_max {
         AtMax::Refuse => room.check(read, policy, key, now),
@@ -130,7 +137,12 @@ pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Re
 }
 
 /// Refuses a new key if its workspace is deleted.
-pub fn check_workspace(read: &Read, key: &Key) -> Result<()> {
+pub fn check_workspace(read: &Read, directory: &Directory, key: &Key) -> Result<()> {
+    // The index has what the database has, apart from what this transaction has changed.
+    let is_changed = read.has_touched(&Target::new(Kind::Workspace, key.workspace));
+    if !is_changed && directory.place(key.workspace).is_some() {
+        return Ok(());
+    }
     match workspaces::find(read, key.workspace)? {
         Some(_) => Ok(()),
         None => Err(Error::invalid("workspace", refusals::workspaces::unknown())),

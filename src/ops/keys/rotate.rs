@@ -1,7 +1,7 @@
 //! Rotation: a key gets a new secret and keeps its id, its rights and its workspace.
 
 use super::issue::keep;
-use super::{Issued, View, declared_in, manageable, policy_of, record, view};
+use super::{Issued, View, declared_in, manageable, policy_of, record, view_of_saved};
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity};
 use crate::authz::keys::check_takeover;
@@ -95,7 +95,7 @@ pub fn end_previous(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
         let key = manageable(tx, &index.directory(), &who, id)?;
         Ok((end_older(tx, &key, now)?, key))
     })?;
-    view(app, key)
+    Ok(view_of_saved(app, key))
 }
 
 /// Deletes the secret before the newest one, and returns what is recorded about it.
@@ -125,7 +125,7 @@ fn rotated(
         Ok((Some(record), (key, Some(secret))))
     })?;
     Ok(Issued {
-        view: view(app, key)?,
+        view: view_of_saved(app, key),
         secret,
     })
 }

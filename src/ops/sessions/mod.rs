@@ -294,6 +294,7 @@ pub fn prove(
     require_none_lacking(app, &user)?;
     Ok(Caller {
         bound_by: None,
+        found_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Password {
             generation: user.generation,

@@ -76,6 +76,7 @@ pub fn finish(
     let root = root(&app.index.directory())?;
     let caller = Caller {
         bound_by: None,
+        found_by: None,
         actor: "system".to_owned(),
         identity: Identity::Password { generation: 0 },
         permissions: Default::default(),

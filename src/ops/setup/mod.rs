@@ -11,7 +11,7 @@ use crate::domain::clock::{after_copy, first};
 use crate::domain::keys::changes::born;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::secret::{PREFIX_DEFAULT, Secret, generate_id};
-use crate::domain::keys::{ID_CHARS, Key, KeyId};
+use crate::domain::keys::{Key, KeyId};
 use crate::domain::locks::lock;
 use crate::domain::numbers::Series;
 use crate::domain::policies::{Policy, STANDARD};
@@ -42,8 +42,8 @@ use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
-    Durability, Location, Read, Store, Write, audit, catalogs, clock, foreign, key_files, numbers,
-    packs, policies, users, workspaces,
+    Durability, IndexSteps, Location, Read, Store, Write, audit, catalogs, clock, foreign,
+    key_files, numbers, packs, policies, users, workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -158,15 +158,14 @@ fn opened(
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let feed = Arc::new(Feed::default());
     let applier = Applier::new(index.clone(), files.seal.clone(), feed.clone());
-    let applying = applier.clone();
+    let (applying, following) = (applier.clone(), applier.clone());
     let path = location.path.clone();
     let path = path.as_path();
-    let store = Store::open(
-        location,
-        &files,
-        (sources.wall)(),
-        Box::new(move |read, targets| applying.prepare(read, targets)),
-    )?;
+    let steps = IndexSteps {
+        publish: Box::new(move |read, targets| applying.prepare(read, targets)),
+        follow: Arc::new(move |read, book, within| following.follow(read, book, within)),
+    };
+    let store = Store::open_with(location, &files, (sources.wall)(), steps)?;
     store.read(|read| key_files::check(read, &files))?;
     let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
@@ -255,6 +254,9 @@ fn opened(
         ask::begin(&app)?;
     }
     site::open(&app, was_older_copy)?;
+    if closes {
+        app.store.start_following()?;
+    }
     Ok(Arc::new(app))
 }
 
@@ -521,7 +523,7 @@ fn insert(tx: &Write<'_>, files: &KeyFiles, key: &mut Key, now: Timestamp) -> Re
 /// The ids from `0000000000` to `zzzzzzzzzz`, divided into `parts` ranges, in the order in which the store sorts
 /// them.
 fn ranges(parts: usize) -> Vec<(KeyId, KeyId)> {
-    let last = 62_u64.pow(ID_CHARS as u32) - 1;
+    let last = KeyId::LAST.0;
     let part = last / parts as u64;
     let begin = |n: usize| n as u64 * part + u64::from(n > 0);
     (0..parts)

@@ -50,6 +50,8 @@ pub struct Verdict<'a> {
     pub uses_left: Option<u64>,
     /// The key, but only if the secret has matched and the caller may see the key.
     pub key: Option<&'a Live>,
+    /// The secret of that key which has matched.
+    pub secret: Option<StoredSecret>,
     pub directory: &'a Directory,
     /// The time of the decision.
     pub now: Timestamp,
@@ -383,13 +385,14 @@ fn step<R>(
     (now, tried): (Moment, Tried),
     render: &impl Fn(&Verdict<'_>) -> R,
 ) -> Step<R> {
-    let told = |refusal: Refusal, allowed: Allowed, key: Option<&Live>| {
+    let told = |refusal: Refusal, allowed: Allowed, found: Option<(&Live, Matched)>| {
         render(&Verdict {
             code: refusal.code,
             detail: refusal.detail,
             rate: refusal.rate.or(allowed.rate),
             uses_left: allowed.uses_left,
-            key,
+            key: found.map(|(key, _)| key),
+            secret: found.map(|(_, matched)| matched.secret),
             directory,
             now: now.wall,
             workspace: question.workspace,
@@ -451,7 +454,7 @@ fn step<R>(
                     .note_use(&app.peppers, key.id, &matched.secret, text);
             }
         }
-        Step::Done(told(refusal, allowed, Some(key)))
+        Step::Done(told(refusal, allowed, Some((key, matched))))
     };
     // Read before the look-up: a key that is added in between must not be reported as not found.
     let complete = app.index.is_complete();

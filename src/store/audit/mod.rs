@@ -6,7 +6,8 @@ pub(super) mod named;
 
 pub use cut::{Cut, count, last, prune};
 
-use super::{Read, Row, Write};
+use super::connection::{ChainEnd, Head};
+use super::{Read, Row, Write, heads};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target, actions};
 use crate::domain::hex::hex;
 use crate::domain::keys::seal_key::SealKeys;
@@ -31,9 +32,12 @@ pub fn append_all(
     seal_keys: &SealKeys,
     drafts: impl IntoIterator<Item = Draft>,
 ) -> Result<()> {
-    let begun = head(tx)?.map_or((0, GENESIS), |head| (head.seq, head.hash));
-    let (mut seq, mut previous) = begun;
-    let mut before = time_of(tx, seq)?;
+    let begun = end_of_chain(tx)?;
+    let Head {
+        mut seq,
+        hash: mut previous,
+    } = begun.head;
+    let mut before = begun.at;
     for draft in drafts {
         // Filters and translations are made from the list, so each test shows an action that it lacks.
         debug_assert!(
@@ -54,17 +58,44 @@ pub fn append_all(
             tx.touch(event.target);
         }
     }
-    if seq == begun.0 {
+    if seq == begun.head.seq {
         return Ok(());
     }
     let seal = seal_keys.seal(&sealed_text(HEAD, seq, &previous));
-    tx.execute(
+    tx.send(
         "INSERT INTO audit_head (one, seq, hash, seal)
          VALUES (1, $1, $2, $3)
          ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
         &[&seq, &previous, &seal],
     )?;
+    tx.set_chain_end(Some(ChainEnd {
+        head: Head {
+            seq,
+            hash: previous,
+        },
+        at: before,
+        ..begun
+    }));
     Ok(())
+}
+
+/// The end of the chain, to which events are about to be added. It is read once in a transaction that no other node disturbs.
+fn end_of_chain(tx: &Write<'_>) -> Result<ChainEnd> {
+    let known = tx.chain_end();
+    if let Some(end) = known.filter(|end| end.is_locked) {
+        let at = match end.at {
+            None => time_of(tx, end.head.seq)?,
+            known => known,
+        };
+        return Ok(ChainEnd { at, ..end });
+    }
+    let head = heads::newest(tx)?;
+    Ok(ChainEnd {
+        head,
+        at: time_of(tx, head.seq)?,
+        before: known.map_or(head.seq, |end| end.before),
+        is_locked: false,
+    })
 }
 
 /// The numbers of events before the event `before`, newest first: those of one workspace, or of all workspaces.
@@ -233,7 +264,8 @@ pub fn head(read: &Read) -> Result<Option<Mark>> {
     )
 }
 
-fn checkpoint(read: &Read) -> Result<Option<Mark>> {
+/// The event at which the last cut ended.
+pub(super) fn checkpoint(read: &Read) -> Result<Option<Mark>> {
     read.query_one(
         "SELECT seq, hash, seal FROM audit_checkpoint WHERE one = 1",
         &[],
@@ -318,7 +350,7 @@ fn mark_from_row(row: &Row<'_>) -> Result<Mark> {
 }
 
 fn insert(tx: &Write<'_>, event: &Event) -> Result<()> {
-    tx.execute(
+    tx.send(
         "INSERT INTO audit_events (seq, at, actor, action, target_kind, target_id, workspace_uid, source,
                                    request_id, outcome, reason, changes, previous)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
@@ -337,8 +369,7 @@ fn insert(tx: &Write<'_>, event: &Event) -> Result<()> {
             &event.changes,
             &event.previous,
         ],
-    )?;
-    Ok(())
+    )
 }
 
 pub(super) fn from_row(row: &Row<'_>) -> Result<Event> {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::store::postgres::{Address, Postgres};
 use crate::store::sqlite;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A database that has the current schema.
 #[derive(Clone)]
@@ -66,19 +67,52 @@ impl Database {
         }
     }
 
+    /// Opens a connection for queries that learns of commits ([`Read::wait_for_commit`]).
+    pub fn open_listener(&self) -> Result<Read> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => Ok(Postgres::open_listener(address)?.into()),
+            Database::Sqlite(_) => self.open_reader(),
+        }
+    }
+
     /// Opens the connection of the writer. A database of another version is refused. No commit of a lost connection is
-    /// still under way afterwards: the content of the index comes from this connection.
-    pub fn open_writer(&self) -> Result<Read> {
+    /// still under way afterwards: the content of the index comes from this connection. Over a server, each step of that takes at
+    /// most `limit`.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "a file has no limit")
+    )]
+    pub fn open_writer(&self, limit: Duration) -> Result<Read> {
         match self {
             #[cfg(feature = "postgres")]
             Database::Postgres(address) => {
                 let postgres = Postgres::open(address)?;
-                postgres.settle_earlier()?;
+                postgres.settle_earlier(limit)?;
                 Ok(postgres.into())
             }
             Database::Sqlite(path) => sqlite::open_writer(path, |_| {
                 Err(Error::internal("the database is of an older version now"))
             }),
+        }
+    }
+
+    /// How long callers wait at most to learn the outcome of a commit without an answer. The outcome of one in a file is not
+    /// looked for.
+    pub fn resolve_max(&self) -> Duration {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => address.resolve_max,
+            Database::Sqlite(_) => Duration::ZERO,
+        }
+    }
+
+    /// Whether other nodes may use the database at the same time.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => true,
+            Database::Sqlite(_) => false,
         }
     }
 }

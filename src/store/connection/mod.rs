@@ -4,6 +4,8 @@
 //! What an engine has of its own is in a folder named after it: opening, settings, transactions, and the classes of its
 //! errors.
 
+mod announced;
+mod chain;
 mod database;
 mod fault;
 mod row;
@@ -19,11 +21,14 @@ use crate::domain::tombstones::Tombstone;
 #[cfg(feature = "postgres")]
 use crate::error::Error;
 use crate::error::Result;
+pub use announced::Announced;
+pub use chain::{ChainEnd, Head, Noted};
 pub use database::{Database, Location};
 pub use fault::{Fault, FaultKind};
 pub use row::{Cells, Row};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 pub use values::{ToValue, Value, ValueRef};
 
 /// A connection that reads, or the reading half of a transaction; it then collects what must follow the commit.
@@ -41,6 +46,10 @@ pub struct Read {
     tombstones: RefCell<Vec<Tombstone>>,
     /// The highest assigned numbers: by earlier processes, or by the transaction.
     given: Cell<Numbers>,
+    /// The highest numbers that the transaction has assigned; 0 if it has assigned none.
+    assigned: Cell<Numbers>,
+    /// See [`Read::chain_end`].
+    chain_end: Cell<Option<ChainEnd>>,
     /// Targets that the transaction has compared with their seals itself, and whether each is to be sealed.
     judged: RefCell<Vec<(Target, bool)>>,
     /// Targets that the transaction has sealed itself, and the number of entries that `touched` had then.
@@ -50,11 +59,13 @@ pub struct Read {
 /// The effects of a transaction outside the database.
 pub struct Effects {
     pub touched: Vec<Target>,
-    pub after: Vec<AfterCommit>,
+    /// In their order.
+    pub after: VecDeque<AfterCommit>,
     pub notes: Notes,
 }
 
 /// What is recorded outside the database before a transaction is acknowledged.
+#[derive(Default)]
 pub struct Notes {
     pub tombstones: Vec<Tombstone>,
     pub given: Numbers,
@@ -101,6 +112,8 @@ impl Read {
             after: RefCell::default(),
             tombstones: RefCell::default(),
             given: Cell::default(),
+            assigned: Cell::default(),
+            chain_end: Cell::default(),
             judged: RefCell::default(),
             sealed: RefCell::default(),
         }
@@ -201,11 +214,17 @@ impl Read {
         }
     }
 
-    /// Begins a transaction. If `syncs` is set, its commit is synced to the disk before it is acknowledged.
+    /// Begins a transaction. If `syncs` is set, its commit is synced to the disk before it is acknowledged. On a server it waits
+    /// for the transactions of other nodes that have begun so, and knows the end of the chain ([`Read::chain_end`]).
     pub(super) fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
+        self.chain_end.set(None);
         match &self.engine {
             #[cfg(feature = "postgres")]
-            Engine::Postgres(postgres) => postgres.begin(syncs),
+            Engine::Postgres(postgres) => {
+                let head = postgres.begin_at_head(syncs)?;
+                self.chain_end.set(Some(ChainEnd::locked(head)));
+                Ok(())
+            }
             Engine::Sqlite(sqlite) => sqlite.begin(syncs),
         }
     }
@@ -213,7 +232,7 @@ impl Read {
     pub(super) fn commit(&self) -> std::result::Result<(), Fault> {
         match &self.engine {
             #[cfg(feature = "postgres")]
-            Engine::Postgres(postgres) => postgres.commit(),
+            Engine::Postgres(postgres) => postgres.commit(self.new_events_end()),
             Engine::Sqlite(sqlite) => sqlite.commit(),
         }
     }
@@ -282,6 +301,15 @@ impl Read {
         }
     }
 
+    /// Waits until another node may have committed something, at most for a time. Only on a server there are other nodes.
+    pub(super) fn wait_for_commit(&self, limit: Duration) {
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.wait_for_commit(limit),
+            Engine::Sqlite(_) => std::thread::sleep(limit),
+        }
+    }
+
     /// Refuses a database with inconsistent pages. A server checks its own pages.
     pub(super) fn check_whole(&self) -> Result<()> {
         match &self.engine {
@@ -324,6 +352,7 @@ impl Read {
     /// Makes numbers continue after these.
     pub(super) fn set_given(&self, given: Numbers) {
         self.given.set(given);
+        self.assigned.take();
     }
 
     /// What the transaction has changed so far.
@@ -362,7 +391,7 @@ impl Read {
         self.light.take();
         Effects {
             touched: self.touched.take(),
-            after: self.after.take(),
+            after: self.after.take().into(),
             notes: Notes {
                 tombstones: self.tombstones.take(),
                 given: self.given.take(),
@@ -387,6 +416,17 @@ impl Write<'_> {
             #[cfg(feature = "postgres")]
             Engine::Postgres(postgres) => postgres.execute(sql, params),
             Engine::Sqlite(sqlite) => sqlite.execute(sql, params),
+        }
+    }
+
+    /// Runs one statement of which nobody needs to know how many rows it changed. A server is not waited for: a failure may
+    /// be reported by a later statement, and the change that the statement is of fails in any case.
+    pub fn send(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<()> {
+        self.read.check_alone();
+        match &self.read.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.send(sql, params),
+            Engine::Sqlite(sqlite) => sqlite.execute(sql, params).map(drop),
         }
     }
 
@@ -422,24 +462,27 @@ impl Write<'_> {
         self.read.judged.borrow().clone()
     }
 
-    /// The number of notes of each kind so far.
-    pub(super) fn mark(&self) -> [usize; 4] {
-        [
-            self.read.judged.borrow().len(),
-            self.read.touched.borrow().len(),
-            self.read.after.borrow().len(),
-            self.read.tombstones.borrow().len(),
-        ]
+    /// What the transaction has noted so far.
+    pub(super) fn mark(&self) -> Noted {
+        Noted {
+            judged: self.read.judged.borrow().len(),
+            touched: self.read.touched.borrow().len(),
+            after: self.read.after.borrow().len(),
+            tombstones: self.read.tombstones.borrow().len(),
+            chain_end: self.read.chain_end(),
+        }
     }
 
     /// Discards the notes since a mark, for a change that is undone.
-    pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
-        self.read.judged.borrow_mut().truncate(judged);
+    pub(super) fn cut(&self, mark: &Noted) {
+        let touched = mark.touched;
+        self.read.judged.borrow_mut().truncate(mark.judged);
         self.read.touched.borrow_mut().truncate(touched);
         self.read.light.borrow_mut().retain(|at| *at < touched);
         self.read.sealed.borrow_mut().retain(|_, at| *at <= touched);
-        self.read.after.borrow_mut().truncate(after);
-        self.read.tombstones.borrow_mut().truncate(tombstones);
+        self.read.after.borrow_mut().truncate(mark.after);
+        self.read.tombstones.borrow_mut().truncate(mark.tombstones);
+        self.read.set_chain_end(mark.chain_end);
     }
 
     /// Adds tombstones, which are written to their file when this transaction is committed, before it is
@@ -453,12 +496,21 @@ impl Write<'_> {
         self.read.given.get().of(series)
     }
 
+    /// The highest number of a series that this transaction has assigned, if any. No other transaction assigns numbers
+    /// meanwhile.
+    pub(super) fn assigned(&self, series: Series) -> Option<i64> {
+        Some(self.read.assigned.get().of(series)).filter(|number| *number > 0)
+    }
+
     /// Records an assigned number outside the database, as [`Write::entomb`] does. The number is recorded even if its
     /// change is undone.
     pub fn note_given(&self, series: Series, number: i64) {
         let mut given = self.read.given.get();
         given.set(series, number.max(given.of(series)));
         self.read.given.set(given);
+        let mut assigned = self.read.assigned.get();
+        assigned.set(series, given.of(series));
+        self.read.assigned.set(assigned);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Which of the things that a transaction has changed its events have to name.
 
-use super::{Read, Write};
+use super::{Noted, Read, Write};
 use crate::domain::audit::Target;
 
 impl Read {
     /// What the transaction has changed since a mark and what an event has to name.
-    pub(in crate::store) fn touched_since(&self, [_, mark, ..]: [usize; 4]) -> Vec<Target> {
+    pub(in crate::store) fn touched_since(&self, mark: &Noted) -> Vec<Target> {
         let (touched, light) = (self.touched.borrow(), self.light.borrow());
-        let since = touched.iter().enumerate().skip(mark);
+        let since = touched.iter().enumerate().skip(mark.touched);
         // The positions are in ascending order.
         let named = since.filter(|(at, _)| light.binary_search(at).is_err());
         named.map(|(_, target)| target.clone()).collect()

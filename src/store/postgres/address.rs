@@ -16,6 +16,8 @@ const CONNECT_MAX: Duration = Duration::from_millis(1_500);
 const HOST_MAX: Duration = Duration::from_secs(3);
 /// How long a commit may take. It waits for the standbys.
 const COMMIT_MAX: Duration = Duration::from_secs(10);
+/// How long callers wait at most to learn whether a commit without an answer has saved their changes.
+const RESOLVE_MAX: Duration = Duration::from_secs(15);
 /// How long sent bytes may stay without an acknowledgement, and how a dead peer is noticed.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(3);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(2);
@@ -38,6 +40,10 @@ pub struct Address {
     hosts: Vec<Config>,
     /// How long a commit may take.
     pub commit_max: Duration,
+    /// How long callers wait at most for the outcome of a commit without an answer.
+    pub resolve_max: Duration,
+    /// Whether a commit with new events notifies the other nodes, which would otherwise find it when they look next.
+    pub notifies: bool,
     /// `None` for connections that do not leave this machine.
     tls: Option<Tls>,
 }
@@ -96,6 +102,8 @@ impl Address {
         Ok(Address {
             hosts,
             commit_max: COMMIT_MAX,
+            resolve_max: RESOLVE_MAX,
+            notifies: true,
             tls,
         })
     }
@@ -118,6 +126,35 @@ impl Address {
             );
         }
         Err(Error::Unavailable(refusals::server::database_unusable()))
+    }
+
+    /// The socket of the first host, if it is in a folder.
+    #[cfg(test)]
+    pub fn socket(&self) -> Option<std::path::PathBuf> {
+        let config = self.hosts.first()?;
+        let Host::Unix(folder) = config.get_hosts().first()? else {
+            return None;
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        Some(folder.join(format!(".s.PGSQL.{port}")))
+    }
+
+    /// The same database, with the socket of its server in another folder.
+    #[cfg(test)]
+    pub fn at(&self, folder: &Path) -> Address {
+        let config = &self.hosts[0];
+        let text = format!(
+            "host={} port={} user={} dbname={}",
+            folder.display(),
+            config.get_ports().first().copied().unwrap_or(5432),
+            config.get_user().unwrap(),
+            config.get_dbname().unwrap()
+        );
+        let hosts = Address::parse(&text, None, None).unwrap().hosts;
+        Address {
+            hosts,
+            ..self.clone()
+        }
     }
 
     fn connect_to(&self, host: &Config) -> Result<std::result::Result<Link, Failure>> {

@@ -29,7 +29,14 @@ pub struct Link {
     /// `None` when the connection is over.
     client: Option<Arc<Client>>,
     messages: Option<Messages>,
+    unasked: Unasked,
+}
+
+/// What the server has sent without being asked.
+#[derive(Default)]
+struct Unasked {
     warnings: Vec<String>,
+    is_notified: bool,
 }
 
 /// Why a request has no result.
@@ -117,7 +124,7 @@ impl Link {
                 runtime: Some(runtime),
                 client: Some(Arc::new(client)),
                 messages: Some(Box::new(move |cx| connection.poll_message(cx))),
-                warnings: Vec::new(),
+                unasked: Unasked::default(),
             }),
         })
     }
@@ -140,10 +147,10 @@ impl Link {
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> std::result::Result<T, Failure> {
         let runtime = self.runtime.as_ref().ok_or(Failure::Over)?;
-        let (messages, warnings) = (&mut self.messages, &mut self.warnings);
+        let (messages, unasked) = (&mut self.messages, &mut self.unasked);
         let mut request = pin!(request);
         let driven = poll_fn(|cx| {
-            drive(messages, warnings, cx);
+            drive(messages, unasked, cx);
             request.as_mut().poll(cx)
         });
         let ended = runtime.block_on(async { tokio::time::timeout(limit, driven).await });
@@ -162,12 +169,29 @@ impl Link {
 
     /// The warnings that have come since this was last called.
     pub fn take_warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
+        std::mem::take(&mut self.unasked.warnings)
+    }
+
+    /// Waits for a notification that has come since this was last called, at most for a time. A closed connection has none.
+    pub fn wait_for_notification(&mut self, limit: Duration) {
+        let Some(runtime) = &self.runtime else {
+            return;
+        };
+        let (messages, unasked) = (&mut self.messages, &mut self.unasked);
+        let notified = poll_fn(|cx| {
+            drive(messages, unasked, cx);
+            match unasked.is_notified || messages.is_none() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        let _ = runtime.block_on(async { tokio::time::timeout(limit, notified).await });
+        self.unasked.is_notified = false;
     }
 }
 
 /// Moves what there is to move. Without its messages a connection is over, and the client notices that.
-fn drive(messages: &mut Option<Messages>, warnings: &mut Vec<String>, cx: &mut Context<'_>) {
+fn drive(messages: &mut Option<Messages>, unasked: &mut Unasked, cx: &mut Context<'_>) {
     while let Some(poll) = messages {
         match poll(cx) {
             Poll::Pending => return,
@@ -178,9 +202,10 @@ fn drive(messages: &mut Option<Messages>, warnings: &mut Vec<String>, cx: &mut C
                 );
                 if !is_harmless {
                     log::warn!("store: PostgreSQL warns: {}", notice.message());
-                    warnings.push(notice.message().to_owned());
+                    unasked.warnings.push(notice.message().to_owned());
                 }
             }
+            Poll::Ready(Some(Ok(AsyncMessage::Notification(_)))) => unasked.is_notified = true,
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(err))) => {
                 log::warn!(
@@ -201,11 +226,11 @@ impl Drop for Link {
             return;
         };
         self.client = None;
-        let (messages, warnings) = (&mut self.messages, &mut self.warnings);
+        let (messages, unasked) = (&mut self.messages, &mut self.unasked);
         // A thread of another runtime must not block.
         if messages.is_some() && tokio::runtime::Handle::try_current().is_err() {
             let closed = poll_fn(|cx| {
-                drive(messages, warnings, cx);
+                drive(messages, unasked, cx);
                 match messages {
                     None => Poll::Ready(()),
                     Some(_) => Poll::Pending,

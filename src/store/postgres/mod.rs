@@ -1,12 +1,13 @@
 //! PostgreSQL as an engine: connecting, session settings, transactions, rows and errors. No other module names
 //! tokio-postgres.
 //!
-//! The statements are those of SQLite; the schema is made of `schema.sql` ([`schema`]). What several nodes need of one
-//! another is not here: every connection behaves as if it were alone.
+//! The statements are those of SQLite, but for the lock that puts the changes of several nodes in order; the schema is made of
+//! `schema.sql` ([`schema`]).
 
 mod address;
 mod faults;
 mod link;
+mod pipeline;
 mod schema;
 mod tls;
 mod values;
@@ -16,35 +17,46 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-use super::connection::{Cells as RowCells, Fault, FaultKind, Read, Row, ToValue};
+use super::connection::{Cells as RowCells, Fault, FaultKind, Head, Read, Row, ToValue, Value};
+use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::refusals;
 pub use address::Address;
 use futures_core::Stream;
 use link::{Failure, Link};
+use pipeline::{Answer, Pipeline, Rows, StatementId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::{Error as PgError, RowStream, Statement};
+use tokio_postgres::{Client, Error as PgError, RowStream, Statement};
 pub use values::Cells;
 use values::Param;
 
 /// How long a statement may take until its first rows, and then the next ones.
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
+/// The row is the serial order of the changes of all nodes. Only this engine has such a lock: a file has one writer.
+const LOCK_HEAD: &str = "SELECT seq, hash FROM audit_head WHERE one = 1 FOR UPDATE";
 /// The number of rows that are taken from the server at a time.
 const ROWS_AT_A_TIME: usize = 256;
 
 /// A connection to a PostgreSQL server.
 pub struct Postgres {
-    /// The first field, so that the connection is closed before the database of a test is removed.
+    /// The first field: its requests keep the connection open.
+    pipeline: Pipeline,
+    /// Before the database of a test, so that the connection is closed before that is removed.
     link: RefCell<Link>,
-    /// The prepared statements by the address and the length of their texts, which are literals.
-    statements: RefCell<HashMap<(usize, usize), Statement>>,
+    /// The prepared statements by their texts, which are literals.
+    statements: RefCell<HashMap<StatementId, Statement>>,
     transaction: Cell<Transaction>,
     /// How long a commit may take.
     commit_max: Duration,
+    /// Whether a commit with new events notifies the other nodes.
+    notifies: bool,
+    /// Whether the transaction was begun as one that the standbys must have.
+    syncs: Cell<bool>,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
     is_reading: Cell<bool>,
     /// The database of a test, which is removed after its connections.
@@ -111,10 +123,13 @@ impl Postgres {
 
     fn connect(address: &Address) -> Result<Postgres> {
         Ok(Postgres {
+            pipeline: Pipeline::default(),
             link: RefCell::new(address.connect()?),
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
             commit_max: address.commit_max,
+            notifies: address.notifies,
+            syncs: Cell::new(true),
             is_reading: Cell::new(false),
             #[cfg(test)]
             database: None,
@@ -128,9 +143,13 @@ impl Postgres {
         params: &[&dyn ToValue],
         take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
+        let params: Vec<Value> = params.iter().map(|param| param.to_value()).collect();
+        if let Some(rows) = self.pipeline.take(id_of(sql), &params) {
+            return self.hand_out(&rows, take);
+        }
         let statement = self.prepared(sql)?;
         let client = self.link.borrow().client();
-        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+        let params: Vec<Param> = params.into_iter().map(Param).collect();
         let (mut stream, mut rows) = self.run(STATEMENT_MAX, async {
             let mut stream = Box::pin(client?.query_raw(&statement, params).await?);
             let rows = next_rows(&mut stream).await?;
@@ -149,6 +168,80 @@ impl Postgres {
             }
             rows = self.run(STATEMENT_MAX, async { Ok(next_rows(&mut stream).await?) })?;
         }
+    }
+
+    /// Asks for rows that are read next, with the same text and parameters, and sends all these queries at once.
+    pub fn ask(&self, sql: &'static str, each: &[&[&dyn ToValue]]) -> Result<()> {
+        let statement = self.prepared(sql)?;
+        for params in each {
+            let values: Vec<Value> = params.iter().map(|param| param.to_value()).collect();
+            let params: Vec<Param> = values.iter().cloned().map(Param).collect();
+            let (client, statement) = (self.client()?, statement.clone());
+            let rows = Rows::default();
+            let place = rows.clone();
+            let answer = async move {
+                let found = client.query_raw(&statement, params).await?;
+                let mut found = Box::pin(found);
+                while let Some(row) = poll_fn(|cx| found.as_mut().poll_next(cx)).await {
+                    lock(&place).push(row?);
+                }
+                Ok(())
+            };
+            let answer = Box::pin(answer);
+            self.pipeline.add_query(id_of(sql), values, rows, answer);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was asked for and not read.
+    pub fn forget_asked(&self) {
+        self.pipeline.forget_rows();
+    }
+
+    /// Hands out rows that [`Postgres::ask`] has asked for.
+    fn hand_out(&self, rows: &Rows, take: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        self.settle_sent()?;
+        let rows = std::mem::take(&mut *lock(rows));
+        let reading = Reading::begin(self, false);
+        let mut cells = rows
+            .iter()
+            .map(|row| Row::new(RowCells::Postgres(Cells { row })));
+        cells.try_for_each(|row| take(&row))?;
+        reading.end();
+        Ok(())
+    }
+
+    /// Runs one statement without waiting for its end. Its failure is that of the next request, and the part that it is of
+    /// cannot stay.
+    pub fn send(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<()> {
+        let statement = self.prepared(sql)?;
+        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+        let client = self.client()?;
+        self.add(Box::pin(async move {
+            client.execute_raw(&statement, params).await?;
+            Ok(())
+        }))
+    }
+
+    /// Waits for the answers to everything that was sent.
+    fn settle_sent(&self) -> Result<()> {
+        match self.pipeline.is_empty() {
+            true => Ok(()),
+            false => self.run(STATEMENT_MAX, async { Ok(()) }),
+        }
+    }
+
+    fn add(&self, answer: Answer) -> Result<()> {
+        if self.is_reading.get() {
+            return Err(faults::error(&Failure::Nested));
+        }
+        self.pipeline.add(answer);
+        Ok(())
+    }
+
+    fn client(&self) -> Result<Arc<Client>> {
+        let client = self.link.borrow().client();
+        client.map_err(|failure| faults::error(&failure))
     }
 
     /// Runs one statement and returns how many rows it changed.
@@ -177,36 +270,75 @@ impl Postgres {
         Ok(())
     }
 
+    /// As [`Postgres::open_reader`], for a connection that learns of the commits of all nodes with new events.
+    pub fn open_listener(address: &Address) -> Result<Postgres> {
+        let postgres = Postgres::open_reader(address)?;
+        postgres.batch("LISTEN latchkey")?;
+        Ok(postgres)
+    }
+
+    /// Waits for such a commit, at most for a time. A closed connection ends the wait, and so do commits since the last wait.
+    pub fn wait_for_commit(&self, limit: Duration) {
+        self.link.borrow_mut().wait_for_notification(limit);
+    }
+
     /// Begins a transaction. If `syncs` is set, its commit is acknowledged when the standbys that the server names as
     /// synchronous have flushed it as well; otherwise, or without such standbys, when this server has.
     pub fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
+        self.syncs.set(syncs);
         let synchronous_commit = if syncs { "on" } else { "local" };
-        self.begin_as(synchronous_commit, "pg_advisory_xact_lock_shared")
+        self.begin_as(
+            synchronous_commit,
+            "pg_advisory_xact_lock_shared",
+            STATEMENT_MAX,
+        )
+    }
+
+    /// As [`Postgres::begin`], and waits for all other transactions that were begun so: these are the changes of all nodes, one after
+    /// the other. Returns the newest event, which no other transaction changes any more; `None` if there is none.
+    pub fn begin_at_head(&self, syncs: bool) -> std::result::Result<Option<Head>, Fault> {
+        self.begin(syncs)?;
+        let mut head = None;
+        let take = &mut |row: &Row<'_>| {
+            head = Some(Head {
+                seq: row.get("seq")?,
+                hash: row.get("hash")?,
+            });
+            Ok(())
+        };
+        self.each(LOCK_HEAD, &[], take)
+            .map_err(|err| Fault::new(FaultKind::Refused, err))?;
+        Ok(head)
     }
 
     /// Waits until each transaction that was begun before with [`Postgres::begin`] has ended, and commits something after
     /// them. The process of a connection that is lost may still commit, or wait for a standby with a commit that no one else
-    /// sees yet; afterwards, its outcome is known and as durable as this commit. The wait is limited by `lock_timeout`.
-    pub fn settle_earlier(&self) -> Result<()> {
-        let begun = self.begin_as("on", "pg_advisory_xact_lock");
+    /// sees yet; afterwards, its outcome is known and as durable as this commit. The wait is limited by `lock_timeout`, and each
+    /// of its steps by `limit`.
+    pub fn settle_earlier(&self, limit: Duration) -> Result<()> {
+        let begun = self.begin_as("on", "pg_advisory_xact_lock", limit.min(STATEMENT_MAX));
         begun.map_err(|fault| fault.error)?;
         // Without a change, the commit would wait for nothing.
         let changed = self.execute("UPDATE latchkey_schema SET version = version", &[])?;
         if changed != 1 {
             return Err(Error::internal("the schema has no version to write"));
         }
-        self.commit().map_err(|fault| fault.error)
+        let committed = self.commit_as("COMMIT", limit.min(self.commit_max));
+        committed.map_err(|fault| fault.error)
     }
 
-    fn begin_as(&self, synchronous_commit: &str, lock: &str) -> std::result::Result<(), Fault> {
+    fn begin_as(
+        &self,
+        synchronous_commit: &str,
+        lock: &str,
+        limit: Duration,
+    ) -> std::result::Result<(), Fault> {
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
              SET LOCAL synchronous_commit = {synchronous_commit}; SELECT {lock}(hashtextextended('latchkey', 0))"
         );
         let client = self.link.borrow().client();
-        let begun = self.request(STATEMENT_MAX, async {
-            Ok(client?.batch_execute(&sql).await?)
-        });
+        let begun = self.request(limit, async { Ok(client?.batch_execute(&sql).await?) });
         if let Err(failure) = begun {
             // Nothing has been changed yet.
             let kind = match faults::kind(&failure) {
@@ -224,7 +356,26 @@ impl Postgres {
     /// Commits. Only an answer without a warning is a commit: the server answers so with a warning if it has stopped to
     /// wait for the standbys. A commit of unknown outcome is never cancelled and never repeated; the connection is
     /// closed, and the caller learns the outcome over another one, after [`Postgres::settle_earlier`].
-    pub fn commit(&self) -> std::result::Result<(), Fault> {
+    ///
+    /// `news` is the newest event of the transaction, if it has any. Other nodes follow events as soon as they see them, so a
+    /// commit with events always waits for the standbys: events that a failover loses would look like another chain.
+    pub fn commit(&self, news: Option<Head>) -> std::result::Result<(), Fault> {
+        let mut sql = String::new();
+        if news.is_some() && !self.syncs.get() {
+            sql.push_str("SET LOCAL synchronous_commit = on; ");
+        }
+        if let Some(head) = news.filter(|_| self.notifies) {
+            sql.push_str(&format!("NOTIFY latchkey, '{}'; ", head.seq));
+        }
+        sql.push_str("COMMIT");
+        self.commit_as(&sql, self.commit_max)
+    }
+
+    fn commit_as(&self, sql: &str, limit: Duration) -> std::result::Result<(), Fault> {
+        // A commit after a statement that failed would be answered like any other.
+        if let Err(err) = self.settle_sent() {
+            log::error!("store: a statement of the transaction failed: {err}");
+        }
         if self.transaction.get() != Transaction::Open {
             self.end();
             let ended = Error::Unavailable(refusals::server::database_ended());
@@ -232,9 +383,7 @@ impl Postgres {
         }
         drop(self.link.borrow_mut().take_warnings());
         let client = self.link.borrow().client();
-        let answered = self.request(self.commit_max, async {
-            Ok(client?.batch_execute("COMMIT").await?)
-        });
+        let answered = self.request(limit, async { Ok(client?.batch_execute(sql).await?) });
         self.transaction.set(Transaction::None);
         let warnings = self.link.borrow_mut().take_warnings();
         let unknown = |why: String| {
@@ -262,7 +411,7 @@ impl Postgres {
         if self.transaction.get() == Transaction::None {
             return true;
         }
-        let ended = self.batch("ROLLBACK").is_ok();
+        let ended = self.undo("ROLLBACK").is_ok();
         if ended {
             self.transaction.set(Transaction::None);
         }
@@ -271,7 +420,10 @@ impl Postgres {
 
     /// Begins a part of the transaction that can be undone alone.
     pub fn begin_part(&self) -> Result<()> {
-        self.batch("SAVEPOINT part")
+        let client = self.client()?;
+        self.add(Box::pin(async move {
+            Ok(client.batch_execute("SAVEPOINT part").await?)
+        }))
     }
 
     /// Ends what [`Postgres::begin_part`] began. A part in which a statement has failed cannot stay.
@@ -284,9 +436,18 @@ impl Postgres {
                 }
             };
         }
-        self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
+        self.undo("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
         self.transaction.set(Transaction::Open);
         Ok(())
+    }
+
+    /// Undoes the transaction or a part of it, whatever has failed in it.
+    fn undo(&self, sql: &str) -> Result<()> {
+        let client = self.link.borrow().client();
+        let (_, undone) = self.answers(STATEMENT_MAX, async {
+            Ok(client?.batch_execute(sql).await?)
+        });
+        undone.map_err(|failure| faults::error(&failure))
     }
 
     /// Whether the connection is closed.
@@ -306,7 +467,7 @@ impl Postgres {
 
     /// The prepared statement of a literal.
     fn prepared(&self, sql: &'static str) -> Result<Statement> {
-        let key = (sql.as_ptr() as usize, sql.len());
+        let key = id_of(sql);
         if let Some(known) = self.statements.borrow().get(&key) {
             return Ok(known.clone());
         }
@@ -344,10 +505,33 @@ impl Postgres {
         limit: Duration,
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> std::result::Result<T, Failure> {
+        let (earlier, asked) = self.answers(limit, request);
+        earlier.and(asked)
+    }
+
+    /// Makes a request and waits for its end, and for those of all requests that were sent before. Returns the first failure
+    /// of these, and the result of the request.
+    fn answers<T>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> (
+        std::result::Result<(), Failure>,
+        std::result::Result<T, Failure>,
+    ) {
         if self.is_reading.get() {
-            return Err(Failure::Nested);
+            return (Ok(()), Err(Failure::Nested));
         }
-        self.link.borrow_mut().run(limit, request)
+        let mut earlier = Ok(());
+        let all = async {
+            let (before, asked) = self.pipeline.send(request).await;
+            earlier = before;
+            asked
+        };
+        #[cfg(test)]
+        WAITS.set(WAITS.get() + 1);
+        let asked = self.link.borrow_mut().run(limit, all);
+        (earlier, asked)
     }
 
     fn fail(&self) {
@@ -361,6 +545,22 @@ impl From<Postgres> for Read {
     fn from(postgres: Postgres) -> Read {
         Read::new(super::connection::Engine::Postgres(postgres))
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static WAITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has waited for a server.
+#[cfg(test)]
+pub fn waits() -> u64 {
+    WAITS.get()
+}
+
+/// What tells a statement from others: its text is a literal.
+fn id_of(sql: &'static str) -> StatementId {
+    (sql.as_ptr() as usize, sql.len())
 }
 
 /// The next rows of a result; fewer than [`ROWS_AT_A_TIME`] if these are the last ones.

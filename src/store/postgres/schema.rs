@@ -115,7 +115,7 @@ pub fn create(postgres: &Postgres) -> Result<()> {
         postgres.end();
         return Err(err);
     }
-    postgres.commit().map_err(|fault| fault.error)
+    postgres.commit(None).map_err(|fault| fault.error)
 }
 
 /// Refuses a server that is too old, and a database without the schema of this build.

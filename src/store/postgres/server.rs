@@ -76,14 +76,21 @@ pub fn open() -> Option<(Postgres, Address)> {
 
 /// A new database with the schema, for tests that open several connections.
 pub fn new_database() -> Option<(Database, Address)> {
+    new_copy_of(TEMPLATE)
+}
+
+/// A new database without any table.
+pub fn empty_database() -> Option<(Database, Address)> {
+    new_copy_of("template1")
+}
+
+/// A new database with what another one has, which must not be in use.
+pub fn new_copy_of(template: &str) -> Option<(Database, Address)> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let server = server()?;
     let name = format!("test_{}", COUNT.fetch_add(1, Relaxed));
-    administer(
-        server,
-        &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"),
-    )
-    .unwrap();
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+    administer(server, &create).unwrap();
     let address = server.address(&name);
     Some((Database { name }, address))
 }
@@ -91,6 +98,26 @@ pub fn new_database() -> Option<(Database, Address)> {
 impl Database {
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Lets this database and another one exchange their names. All connections to them are lost.
+    pub fn exchange_with(&self, other: &Database) {
+        let server = server().unwrap();
+        let (own, other) = (&self.name, &other.name);
+        for sql in [
+            format!("ALTER DATABASE {own} ALLOW_CONNECTIONS false"),
+            format!("ALTER DATABASE {other} ALLOW_CONNECTIONS false"),
+            format!(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname IN ('{own}', '{other}')"
+            ),
+            format!("ALTER DATABASE {own} RENAME TO exchanged_{own}"),
+            format!("ALTER DATABASE {other} RENAME TO {own}"),
+            format!("ALTER DATABASE exchanged_{own} RENAME TO {other}"),
+            format!("ALTER DATABASE {own} ALLOW_CONNECTIONS true"),
+            format!("ALTER DATABASE {other} ALLOW_CONNECTIONS true"),
+        ] {
+            administer(server, &sql).unwrap();
+        }
     }
 }
 
@@ -264,6 +291,27 @@ impl Server {
             .unwrap();
         Postgres::create(&self.address(TEMPLATE)).unwrap();
         Ok(())
+    }
+
+    /// A new database without any table.
+    pub fn empty_database(&self, name: &str) -> Address {
+        administer(self, &format!("CREATE DATABASE {name}")).unwrap();
+        self.address(name)
+    }
+
+    /// Kills one of its processes, after which the server ends all others and starts again.
+    pub fn crash(&self) {
+        let postgres = Postgres::connect(&self.address("postgres")).unwrap();
+        let mut pid = None;
+        let take = &mut |row: &crate::store::Row<'_>| {
+            pid = Some(row.get::<i64>("pid")?);
+            Ok(())
+        };
+        let sql = "SELECT CAST(pg_backend_pid() AS BIGINT) AS pid";
+        postgres.each(sql, &[], take).unwrap();
+        let pid = i32::try_from(pid.unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 
     /// The address of one of its databases.

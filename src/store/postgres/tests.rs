@@ -128,14 +128,14 @@ fn a_part_is_undone_alone_and_a_failed_transaction_is_never_committed() {
     insert(&postgres, "d").unwrap();
     postgres.end_part(true).unwrap();
     assert_eq!(names(&other), Vec::<String>::new());
-    assert!(postgres.commit().is_ok());
+    assert!(postgres.commit(None).is_ok());
     assert!(postgres.is_idle());
     assert_eq!(names(&other), ["a", "d"]);
 
     assert!(postgres.begin(false).is_ok());
     insert(&postgres, "e").unwrap();
     assert!(insert(&postgres, "e").is_err());
-    let fault = postgres.commit().err().unwrap();
+    let fault = postgres.commit(None).err().unwrap();
     assert_eq!(fault.kind, FaultKind::Refused);
     assert!(postgres.is_idle() && postgres.end());
     assert_eq!(names(&other), ["a", "d"]);
@@ -212,11 +212,14 @@ fn long_results_come_in_parts_and_may_be_left_unread() {
     for short in [1_i64, 255] {
         assert!(postgres.begin(true).is_ok());
         assert!(postgres.each(sql, &[&short], stops).is_err());
-        assert!(postgres.commit().is_ok(), "{short}");
+        assert!(postgres.commit(None).is_ok(), "{short}");
     }
     assert!(postgres.begin(true).is_ok());
     assert!(postgres.each(sql, &[&100_000_i64], stops).is_err());
-    assert_eq!(postgres.commit().err().unwrap().kind, FaultKind::Refused);
+    assert_eq!(
+        postgres.commit(None).err().unwrap().kind,
+        FaultKind::Refused
+    );
     assert!(postgres.begin(true).is_ok());
     let panics = &mut |_: &crate::store::Row<'_>| panic!("on purpose");
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -224,7 +227,10 @@ fn long_results_come_in_parts_and_may_be_left_unread() {
     }));
     assert!(panicked.is_err());
     // An error among the unread rows would stay unknown.
-    assert_eq!(postgres.commit().err().unwrap().kind, FaultKind::Refused);
+    assert_eq!(
+        postgres.commit(None).err().unwrap().kind,
+        FaultKind::Refused
+    );
     assert_eq!(number(&postgres, sql, &[&1_i64]), 1);
     let nested = &mut |_: &crate::store::Row<'_>| insert(&postgres, "a").map(drop);
     let text = format!("{:?}", postgres.each(sql, &[&1_i64], nested).unwrap_err());
@@ -296,7 +302,7 @@ fn a_commit_that_no_standby_has_is_never_called_saved() {
         let committing = std::thread::spawn(move || {
             assert!(writer.begin(true).is_ok());
             insert(&writer, how).unwrap();
-            let fault = writer.commit().err().unwrap();
+            let fault = writer.commit(None).err().unwrap();
             (fault.kind, writer.end(), format!("{:?}", fault.error))
         });
         wait_for("the commit does not wait", || {
@@ -326,7 +332,7 @@ fn a_commit_that_no_standby_has_is_never_called_saved() {
     let writer = Postgres::open(&address).unwrap();
     assert!(writer.begin(false).is_ok());
     insert(&writer, "relaxed").unwrap();
-    assert!(writer.commit().is_ok());
+    assert!(writer.commit(None).is_ok());
 }
 
 #[test]

@@ -8,11 +8,13 @@
 //! key, so uses from before the last change of the key do not match. An attacker can still put back an older number
 //! of uses since that change together with its own seal.
 
+use super::recorded;
+use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::connection::{ToValue, Value};
+use crate::store::connection::{Announced, ToValue, Value};
 use crate::store::key_columns::{COLUMNS, from_row, select_key};
 use crate::store::keys::{NewSecret, SecretRow, digest_from_row};
 use crate::store::{Read, Row, Write};
@@ -237,6 +239,24 @@ pub fn find(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<KeyWi
     Ok(found)
 }
 
+/// Announces that the keys among these targets are read next, with [`find`] or [`put`]. None of them may be changed before
+/// it is read.
+pub fn announce<'a, 't>(
+    read: &'a Read,
+    targets: impl IntoIterator<Item = &'t Target>,
+) -> Result<Announced<'a>> {
+    let keys = targets
+        .into_iter()
+        .filter(|target| target.kind == Kind::Key);
+    let ids: Vec<KeyId> = keys.filter_map(recorded::id_of).collect();
+    let params: Vec<[&dyn ToValue; 3]> = ids
+        .iter()
+        .map(|id| [id as _, id as _, &true as _])
+        .collect();
+    let params: Vec<&[&dyn ToValue]> = params.iter().map(|each| &each[..]).collect();
+    read.announce(ROWS, &params)
+}
+
 /// Seals the current state of a key, its secrets and its uses. `seq` is the number of the newest audit event.
 pub fn put(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, seq: i64) -> Result<()> {
     let mut text = Vec::new();
@@ -253,7 +273,7 @@ pub fn put(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, seq: i64) -> Result<
         return Ok(());
     }
     let seal = seal_of(seal_keys, &mut text, seq);
-    tx.execute("UPDATE keys SET seal = $1 WHERE id = $2", &[&seal, &id])?;
+    tx.send("UPDATE keys SET seal = $1 WHERE id = $2", &[&seal, &id])?;
     match is_counted {
         false => Ok(()),
         true => seal_uses(tx, seal_keys, id),

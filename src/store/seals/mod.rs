@@ -18,6 +18,7 @@ pub mod keys;
 pub mod recorded;
 
 use super::audit::{self, sealed_text};
+use super::connection::ChainEnd;
 use super::{Read, Row, Write, restore, users, workspaces};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
 use crate::domain::keys::seal_key::SealKeys;
@@ -25,6 +26,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use std::collections::{BTreeSet, HashMap};
+
+/// The number of things that are read from a server at once.
+pub const ANNOUNCED_MAX: usize = 256;
 
 /// The kinds of things that have seals.
 pub const KINDS: [Kind; 5] = [
@@ -133,9 +137,47 @@ pub fn renew(
     seal_keys: &SealKeys,
     touched: &[Target],
 ) -> Result<()> {
-    let at = audit::newest(tx)?.map_or(Timestamp(0), |event| event.at);
+    let at = match tx.chain_end().and_then(|end| end.at) {
+        Some(at) => at,
+        None => audit::newest(tx)?.map_or(Timestamp(0), |event| event.at),
+    };
+    for some in touched.chunks(ANNOUNCED_MAX) {
+        close_broken(tx, before, seal_keys, some, at)?;
+    }
+    let judged = judged(tx);
+    let seq = match tx.chain_end().filter(ChainEnd::has_new) {
+        Some(end) => end.head.seq,
+        None => audit::newest_number(tx)?,
+    };
+    for some in touched.chunks(ANNOUNCED_MAX) {
+        let _announced = keys::announce(tx, some)?;
+        for target in some {
+            if judged.get(target) == Some(&false) {
+                continue;
+            }
+            match (target.kind, recorded::id_of(target)) {
+                (Kind::Key, Some(id)) => keys::put(tx, seal_keys, id, seq)?,
+                (Kind::Key, None) => {}
+                _ => put(tx, seal_keys, target)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Closes those of the targets that did not fit their seals before this transaction.
+fn close_broken(
+    tx: &Write<'_>,
+    before: &Read,
+    seal_keys: &SealKeys,
+    targets: &[Target],
+    at: Timestamp,
+) -> Result<()> {
     let mut judged = judged(tx);
-    for target in touched {
+    let is_open = |target: &&Target| !judged.contains_key(target);
+    let open = targets.iter().filter(is_open);
+    let _announced = keys::announce(before, open)?;
+    for target in targets {
         if judged.contains_key(target) {
             continue;
         }
@@ -151,17 +193,6 @@ pub fn renew(
             );
             close(tx, seal_keys, target, at)?;
             judged = self::judged(tx);
-        }
-    }
-    let seq = audit::head(tx)?.map_or(0, |head| head.seq);
-    for target in touched {
-        if judged.get(target) == Some(&false) {
-            continue;
-        }
-        match (target.kind, recorded::id_of(target)) {
-            (Kind::Key, Some(id)) => keys::put(tx, seal_keys, id, seq)?,
-            (Kind::Key, None) => {}
-            _ => put(tx, seal_keys, target)?,
         }
     }
     Ok(())

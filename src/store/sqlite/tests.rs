@@ -141,7 +141,7 @@ fn what_is_changed_after_it_was_sealed_is_sealed_again() {
     tx.touch(target("c"));
     tx.touch_sealed(target("d"));
     assert_eq!(unsealed(), ["b", "c"]);
-    tx.cut(mark);
+    tx.cut(&mark);
     assert_eq!(unsealed(), ["b"]);
     tx.touch(target("d"));
     assert_eq!(unsealed(), ["b", "d"]);

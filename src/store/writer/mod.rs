@@ -3,31 +3,41 @@
 //! There are two kinds of failed commits ([`Fault`]). After a clean failure nothing was saved, and the connection can
 //! still be used. After any other failure it is unknown what is on the disk: a sync that failed once may succeed the
 //! next time without the data. So nothing is retried. Instead, the writer opens the connection again. It checks a file and
-//! moves the whole log into it; on a server it waits until every earlier transaction has ended. Then it lets the index
-//! load what is there; only then does it write again.
+//! moves the whole log into it; on a server it waits until every earlier transaction has ended, and finds out what became of the
+//! commit ([`unknown`]). Then it lets the index load what is there; only then does it write again.
+//!
+//! On a server, other nodes write as well. The lock on the newest event puts the changes of all of them in order: with it each batch
+//! begins, and the index follows what the others have committed before the first change of the batch looks at it.
 
+mod batch;
 mod queue;
+mod unknown;
 
-use super::connection::{Database, Effects, Fault, FaultKind, Read, Write};
+use super::connection::{ChainEnd, Database, Effects, Fault, FaultKind, Read, Write};
 use super::replaced_file::DatabasePaths;
 use super::reserve::Reserve;
 use super::tombstones::SharedTombstoneFile;
-use super::{Durability, Publish, audit, seals};
+use super::{Durability, Follow, IndexSteps, Publish, Within, heads, seals};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::metrics::{COMMIT_BOUNDS_NS, Figures};
 use crate::domain::text::counted;
 use crate::error::{Error, Result};
-use crate::refusals::{self, Refusal};
+use crate::refusals;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use queue::{Queue, QueueRefusal, Urgency};
+use unknown::Unresolved;
 
 /// The largest number of changes that are committed together.
 const BATCH_MAX: usize = 256;
+/// How often a batch begins again because the index had more to follow than a lock may last, before it is refused.
+const FOLLOWED_MAX: usize = 5;
+/// How long each step may take when a connection is opened that no caller waits for.
+const OPEN_MAX: Duration = Duration::from_secs(30);
 
 /// A change that waits for the writer.
 pub struct Job {
@@ -53,8 +63,11 @@ pub struct Writer {
     before: Option<Read>,
     seal_keys: Arc<SealKeys>,
     publish: Publish,
+    follow: Follow,
     /// What commits of unknown outcome have touched. The index has to load it when the database is open again.
     doubtful: Vec<Target>,
+    /// The commit whose outcome is to be found out before anything else is written.
+    unresolved: Option<Unresolved>,
     place: Arc<DatabasePaths>,
     book: Arc<SharedTombstoneFile>,
     reserve: Arc<Reserve>,
@@ -76,7 +89,7 @@ impl Writer {
         database: Database,
         connection: Read,
         seal_keys: Arc<SealKeys>,
-        publish: Publish,
+        index: IndexSteps,
         beside: DataFiles,
         figures: Arc<Figures>,
     ) -> Writer {
@@ -90,8 +103,10 @@ impl Writer {
             connection: Some(connection),
             before: None,
             seal_keys,
-            publish,
+            publish: index.publish,
+            follow: index.follow,
             doubtful: Vec::new(),
+            unresolved: None,
             place,
             book,
             reserve,
@@ -102,10 +117,13 @@ impl Writer {
 
     /// Runs until the queue is closed and empty, then empties the log.
     pub fn run(mut self, waiting: &Queue) {
-        while let Some((urgency, batch)) = waiting.next_batch() {
+        while let Some((urgency, batch)) = waiting.next_batch(self.patience()) {
             let taken = i64::try_from(batch.len()).unwrap_or(0);
             self.figures.changes_waiting.fetch_sub(taken, Relaxed);
-            self.commit_together(urgency, batch, waiting);
+            match batch.is_empty() {
+                true => self.resolve_later(),
+                false => self.commit_together(urgency, batch, waiting),
+            }
         }
         self.before = None;
         if let Some(connection) = &self.connection {
@@ -118,95 +136,116 @@ impl Writer {
         }
     }
 
-    fn commit_together(&mut self, urgency: Urgency, mut batch: Vec<Job>, waiting: &Queue) {
-        let has_room = match urgency {
-            Urgency::First => {
-                self.reserve.give_up_if_needed();
-                Ok(())
-            }
-            Urgency::Usual => self.reserve.require(),
-        };
-        let checked = has_room.and_then(|()| self.place.check());
-        if let Err(err) = checked.and_then(|()| self.book.check()) {
+    fn commit_together(&mut self, urgency: Urgency, batch: Vec<Job>, waiting: &Queue) {
+        if let Err(err) = self.check(urgency) {
             self.figures.commits_failed.fetch_add(1, Relaxed);
             self.is_failing = true;
-            return refuse(batch, &err.refusal());
+            return batch::refuse(batch, &err.refusal());
         }
         if self.connection.is_none()
             && let Err(err) = self.reopen()
         {
-            return refuse(batch, &err.refusal());
+            return batch::refuse(batch, &err.refusal());
         }
         let syncs = batch.iter().any(|job| job.durability == Durability::Full);
         if let Err(fault) = self.begin(syncs) {
-            // Changes that arrived while this one waited for the lock have waited long enough too.
-            let late = batch.len();
-            batch.extend(waiting.take_all());
-            let late = i64::try_from(batch.len() - late).unwrap_or(0);
-            self.figures.changes_waiting.fetch_sub(late, Relaxed);
-            self.figures.commits_failed.fetch_add(1, Relaxed);
-            self.is_failing = true;
-            refuse(batch, &fault.error.refusal());
-            // Without a connection, the next change opens the database.
-            if self.connection.is_some() {
-                self.settle(&fault, Vec::new());
-            }
-            return;
+            return self.refuse_all(batch, waiting, &fault);
         }
         let Some(connection) = &self.connection else {
-            return refuse(batch, &refusals::server::database_closed());
+            return batch::refuse(batch, &refusals::server::database_closed());
         };
         let mut answers = Vec::with_capacity(batch.len());
         for job in batch {
-            answers.extend(run_alone(connection, job));
+            answers.extend(batch::run_alone(connection, job));
         }
         let sealed = self.seal();
         let Some(connection) = &self.connection else {
             return;
         };
-        let effects = connection.take_effects();
+        let mut effects = connection.take_effects();
         let touched = effects.touched.clone();
         let began = Instant::now();
+        let committed = self.finish(connection, sealed, &mut effects);
+        self.figures
+            .commits
+            .count(&COMMIT_BOUNDS_NS, began.elapsed());
+        match &committed {
+            Ok(()) => self.note_room(urgency),
+            Err(fault) => {
+                self.figures.commits_failed.fetch_add(1, Relaxed);
+                self.is_failing = true;
+                let failed = counted(answers.len() as u64, "change");
+                log::error!("store: {failed} failed: {}", fault.error);
+                if let Some(event) = self.event_to_find(fault) {
+                    return self.find_out(event, effects, answers, waiting);
+                }
+                self.settle(fault, touched);
+            }
+        }
+        batch::answer_all(answers, &committed.map_err(|fault| fault.error));
+    }
+
+    /// Refuses if there is no room for a change, or if a file has gone.
+    fn check(&self, urgency: Urgency) -> Result<()> {
+        match urgency {
+            Urgency::First => self.reserve.give_up_if_needed(),
+            Urgency::Usual => self.reserve.require()?,
+        }
+        self.place.check()?;
+        self.book.check()
+    }
+
+    /// Refuses a batch that could not be begun. Changes that arrived while it waited for the lock have waited long enough too.
+    fn refuse_all(&mut self, mut batch: Vec<Job>, waiting: &Queue, fault: &Fault) {
+        let late = batch.len();
+        batch.extend(waiting.take_all());
+        let late = i64::try_from(batch.len() - late).unwrap_or(0);
+        self.figures.changes_waiting.fetch_sub(late, Relaxed);
+        self.figures.commits_failed.fetch_add(1, Relaxed);
+        self.is_failing = true;
+        batch::refuse(batch, &fault.error.refusal());
+        // Without a connection, the next change opens the database.
+        if self.connection.is_some() {
+            self.settle(fault, Vec::new());
+        }
+    }
+
+    /// Commits a batch, and puts it into the index. After a failure the effects that have not come to pass are left.
+    fn finish(
+        &self,
+        connection: &Read,
+        sealed: Result<()>,
+        effects: &mut Effects,
+    ) -> std::result::Result<(), Fault> {
         let finishing = || {
             sealed.map_err(|err| Fault::new(FaultKind::Refused, err))?;
-            finish(connection, &self.publish, &self.book, effects)
+            batch::finish(connection, &self.publish, &self.book, effects)
         };
         let committed = catch_unwind(AssertUnwindSafe(finishing)).unwrap_or_else(|_| {
             let error = Error::internal("the index could not follow a change; see the log");
             Err(Fault::new(FaultKind::Unknown, error))
         });
         // Data in a file that is no longer in the folder is not saved, even if SQLite reports success.
-        let committed = committed.and_then(|()| {
+        committed.and_then(|()| {
             let lost = |error| Fault::new(FaultKind::NoRoom, error);
             self.place.check().map_err(lost)
-        });
-        if committed.is_ok() && urgency == Urgency::Usual {
+        })
+    }
+
+    /// Notes that a commit had room.
+    fn note_room(&mut self, urgency: Urgency) {
+        if urgency == Urgency::Usual {
             self.reserve.note_room();
             if std::mem::take(&mut self.is_failing) {
                 log::info!("store: changes can be saved again");
             }
         }
-        if committed.is_ok() && self.reserve.is_in_use() {
+        if self.reserve.is_in_use() {
             // The log gives its space back at once, so that the reserve gets it before any other program.
-            let _ = connection.empty_log();
-            self.reserve.take_back();
-        }
-        self.figures
-            .commits
-            .count(&COMMIT_BOUNDS_NS, began.elapsed());
-        if let Err(fault) = &committed {
-            self.figures.commits_failed.fetch_add(1, Relaxed);
-            self.is_failing = true;
-            let failed = counted(answers.len() as u64, "change");
-            log::error!("store: {failed} failed: {}", fault.error);
-            self.settle(fault, touched);
-        }
-        for (succeeded, answer) in answers {
-            match (&committed, succeeded) {
-                // A failed change reports its own error, regardless of the other changes.
-                (_, false) | (Ok(()), true) => answer(Ok(())),
-                (Err(fault), true) => answer(Err(again(&fault.error))),
+            if let Some(connection) = &self.connection {
+                let _ = connection.empty_log();
             }
+            self.reserve.take_back();
         }
     }
 
@@ -229,9 +268,35 @@ impl Writer {
             let closed = Error::Unavailable(refusals::server::database_closed());
             return Err(Fault::new(FaultKind::Refused, closed));
         };
-        drop(connection.take_effects());
-        connection.set_given(self.book.floor());
-        connection.begin(syncs)
+        self.begin_on(connection, syncs)
+    }
+
+    /// Begins a transaction in which the index has everything that the database has.
+    fn begin_on(&self, connection: &Read, syncs: bool) -> std::result::Result<(), Fault> {
+        let refused = |err| Fault::new(FaultKind::Refused, err);
+        for _ in 0..FOLLOWED_MAX {
+            drop(connection.take_effects());
+            connection.set_given(self.book.floor());
+            connection.begin(syncs)?;
+            if self.follow(connection, Within::HeadLock).map_err(refused)? {
+                return Ok(());
+            }
+            // All nodes would wait for as long as that takes.
+            connection.end();
+            while !self.follow(connection, Within::Snapshot).map_err(refused)? {}
+        }
+        let locked = Error::Unavailable(refusals::server::database_locked());
+        Err(refused(locked))
+    }
+
+    /// Lets the index follow what other nodes have committed; `false` if there is more than one step takes.
+    fn follow(&self, connection: &Read, within: Within) -> Result<bool> {
+        if !self.database.is_shared() {
+            return Ok(true);
+        }
+        let follow = || (self.follow)(connection, &self.book, within);
+        catch_unwind(AssertUnwindSafe(follow))
+            .unwrap_or_else(|_| Err(Error::internal("the index could not follow other nodes")))
     }
 
     /// Seals the rows that the transaction touched ([`seals`]). A connection of its own reads their earlier state.
@@ -276,112 +341,31 @@ impl Writer {
 
     /// Opens the database after a fault, as the heading describes.
     fn reopen(&mut self) -> Result<()> {
+        if self.database.is_shared() {
+            return self.reopen_on_server();
+        }
         self.place.check()?;
         self.place.forget_log();
-        let connection = self.database.open_writer()?;
+        let connection = self.database.open_writer(OPEN_MAX)?;
         connection.check_whole()?;
         if !connection.empty_log()? {
             return Err(Error::Unavailable(refusals::server::database_locked()));
         }
-        let follow = || (self.publish)(&connection, &self.doubtful).map(|install| install());
-        catch_unwind(AssertUnwindSafe(follow))
-            .unwrap_or_else(|_| Err(Error::internal("the index could not follow the database")))?;
+        let head = heads::newest(&connection)?;
+        connection.set_chain_end(Some(ChainEnd::locked(Some(head))));
+        self.publish_again(&connection)?;
         self.book.catch_up(&connection)?;
-        self.doubtful.clear();
         self.connection = Some(connection);
         Ok(())
     }
-}
 
-type Answer = (bool, Box<dyn FnOnce(Result<()>) + Send>);
-
-/// Runs one change in a savepoint, so that its failure undoes nothing else. In debug builds, a change also fails if its events
-/// do not name all that it has touched: an index that follows the log would not learn of it.
-fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
-    let tx = connection.write();
-    // Some faults, such as a full disk, end the transaction. A savepoint would then begin a new one.
-    if connection.is_idle() || connection.begin_part().is_err() {
-        refuse(vec![job], &refusals::server::database_ended());
-        return None;
-    }
-    let mark = tx.mark();
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let newest = || audit::newest_number(connection).unwrap_or_default();
-        let before = cfg!(debug_assertions).then(newest);
-        let ran = (job.run)(Ok(&tx));
-        if let Some(before) = before.filter(|_| ran.succeeded) {
-            let touched = connection.touched_since(mark);
-            let unnamed = audit::named::find_unnamed(connection, before, &touched);
-            assert!(
-                !matches!(unnamed, Ok(Some(_))),
-                "no event names what a change has touched: {unnamed:?}"
-            );
-        }
-        ran
-    }));
-    let succeeded = ran.as_ref().is_ok_and(|ran| ran.succeeded);
-    let ended = connection.end_part(succeeded);
-    if !succeeded {
-        tx.cut(mark);
-    }
-    if let Err(err) = ended {
-        // Half a change must not be committed with the others, so all of them fail.
-        log::warn!("store: a change ended with its transaction: {err}");
-        connection.end();
-    }
-    match ran {
-        Ok(ran) => Some((ran.succeeded, ran.answer)),
-        Err(_) => {
-            log::error!("store: a change panicked and was undone");
-            None
-        }
-    }
-}
-
-/// Prepares the index, commits, puts the new content of the index in place, and writes the tombstones.
-fn finish(
-    connection: &Read,
-    publish: &Publish,
-    book: &SharedTombstoneFile,
-    effects: Effects,
-) -> std::result::Result<(), Fault> {
-    if connection.is_idle() {
-        // SQLite ends a transaction automatically if the disk is full.
-        let kind = match connection.is_file() {
-            true => FaultKind::NoRoom,
-            false => FaultKind::Refused,
-        };
-        let ended = Error::Unavailable(refusals::server::database_ended());
-        return Err(Fault::new(kind, ended));
-    }
-    let refused = |err| Fault::new(FaultKind::Refused, err);
-    let install = publish(connection, &effects.touched).map_err(refused)?;
-    let no_room = |err| Fault::new(FaultKind::NoRoom, err);
-    book.make_room(&effects.notes).map_err(no_room)?;
-    connection.commit()?;
-    install();
-    for step in effects.after {
-        step();
-    }
-    book.write(&effects.notes, connection).map_err(refused)
-}
-
-/// Answers the callers of changes that were not begun with the reason.
-fn refuse(batch: Vec<Job>, why: &Refusal) {
-    let verb = if batch.len() == 1 { "was" } else { "were" };
-    let refused = counted(batch.len() as u64, "change");
-    log::warn!("store: {refused} {verb} refused: {why}");
-    for job in batch {
-        let ran = (job.run)(Err(Error::Unavailable(why.clone())));
-        (ran.answer)(Ok(()));
-    }
-}
-
-/// The same failure for each of the changes that were to be committed together.
-fn again(err: &Error) -> Error {
-    match err {
-        Error::Unavailable(why) => Error::Unavailable(why.clone()),
-        other => Error::internal(other.to_string()),
+    /// Loads what commits of unknown outcome have touched.
+    fn publish_again(&mut self, connection: &Read) -> Result<()> {
+        let publish = || (self.publish)(connection, &self.doubtful).map(|install| install());
+        catch_unwind(AssertUnwindSafe(publish))
+            .unwrap_or_else(|_| Err(Error::internal("the index could not follow the database")))?;
+        self.doubtful.clear();
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use super::{BATCH_MAX, Job};
 use crate::domain::locks::lock;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// When a change is carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,8 +70,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for the next batch; `None` when the queue is closed and empty.
-    pub fn next_batch(&self) -> Option<(Urgency, Vec<Job>)> {
+    /// Waits for the next batch; `None` when the queue is closed and empty. With `patience`, the batch is empty if there is none
+    /// for so long.
+    pub fn next_batch(&self, patience: Option<Duration>) -> Option<(Urgency, Vec<Job>)> {
         let mut waiting = lock(&self.waiting);
         loop {
             let first_is_due =
@@ -86,10 +88,19 @@ impl Queue {
             if waiting.closed {
                 return None;
             }
-            waiting = self
-                .changed
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            let Some(patience) = patience else {
+                waiting = self
+                    .changed
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.changed.wait_timeout(waiting, patience);
+            let (later, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return Some((Urgency::Usual, Vec::new()));
+            }
+            waiting = later;
         }
     }
 
@@ -99,6 +110,10 @@ impl Queue {
         let mut all: Vec<Job> = waiting.first.drain(..).collect();
         all.extend(waiting.usual.drain(..));
         all
+    }
+
+    pub fn is_closed(&self) -> bool {
+        lock(&self.waiting).closed
     }
 
     /// Refuses every change from now on. Waiting changes are still handed out.
@@ -131,7 +146,7 @@ mod tests {
 
     fn taken(queue: &Queue) -> Option<(Urgency, usize)> {
         queue
-            .next_batch()
+            .next_batch(None)
             .map(|(urgency, jobs)| (urgency, jobs.len()))
     }
 

@@ -436,7 +436,7 @@ impl Rules<'_> {
         }
         issue::permit(read, directory, caller, policy, &mut key, self.now)?;
         if pass.workspaces.insert(workspace) {
-            check_workspace(read, &key)?;
+            check_workspace(read, directory, &key)?;
         }
         pass.room.check(read, policy, &key, self.now)?;
         pass.room.add(policy, &key);

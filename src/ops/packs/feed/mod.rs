@@ -35,7 +35,8 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::ops::App;
 use crate::refusals;
-use crate::store::{Read, audit};
+use crate::store::Read;
+use crate::store::heads::{self, Head};
 pub use answers::run as run_answers;
 use forks::Forks;
 pub use hub::Touched;
@@ -172,10 +173,10 @@ impl Feed {
         self.is_active.load(Relaxed)
     }
 
-    /// Looks at what a transaction has touched, in the transaction and before the index follows it.
-    pub fn look(&self, index: &Index, read: &Read, targets: &[Target]) -> Result<Touched> {
+    /// Looks at what was touched up to an event, before the index follows it.
+    pub fn look(&self, index: &Index, end: Head, targets: &[Target]) -> Touched {
         let mut touched = Touched {
-            events: newest(read)?,
+            events: events_of(end),
             keys: Vec::new(),
             is_wide: false,
             is_tree: false,
@@ -196,7 +197,17 @@ impl Feed {
                 Kind::Session => {}
             }
         }
-        Ok(touched)
+        touched
+    }
+
+    /// What may have been touched, if everything up to an event may.
+    pub fn look_at_all(&self, end: Head) -> Touched {
+        Touched {
+            events: events_of(end),
+            keys: Vec::new(),
+            is_wide: true,
+            is_tree: true,
+        }
     }
 
     /// Notes a commit whose changes come into the index now.
@@ -409,9 +420,13 @@ fn pause<'a>(
 
 /// The newest event.
 fn newest(read: &Read) -> Result<Events> {
-    let head = audit::head(read)?;
-    Ok(head.map_or_else(Events::default, |head| Events {
-        number: head.seq.unsigned_abs(),
-        hash: head.hash,
-    }))
+    heads::newest(read).map(events_of)
+}
+
+/// The events up to this one.
+fn events_of(end: Head) -> Events {
+    Events {
+        number: end.seq.unsigned_abs(),
+        hash: end.hash,
+    }
 }

@@ -17,7 +17,7 @@ use crate::ops::packs::feed::ask;
 use crate::ops::packs::feed::model::{ModelSite, received, send};
 use crate::ops::packs::feed::pace::Pace;
 use crate::store::site_links::{self, LinkRow};
-use crate::store::{Durability, usage};
+use crate::store::{Durability, heads, usage};
 use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
@@ -307,12 +307,9 @@ fn what_was_touched_has_an_end() {
     let app = linked.app();
     let target = Target::new(Kind::Key, KeyId(5));
     for _ in 0..=TOUCHED_MAX {
-        let touched = app
-            .read(|read| {
-                app.feed
-                    .look(&app.index, read, std::slice::from_ref(&target))
-            })
-            .unwrap();
+        let end = app.read(heads::newest).unwrap();
+        let targets = std::slice::from_ref(&target);
+        let touched = app.feed.look(&app.index, end, targets);
         app.feed.committed(touched);
     }
     let hub = lock(&app.feed.hub);

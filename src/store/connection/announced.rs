@@ -1,0 +1,40 @@
+//! Queries that are announced before they are made, so that a server answers all of them at once.
+
+use super::{Engine, Read, ToValue};
+use crate::error::Result;
+
+/// As long as this exists, the rows of the announced queries are kept for the first reading.
+pub struct Announced<'a> {
+    read: &'a Read,
+}
+
+impl Read {
+    /// Announces queries with one text, one for each list of parameters, which are made next. Nothing that they read may be
+    /// changed before they are made.
+    pub(in crate::store) fn announce(
+        &self,
+        sql: &'static str,
+        each: &[&[&dyn ToValue]],
+    ) -> Result<Announced<'_>> {
+        let announced = Announced { read: self };
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.ask(sql, each)?,
+            Engine::Sqlite(_) => {
+                let _ = (sql, each);
+            }
+        }
+        Ok(announced)
+    }
+}
+
+impl Drop for Announced<'_> {
+    /// What nobody has read may be older than the next change.
+    fn drop(&mut self) {
+        match &self.read.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.forget_asked(),
+            Engine::Sqlite(_) => {}
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Requests that are sent without waiting for their answers: over a network, waiting for each statement takes longer than the
+//! statement. The server answers in the order of the requests, so whoever waits for a later answer learns of every earlier failure.
+
+use super::link::Failure;
+use crate::store::connection::Value;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use tokio_postgres::Row;
+
+/// The answer to one request. The request is sent when this is polled for the first time.
+pub type Answer = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// The address and the length of the text of a statement.
+pub type StatementId = (usize, usize);
+
+/// The requests of a connection for whose answers nobody has waited yet.
+#[derive(Default)]
+pub struct Pipeline {
+    answers: RefCell<VecDeque<Answer>>,
+    asked: RefCell<Vec<Asked>>,
+}
+
+/// Rows that were asked for before they are read.
+struct Asked {
+    statement: StatementId,
+    params: Vec<Value>,
+    rows: Rows,
+}
+
+/// The place where the rows of an answer are put.
+pub type Rows = Arc<Mutex<Vec<Row>>>;
+
+impl Pipeline {
+    /// Adds a request, which is sent together with the next one that somebody waits for.
+    pub fn add(&self, answer: Answer) {
+        self.answers.borrow_mut().push_back(answer);
+    }
+
+    /// Whether there is no answer to wait for.
+    pub fn is_empty(&self) -> bool {
+        self.answers.borrow().is_empty()
+    }
+
+    /// Adds a query whose rows are read later, with [`Pipeline::take`].
+    pub fn add_query(
+        &self,
+        statement: StatementId,
+        params: Vec<Value>,
+        rows: Rows,
+        answer: Answer,
+    ) {
+        self.add(answer);
+        let asked = Asked {
+            statement,
+            params,
+            rows,
+        };
+        self.asked.borrow_mut().push(asked);
+    }
+
+    /// Where the rows of an earlier query are put that was the same. Each is good for one reading.
+    pub fn take(&self, statement: StatementId, params: &[Value]) -> Option<Rows> {
+        let mut asked = self.asked.borrow_mut();
+        let is_same = |one: &Asked| one.statement == statement && one.params == params;
+        let position = asked.iter().position(is_same)?;
+        Some(asked.swap_remove(position).rows)
+    }
+
+    /// Forgets rows that nobody has read. They may be older than what is there now.
+    pub fn forget_rows(&self) {
+        self.asked.borrow_mut().clear();
+    }
+
+    /// Sends a request after those that were added, and waits for all their answers. Returns the first failure of the
+    /// earlier ones, and the result of the request.
+    pub async fn send<T>(
+        &self,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> (Result<(), Failure>, Result<T, Failure>) {
+        let mut answers = self.answers.take();
+        let mut request = pin!(request);
+        let (mut earlier, mut result) = (Ok(()), None);
+        poll_fn(|cx| {
+            answers.retain_mut(|answer| match answer.as_mut().poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(ended) => {
+                    if earlier.is_ok() {
+                        earlier = ended;
+                    }
+                    false
+                }
+            });
+            if result.is_none()
+                && let Poll::Ready(ended) = request.as_mut().poll(cx)
+            {
+                result = Some(ended);
+            }
+            match result.take_if(|_| answers.is_empty()) {
+                Some(ended) => Poll::Ready((std::mem::replace(&mut earlier, Ok(())), ended)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
