@@ -14,7 +14,7 @@ const CHANGES: [&str; 6] = [
 /// The applier with its readings, a check at the start with a key of its own, and sites, whose content is not from the tables.
 const INSTALLERS: [&str; 5] = [
     "src/ops/applier.rs",
-    "src/ops/following.rs",
+    "src/ops/following/",
     "src/ops/index_updates.rs",
     "src/ops/self_test.rs",
     "src/ops/site/",
