@@ -6,6 +6,7 @@
 
 mod address;
 mod faults;
+mod lease;
 mod link;
 mod schema;
 mod tls;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::refusals;
 pub use address::Address;
 use futures_core::Stream;
+pub use lease::{Lease, LeaseHolder, Renewed};
 use link::{Failure, Link};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
