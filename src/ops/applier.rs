@@ -11,13 +11,14 @@
 use super::index_updates;
 use super::packs::feed::Feed;
 use crate::domain::audit::Target;
+use crate::domain::keys::KeyId;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::index::Index;
-use crate::store::{Read, Store, sessions};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::store::{Read, Store, audit, sessions};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// See the heading.
@@ -29,6 +30,8 @@ pub struct Applier {
     is_site: AtomicBool,
     has_turn: Mutex<bool>,
     turn_ended: Condvar,
+    /// The number of the newest event whose effects are in the index; kept for a database on a server only.
+    applied: Arc<AtomicI64>,
     /// Held by the one reload of the secrets that have ended.
     reloading: Mutex<()>,
 }
@@ -45,8 +48,15 @@ impl Applier {
             is_site: AtomicBool::new(false),
             has_turn: Mutex::new(false),
             turn_ended: Condvar::new(),
+            applied: Arc::default(),
             reloading: Mutex::default(),
         })
+    }
+
+    /// The number of the newest event whose effects are in the index; 0 for a database in a file.
+    #[cfg(feature = "postgres")]
+    pub fn applied(&self) -> i64 {
+        self.applied.load(Relaxed)
     }
 
     /// Leaves the index to the packs of a site.
@@ -65,6 +75,15 @@ impl Applier {
         for session in sessions::list(read, &self.seal_keys, now)? {
             self.index.put_session(session.id, Some(session));
         }
+        self.applied.store(applied_by(read)?, Relaxed);
+        Ok(())
+    }
+
+    /// Brings one session into the index as the store has it now.
+    pub fn load_session(self: &Arc<Self>, store: &Store, id: KeyId) -> Result<()> {
+        let _turn = self.begin();
+        let session = store.read(|read| sessions::find(read, &self.seal_keys, id))?;
+        self.index.put_session(id, session);
         Ok(())
     }
 
@@ -81,11 +100,13 @@ impl Applier {
             false => None,
         };
         let (feed, is_about_sites) = (self.feed.clone(), Feed::is_about_sites(targets));
+        let (applied, newest) = (self.applied.clone(), applied_by(read)?);
         Ok(Box::new(move || {
             if let Some(touched) = &touched {
                 feed.begins(touched);
             }
             install();
+            applied.store(newest, Relaxed);
             if is_about_sites {
                 feed.forget_sites();
             }
@@ -111,6 +132,14 @@ impl Applier {
             .unwrap_or_else(PoisonError::into_inner);
         *has_turn = true;
         Turn(self.clone())
+    }
+}
+
+/// The newest event of a database on a server; 0 for a file, for which it is not needed.
+fn applied_by(read: &Read) -> Result<i64> {
+    match read.is_of_one_node() {
+        true => Ok(0),
+        false => audit::newest_number(read),
     }
 }
 

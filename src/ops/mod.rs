@@ -17,6 +17,7 @@ pub mod clock;
 pub mod connection_check;
 pub mod declared;
 pub mod doctor;
+pub mod fence;
 pub mod idempotency;
 mod index_updates;
 pub mod keys;
@@ -34,6 +35,7 @@ pub mod secrets;
 pub mod self_test;
 pub mod sessions;
 pub mod setup;
+mod shared_attempts;
 pub mod site;
 pub mod tripwires;
 pub mod usage;
@@ -96,6 +98,8 @@ pub struct App {
     site: Option<site::Site>,
     packing: packs::Packing,
     applier: Arc<applier::Applier>,
+    /// Of a node that shares its database with others only.
+    fence: Option<Arc<fence::Fence>>,
     pub feed: Arc<packs::feed::Feed>,
 }
 
@@ -172,6 +176,7 @@ impl App {
         + Send
         + 'static,
     ) -> Result<T> {
+        self.require_changeable(caller.takes_away)?;
         let mut paid = Vec::new();
         for _ in 0..count {
             match self.charge(caller, action) {
@@ -283,6 +288,10 @@ impl App {
 
     /// Finishes the pending work, stores the state of the clock, and closes the store.
     pub fn close(&self) {
+        #[cfg(feature = "postgres")]
+        if let Some(fence) = &self.fence {
+            fence.end();
+        }
         if !self.store.is_closed() {
             maintenance::flush(self);
             tripwires::record_all(self);
