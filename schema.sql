@@ -616,8 +616,37 @@ CREATE TABLE usage_flush (
     batch INTEGER NOT NULL                          -- its batches, from 1
 ) STRICT, WITHOUT ROWID;
 
+-- The nodes that use a database on a server at this time: each of them writes its row once a second, and deletes it when it stops.
+-- In a file there is no row.
+CREATE TABLE node_leases (
+    node    TEXT    NOT NULL PRIMARY KEY CHECK (length(node) = 32),     -- as nodes.id
+    name    TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 64),     -- of the machine
+    seen_at INTEGER NOT NULL,                       -- by the clock of the server
+    version TEXT    NOT NULL,                       -- of the program
+    schema  INTEGER NOT NULL                        -- the newest that the program knows
+) STRICT, WITHOUT ROWID;
+
+-- Attempts to sign in of the last day, by which the nodes of a database on a server count those of one another. In a file there is no
+-- row.
+CREATE TABLE shared_attempts (
+    number  INTEGER NOT NULL PRIMARY KEY,           -- grows with each attempt
+    changed INTEGER NOT NULL,                       -- of the latest change of this row: a number of the same series
+    node    TEXT    NOT NULL CHECK (length(node) = 32),                 -- as nodes.id
+    at      INTEGER NOT NULL,                       -- by the clock of the node, when the row was changed
+    what    TEXT    NOT NULL,                       -- the words are those of src/domain/attempts/shared.rs
+    outcome INTEGER NOT NULL CHECK (outcome IN (0, 1, 2))               -- 0: not known yet, 1: failed, 2: no failure
+) STRICT;
+
+CREATE INDEX shared_attempts_changed ON shared_attempts (changed);
+
+-- Seals of codes with which the first owner's password is set in the console, one for each node that has shown one.
+CREATE TABLE setup_codes (
+    node TEXT NOT NULL PRIMARY KEY CHECK (length(node) = 32),           -- as nodes.id
+    seal BLOB NOT NULL CHECK (length(seal) = 32)    -- under the seal key, so that nobody else can make one
+) STRICT, WITHOUT ROWID;
+
 -- For each node a time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules
--- are in src/domain/clock/mod.rs. "Now" is never earlier there. In a database of one node at a time, each begins with the latest time.
+-- are in src/domain/clock/mod.rs. "Now" is never earlier there. In a file, which has one node at a time, each begins with the latest time.
 CREATE TABLE clock (
     node         TEXT    NOT NULL PRIMARY KEY CHECK (length(node) IN (0, 32)),  -- nodes.id; '' before any node has opened the database
     mark         INTEGER NOT NULL,

@@ -20,6 +20,9 @@ mod http1;
 mod index;
 mod ops;
 mod refusals;
+#[cfg(test)]
+#[path = "../tests/several_nodes/mod.rs"]
+mod several_nodes;
 mod sinks;
 mod store;
 

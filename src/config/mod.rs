@@ -1,6 +1,8 @@
 //! Settings: parses flags, environment variables and the settings file into typed values. The rest of the program never
 //! sees raw input.
 
+#[cfg(feature = "postgres")]
+mod cluster;
 pub mod data_folder;
 pub mod declared;
 mod file;
@@ -218,6 +220,9 @@ pub struct ServeArgs {
     /// verdict any more; otherwise only those with ?wait=sites do
     #[arg(long, env = "LATCHKEY_ENDS_WAIT_FOR_SITES", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub ends_wait_for_sites: bool,
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    pub cluster: cluster::ClusterArgs,
     #[command(flatten)]
     pub link: link::LinkArgs,
     #[command(flatten)]

@@ -394,10 +394,20 @@ usage_interval_s = 10
 verify_from_loopback = false
 "#;
 
+    /// The same for the settings that only the build for several nodes has.
+    #[cfg(feature = "postgres")]
+    const LINES_OF_CLUSTERS: &str = r#"
+database_refuse_after = "never"
+database_stale_after = "10s"
+"#;
+    #[cfg(not(feature = "postgres"))]
+    const LINES_OF_CLUSTERS: &str = "";
+
     #[test]
     fn every_setting_has_an_accepted_line_in_the_file() {
         let command = DataArgs::augment_args(ServeArgs::augment_args(Command::new("serve")));
-        let entries = entries(LINES, "x.toml").unwrap();
+        let lines = [LINES, LINES_OF_CLUSTERS].concat();
+        let entries = entries(&lines, "x.toml").unwrap();
         for arg in table(&command) {
             let name = arg.get_id().as_str();
             let entry = entries.iter().find(|entry| entry.name == name);

@@ -14,6 +14,7 @@
 use super::index_updates;
 use super::packs::feed::Feed;
 use crate::domain::audit::Target;
+use crate::domain::keys::KeyId;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
@@ -111,6 +112,14 @@ impl Applier {
             self.index.put_session(session.id, Some(session));
         }
         self.set_applied(head);
+        Ok(())
+    }
+
+    /// Brings one session into the index as the store has it now.
+    pub fn load_session(self: &Arc<Self>, store: &Store, id: KeyId) -> Result<()> {
+        let _turn = self.begin();
+        let session = store.read(|read| sessions::find(read, &self.seal_keys, id))?;
+        self.index.put_session(id, session);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 use super::users::{manageable, record};
 use crate::authz::caller::{Caller, Origin};
+use crate::domain::attempts::shared::{self, Announcement};
 use crate::domain::attempts::throttle::network;
 use crate::domain::attempts::{Account, Attempts, LOCKED_AT, Refusal, Standing, Ticket};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
@@ -15,7 +16,9 @@ use crate::domain::uid::Uid;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::App;
+use crate::ops::shared_attempts::{self, Sharing};
 use crate::refusals;
+use crate::store::shared_attempts as shared_rows;
 use crate::store::{Durability, Read, Write, attempts as rows, audit};
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +29,8 @@ pub(in crate::ops) struct Attempt<'a> {
     app: &'a App,
     /// `None` for a local caller, who has no need to guess: the administrator of the machine may set any password.
     ticket: Option<Ticket>,
+    /// Under which other nodes that share the database know of the attempt.
+    number: Option<i64>,
     /// The account whose failures over all networks count this attempt.
     account: Option<Account>,
 }
@@ -38,28 +43,31 @@ impl<'a> Attempt<'a> {
         origin: &Origin,
         has_code: bool,
     ) -> Result<Attempt<'a>> {
-        Attempt::begin(app, origin.is_local, |attempts, now| {
-            attempts.begin_password(account, origin.counted.map(network), has_code, now)
+        let place = origin.counted.map(network);
+        Attempt::begin(app, origin.is_local, move |attempts, now| {
+            attempts.begin_password(account, place, has_code, now)
         })
     }
 
     /// Begins an attempt with a one-time code, after the password.
     pub fn with_code(app: &'a App, account: Account, origin: &Origin) -> Result<Attempt<'a>> {
-        Attempt::begin(app, origin.is_local, |attempts, now| {
-            attempts.begin_code(account, origin.counted.map(network), now)
+        let place = origin.counted.map(network);
+        Attempt::begin(app, origin.is_local, move |attempts, now| {
+            attempts.begin_code(account, place, now)
         })
     }
 
     /// Begins an attempt with a credential that cannot be guessed in practice.
     pub fn with_other(app: &'a App, account: Account, origin: &Origin) -> Result<Attempt<'a>> {
-        Attempt::begin(app, origin.is_local, |attempts, now| {
-            attempts.begin_other(account, origin.counted.map(network), now)
+        let place = origin.counted.map(network);
+        Attempt::begin(app, origin.is_local, move |attempts, now| {
+            attempts.begin_other(account, place, now)
         })
     }
 
     /// Begins an attempt with a password that confirms a session; `session` is the sign-in that the session belongs to.
     pub fn in_session(app: &'a App, session: KeyId) -> Result<Attempt<'a>> {
-        Attempt::begin(app, false, |attempts, now| {
+        Attempt::begin(app, false, move |attempts, now| {
             attempts.begin_session(session, now)
         })
     }
@@ -67,17 +75,27 @@ impl<'a> Attempt<'a> {
     fn begin(
         app: &'a App,
         is_local: bool,
-        begin: impl FnOnce(&mut Attempts, u64) -> std::result::Result<Ticket, Refusal>,
+        begin: impl Fn(&mut Attempts, u64) -> std::result::Result<Ticket, Refusal> + Send + 'static,
     ) -> Result<Attempt<'a>> {
         if is_local {
             return Ok(Attempt {
                 app,
                 ticket: None,
+                number: None,
                 account: None,
             });
         }
-        let ticket = begin(&mut app.passwords.attempts(), app.now().steady_ms);
-        let ticket = ticket.map_err(|refusal| match refusal {
+        let begun = match app.store.is_of_one_node() {
+            true => {
+                let ticket = begin(&mut app.passwords.attempts(), app.now().steady_ms);
+                ticket.map(|ticket| (ticket, None))
+            }
+            false => {
+                let begun = shared_attempts::begin(app, begin)?;
+                begun.map(|(ticket, number)| (ticket, Some(number)))
+            }
+        };
+        let (ticket, number) = begun.map_err(|refusal| match refusal {
             Refusal::Locked => Error::Forbidden(refusals::sessions::account_locked()),
             Refusal::Wait(retry_after_s) => Error::TooMany { retry_after_s },
         })?;
@@ -88,6 +106,7 @@ impl<'a> Attempt<'a> {
         Ok(Attempt {
             app,
             ticket: Some(ticket),
+            number,
             account,
         })
     }
@@ -130,9 +149,10 @@ impl<'a> Attempt<'a> {
             request_id: origin.request_id.clone(),
             ..Event::of_system(action, Target::new(Kind::User, shown), app.now().wall)
         };
-        let (shared, account) = (app.passwords.shared_attempts(), self.account);
+        let (saving, account) = (Saving::of(app), self.account);
         let recorded = app.record_failed_proof(event, move |tx| {
-            account.map_or(Ok(()), |account| save_one(tx, &shared, account))
+            saving.announce(tx)?;
+            account.map_or(Ok(()), |account| saving.save_one(tx, account))
         });
         match locked {
             None => recorded,
@@ -151,6 +171,13 @@ impl<'a> Attempt<'a> {
         let now = self.app.now();
         let mut attempts = self.app.passwords.attempts();
         let locks = attempts.end(ticket, failed, now.steady_ms, now.wall);
+        if let Some(number) = self.number {
+            let outcome = match failed {
+                true => shared::Outcome::Failed,
+                false => shared::Outcome::NoFailure,
+            };
+            attempts.note_outcome(number, outcome);
+        }
         self.account.filter(|_| locks)
     }
 }
@@ -184,17 +211,26 @@ pub(super) fn succeeded(app: &App, user: Uid, origin: &Origin, unlocks: bool) {
     let place = origin.counted.map(network);
     let now = app.now().wall;
     let unlocks = unlocks || origin.is_local;
-    let news = app
-        .passwords
-        .attempts()
-        .succeeded(user, place, unlocks, now);
+    let news = {
+        let mut attempts = app.passwords.attempts();
+        if !app.store.is_of_one_node() {
+            attempts.note(Announcement::Succeeded {
+                user,
+                place,
+                unlocks,
+            });
+        }
+        attempts.succeeded(user, place, unlocks, now)
+    };
     if news {
         save(app, vec![Account::User(user)]);
     }
 }
 
-/// Saves all changes that the store does not have yet, in batches, because a flood of attempts makes many.
+/// Saves all changes that the store does not have yet, in batches, because a flood of attempts makes many. Where several nodes share
+/// the database, they hear of one another's attempts first.
 pub fn save_all(app: &App) {
+    shared_attempts::exchange(app);
     let unsaved = app.passwords.attempts().take_unsaved();
     for batch in unsaved.chunks(ACCOUNTS_A_BATCH) {
         save(app, batch.to_vec());
@@ -202,11 +238,11 @@ pub fn save_all(app: &App) {
 }
 
 fn save(app: &App, accounts: Vec<Account>) {
-    let (shared, batch) = (app.passwords.shared_attempts(), accounts.clone());
+    let (saving, batch) = (Saving::of(app), accounts.clone());
     let written = app.store.write(Durability::Relaxed, move |tx| {
-        batch
-            .iter()
-            .try_for_each(|account| save_one(tx, &shared, *account))
+        saving.announce(tx)?;
+        let mut batch = batch.iter();
+        batch.try_for_each(|account| saving.save_one(tx, *account))
     });
     // A failed write must not prevent users from signing in. The attempts are still in memory and are saved later.
     if let Err(err) = written {
@@ -215,10 +251,35 @@ fn save(app: &App, accounts: Vec<Account>) {
     }
 }
 
-/// Saves the state that the account has when the writer runs this, which may be newer than that at the request.
-fn save_one(tx: &Write<'_>, shared: &Arc<Mutex<Attempts>>, account: Account) -> Result<()> {
-    let (standing, networks) = lock(shared).saved(account);
-    rows::replace(tx, account, standing, &networks)
+/// What a transaction needs to save accounts.
+pub(in crate::ops) struct Saving {
+    attempts: Arc<Mutex<Attempts>>,
+    /// Where several nodes share the database.
+    sharing: Option<Sharing>,
+}
+
+impl Saving {
+    pub(in crate::ops) fn of(app: &App) -> Saving {
+        Saving {
+            attempts: app.passwords.shared_attempts(),
+            sharing: Sharing::of(app),
+        }
+    }
+
+    /// Follows the other nodes, so that what is saved has their failures too, and announces what has ended here.
+    fn announce(&self, tx: &Write<'_>) -> Result<()> {
+        let Some(sharing) = &self.sharing else {
+            return Ok(());
+        };
+        sharing.follow(tx)?;
+        sharing.announce(tx)
+    }
+
+    /// Saves the state that the account has when the writer runs this, which may be newer than that at the request.
+    fn save_one(&self, tx: &Write<'_>, account: Account) -> Result<()> {
+        let (standing, networks) = lock(&self.attempts).saved(account);
+        rows::replace(tx, account, standing, &networks)
+    }
 }
 
 /// Writes a lock immediately, with its event.
@@ -242,9 +303,9 @@ fn note_locked(app: &App, account: Account, origin: &Origin) -> Result<()> {
             ..Event::of_system("user.lock", Target::new(Kind::User, user.uid), app.now().wall)
         }
     });
-    let (shared, seal_keys) = (app.passwords.shared_attempts(), app.seal_keys.clone());
+    let (saving, seal_keys) = (Saving::of(app), app.seal_keys.clone());
     app.store.write(Durability::Full, move |tx| {
-        save_one(tx, &shared, account)?;
+        saving.save_one(tx, account)?;
         event.map_or(Ok(()), |event| audit::append(tx, &seal_keys, event))
     })
 }
@@ -253,6 +314,8 @@ fn note_locked(app: &App, account: Account, origin: &Origin) -> Result<()> {
 pub fn load(read: &Read) -> Result<Attempts> {
     let mut attempts = Attempts::default();
     attempts.load(rows::list(read)?, rows::list_networks(read)?);
+    // What was announced before is in these rows, as far as it is kept.
+    attempts.others.seen = shared_rows::newest(read)?;
     Ok(attempts)
 }
 
@@ -275,7 +338,7 @@ pub fn locked(app: &App) -> Vec<String> {
 /// the user.
 pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
-    let shared = app.passwords.shared_attempts();
+    let (shared, sharing) = (app.passwords.shared_attempts(), Sharing::of(app));
     let uid = app.change(
         caller,
         "user.unlock",
@@ -283,12 +346,18 @@ pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
         move |tx, _| {
             let user = manageable(tx, &index.directory(), &who, &text)?;
             let account = Account::User(user.uid);
+            if let Some(sharing) = &sharing {
+                sharing.follow(tx)?;
+            }
             let before = lock(&shared).standing(account);
             if !lock(&shared).has_failures(account) {
                 return Ok((None, user.uid));
             }
             rows::delete(tx, account)?;
             rows::delete_network_failures(tx, user.uid)?;
+            if let Some(sharing) = &sharing {
+                sharing.announce_one(tx, &Announcement::Forgotten(account))?;
+            }
             tx.after_commit(move || lock(&shared).forget(account));
             let mut changes = Changes::default();
             changes.note(
@@ -305,12 +374,11 @@ pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
 
 /// Forgets the failures and the known networks of a user in the transaction of a new password, because both belong to
 /// the old password.
-pub(in crate::ops) fn begin_again(
-    tx: &Write<'_>,
-    shared: Arc<Mutex<Attempts>>,
-    user: Uid,
-) -> Result<()> {
+pub(in crate::ops) fn begin_again(tx: &Write<'_>, saving: Saving, user: Uid) -> Result<()> {
     rows::delete_of_user(tx, user)?;
-    tx.after_commit(move || lock(&shared).forget_networks(user));
+    if let Some(sharing) = &saving.sharing {
+        sharing.announce_one(tx, &Announcement::NewPassword(user))?;
+    }
+    tx.after_commit(move || lock(&saving.attempts).forget_networks(user));
     Ok(())
 }

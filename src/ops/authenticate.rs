@@ -15,6 +15,7 @@ use crate::ops::App;
 use crate::ops::authenticators::demand::require_none_lacking;
 use crate::ops::verify::{self, Outcome, Verdict};
 use crate::refusals;
+use crate::store::sessions;
 use std::net::IpAddr;
 
 /// Finds the caller for a secret, which is a management key or an access token. All failures have the same error.
@@ -30,7 +31,10 @@ pub fn authenticate(
 ) -> Result<Option<Caller>> {
     let presented = Presented::parse(secret).ok_or(Error::Unauthenticated)?;
     if presented.prefix() == PREFIX_SESSION {
-        return session(app, presented, origin).map(Some);
+        let session = session(app, presented, may_wait)?;
+        return session
+            .map(|session| caller_of_session(app, &session, origin))
+            .transpose();
     }
     // A management key can have limits for addresses, rate and uses. These limits apply here too.
     let question = Question {
@@ -168,7 +172,8 @@ pub fn would_authenticate(
 ) -> Option<Caller> {
     let presented = Presented::parse(secret)?;
     if presented.prefix() == PREFIX_SESSION {
-        return session(app, presented, Origin::default()).ok();
+        let session = token_session(session_of(app, presented).ok()?).ok()?;
+        return caller_of_session(app, &session, Origin::default()).ok();
     }
     let question = Question {
         address,
@@ -243,17 +248,47 @@ pub fn enrolling(app: &App, secret: &str, origin: Origin) -> Option<Caller> {
     })
 }
 
-/// The caller for an access token. A session of the console is not accepted here.
-fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
-    let session = session_of(app, presented)?;
-    if session.console.is_some() {
-        return Err(Error::Unauthenticated);
-    }
-    caller_of_session(app, &session, origin)
+/// The session of an access token. `None` if that must be looked up where waiting is allowed.
+fn session(app: &App, presented: Presented<'_>, may_wait: bool) -> Result<Option<Session>> {
+    let session = match session_of(app, presented) {
+        Err(Error::Unauthenticated) if app.fence.is_some() => match may_wait {
+            false => return Ok(None),
+            true => stored_session(app, presented)?,
+        },
+        found => found?,
+    };
+    token_session(session).map(Some)
 }
 
-/// The session that a secret belongs to, unless it is over.
+/// A session, unless it is one of the console, which is not accepted as an access token.
+fn token_session(session: Session) -> Result<Session> {
+    match session.console {
+        Some(_) => Err(Error::Unauthenticated),
+        None => Ok(session),
+    }
+}
+
+/// The session that a secret belongs to, unless it is over. If the index does not have it as one that goes on, the store decides at a
+/// node that shares its database: the session may be used at another node.
+pub fn present_session(app: &App, presented: Presented<'_>) -> Result<Session> {
+    match session_of(app, presented) {
+        Err(Error::Unauthenticated) if app.fence.is_some() => stored_session(app, presented),
+        found => found,
+    }
+}
+
+/// The session as the store has it now. Only for a client that has its secret is the index brought up to that.
+fn stored_session(app: &App, presented: Presented<'_>) -> Result<Session> {
+    let found = app.read(|read| sessions::find(read, &app.seal_keys, presented.id))?;
+    let is_its_own = |session: &Session| session.secret.matches(&app.peppers, presented.text);
+    let found = found.filter(is_its_own).ok_or(Error::Unauthenticated)?;
+    app.applier.load_session(&app.store, found.id)?;
+    session_of(app, presented)
+}
+
+/// The session that a secret belongs to, unless it is over, according to the index.
 pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
+    app.require_serving()?;
     let session = app
         .index
         .session(presented.id)

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod connection_check;
 pub mod declared;
 pub mod doctor;
+pub mod fence;
 mod following;
 pub mod idempotency;
 mod index_updates;
@@ -37,6 +38,7 @@ pub mod secrets;
 pub mod self_test;
 pub mod sessions;
 pub mod setup;
+mod shared_attempts;
 pub mod site;
 pub mod tripwires;
 pub mod usage;
@@ -99,6 +101,8 @@ pub struct App {
     site: Option<site::Site>,
     packing: packs::Packing,
     applier: Arc<applier::Applier>,
+    /// Of a node that shares its database with others only.
+    fence: Option<Arc<fence::Fence>>,
     pub feed: Arc<packs::feed::Feed>,
 }
 
@@ -175,6 +179,7 @@ impl App {
         + Send
         + 'static,
     ) -> Result<T> {
+        self.require_changeable(caller.takes_away)?;
         let mut paid = Vec::new();
         for _ in 0..count {
             match self.charge(caller, action) {
@@ -288,6 +293,10 @@ impl App {
 
     /// Finishes the pending work, stores the state of the clock, and closes the store.
     pub fn close(&self) {
+        #[cfg(feature = "postgres")]
+        if let Some(fence) = &self.fence {
+            fence.end();
+        }
         if !self.store.is_closed() {
             maintenance::flush(self);
             tripwires::record_all(self);

@@ -85,6 +85,13 @@ sentences! { "findings":
     management_keys_advice() = "find out with latchkey key show what uses each of them; delete those that are not needed, and replace the others by keys with an owner";
     management_keys_none() = "none without an owner was made by a user who is deleted or disabled";
     management_keys_ownerless(count, keys) = "{count} without an owner, made by users who are deleted or disabled: {keys}";
+    nodes_clock(seconds) = "the clock of this machine differs by {seconds} s from that of the server of the database";
+    nodes_clock_advice() = "have both machines set their clocks by the same time servers; from 30 s on, nothing is issued or changed here";
+    nodes_endless(live) = "this node knows every change; nodes in use: {live}; without the database, verdicts would go on without an end (database_refuse_after)";
+    nodes_endless_advice() = "if a key that was ended must not stay open on a node without the database, set a time: database_refuse_after = \"60s\"";
+    nodes_fresh(live) = "this node knows every change; nodes in use: {live}";
+    nodes_stale(seconds) = "this node was last certain {seconds} s ago to know every change";
+    nodes_stale_advice() = "look at the server of the database and its standbys, and at the way there; the log says what is wrong";
     room(mib) = "{mib} MiB are free";
     room_advice() = "free some space before changes are refused; old backups and exports are candidates";
     room_unknown() = "the system does not report it";

@@ -8,6 +8,7 @@ sentences! { "server":
     changed_outside_not(kind: Refusal, id) = "the {kind} {id} is what Latchkey last wrote; there is nothing to accept";
     clock_implausible(date, released, years) = "this machine's date is {date}; a right date is not before this version was released ({released}) and at most {years} years later. Correct the date first; if it is right, say --implausible";
     clock_is_local() = "only the administrator of the machine accepts its clock";
+    clock_differs(seconds) = "the clock of this machine differs by {seconds} s from that of the server of the database, so nothing is issued or changed here; set the clock, or send the change to another node";
     constraint() = "the database refused the change";
     constraint_exists() = "something of that name exists already";
     constraint_referred() = "something else still refers to it";
@@ -25,7 +26,25 @@ sentences! { "server":
     node_id_unusable(path, why) = "{path} has not the id of this node: {why}; put the file back, or delete it, and this folder counts as a new node";
     not_saved() = "the connection to the database broke, and the change was not saved; try again";
     outcome_unknown() = "it is not known whether this was saved; ask again with the same Idempotency-Key";
+    stale(seconds) = "STALE: this node was last certain {seconds} s ago to know every change, so it gives no verdicts and shows nothing until the database can be reached again";
+    stale_changes(seconds) = "STALE: this node was last certain {seconds} s ago to know every change, so nothing is changed here until the database can be reached again; try again, or send the change to another node";
+    stale_from_start() = "STALE: this node has not reached the database since its start, or does not have all changes yet, so it gives no verdicts and shows nothing";
     stopping() = "the server is stopping";
     tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";
     tombstones_unusable(path, cause) = "{path} cannot be read or written ({cause}), so nothing can be deleted or disabled safely";
+}
+
+/// Whether the clock of a node is the reason.
+pub fn is_wrong_clock(why: &super::Refusal) -> bool {
+    why.code() == "server.clock_differs"
+}
+
+/// Whether a node that may be behind its database is the reason.
+pub fn is_stale(why: &super::Refusal) -> bool {
+    let codes = [
+        "server.stale",
+        "server.stale_changes",
+        "server.stale_from_start",
+    ];
+    codes.contains(&why.code())
 }

@@ -30,12 +30,16 @@ pub struct ReplacedSecret {
 }
 
 /// The recorded state of the clock with which a node begins: the latest one if no other node can use the database, because this
-/// node may have been away. Otherwise its own; and the latest one if it has recorded none yet. `None` if only an earlier version has
-/// used the database, and it stopped within its first minute.
+/// node may have been away. Otherwise its own, or what no node has recorded itself, such as the time of a copy that has replaced the
+/// database: the clock of another node may be wrong. `None` for a new node there, and if only an earlier version has used the
+/// database, and it stopped within its first minute.
 pub fn find(read: &Read, node: NodeId) -> Result<Option<StoredClock>> {
-    let own = find_own(read, node)?;
-    if own.is_some() && !read.is_of_one_node() {
-        return Ok(own);
+    let own = find_own(read, &node.to_string())?;
+    if !read.is_of_one_node() {
+        return match own {
+            Some(own) => Ok(Some(own)),
+            None => find_own(read, ""),
+        };
     }
     let known = own.map_or(0, |own| own.corrections);
     let latest = find_latest(read)?;
@@ -45,10 +49,10 @@ pub fn find(read: &Read, node: NodeId) -> Result<Option<StoredClock>> {
     }))
 }
 
-fn find_own(read: &Read, node: NodeId) -> Result<Option<StoredClock>> {
+fn find_own(read: &Read, node: &str) -> Result<Option<StoredClock>> {
     read.query_one(
         "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock WHERE node = $1",
-        &[&node.to_string()],
+        &[&node],
         from_row,
     )
 }
@@ -412,15 +416,16 @@ mod tests {
     }
 
     #[test]
-    fn no_clock_moves_that_of_another_node_and_a_new_node_begins_with_the_latest() {
+    fn no_clock_moves_that_of_another_node_and_a_new_node_begins_with_the_latest_of_a_file() {
         for read in testing::stores() {
             let tx = read.write();
             let find = |node| super::find(&read, node).unwrap();
             record(&tx, ONE, &recorded(20, 0)).unwrap();
-            assert_eq!(find(OTHER), Some(recorded(20, 0)));
+            let of_file = |mark| read.is_of_one_node().then(|| recorded(mark, 0));
+            assert_eq!(find(OTHER), of_file(20));
             record(&tx, OTHER, &recorded(50, 0)).unwrap();
-            assert_eq!(find(NodeId([3; 16])), Some(recorded(50, 0)));
-            let own = |node| super::find_own(&read, node).unwrap();
+            assert_eq!(find(NodeId([3; 16])), of_file(50));
+            let own = |node: NodeId| super::find_own(&read, &node.to_string()).unwrap();
             assert_eq!(own(ONE), Some(recorded(20, 0)));
             // A copy has replaced the database.
             replace_all(&tx, &recorded(3, 0)).unwrap();
@@ -478,7 +483,10 @@ mod tests {
             )
             .unwrap();
             record(&tx, ONE, &recorded(85, 3)).unwrap();
-            assert_eq!(find_own(&read, ONE).unwrap(), Some(recorded(85, 3)));
+            assert_eq!(
+                find_own(&read, &ONE.to_string()).unwrap(),
+                Some(recorded(85, 3))
+            );
         }
     }
 

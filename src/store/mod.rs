@@ -30,6 +30,7 @@ pub mod key_files;
 pub mod key_orders;
 pub mod key_versions;
 pub mod keys;
+pub mod leases;
 mod migrations;
 pub mod nodes;
 pub mod notices;
@@ -52,6 +53,8 @@ pub mod retired;
 pub mod retired_names;
 pub mod seals;
 pub mod sessions;
+pub mod setup_codes;
+pub mod shared_attempts;
 pub mod sign_ins;
 pub mod site;
 pub mod site_links;
@@ -466,6 +469,20 @@ impl Store {
     pub fn keep_tombstones(&self, path: &Path) -> Result<Option<Tombstones>> {
         let (file, known) = tombstones::TombstoneFile::open(path)?;
         self.read(|read| self.book.open(file, known, read))
+    }
+
+    /// Whether the database is a file of one data folder, so that no other node uses it at the same time.
+    pub fn is_of_one_node(&self) -> bool {
+        self.database.is_of_one_node()
+    }
+
+    /// The lease of this node in a database on a server; `None` for a file.
+    #[cfg(feature = "postgres")]
+    pub fn lease(&self, holder: postgres::LeaseHolder) -> Option<postgres::Lease> {
+        match &self.database {
+            Database::Postgres(address) => Some(postgres::Lease::new((**address).clone(), holder)),
+            Database::Sqlite(_) => None,
+        }
     }
 
     /// Writes down how far the audit log goes, so that the next start notices an older copy of the database.

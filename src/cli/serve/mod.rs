@@ -189,6 +189,10 @@ impl Doors<'_> {
         let app = setup::open(&self.folder.database(), files, PRESETS, TIME)?;
         site::require_kind(&app, settings.site)?;
         app.warn_if_stale_only(settings.stale == Stale::Warn);
+        #[cfg(feature = "postgres")]
+        if let Some(limits) = settings.cluster.limits(app.shares_its_database())? {
+            app.set_limits(limits);
+        }
         app.budgets.set_rate(settings.changes_rate());
         app.feed.set_ends_wait(settings.ends_wait_for_sites);
         app.demand_second_factor(settings.second_factor_roles());

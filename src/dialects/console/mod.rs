@@ -185,5 +185,5 @@ const ROUTES: &[Route] = &[
     get   ("/doctor",                   Public, doctor::show),
     post  ("/doctor",                   Public, doctor::run),
     // Files that pages load
-    inline("GET", "/assets/{name}",     Public, BodyRule::Ignore, assets::send),
+    inline("GET", "/assets/{name}",     Public, BodyRule::Ignore, assets::send).even_if_stale(),
 ];

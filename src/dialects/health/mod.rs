@@ -13,7 +13,7 @@ use crate::http::route::{Access, Call, Route, Surface, inline};
 use crate::http1::BodyRule;
 use crate::ops::declared;
 use crate::refusals::site::is_stale;
-use crate::refusals::verbatim;
+use crate::refusals::{server, verbatim};
 use serde_json::json;
 
 pub const SURFACE: Surface = Surface {
@@ -32,8 +32,8 @@ pub const SURFACE: Surface = Surface {
 
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
-    inline("GET", "/healthz", Access::Public, BodyRule::Ignore, alive),
-    inline("GET", "/readyz",  Access::Public, BodyRule::Ignore, ready),
+    inline("GET", "/healthz", Access::Public, BodyRule::Ignore, alive).even_if_stale(),
+    inline("GET", "/readyz",  Access::Public, BodyRule::Ignore, ready).even_if_stale(),
 ];
 
 /// `GET /healthz`: the process answers.
@@ -43,19 +43,22 @@ fn alive(_: &Call<'_>) -> Result<Option<Reply>> {
 
 /// `GET /readyz`: the server can verify keys, because all of them are in memory. With the parameter `write`, also that
 /// changes can be saved. The administrator of this machine, on the Unix socket with the header `Latchkey-Local: 1`, receives
-/// the details; every other client receives one word, and at a site also why it gives no verdicts.
+/// the details; every other client receives one word, at a site also why it gives no verdicts, and at a node that shares its database
+/// also why nothing is verified or changed there.
 ///
-/// Without the parameter nothing waits for the disk: a full or slow disk must not take verification out of a load balancer.
+/// Without the parameter nothing waits for the disk: a full or slow disk must not take verification out of a load balancer. Nor must
+/// a database that its nodes have lost for a few seconds, which all of them notice at once.
 fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
     let must_write = asks_to_write(call.request.query());
     let is_detailed = call.trust.administrator(call.request).is_some();
     if !call.may_wait && (must_write || is_detailed) {
         return Ok(None);
     }
-    let stale = call.app.require_fresh(call.app.now().wall).err();
+    let stale = call.app.require_fresh(call.app.now()).err();
     let loaded = call.app.index.is_complete() && stale.is_none();
+    let refused = call.app.changes_refused();
     let unwritable = match must_write || is_detailed {
-        true => call.app.check_writable().err(),
+        true => refused.or_else(|| call.app.check_writable().err()),
         false => None,
     };
     let is_ready = loaded && !(must_write && unwritable.is_some());
@@ -75,11 +78,26 @@ fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
         return Ok(Some(Reply::json(status, &body)));
     }
     match (is_ready, stale) {
-        (true, _) => Ok(Some(Reply::new(200).body("text/plain", "ready\n"))),
+        (true, _) => {
+            let text = match call.app.wrong_clock() {
+                None => "ready\n".to_owned(),
+                Some(why) => format!("ready; {why}\n"),
+            };
+            Ok(Some(Reply::new(200).body("text/plain", text)))
+        }
         // Every verdict says so too.
         (false, Some(stale)) => Err(stale),
-        (false, None) => Err(Error::Unavailable(verbatim("not ready"))),
+        (false, None) => Err(unwritable.filter(is_of_node).unwrap_or_else(not_ready)),
     }
+}
+
+/// Whether the reason is this node: it may be behind the database that it shares, or its clock is wrong.
+fn is_of_node(err: &Error) -> bool {
+    matches!(err, Error::Unavailable(why) if server::is_stale(why) || server::is_wrong_clock(why))
+}
+
+fn not_ready() -> Error {
+    Error::Unavailable(verbatim("not ready"))
 }
 
 /// Whether the query has the parameter `write`, with any value or none. Other parameters are ignored, as they always were.
@@ -180,7 +198,7 @@ impl ReadyBody {
 /// A status and one word, because probes do not read bodies. A site that gives no verdicts says why, as its verdicts do.
 fn render(err: &Error, _: &Head) -> Reply {
     let (status, word) = match err {
-        Error::Unavailable(why) if is_stale(why) => {
+        Error::Unavailable(why) if is_stale(why) || is_of_node(err) => {
             let body = format!("not ready: {why}\n");
             return Reply::new(503).body("text/plain", body);
         }

@@ -34,7 +34,7 @@ pub const SURFACE: Surface = Surface {
 
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
-    get("", Access::Machine, metrics),
+    get("", Access::Machine, metrics).even_if_stale(),
 ];
 
 /// Adds the operation to the description of the server.

@@ -30,6 +30,9 @@ struct Snapshot {
     spans: Vec<(&'static str, &'static str, &'static [u64; 12], SpanTotals)>,
 }
 
+/// A gauge, if it has a value.
+type Gauge = (&'static str, &'static str, Option<f64>);
+
 /// The labels of `latchkey_build_info`.
 const BUILD: [(&str, &str); 2] = [
     ("version", env!("CARGO_PKG_VERSION")),
@@ -92,7 +95,7 @@ impl Snapshot {
         let figures = app.figures();
         let loaded = app.index.is_complete();
         let now = app.now().wall;
-        let fresh = app.require_fresh(now).is_ok();
+        let fresh = app.require_fresh(app.now()).is_ok();
         let ready = loaded && fresh && app.check_writable().is_ok();
         let clock = app.clock.reading();
         let behind_ms = clock.wall.0.saturating_sub(clock.mark.0);
@@ -176,6 +179,7 @@ impl Snapshot {
                 link.map(|(_, left_ms)| left_ms as f64 / 1000.0),
             ),
         ]);
+        snapshot.add_if_known(of_node(app));
         let sites = packs::figures(app).ok().flatten();
         snapshot.add_if_known([
             (
@@ -217,11 +221,8 @@ impl Snapshot {
     }
 
     /// Adds those gauges that have a value.
-    fn add_if_known<const N: usize>(
-        &mut self,
-        gauges: [(&'static str, &'static str, Option<f64>); N],
-    ) {
-        let known = |(name, help, value): (_, _, Option<f64>)| Some((name, help, value?));
+    fn add_if_known<const N: usize>(&mut self, gauges: [Gauge; N]) {
+        let known = |(name, help, value): Gauge| Some((name, help, value?));
         self.gauges.extend(gauges.into_iter().filter_map(known));
     }
 
@@ -292,6 +293,39 @@ impl Snapshot {
             ),
         ]);
     }
+}
+
+/// The gauges of a node that shares its database with others.
+fn of_node(app: &App) -> [Gauge; 5] {
+    let found = app.fence_figures();
+    let seconds = |ms: i64| ms as f64 / 1000.0;
+    [
+        (
+            "latchkey_database_connected",
+            "At a node that shares its database, 1 if the last attempt to renew its lease was successful",
+            found.map(|found| flag(found.is_connected)),
+        ),
+        (
+            "latchkey_stale_seconds",
+            "At a node that shares its database, seconds since it was last certain to know every change",
+            found.and_then(|found| found.age_ms).map(seconds),
+        ),
+        (
+            "latchkey_lease_seconds",
+            "At a node that shares its database, seconds for which it gives verdicts without the database",
+            found.and_then(|found| found.left_ms).map(seconds),
+        ),
+        (
+            "latchkey_nodes_live",
+            "Nodes that share the database and are in use, this one included",
+            found.map(|found| found.live as f64),
+        ),
+        (
+            "latchkey_clock_skew_seconds",
+            "At a node that shares its database, the clock of its machine less that of the server of the database",
+            found.map(|found| seconds(found.skew_ms)),
+        ),
+    ]
 }
 
 fn families(app: &App) -> Vec<Family> {

@@ -176,6 +176,14 @@ const PACK_STALE: Kind = kind(
     "PACK_STALE",
 );
 
+/// Of a node that shares its database with others, so it is not in the description of a server either.
+const STALE: Kind = kind(
+    ("stale", 503, "stale"),
+    "This node may not know every change",
+    "The database that this node shares with others is out of reach, or this node has not all of its changes yet.",
+    "STALE",
+);
+
 const KINDS: [&Kind; 16] = [
     &MALFORMED,
     &UNAUTHENTICATED,
@@ -256,6 +264,7 @@ fn written(err: &Error, head: &Head, key: Option<&str>) -> Reply {
         Error::TooMany { .. } => TOO_MANY,
         Error::LocalHeaderMissing | Error::Unauthenticated => UNAUTHENTICATED,
         Error::Unavailable(why) if refusals::site::is_stale(why) => PACK_STALE,
+        Error::Unavailable(why) if refusals::server::is_stale(why) => STALE,
         Error::Unavailable(why) if refusals::packs::is_unconfirmed(why) => SITES_UNCONFIRMED,
         Error::Unavailable(_) => UNAVAILABLE,
         Error::UnsupportedMediaType(_) => UNSUPPORTED_MEDIA_TYPE,

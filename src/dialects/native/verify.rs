@@ -105,6 +105,10 @@ answer! {
         expires_at: Option<Time>,
         rate_limit: Option<StatusBody> = StatusBody::example(),
         uses_left: Option<u64>,
+        /// Present only if the node that answers is not certain to know the changes of the last seconds, because the database that
+        /// it shares with other nodes is out of reach or ahead of it: for how many seconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stale_s: Option<u64>,
         metadata: &'a RawValue,
     }
 }
@@ -122,6 +126,9 @@ answer! {
         reason: Option<&'static str> [enum = [Detail::UnknownOperation, Detail::UnsafeRequest].map(Detail::as_str)],
         #[serde(skip_serializing_if = "Option::is_none")]
         rate_limit: Option<StatusBody>,
+        /// As in a positive verdict.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stale_s: Option<u64>,
     }
 }
 
@@ -434,6 +441,7 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
             expires_at: key.ends_at().map(Time),
             rate_limit,
             uses_left: verdict.uses_left,
+            stale_s: verdict.stale_s,
             metadata,
         }),
         (code, key, _, _) => VerdictBody::Refused(RefusedBody {
@@ -442,6 +450,7 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
             key_id: key.map(|key| key.id.to_string()),
             reason: verdict.detail.map(|detail| detail.as_str()),
             rate_limit,
+            stale_s: verdict.stale_s,
         }),
     };
     // Serialising plain members cannot fail; if it did, an empty answer would grant nothing.

@@ -27,7 +27,7 @@ pub const SURFACE: Surface = Surface {
 
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
-    inline("GET", "", Access::Public, BodyRule::Ignore, show),
+    inline("GET", "", Access::Public, BodyRule::Ignore, show).even_if_stale(),
 ];
 
 /// RFC 9116, section 3.

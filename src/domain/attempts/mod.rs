@@ -9,6 +9,7 @@
 //! find out that the user has signed in from there.
 
 mod account;
+pub mod shared;
 pub mod spraying;
 pub mod throttle;
 pub mod tries;
@@ -117,6 +118,8 @@ pub struct Attempts {
     networks: HashMap<Uid, Vec<Network>>,
     /// Accounts whose latest state is not in the store yet.
     unsaved: HashSet<Account>,
+    /// Where several nodes share the database.
+    pub others: shared::Others,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,6 +154,7 @@ impl Attempts {
             accounts: HashMap::new(),
             networks: HashMap::new(),
             unsaved: HashSet::new(),
+            others: shared::Others::default(),
         }
     }
 
@@ -190,18 +194,33 @@ impl Attempts {
             let check = self.spraying.check(place, steady_ms);
             check.map_err(Refusal::Wait)?;
         }
-        let pair = (account, place);
-        let check = self.passwords.check(pair, steady_ms);
+        let check = self.passwords.check((account, place), steady_ms);
         check.map_err(Refusal::Wait)?;
-        self.passwords.begin(pair, steady_ms);
-        self.spraying.begin(place, account, steady_ms);
-        self.whole(account).pending += 1;
-        Ok(Ticket::Password {
+        let ticket = Ticket::Password {
             account,
             place,
             is_known,
             with_code,
-        })
+        };
+        self.reserve(ticket, steady_ms);
+        Ok(ticket)
+    }
+
+    /// Counts an attempt that has begun.
+    fn reserve(&mut self, ticket: Ticket, steady_ms: u64) {
+        match ticket {
+            Ticket::Code { account, place } => self.take_code(account, place, steady_ms),
+            Ticket::Other { account, place } => {
+                self.passwords.begin((account, place), steady_ms);
+                self.spraying.begin(place, account, steady_ms);
+            }
+            Ticket::Password { account, place, .. } => {
+                self.passwords.begin((account, place), steady_ms);
+                self.spraying.begin(place, account, steady_ms);
+                self.whole(account).pending += 1;
+            }
+            Ticket::Session(session) => self.sessions.begin(session, steady_ms),
+        }
     }
 
     /// Begins an attempt with a one-time code, after the password was correct.
@@ -212,8 +231,9 @@ impl Attempts {
         steady_ms: u64,
     ) -> Result<Ticket, Refusal> {
         self.check_code(account, place, steady_ms)?;
-        self.take_code(account, place, steady_ms);
-        Ok(Ticket::Code { account, place })
+        let ticket = Ticket::Code { account, place };
+        self.reserve(ticket, steady_ms);
+        Ok(ticket)
     }
 
     /// Begins an attempt with a credential that cannot be guessed in practice. Failures count for the network, but
@@ -230,17 +250,18 @@ impl Attempts {
         }
         let check = self.passwords.check((account, place), steady_ms);
         check.map_err(Refusal::Wait)?;
-        self.passwords.begin((account, place), steady_ms);
-        self.spraying.begin(place, account, steady_ms);
-        Ok(Ticket::Other { account, place })
+        let ticket = Ticket::Other { account, place };
+        self.reserve(ticket, steady_ms);
+        Ok(ticket)
     }
 
     /// Begins an attempt to confirm the identity of a session's user. Attempts outside the session do not delay it.
     pub fn begin_session(&mut self, session: KeyId, steady_ms: u64) -> Result<Ticket, Refusal> {
         let check = self.sessions.check(session, steady_ms);
         check.map_err(Refusal::Wait)?;
-        self.sessions.begin(session, steady_ms);
-        Ok(Ticket::Session(session))
+        let ticket = Ticket::Session(session);
+        self.reserve(ticket, steady_ms);
+        Ok(ticket)
     }
 
     /// Ends an attempt. A successful attempt releases its reservation and changes nothing else, because it may be

@@ -22,6 +22,7 @@ pub mod scheme;
 pub mod seal_key;
 pub mod sealing;
 pub mod secret;
+pub mod uses;
 pub mod verdict;
 mod versions;
 

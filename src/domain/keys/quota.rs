@@ -1,5 +1,6 @@
 //! Rate limits and use limits: the only state that a verification changes.
 
+pub use super::uses::{Block, Uses, block};
 use std::collections::VecDeque;
 
 /// The largest number of requests in a window. Larger numbers are refused when a key is issued.
@@ -11,10 +12,6 @@ pub const USES_MAX: u64 = 1 << 53;
 /// The largest number of slots in a window, which limits its memory.
 const SLOTS: u64 = 1_000;
 
-/// The largest block of uses that is reserved at once. A block is a sixteenth of the remaining uses, but at least
-/// one, and more than the maximum only if the request itself costs more. A crash loses at most one block.
-const RESERVE_MAX: u64 = 256;
-
 /// At most `limit` requests in any `window_s` seconds. A limit of 0 refuses every request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct RateLimit {
@@ -23,6 +20,15 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
+    /// The part of this limit that each of several nodes may use without asking the others. All parts together are less than one
+    /// request a node more than the limit. A limit of 0 stays 0.
+    pub fn share(self, nodes: u64) -> RateLimit {
+        RateLimit {
+            limit: self.limit.div_ceil(nodes.max(1)),
+            ..self
+        }
+    }
+
     /// Whether this limit can never allow more requests than `most` does: in any `most.window_s` seconds at most
     /// `most.limit`.
     ///
@@ -54,7 +60,12 @@ pub struct Counters {
     /// The window of the policy's bound, where the key's own limit is looser than the bound.
     pub bound: Option<Box<Window>>,
     pub uses: Option<Uses>,
+    /// When the stored number was last looked at because too few uses were left of it, on the steady clock.
+    pub looked_ms: Option<u64>,
 }
+
+/// How often a key whose uses seem to be spent is looked up, because another node may have given some back or set another number.
+const LOOK_AGAIN_MS: u64 = 1_000;
 
 /// A sliding window: the admitted requests by time, in slots of one millisecond, or of a thousandth of the window for
 /// limits above a thousand.
@@ -69,56 +80,6 @@ pub struct Window {
     spent: u64,
     /// The width of the slots. If it differs from that of the rate, the limit was edited.
     slot_ms: u64,
-}
-
-/// The remaining uses of a key: a reserved part in memory and the rest in the store.
-///
-/// The reserved part is subtracted from the stored number before any of it is spent. So a crash loses at most the
-/// reserved part, and never restores a use.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Uses {
-    /// Grows whenever the number is set. What was reserved of a number with another epoch is void.
-    pub epoch: u64,
-    pub reserved: u64,
-    pub stored: u64,
-}
-
-/// Uses that were reserved and not spent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Block {
-    pub epoch: u64,
-    pub count: u64,
-}
-
-impl Uses {
-    /// As stored, with nothing reserved.
-    pub fn stored(epoch: u64, stored: u64) -> Uses {
-        Uses {
-            epoch,
-            reserved: 0,
-            stored,
-        }
-    }
-
-    /// What is reserved of the number with this epoch.
-    pub fn reserved_of(&self, epoch: u64) -> u64 {
-        match self.epoch == epoch {
-            true => self.reserved,
-            false => 0,
-        }
-    }
-
-    /// Follows the stored number, of which `more` uses were reserved, unless one with a later epoch is known.
-    pub fn follow(&mut self, epoch: u64, stored: u64, more: u64) {
-        if epoch < self.epoch {
-            return;
-        }
-        *self = Uses {
-            epoch,
-            reserved: self.reserved_of(epoch) + more,
-            stored,
-        };
-    }
 }
 
 /// The result of spending from [`Counters`].
@@ -136,12 +97,6 @@ pub enum SpendResult {
     RateLimited(RateStatus),
     /// All uses are spent. Nothing was spent by this request.
     UsageExceeded,
-}
-
-/// How many of the remaining uses are taken at once, for a request of this cost.
-pub fn block(stored: u64, reserved: u64, cost: u64) -> u64 {
-    let wanted = (stored / 16).clamp(1, RESERVE_MAX);
-    wanted.max(cost.saturating_sub(reserved)).min(stored)
 }
 
 impl Counters {
@@ -227,6 +182,21 @@ impl Counters {
             Some(uses) if cost > uses.reserved => Err(SpendResult::MustReserve),
             Some(_) => Ok(()),
         }
+    }
+
+    /// Whether the stored number of uses may be looked at again.
+    pub fn may_look(&self, steady_ms: u64) -> bool {
+        let since = |looked_ms| steady_ms.saturating_sub(looked_ms);
+        self.looked_ms.is_none_or(|at| since(at) >= LOOK_AGAIN_MS)
+    }
+
+    /// Notes that the stored number is looked at now; `false` if that is too early.
+    pub fn begin_look(&mut self, steady_ms: u64) -> bool {
+        let may_look = self.may_look(steady_ms);
+        if may_look {
+            self.looked_ms = Some(steady_ms);
+        }
+        may_look
     }
 
     fn bounding(&mut self) -> &mut Window {
@@ -476,21 +446,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reserved_of_another_number_is_void() {
-        let mut uses = Uses::stored(3, 100);
-        uses.follow(3, 94, 6);
-        uses.follow(3, 88, 6);
-        assert_eq!((uses.reserved, uses.stored), (12, 88));
-        // Somebody else has reserved too.
-        uses.follow(3, 50, 0);
-        assert_eq!((uses.reserved, uses.stored), (12, 50));
-        // The number is set, and a block that was reserved before comes late.
-        uses.follow(7, 10, 0);
-        uses.follow(3, 44, 6);
-        assert_eq!(uses, Uses::stored(7, 10));
-        assert_eq!((uses.reserved_of(3), uses.reserved_of(7)), (0, 0));
-        uses.follow(7, 9, 1);
-        assert_eq!((uses.reserved_of(3), uses.reserved_of(7)), (0, 1));
+    fn the_shares_of_all_nodes_are_the_limit_and_no_node_has_none() {
+        let limit = |limit| RateLimit {
+            limit,
+            window_s: 60,
+        };
+        for (whole, nodes, share) in [
+            (60, 1, 60),
+            (60, 3, 20),
+            (61, 3, 21),
+            (1, 3, 1),
+            (0, 3, 0),
+            (5, 0, 5),
+        ] {
+            assert_eq!(
+                limit(whole).share(nodes),
+                limit(share),
+                "{whole} on {nodes}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_without_uses_is_looked_up_once_a_second() {
+        let mut counters = Counters::default();
+        let looks = [0, 1, 999, 1_000, 1_500, 2_000];
+        let found = looks.map(|at_ms| counters.begin_look(at_ms));
+        assert_eq!(found, [true, false, false, true, false, true]);
     }
 
     #[test]

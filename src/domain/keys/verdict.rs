@@ -120,6 +120,8 @@ pub struct KeyContext<'a> {
     /// For a key that acts for its owner: the owner's roles in the requested workspace, or in the key's own if none
     /// is requested.
     pub owner_roles: Option<Roles>,
+    /// The number of nodes that share the limits of requests.
+    pub nodes: u64,
 }
 
 /// Why a request is refused. `detail` distinguishes the cases of one code.
@@ -194,16 +196,19 @@ impl From<SpendResult> for Judged {
     }
 }
 
+impl KeyContext<'_> {
+    /// The shares of this node in the key's own limit and in the bound of its policy.
+    fn limits(&self, own: Option<RateLimit>) -> (Option<RateLimit>, Option<RateLimit>) {
+        let share = |limit: RateLimit| limit.share(self.nodes);
+        (own.map(share), self.policy.rate_limit_max.map(share))
+    }
+}
+
 /// Decides whether a key whose secret has matched opens a request, and spends its quota if it does.
 pub fn judge(key: &Live, around: &KeyContext<'_>, question: &Question<'_>, now: Moment) -> Judged {
     match rules(key, around, question, now.wall) {
         Err(refusal) => Judged::Refused(refusal),
-        Ok(()) => spend(
-            key,
-            around.policy.rate_limit_max,
-            question.cost,
-            now.steady_ms,
-        ),
+        Ok(()) => spend(key, around, question.cost, now.steady_ms),
     }
 }
 
@@ -225,8 +230,8 @@ pub fn foresee(
     let Some((optional, counters)) = counted else {
         return Judged::Allowed(Allowed::default());
     };
-    let most = around.policy.rate_limit_max;
-    let foreseen = lock(counters).foresee(optional.rate_limit, most, question.cost, now.steady_ms);
+    let (own, most) = around.limits(optional.rate_limit);
+    let foreseen = lock(counters).foresee(own, most, question.cost, now.steady_ms);
     foreseen.into()
 }
 
@@ -422,19 +427,20 @@ fn writes(meaning: ReadOnlyBy, demand: Option<&Demand<'_>>, method: Option<&str>
     }
 }
 
-fn spend(key: &Live, most: Option<RateLimit>, cost: u64, steady_ms: u64) -> Judged {
+fn spend(key: &Live, around: &KeyContext<'_>, cost: u64, steady_ms: u64) -> Judged {
     let counted = key.optional.as_ref().and_then(|optional| {
         let counters = optional.counters.as_ref()?;
         Some((optional, counters))
     });
     let Some((optional, counters)) = counted else {
-        return match most {
+        return match around.policy.rate_limit_max {
             None => Judged::Allowed(Allowed::default()),
             Some(_) => Judged::MustCount,
         };
     };
     // If a thread panicked while it held the lock, quota may have been spent without need, but never restored.
     let mut counters = lock(counters);
-    let spent = counters.spend(optional.rate_limit, most, cost, steady_ms);
+    let (own, most) = around.limits(optional.rate_limit);
+    let spent = counters.spend(own, most, cost, steady_ms);
     spent.into()
 }

@@ -80,6 +80,9 @@ pub struct Route {
     pub waits: Waits,
     /// Whether it is also open to an access token of a user who must set up a second factor before anything else.
     pub ends_sessions: bool,
+    /// Whether it answers at a node, too, that may be too far behind the database that it shares (`ops::fence`): it depends on nothing
+    /// that anyone changes.
+    pub even_if_stale: bool,
     /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
     pub large_for: Option<Permission>,
     /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section
@@ -262,6 +265,7 @@ pub const fn inline(
         takes: Takes::Never,
         waits: Waits::IfSet,
         ends_sessions: false,
+        even_if_stale: false,
         large_for: None,
         oauth: None,
         handler: Handler::Inline(handler),
@@ -318,6 +322,12 @@ impl Route {
         self
     }
 
+    /// The same route, which answers at a node, too, that may be too far behind its database.
+    pub const fn even_if_stale(mut self) -> Route {
+        self.even_if_stale = true;
+        self
+    }
+
     /// The same route, whose handler reads the query.
     pub const fn with_query(mut self) -> Route {
         self.query = QueryRule::Read;
@@ -352,6 +362,7 @@ const fn blocking(
         takes: Takes::Never,
         waits: Waits::IfSet,
         ends_sessions: false,
+        even_if_stale: false,
         large_for: None,
         oauth: None,
         handler: Handler::Blocking(handler),

@@ -258,6 +258,10 @@ impl Router {
             }
             Target::Nothing => return Err(Error::NotFound("path")),
         };
+        // The administrator of the machine finds out what is wrong, and ends what has to end.
+        if !route.even_if_stale && trust.administrator(request).is_none() {
+            self.app.require_serving()?;
+        }
         let may_wait = execution == Execution::Blocking;
         if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
             return Ok(None);

@@ -4,6 +4,7 @@ mod at_site;
 pub mod finding;
 pub mod glance;
 mod key_files;
+mod nodes;
 mod notices;
 mod sites;
 
@@ -80,6 +81,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     let mut found: Vec<Check> = checks.map(|check| looked(app, check)).into();
     found.insert(5, room(app));
     found.splice(4..4, super::changed_outside::checks(app));
+    found.extend(nodes::check(app));
     Ok(found)
 }
 

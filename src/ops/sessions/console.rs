@@ -150,7 +150,7 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
     let presented = Presented::parse(secret)
         .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
         .ok_or(Error::Unauthenticated)?;
-    let session = authenticate::session_of(app, presented)?;
+    let session = authenticate::present_session(app, presented)?;
     let caller = authenticate::caller_of_session(app, &session, origin)?;
     let (id, now) = (session.id, app.now().wall);
     let before = app.index.touch_session(id, now);

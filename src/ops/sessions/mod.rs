@@ -135,7 +135,7 @@ pub fn set_password(
     password::check("password", new, &user.user_name)?;
     let stretched = app.passwords.stretch(new)?;
     let (index, who, seal_keys) = (app.index.clone(), caller.clone(), app.seal_keys.clone());
-    let shared = app.passwords.shared_attempts();
+    let saving = attempts::Saving::of(app);
     app.change_all(caller, action, target, move |tx, now| {
         let user = match own {
             true => still_proven(tx, &seal_keys, user.uid, user.generation)?,
@@ -146,7 +146,7 @@ pub fn set_password(
         };
         let digest = stretched.bound(user.uid, &seal_keys);
         users::update_password(tx, user.uid, &digest, user.generation + 1)?;
-        attempts::begin_again(tx, shared, user.uid)?;
+        attempts::begin_again(tx, saving, user.uid)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
         records.extend(keys::end_those_of_password(tx, user.uid, now)?);
         Ok((records, ()))
@@ -343,6 +343,7 @@ pub(super) fn proven(
     origin: &Origin,
     action: &'static str,
 ) -> Result<ProvenUser> {
+    app.require_serving()?;
     // A text that cannot be a user name becomes an empty name, which no user has.
     let name = normal_user_name("user_name", user_name).unwrap_or_default();
     let user = app

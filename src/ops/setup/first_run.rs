@@ -1,7 +1,8 @@
 //! The set-up of the first owner in a browser, with a code that the server prints on the machine.
 //!
 //! There is no default password: as long as no owner has one, each start generates a code that can be used once
-//! (attacks 180).
+//! (attacks 180). Where several nodes share the database, each of them shows a code, and any of them takes it, because a balancer in
+//! front sends the browser to one of them.
 
 use crate::authz::caller::{Caller, Identity, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
@@ -16,7 +17,7 @@ use crate::ops::authenticators::proof::{self, Proof};
 use crate::ops::sessions::{SignedIn, console};
 use crate::ops::{App, Record};
 use crate::refusals;
-use crate::store::{console_pages, users};
+use crate::store::{Durability, Write, console_pages, setup_codes, users};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The length of a code: 16 base62 characters have 95 bits.
@@ -39,13 +40,46 @@ pub fn begin(app: &App) -> Result<Option<String>> {
         return Ok(None);
     }
     let code = random_text(CODE_CHARS)?;
+    if !app.store.is_of_one_node() {
+        let (node, seal) = (app.node.id(), app.seal_keys.seal(&sealed(&code)));
+        let replace = move |tx: &Write<'_>| setup_codes::replace(tx, node, &seal);
+        app.store.write(Durability::Full, replace)?;
+    }
     *app.first_run.code() = Some(code.clone());
     Ok(Some(code))
 }
 
+/// What is sealed of a code.
+fn sealed(code: &str) -> String {
+    ["setup-code:", code].concat()
+}
+
 /// Whether the server waits for the set-up.
 pub fn is_open(app: &App) -> bool {
-    app.first_run.code().is_some()
+    if app.first_run.code().is_none() || app.store.is_of_one_node() {
+        return app.first_run.code().is_some();
+    }
+    // It may have been completed at another node.
+    let is_over = app.read(setup_codes::list).is_ok_and(|all| all.is_empty());
+    if is_over {
+        *app.first_run.code() = None;
+    }
+    !is_over
+}
+
+/// Whether a code is the one of this process, or one that another node shows.
+fn is_right(app: &App, code: &str, own: &str) -> Result<bool> {
+    let digest = |text: &str| digest_of(&[text.as_bytes()]);
+    if digest(code) == digest(own) {
+        return Ok(true);
+    }
+    if app.store.is_of_one_node() {
+        return Ok(false);
+    }
+    let (all, text) = (app.read(setup_codes::list)?, sealed(code));
+    Ok(all
+        .iter()
+        .any(|seal| app.seal_keys.have_sealed_text(&text, seal)))
 }
 
 /// Sets the first owner's user name and password, switches the pages of the policies `pages` in the console's navigation
@@ -63,8 +97,7 @@ pub fn finish(
     let attempt = Attempt::with_other(app, account, &origin)?;
     let done = || Error::Conflict(refusals::sessions::setup_done());
     let wanted = app.first_run.code().clone().ok_or_else(done)?;
-    let digest = |text: &str| digest_of(&[text.as_bytes()]);
-    if digest(code.trim()) != digest(&wanted) {
+    if !is_right(app, code.trim(), &wanted)? {
         attempt.failed_quietly();
         return Err(Error::invalid("code", refusals::sessions::setup_code()));
     }
@@ -87,7 +120,7 @@ pub fn finish(
         takes_away: false,
     };
     let target = Target::new(Kind::Server, "");
-    let shared = app.passwords.shared_attempts();
+    let saving = attempts::Saving::of(app);
     let made = app.change(&caller, "user.set_up", target, move |tx, _| {
         if users::has_owner_with_password(tx, root)? {
             return Err(Error::Conflict(refusals::sessions::setup_done()));
@@ -122,7 +155,8 @@ pub fn finish(
         users::update(tx, &after)?;
         let stored = stretched.bound(after.uid, &seal_keys);
         users::update_password(tx, after.uid, &stored, after.generation + 1)?;
-        attempts::begin_again(tx, shared, after.uid)?;
+        attempts::begin_again(tx, saving, after.uid)?;
+        setup_codes::delete_all(tx)?;
         let mut changes = Changes::default();
         changes.note("user_name", &before.user_name, &after.user_name);
         let (mut added, mut removed) = (Vec::new(), Vec::new());

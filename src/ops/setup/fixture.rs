@@ -69,6 +69,14 @@ impl Fixture {
         }
     }
 
+    /// A test server that shares its database by what it does, without others: it is refused until it has proved to be up to date.
+    pub fn behind_a_fence() -> Fixture {
+        let mut fixture = Fixture::new();
+        let app = Arc::get_mut(&mut fixture.app).unwrap();
+        app.fence = Some(Arc::default());
+        fixture
+    }
+
     /// Stops the server and starts it again.
     pub fn reopen(&mut self, presets: &'static [Preset]) {
         self.app.close();

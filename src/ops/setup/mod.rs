@@ -31,6 +31,8 @@ use crate::ops::attempts;
 use crate::ops::audit::denied::Denials;
 use crate::ops::changed_outside;
 use crate::ops::clock::{Clock, Sources};
+#[cfg(feature = "postgres")]
+use crate::ops::fence::renewal;
 use crate::ops::index_updates;
 use crate::ops::keys::issue;
 use crate::ops::nodes::{self, OwnNode};
@@ -169,7 +171,11 @@ fn opened(
     store.read(|read| key_files::check(read, &files))?;
     let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
-        let newest = events::newest(read)?.map(|event| event.at);
+        // In a database on a server, another node may have written it, whose clock is wrong.
+        let newest = match read.is_of_one_node() {
+            true => events::newest(read)?.map(|event| event.at),
+            false => None,
+        };
         let recorded = clock::find(read, node)?;
         Ok(Clock::new(sources, recorded.as_ref(), newest))
     };
@@ -211,6 +217,7 @@ fn opened(
             Some(site::begin(state, path, own))
         }
     };
+    let fence = (!store.is_of_one_node()).then(Arc::default);
     let app = App {
         store,
         index,
@@ -245,8 +252,11 @@ fn opened(
         site,
         packing: Default::default(),
         applier,
+        fence,
         feed,
     };
+    #[cfg(feature = "postgres")]
+    renewal::begin(&app)?;
     if closes && let Err(err) = app.node() {
         log::warn!("nodes: this start is counted later: {err}");
     }

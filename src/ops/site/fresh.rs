@@ -6,16 +6,10 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 /// The time of a site without a pack.
 const NONE: i64 = i64::MIN;
-
-thread_local! {
-    /// Whether the answer that this thread makes has a verdict for which the pack or the lease was fresh.
-    static WAS_FRESH: Cell<bool> = const { Cell::new(false) };
-}
 
 /// The times of the pack that is in force, and the lease of a linked site. With a link, the age of the pack does not matter: only
 /// a word of the server allows verdicts.
@@ -117,6 +111,23 @@ impl Freshness {
         }
     }
 
+    /// The age, and why no verdict may be given at it.
+    pub fn require(&self, now: Timestamp) -> (Age, Result<()>) {
+        let age = self.age(now);
+        match self.must_refuse(age) {
+            true => (age, Err(self.refusal(now))),
+            false => (age, Ok(())),
+        }
+    }
+
+    /// The age in seconds, if clients are to learn it: from half of the time of the pack or the lease on.
+    pub fn told_age_s(&self, now: Timestamp) -> Option<u64> {
+        match self.age(now) {
+            Age::Aging | Age::Over => self.age_s(now),
+            Age::Fresh | Age::None => None,
+        }
+    }
+
     /// Whether no verdict may be given at this age.
     fn must_refuse(&self, age: Age) -> bool {
         match age {
@@ -174,20 +185,6 @@ impl Freshness {
 }
 
 impl App {
-    /// Refuses verdicts at a site whose pack no longer counts, or that has none; at a linked site, if it had no word of its server
-    /// for too long.
-    pub fn require_fresh(&self, now: Timestamp) -> Result<()> {
-        let Some(site) = &self.site else {
-            return Ok(());
-        };
-        let age = site.fresh.age(now);
-        WAS_FRESH.set(age == Age::Fresh);
-        match site.fresh.must_refuse(age) {
-            true => Err(site.fresh.refusal(now)),
-            false => Ok(()),
-        }
-    }
-
     /// Whether a site goes on giving verdicts after the end of its pack.
     pub fn warn_if_stale_only(&self, warns: bool) {
         if let Some(site) = &self.site {
@@ -198,27 +195,6 @@ impl App {
     /// The age of the pack in seconds; `None` for a server, and for a site without a pack.
     pub fn pack_age_s(&self) -> Option<u64> {
         self.site.as_ref()?.fresh.pack_age_s(self.now().wall)
-    }
-
-    /// Begins an answer, for which [`App::told_age_s`] is asked at its end on the same thread.
-    pub fn begin_answer(&self) {
-        if self.site.is_some() {
-            WAS_FRESH.set(false);
-        }
-    }
-
-    /// The age of the pack, or of the last word over the link, in seconds, if clients are to learn it: from half of its time on.
-    /// No clock is read again if a verdict in the answer has found it fresh.
-    pub fn told_age_s(&self) -> Option<u64> {
-        let site = self.site.as_ref()?;
-        if WAS_FRESH.get() {
-            return None;
-        }
-        let now = self.now().wall;
-        match site.fresh.age(now) {
-            Age::Aging | Age::Over => site.fresh.age_s(now),
-            Age::Fresh | Age::None => None,
-        }
     }
 }
 

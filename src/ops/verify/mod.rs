@@ -10,6 +10,7 @@
 
 mod foreign;
 mod stored;
+mod timed;
 pub mod trial;
 pub mod tripwires;
 
@@ -35,9 +36,8 @@ use crate::index::directory::Directory;
 use crate::index::foreign::TEXT_BYTES_MAX;
 use crate::refusals;
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use timed::TimedVerification;
 
 /// The number of store accesses of one verification after which there must be a defect.
 const ROUNDS_MAX: u32 = 64;
@@ -55,6 +55,8 @@ pub struct Verdict<'a> {
     pub directory: &'a Directory,
     /// The time of the decision.
     pub now: Timestamp,
+    /// The age in seconds of what a stale node has decided by (`ops::fence`); `None` if it is fresh.
+    pub stale_s: Option<u64>,
     /// The requested workspace.
     workspace: Option<Uid>,
 }
@@ -71,6 +73,8 @@ pub enum Outcome<R> {
 enum StoreWork {
     /// Give the key counters, for the bound of its policy.
     Count(KeyId),
+    /// Look at the stored number of uses, because too few seem to be left of it, and other nodes change it.
+    LookAtUses(KeyId),
     /// Load the key, because the index is still being filled and does not have it.
     Load(KeyId),
     /// Load the keys that may have this secret of another system, for the same reason.
@@ -93,6 +97,7 @@ enum Step<R> {
 struct Tried {
     loaded: bool,
     loaded_foreign: bool,
+    looked_at_uses: bool,
     matched_slowly: bool,
 }
 
@@ -175,10 +180,10 @@ pub fn verify<R>(
     let watched = TimedVerification::begin();
     let now = app.now_at(watched.began);
     let directory = app.index.directory();
-    if app.require_fresh(now.wall).is_err() {
+    let Ok(stale_s) = app.require_fresh(now) else {
         // The reason is an error, which only [`verify_blocking`] can answer with.
         return Outcome::MustWait;
-    }
+    };
     let render = watched.over(&render);
     match step(
         app,
@@ -186,7 +191,7 @@ pub fn verify<R>(
         secret,
         question,
         within,
-        (now, Tried::default()),
+        (now, stale_s, Tried::default()),
         &render,
     ) {
         Step::Done(answer) => {
@@ -200,8 +205,8 @@ pub fn verify<R>(
 /// Decides on a presented secret, with the necessary accesses to the store.
 ///
 /// # Errors
-/// `Unavailable` if the store cannot reserve uses, or if this is a site whose pack no longer counts. A failure never leads
-/// to acceptance.
+/// `Unavailable` if the store cannot reserve uses, if this is a site whose pack no longer counts, or if the node may be too far
+/// behind the database that it shares. A failure never leads to acceptance.
 pub fn verify_blocking<R>(
     app: &App,
     secret: &str,
@@ -215,14 +220,14 @@ pub fn verify_blocking<R>(
         let step = {
             let directory = app.index.directory();
             let now = app.now();
-            app.require_fresh(now.wall)?;
+            let stale_s = app.require_fresh(now)?;
             step(
                 app,
                 &directory,
                 secret,
                 question,
                 within,
-                (now, tried),
+                (now, stale_s, tried),
                 &watched.over(&render),
             )
         };
@@ -232,6 +237,10 @@ pub fn verify_blocking<R>(
                 return Ok(answer);
             }
             Step::StoreWork(StoreWork::Count(id)) => app.index.give_counters(id),
+            Step::StoreWork(StoreWork::LookAtUses(id)) => {
+                stored::look_at_uses(app, id);
+                tried.looked_at_uses = true;
+            }
             Step::StoreWork(StoreWork::Load(id)) => {
                 app.read(|read| index_updates::fault_in(&app.index, &app.seal_keys, read, id))?;
                 tried.loaded = true;
@@ -250,37 +259,6 @@ pub fn verify_blocking<R>(
         }
     }
     Err(Error::Unavailable(refusals::keys::used_too_fast()))
-}
-
-/// A verification with a measured duration.
-struct TimedVerification {
-    began: Instant,
-    code: Cell<Code>,
-}
-
-impl TimedVerification {
-    fn begin() -> TimedVerification {
-        TimedVerification {
-            began: Instant::now(),
-            code: Cell::new(Code::NotFound),
-        }
-    }
-
-    /// Wraps `render` so that it also records the code.
-    fn over<'a, R>(
-        &'a self,
-        render: &'a impl Fn(&Verdict<'_>) -> R,
-    ) -> impl Fn(&Verdict<'_>) -> R + 'a {
-        |verdict| {
-            self.code.set(verdict.code);
-            render(verdict)
-        }
-    }
-
-    fn count(&self, app: &App) {
-        app.figures()
-            .count_verdict(self.code.get(), self.began.elapsed());
-    }
 }
 
 /// Which secret of the key a text is whose id it contains.
@@ -361,11 +339,11 @@ pub fn would_authenticate<R>(
 ) -> Option<R> {
     let now = app.now();
     let directory = app.index.directory();
-    app.require_fresh(now.wall).ok()?;
+    app.require_fresh(now).ok()?;
     let found = app.index.with_key(presented.id, |key| {
         let works = |matched: Matched| !matched.has_ended;
         let valid = matching(&app.peppers, key, presented, now).is_some_and(works)
-            && surroundings(&directory, key, question).is_some_and(|around| {
+            && surroundings(&directory, key, question, app.live_nodes()).is_some_and(|around| {
                 !around.policy.decoy
                     && matches!(judge(key, &around, question, now), Judged::Allowed(_))
             });
@@ -382,7 +360,7 @@ fn step<R>(
     secret: &str,
     question: &Question<'_>,
     within: Option<Uid>,
-    (now, tried): (Moment, Tried),
+    (now, stale_s, tried): (Moment, Option<u64>, Tried),
     render: &impl Fn(&Verdict<'_>) -> R,
 ) -> Step<R> {
     let told = |refusal: Refusal, allowed: Allowed, found: Option<(&Live, Matched)>| {
@@ -395,6 +373,7 @@ fn step<R>(
             secret: found.map(|(_, matched)| matched.secret),
             directory,
             now: now.wall,
+            stale_s,
             workspace: question.workspace,
         })
     };
@@ -404,7 +383,7 @@ fn step<R>(
             tripwires::look_for_retired(app, text, question, now.wall);
             return unknown(Code::NotFound);
         };
-        let around = surroundings(directory, key, question);
+        let around = surroundings(directory, key, question, app.live_nodes());
         let is_decoy = around.as_ref().is_some_and(|around| around.policy.decoy);
         if is_decoy || matched.has_ended {
             // The same work as for a secret that matches nothing.
@@ -432,6 +411,13 @@ fn step<R>(
             Judged::MustCount => return Step::StoreWork(StoreWork::Count(key.id)),
             Judged::MustReserve => {
                 return Step::StoreWork(StoreWork::Reserve(key.id, question.cost));
+            }
+            Judged::Refused(refusal)
+                if refusal.code == Code::UsageExceeded
+                    && !tried.looked_at_uses
+                    && stored::may_look_at_uses(app, key, now) =>
+            {
+                return Step::StoreWork(StoreWork::LookAtUses(key.id));
             }
             Judged::Refused(refusal) => (refusal, Allowed::default()),
         };
@@ -536,6 +522,7 @@ fn surroundings<'a>(
     directory: &'a Directory,
     key: &Live,
     question: &Question<'_>,
+    nodes: u64,
 ) -> Option<KeyContext<'a>> {
     let shared = &key.shared;
     let place = directory.place(shared.workspace);
@@ -559,6 +546,7 @@ fn surroundings<'a>(
             policy.acts_for_owner || directory.reaches(shared.workspace, wanted)
         }),
         owner_roles: owner_roles(directory, key, policy, question.workspace),
+        nodes,
     })
 }
 

@@ -2,8 +2,10 @@
 
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::live::Live;
 use crate::domain::keys::quota::block;
 use crate::domain::locks::lock;
+use crate::domain::time::Moment;
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::site::{ended, lent};
@@ -56,6 +58,33 @@ pub fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Whether a key whose uses seem to be spent may have some: other nodes give uses back, and set other numbers. This is asked at most
+/// once a second for each key.
+pub fn may_look_at_uses(app: &App, key: &Live, now: Moment) -> bool {
+    let counters = key.optional.as_ref().and_then(|it| it.counters.as_ref());
+    app.fence.is_some() && counters.is_some_and(|counters| lock(counters).may_look(now.steady_ms))
+}
+
+/// Follows the stored number of uses of a key. If it cannot be read, the key stays as it is: it opens nothing.
+pub fn look_at_uses(app: &App, id: KeyId) {
+    let Some(counters) = app.index.counters(id) else {
+        return;
+    };
+    if !lock(&counters).begin_look(app.now().steady_ms) {
+        return;
+    }
+    match app.read(|read| seals::keys::find_uses(read, &app.seal_keys, id)) {
+        Ok(RemainingUses::Counted(counted)) => {
+            if let Some(uses) = &mut lock(&counters).uses {
+                uses.follow(counted.epoch, counted.left, 0);
+            }
+        }
+        // The event of a removed limit is followed; what was changed without Latchkey opens nothing.
+        Ok(RemainingUses::Unlimited | RemainingUses::Broken) => {}
+        Err(err) => log::warn!("verify: the remaining uses of key {id} cannot be read: {err}"),
+    }
 }
 
 /// Ends the old secret of a rotation, only in memory if the store cannot be written. The new secret is valid in any

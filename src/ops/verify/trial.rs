@@ -103,7 +103,7 @@ pub fn try_known(
     request: &Request,
 ) -> Result<Trial> {
     let address = check(app, caller, about, request)?;
-    let now = app.now();
+    let now = (app.now(), app.live_nodes());
     for _ in 0..2 {
         let directory = app.index.directory();
         let question = question(&directory, caller, request, address)?;
@@ -212,9 +212,9 @@ fn judged(
     about: &About<'_>,
     key: &Live,
     question: &Question<'_>,
-    now: Moment,
+    (now, nodes): (Moment, u64),
 ) -> Trial {
-    let Some(around) = surroundings(directory, key, question) else {
+    let Some(around) = surroundings(directory, key, question, nodes) else {
         return Trial::new(Code::Disabled, trial::changed_outside());
     };
     if around.policy.decoy {
@@ -320,6 +320,7 @@ fn scopes(
         catalog: around.catalog,
         reaches_workspace: around.reaches_workspace,
         owner_roles: None,
+        nodes: around.nodes,
     };
     let suffices = !matches!(
         rules(key, &without_owner, question, now.wall),

@@ -49,6 +49,15 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
 }
 
 impl Database {
+    /// Whether this is a file of one data folder.
+    pub fn is_of_one_node(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => false,
+            Database::Sqlite(_) => true,
+        }
+    }
+
     /// Creates the tables: in a file that must not exist yet, or in a database of a server that has none of Latchkey.
     pub fn create(&self) -> Result<()> {
         match self {

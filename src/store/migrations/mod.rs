@@ -16,6 +16,7 @@ mod to_3;
 mod to_4;
 mod to_5;
 mod to_6;
+mod to_7;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
 use super::{Read, Write, audit, seals};
@@ -56,7 +57,14 @@ pub struct Keys<'a> {
 pub const SEAL_KEY_SINCE: i64 = 5;
 
 /// All steps in order.
-pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP, to_4::STEP, to_5::STEP, to_6::STEP];
+pub const STEPS: &[Step] = &[
+    to_2::STEP,
+    to_3::STEP,
+    to_4::STEP,
+    to_5::STEP,
+    to_6::STEP,
+    to_7::STEP,
+];
 /// The version that the last step leads to.
 pub const VERSION: i64 = STEPS[STEPS.len() - 1].to;
 

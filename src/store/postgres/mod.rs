@@ -6,6 +6,7 @@
 
 mod address;
 mod faults;
+mod lease;
 mod link;
 mod pipeline;
 mod schema;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::refusals;
 pub use address::Address;
 use futures_core::Stream;
+pub use lease::{Lease, LeaseHolder, Renewed};
 use link::{Failure, Link};
 use pipeline::{Answer, Pipeline, Rows, StatementId};
 use std::cell::{Cell, RefCell};

@@ -6,6 +6,8 @@ use crate::refusals::verbatim;
 use crate::store::sqlite::{SCHEMA, SCHEMA_VERSION};
 use std::collections::HashSet;
 
+/// The table that is lost when the server fails, because a row for each attempt to sign in must not wait for standbys.
+const ATTEMPTS: &str = "shared_attempts";
 /// The oldest PostgreSQL that is used.
 const SERVER_VERSION_MIN: i64 = 140_000;
 
@@ -29,6 +31,9 @@ pub fn translated() -> String {
         if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
             table = rest.split(' ').next().unwrap_or("").to_owned();
             known.insert(table.clone());
+            if table == ATTEMPTS {
+                line = line.replacen("CREATE TABLE", "CREATE UNLOGGED TABLE", 1);
+            }
         }
         if let Some((at, reference, to)) = reference(&line)
             && !known.contains(&to)

@@ -5,6 +5,7 @@
 //! the shell ends the server and removes the folder.
 
 use super::{Address, Postgres};
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Read;
 use std::fs::Permissions;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Where Debian has the programs of each version of PostgreSQL, and the oldest version that is used.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -135,6 +136,18 @@ fn administer(server: &Server, sql: &str) -> Result<()> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     Postgres::connect(&server.address("postgres"))?.batch(sql)
+}
+
+/// The date of the server of this process, which is that of this machine. A node whose clock differs from it changes nothing.
+pub fn date() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Timestamp(since.unwrap().as_millis().try_into().unwrap())
+}
+
+/// The socket of the server of this process, for tests that put something between it and a node.
+pub fn socket() -> Option<PathBuf> {
+    let server = server()?;
+    Some(server.folder.join(format!(".s.PGSQL.{}", server.port)))
 }
 
 /// The server of this process. If it cannot be started, no test waits for that again.

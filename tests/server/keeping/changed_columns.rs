@@ -58,6 +58,10 @@ const UNSEALED: &[(&str, &str)] = &[
     ),
     ("key_usage", "counters that nothing is decided by"),
     (
+        "node_leases",
+        "which nodes use a database on a server; a row makes the shares of limits smaller, and opens nothing",
+    ),
+    (
         "nodes",
         "which folders have opened the database, and how often; it only keeps usage from being counted twice",
     ),
@@ -113,6 +117,14 @@ const UNSEALED: &[(&str, &str)] = &[
     (
         "sealing_keys",
         "fingerprints; the server does not start unless they fit the sealing key",
+    ),
+    (
+        "setup_codes",
+        "seals themselves, under the seal key, of codes that end with the first password",
+    ),
+    (
+        "shared_attempts",
+        "attempts to sign in of the last day; who changes them gains guesses, and opens nothing",
     ),
     (
         "sign_in_failures",

@@ -41,6 +41,8 @@ pub struct Layout {
     pub form_token: String,
     /// A warning about the machine's clock; every page displays it, because a wrong clock affects all times.
     pub clock: Option<String>,
+    /// A warning that the page may be older than it looks, at a node that may be behind the database that it shares.
+    pub stale: Option<String>,
     /// The confirmation of the action that the user has just performed.
     pub done: Option<&'static str>,
     /// What the user may do here, if it is not everything.
@@ -139,6 +141,7 @@ impl Layout {
             user: visit.user_name(),
             form_token,
             clock: clock_note(visit),
+            stale: stale_note(visit),
             done: done.and_then(|done| visit.texts.find(&format!("done.{done}"))),
             may: may::note(visit, nav),
             undo: key.map(|id| format!("{MOUNT}/keys/{id}/enable")),
@@ -158,6 +161,7 @@ impl Layout {
             user: String::new(),
             form_token: String::new(),
             clock: None,
+            stale: None,
             done: None,
             may: None,
             undo: None,
@@ -271,6 +275,11 @@ fn clock_note(visit: &Visit<'_>) -> Option<String> {
         State::Ahead => "frame.clock_ahead",
     };
     Some(visit.texts.with(name, &visit.texts.instant(reading.wall)))
+}
+
+fn stale_note(visit: &Visit<'_>) -> Option<String> {
+    let age_s = visit.call.app.known_age_s()?;
+    Some(visit.texts.with("frame.stale", &age_s.to_string()))
 }
 
 fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<NavItem> {

@@ -120,9 +120,11 @@ impl Memory {
         let looked = match app.index.is_complete() {
             // Which keys depend on what is known when all of them are in memory.
             false => Err(Error::Unavailable(refusals::requests::busy())),
-            true => (0..TRIES)
-                .find_map(|_| self.look(app, &work).transpose())
-                .transpose(),
+            true => app.require_known().and_then(|()| {
+                (0..TRIES)
+                    .find_map(|_| self.look(app, &work).transpose())
+                    .transpose()
+            }),
         };
         let round = match looked {
             Ok(Some(round)) => round,

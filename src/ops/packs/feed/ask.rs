@@ -35,8 +35,9 @@ pub struct Asked {
 ///
 /// # Errors
 /// `Malformed` if it is none. `Unauthenticated` if it was not made with the key of a site of this server. `TooMany` if the site has
-/// asked too often.
+/// asked too often. `Unavailable` if this node may be behind the database that it shares: it would vouch for what it does not know.
 pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
+    app.require_known()?;
     let malformed = |why| Error::Malformed(why);
     let name = Question::site_of(body);
     let name = name.ok_or_else(|| malformed(refusals::packs::no_question()))?;

@@ -1,0 +1,183 @@
+//! The lease of this node: a row that it writes once a second, by which it knows that it is not behind.
+//!
+//! Only a write proves that: it is acknowledged when the standbys that the server waits for have it, so the server is the one that
+//! changes are written to. A server that was replaced still answers queries, and its write is answered with a warning or not at all.
+//! The write has a connection of its own, and waits for no change and no lock but that of its row.
+
+use super::{Address, Postgres, next_rows};
+use crate::domain::nodes::NodeId;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::refusals;
+use crate::store::connection::{Cells as RowCells, Row, ToValue};
+use crate::store::postgres::values::{Cells, Param};
+use crate::store::sqlite::SCHEMA_VERSION;
+use std::time::Duration;
+
+/// How long the server may take to write a lease. A later answer would prove nothing that is still of use.
+const RENEW_MAX: Duration = Duration::from_secs(5);
+
+/// Writes the lease. The number of the newest event is read after the question was sent, by the same statement.
+const RENEW: &str = "INSERT INTO node_leases (node, name, seen_at, version, schema)
+     VALUES ($1, $2, CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT), $3, $4)
+     ON CONFLICT (node) DO UPDATE
+     SET name = excluded.name, seen_at = excluded.seen_at, version = excluded.version, schema = excluded.schema
+     RETURNING seen_at,
+               COALESCE((SELECT seq FROM audit_head WHERE one = 1), 0) AS head,
+               (SELECT count(*) FROM node_leases AS other
+                WHERE other.node <> node_leases.node AND other.seen_at > node_leases.seen_at - $5) AS others";
+
+/// What a node writes about itself.
+#[derive(Clone, Debug)]
+pub struct LeaseHolder {
+    pub node: NodeId,
+    /// The name of its machine.
+    pub name: String,
+}
+
+/// What the server has answered when it had written a lease.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Renewed {
+    /// The number of the newest event that was acknowledged when the lease was asked for, or a later one.
+    pub head: i64,
+    /// By the clock of the server.
+    pub at: Timestamp,
+    /// The number of nodes that are in use, this one included.
+    pub live: u64,
+}
+
+/// See the heading.
+pub struct Lease {
+    address: Address,
+    /// `None` before the first question, and after one that failed.
+    connection: Option<Postgres>,
+    holder: LeaseHolder,
+}
+
+impl Lease {
+    pub fn new(address: Address, holder: LeaseHolder) -> Lease {
+        Lease {
+            address,
+            connection: None,
+            holder,
+        }
+    }
+
+    /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use.
+    pub fn renew(&mut self, live_ms: i64) -> Result<Renewed> {
+        // A connection with an answer that is still to come, or that was lost, is not used again.
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Postgres::open(&self.address)?,
+        };
+        let renewed = written(&connection, &self.holder, live_ms)?;
+        self.connection = Some(connection);
+        Ok(renewed)
+    }
+
+    /// Deletes the lease, so that the other nodes do not wait until it is old.
+    pub fn end(&mut self) -> Result<()> {
+        let Some(connection) = self.connection.take() else {
+            return Ok(());
+        };
+        let node = self.holder.node.to_string();
+        connection
+            .execute("DELETE FROM node_leases WHERE node = $1", &[&node])
+            .map(drop)
+    }
+}
+
+fn written(postgres: &Postgres, holder: &LeaseHolder, live_ms: i64) -> Result<Renewed> {
+    let (node, version) = (holder.node.to_string(), env!("CARGO_PKG_VERSION"));
+    let params: [&dyn ToValue; 5] = [&node, &holder.name, &version, &SCHEMA_VERSION, &live_ms];
+    let statement = postgres.prepared(RENEW)?;
+    let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+    drop(postgres.link.borrow_mut().take_warnings());
+    let client = postgres.link.borrow().client();
+    // The result ends when the transaction has ended, and not with its row.
+    let rows = postgres.run(RENEW_MAX, async {
+        let mut stream = Box::pin(client?.query_raw(&statement, params).await?);
+        Ok(next_rows(&mut stream).await?)
+    })?;
+    let warnings = postgres.link.borrow_mut().take_warnings();
+    if !warnings.is_empty() {
+        log::warn!("store: a lease does not count: {}", warnings.join("; "));
+        return Err(Error::Unavailable(refusals::server::database_unusable()));
+    }
+    let row = rows
+        .first()
+        .ok_or_else(|| Error::internal("a lease was not written"))?;
+    let row = Row::new(RowCells::Postgres(Cells { row }));
+    Ok(Renewed {
+        at: row.get("seen_at")?,
+        head: row.get("head")?,
+        live: row.get::<u64>("others")? + 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::{Server, new_database, wait_for};
+    use super::*;
+    use crate::store::leases;
+
+    fn lease(address: &Address, node: u8) -> Lease {
+        let holder = LeaseHolder {
+            node: NodeId([node; 16]),
+            name: format!("machine-{node}"),
+        };
+        Lease::new(address.clone(), holder)
+    }
+
+    #[test]
+    fn a_lease_counts_the_nodes_that_are_in_use() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let (mut one, mut other) = (lease(&address, 1), lease(&address, 2));
+        let first = one.renew(60_000).unwrap();
+        assert_eq!((first.head, first.live), (0, 1));
+        assert_eq!(other.renew(60_000).unwrap().live, 2);
+        let again = one.renew(60_000).unwrap();
+        assert_eq!(again.live, 2);
+        assert!(again.at >= first.at);
+        let admin = Postgres::open(&address).unwrap();
+        admin
+            .batch("UPDATE node_leases SET seen_at = seen_at - 60000 WHERE name = 'machine-2'")
+            .unwrap();
+        assert_eq!(one.renew(60_000).unwrap().live, 1);
+        assert_eq!(other.renew(60_000).unwrap().live, 2);
+        one.end().unwrap();
+        let names = leases::list(&admin.into()).unwrap();
+        assert_eq!(names.len(), 1);
+        assert_eq!(names[0].name, "machine-2");
+    }
+
+    /// The server waits for a standby that does not exist, and a wait that is stopped is answered like a success.
+    #[test]
+    fn a_lease_that_no_standby_has_proves_nothing() {
+        let Some(server) = Server::start() else {
+            return;
+        };
+        let address = server.address(super::super::server::TEMPLATE);
+        let admin = Postgres::open(&address).unwrap();
+        for set in [
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+            "SELECT pg_reload_conf()",
+        ] {
+            admin.batch(set).unwrap();
+        }
+        for how in ["pg_cancel_backend", "pg_terminate_backend"] {
+            let mut held = lease(&address, 1);
+            // Until the setting is in force, leases are written.
+            let renewing = std::thread::spawn(move || while held.renew(60_000).is_ok() {});
+            let stop =
+                format!("SELECT {how}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+            wait_for("a lease without a standby counts", || {
+                admin.batch(&stop).unwrap();
+                renewing.is_finished().then_some(())
+            });
+            renewing.join().unwrap();
+        }
+    }
+}
