@@ -21,6 +21,7 @@ sentences! { "server":
     disk_reserve() = "the disk is full: what room is left is kept for changes that disable or delete something; free some space and try again";
     file_unreadable(path, cause) = "{path} cannot be read: {cause}";
     file_unwritable(path, cause) = "{path} cannot be written: {cause}";
+    moved(to) = "this database was moved to {to}, and is not used here any more; if that move was interrupted, finish it with: latchkey move --to '{to}'. To go back to what was here before, restore a backup: latchkey restore FILE";
     node_id_unusable(path, why) = "{path} has not the id of this node: {why}; put the file back, or delete it, and this folder counts as a new node";
     stopping() = "the server is stopping";
     tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";

@@ -33,6 +33,7 @@ use crate::ops::changed_outside;
 use crate::ops::clock::{Clock, Sources};
 use crate::ops::index_updates;
 use crate::ops::keys::issue;
+use crate::ops::moving;
 use crate::ops::nodes::{self, OwnNode};
 use crate::ops::packs::feed::{Feed, ask};
 use crate::ops::policies::presets::{self, Preset};
@@ -168,6 +169,7 @@ fn opened(
         Box::new(move |read, targets| applying.prepare(read, targets)),
     )?;
     store.read(|read| key_files::check(read, &files))?;
+    store.read(moving::refuse_left)?;
     let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
         let newest = events::newest(read)?.map(|event| event.at);

@@ -5,8 +5,11 @@
 //! another is not here: every connection behaves as if it were alone.
 
 mod address;
+mod compare;
+mod facts;
 mod faults;
 mod link;
+mod load;
 mod schema;
 mod tls;
 mod values;
@@ -19,9 +22,11 @@ mod tests;
 use super::connection::{Cells as RowCells, Fault, FaultKind, Read, Row, ToValue};
 use crate::error::{Error, Result};
 use crate::refusals;
-pub use address::Address;
+pub use address::{Access, Address};
+pub use facts::facts;
 use futures_core::Stream;
 use link::{Failure, Link};
+pub use load::{Earlier, load, set_aside};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -35,6 +40,8 @@ use values::Param;
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
 /// The number of rows that are taken from the server at a time.
 const ROWS_AT_A_TIME: usize = 256;
+/// The schema with Latchkey's tables.
+const SCHEMA_NAME: &str = "latchkey";
 
 /// A connection to a PostgreSQL server.
 pub struct Postgres {
@@ -45,6 +52,8 @@ pub struct Postgres {
     transaction: Cell<Transaction>,
     /// How long a commit may take.
     commit_max: Duration,
+    /// Where the server is, for other connections.
+    address: Address,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
     is_reading: Cell<bool>,
     /// The database of a test, which is removed after its connections.
@@ -109,12 +118,20 @@ impl Postgres {
         schema::create(&Postgres::connect(address)?)
     }
 
+    /// Refuses a database in which [`Postgres::create`] would not create the schema.
+    pub fn check_free(address: &Address) -> Result<()> {
+        let postgres = Postgres::connect(address)?;
+        schema::check_server(&postgres)?;
+        schema::check_free(&postgres)
+    }
+
     fn connect(address: &Address) -> Result<Postgres> {
         Ok(Postgres {
             link: RefCell::new(address.connect()?),
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
             commit_max: address.commit_max,
+            address: address.clone(),
             is_reading: Cell::new(false),
             #[cfg(test)]
             database: None,
@@ -196,6 +213,35 @@ impl Postgres {
             return Err(Error::internal("the schema has no version to write"));
         }
         self.commit().map_err(|fault| fault.error)
+    }
+
+    /// Begins a transaction that runs alone: no other one that was begun with [`Postgres::begin`] is open meanwhile. The wait for
+    /// their ends is limited by `lock_timeout`.
+    pub fn begin_alone(&self) -> Result<()> {
+        let begun = self.begin_as("on", "pg_advisory_xact_lock");
+        begun.map_err(|fault| fault.error)?;
+        // Work on this machine may take longer between two statements.
+        self.batch("SET LOCAL idle_in_transaction_session_timeout = 0")
+    }
+
+    /// The number that a statement answers with, in the column `count`.
+    fn count(&self, sql: &'static str) -> Result<i64> {
+        let mut count = 0;
+        self.each(sql, &[], &mut |row| {
+            count = row.get("count")?;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// The text that a statement answers with, in the column `text`; empty if there is none.
+    fn text(&self, sql: &'static str) -> Result<String> {
+        let mut text = String::new();
+        self.each(sql, &[], &mut |row| {
+            text = row.get::<Option<String>>("text")?.unwrap_or_default();
+            Ok(())
+        })?;
+        Ok(text)
     }
 
     fn begin_as(&self, synchronous_commit: &str, lock: &str) -> std::result::Result<(), Fault> {
