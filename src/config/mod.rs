@@ -2,6 +2,7 @@
 //! sees raw input.
 
 pub mod data_folder;
+pub mod database;
 pub mod declared;
 mod file;
 pub mod folder;
@@ -36,7 +37,7 @@ use crate::ops::audit::retention::{MINIMUM_DAYS, Retention};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -219,6 +220,8 @@ pub struct ServeArgs {
     #[arg(long, env = "LATCHKEY_ENDS_WAIT_FOR_SITES", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub ends_wait_for_sites: bool,
     #[command(flatten)]
+    pub database: database::DatabaseArgs,
+    #[command(flatten)]
     pub link: link::LinkArgs,
     #[command(flatten)]
     pub notices: notices::NoticeArgs,
@@ -349,6 +352,17 @@ impl ServeArgs {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses settings of the database that contradict each other or that a site cannot have. `folder` is the data folder.
+    pub fn check_database(&self, folder: &Path) -> Result<()> {
+        if self.site && self.database.database.is_some() {
+            return Err(Error::invalid_text(
+                "database",
+                "a site has its database in its folder",
+            ));
+        }
+        self.database.check(folder)
     }
 
     /// Passes the console's texts to `take` if they are configured in another language than English.
