@@ -4,8 +4,9 @@ use super::failure;
 use super::failure::Failure;
 use super::output_file::Output;
 use super::serve::{Doors, TIME, claim, say, setup_text};
-use super::{InitArgs, RunArgs};
+use super::{InitArgs, RunArgs, print};
 use crate::config::data_folder;
+use crate::config::database::DatabaseArgs;
 use crate::config::folder::{self, Contents, Folder, has_lost_database, lost_database};
 use crate::config::systems;
 use crate::dialects::PRESETS;
@@ -17,10 +18,13 @@ use crate::error::{Error, Result};
 use crate::files::Readers;
 use crate::ops::policies::pages;
 use crate::ops::setup::{self, OWNER, OwnerPassword, SAMPLE, SampleKey, Seeds};
+use crate::ops::{App, nodes};
 use crate::refusals::verbatim;
+use crate::store::Location;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 /// The output for scripts, on one line. Secrets are null on a later start.
 #[derive(Serialize)]
@@ -55,12 +59,16 @@ struct SampleBody {
 
 /// Creates a data folder and displays its secrets.
 pub fn init(args: &InitArgs) -> failure::Result<()> {
+    args.database.check(&args.data.data)?;
     let folder = Folder::create(&args.data.data)?;
     if folder.contents()? == Contents::Ready {
         let shown = args.data.data.display();
         return Err(Failure::refused(format!(
             "{shown} is initialised already; serve it with: latchkey serve --data {shown}"
         )));
+    }
+    if args.join {
+        return join(&folder, &args.database);
     }
     // Opens the output before the database is created, so that an error is reported while there is nothing to lose.
     let secrets = match args.keys.zip(args.secrets.as_deref()) {
@@ -72,7 +80,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
         true => OwnerPassword::SetUp,
         false => OwnerPassword::Generated,
     };
-    let new = New::make(&folder, owner, SampleKey::None)?;
+    let new = New::make(&folder, &args.database, owner, SampleKey::None)?;
     if args.json {
         show(&json(&[], None, Some(&new.seeds)))?;
     } else {
@@ -84,7 +92,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
     }
     new.install()?;
     if let Some(on) = pages {
-        let app = setup::open(&folder.database(), folder.read_key_files()?, PRESETS, TIME)?;
+        let app = open(&folder)?;
         let all: Vec<&str> = SECTIONS.iter().map(|section| section.policy).collect();
         pages::put(&app, &all, &on)?;
         app.close();
@@ -115,7 +123,13 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     let new = match contents {
         Contents::Ready => None,
         Contents::Empty | Contents::PepperOnly => {
-            Some(New::make(&folder, OwnerPassword::Generated, sample_key())?)
+            let owner = OwnerPassword::Generated;
+            Some(New::make(
+                &folder,
+                &args.serve.database,
+                owner,
+                sample_key(),
+            )?)
         }
     };
     let seeds = new.as_ref().map(|new| &new.seeds);
@@ -150,32 +164,93 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     doors.serve(said)
 }
 
-/// A new database that does not have its final name yet. It gets its name once its secrets have been displayed: a start
-/// that is interrupted before leaves no database with unknown secrets, and the next start creates a new one.
+/// Makes the folder a node of a database that another node has created.
+fn join(folder: &Folder, database: &DatabaseArgs) -> failure::Result<()> {
+    let shown = folder.path().display();
+    if database.database.is_none() {
+        return Err(Failure::Usage("--join needs --database".to_owned()));
+    }
+    if folder.contents()? == Contents::Empty {
+        return Err(Failure::refused(format!(
+            "{shown} has no key files, and those of the other nodes are needed: save them there with latchkey secrets backup \
+             FILE, and put them here with latchkey secrets restore FILE --data {shown}"
+        )));
+    }
+    let node_id = folder.path().join(nodes::FILE);
+    if node_id.exists() {
+        return Err(Failure::refused(format!(
+            "{} is there already, and each node has its own: if this folder is a copy of another one, begin with an empty folder \
+             and only the key files; otherwise remove the file, and this folder becomes a new node",
+            node_id.display()
+        )));
+    }
+    let location = folder.location(Some(database))?;
+    let app = setup::open(location, folder.read_key_files()?, PRESETS, TIME)?;
+    app.close();
+    folder.remember(database)?;
+    print::print(&format!(
+        "{shown} is a node of the database now.\nServe it with:\n  {}",
+        data_folder::start_command(folder.path())
+    ))
+}
+
+/// Opens the database of a folder as a server does.
+fn open(folder: &Folder) -> Result<Arc<App>> {
+    let location = folder.location(None)?;
+    setup::open(location, folder.read_key_files()?, PRESETS, TIME)
+}
+
+/// A new database that is not in use yet. A file gets its name, and a database on a server its first node, once its secrets have
+/// been displayed: a start that is interrupted before leaves no database with unknown secrets, and the next start creates a new
+/// one.
 struct New<'a> {
     folder: &'a Folder,
-    path: PathBuf,
+    settings: &'a DatabaseArgs,
+    location: Location,
     seeds: Seeds,
 }
 
 impl New<'_> {
-    fn make(folder: &Folder, owner: OwnerPassword, sample: SampleKey) -> Result<New<'_>> {
+    fn make<'a>(
+        folder: &'a Folder,
+        settings: &'a DatabaseArgs,
+        owner: OwnerPassword,
+        sample: SampleKey,
+    ) -> Result<New<'a>> {
         if has_lost_database(folder.path()) {
             return Err(lost_database(folder.path()));
         }
+        let is_file = settings.database.is_none();
+        let server = match is_file {
+            true => None,
+            false => Some(folder.location(Some(settings))?),
+        };
+        // Key files that were made for nothing would have to be replaced before the folder can join that database.
+        server
+            .as_ref()
+            .map_or(Ok(()), |it| it.database.check_free())?;
         let files = folder.make_key_files()?;
-        let path = folder.new_database()?;
+        let location = match server {
+            Some(location) => location,
+            None => Location::from(&folder.new_database()?),
+        };
         say_the_date();
-        let seeds = setup::create(&path, files, PRESETS, owner, sample, TIME)?;
+        let seeds = setup::create(location.clone(), files, PRESETS, owner, sample, TIME)?;
         Ok(New {
             folder,
-            path,
+            settings,
+            location,
             seeds,
         })
     }
 
     fn install(&self) -> Result<()> {
-        self.folder.install_database(&self.path)
+        if self.settings.database.is_none() {
+            return self.folder.install_database(&self.location.path);
+        }
+        let files = self.folder.read_key_files()?;
+        setup::open(self.location.clone(), files, PRESETS, TIME)?.close();
+        self.folder.remember(self.settings)
     }
 }
 
@@ -204,8 +279,7 @@ fn say_the_date() {
 /// Creates keys in bulk and writes their secrets to a file that only its owner can read.
 fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure::Result<()> {
     let mut lines = BufWriter::new(&mut output);
-    let files = folder.read_key_files()?;
-    let app = setup::open(&folder.database(), files, PRESETS, TIME)?;
+    let app = open(folder)?;
     let mut made: u64 = 0;
     setup::fill(&app, count, |secret| {
         made += 1;

@@ -13,6 +13,7 @@ mod catalogs;
 mod certificate;
 mod client;
 pub mod clock;
+pub mod cluster;
 pub mod completions;
 pub mod connect;
 pub mod console_texts;
@@ -28,6 +29,7 @@ mod linked_sites;
 pub mod log_format;
 pub mod log_line;
 pub mod man;
+mod moving;
 pub mod notices;
 mod output_file;
 pub mod packs;
@@ -48,6 +50,7 @@ pub mod users;
 mod version;
 pub mod workspaces;
 
+use crate::config::database::DatabaseArgs;
 use crate::config::sources::{Setting, Source, settle, without_empty};
 use crate::config::{DataArgs, LogFormat, ServeArgs, data_folder, folder, owner};
 use crate::error::Error;
@@ -71,7 +74,7 @@ struct Cli {
 enum Command {
     /// Create a data folder and print its secrets, without serving
     #[command(
-        after_help = "Examples:\n  latchkey init --data /var/lib/latchkey\n  latchkey init --data ./load-test --keys 100000 --secrets secrets.txt\n  latchkey init --setup --systems aware,vspc"
+        after_help = "Examples:\n  latchkey init --data /var/lib/latchkey\n  latchkey init --data ./load-test --keys 100000 --secrets secrets.txt\n  latchkey init --setup --systems aware,vspc\n  latchkey init --database postgres://latchkey@db.example/latchkey --database-ca /etc/latchkey/db-ca.pem\n  latchkey init --join --database postgres://latchkey@db.example/latchkey --database-ca /etc/latchkey/db-ca.pem"
     )]
     Init(InitArgs),
     /// Create a data folder if there is none, print its secrets once, and serve
@@ -148,6 +151,16 @@ enum Command {
                       latchkey restore monday.db --tombstones /mnt/backups/tombstones --yes --json"
     )]
     Restore(restore::RestoreArgs),
+    /// Move the database of a stopped server to PostgreSQL, or back into a folder
+    #[command(
+        after_help = "Everything is copied in one transaction and compared. Afterwards the old place is not used any more: a start there is \
+                      refused. An interrupted move is finished by the same command.\n\n\
+                      Examples:\n  latchkey move --to postgres://latchkey@db.example/latchkey --database-ca db-ca.pem --data /var/lib/latchkey\n  \
+                      latchkey move --to /var/lib/latchkey --data /var/lib/latchkey"
+    )]
+    Move(moving::MoveArgs),
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Show the current time of the server, and correct a wrong recorded time
     #[command(
         after_help = "Now is the later of this machine's date and the recorded time, which goes on. A date that has fallen back \
@@ -285,7 +298,9 @@ impl RunArgs {
     /// Refuses settings that contradict each other, and names the file and line, or the variable, of the one that is refused.
     pub fn check(&self) -> crate::error::Result<()> {
         let outside = || self.serve.notices.check_outside(&self.data.data);
+        let database = || self.serve.check_database(&self.data.data);
         let checked = self.serve.check().and_then(|()| outside());
+        let checked = checked.and_then(|()| database());
         checked.map_err(|err| match &err {
             Error::Invalid { field, .. } => match self.source_of(field) {
                 Some(source) => Error::Unavailable(verbatim(format!("{source}: {err}"))),
@@ -319,6 +334,11 @@ pub struct InitArgs {
     /// Give the owner no password: `serve` prints a code that sets it in the console
     #[arg(long)]
     pub setup: bool,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Make the folder, which has the key files of the other nodes, one more node of the database; create nothing there
+    #[arg(long, requires = "database", conflicts_with_all = ["keys", "setup", "systems"])]
+    pub join: bool,
     /// Systems whose pages the console has: aware, awaretrain, adverity, vspc, or `all`, or `none` [default: none]
     #[arg(long, value_delimiter = ',', value_parser = crate::config::systems::name, value_name = "NAME,…|all|none")]
     pub systems: Vec<String>,
@@ -465,6 +485,8 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Backup(args) => return backups::run(&args),
         Command::Restore(args) => return restore::run(&args),
         Command::Clock(args) => return clock::run(&args),
+        Command::Cluster(command) => return cluster::run(&command),
+        Command::Move(args) => return moving::run(&args),
         Command::Doctor(args) => return doctor::run(&args),
         Command::Health(args) => return health::run(&args),
         Command::SupportBundle(args) => return support_bundle::run(&args),

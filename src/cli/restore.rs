@@ -17,7 +17,7 @@ use crate::ops::backups::names;
 use crate::ops::restore;
 use crate::ops::restore::{RestoreOptions, Restored};
 use crate::ops::setup::TOMBSTONES;
-use crate::store::{Foreign, Store};
+use crate::store::{Foreign, Location, Store};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -68,8 +68,9 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
     let folder = open(data)?;
     let mut backup = open_backup(&args.file, &folder)?;
     let files = keys_of(&folder, &backup)?;
+    let location = folder.location(None)?;
     let (tombstones, known) = tombstones(args, &folder)?;
-    if !known && folder.database().exists() {
+    if !known && (!location.is_file() || folder.database().exists()) {
         eprintln!(
             "There is no file of tombstones, so it is not known what was deleted or disabled since the backup."
         );
@@ -103,11 +104,27 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
             return Err(told(err, &args.file, &staged));
         }
     };
-    let kept = format!("latchkey.db.before-{}", now.compact());
-    let old = folder.install_staged(&kept)?;
+    let old = install(&folder, location, &staged, &now.compact())?;
     restore::settle(&folder.path().join(TOMBSTONES), &tombstones, &restored)?;
     tell(args, &restored, known, old.as_deref())?;
     Ok(End::Done)
+}
+
+/// Puts the restored database in the place of the old one. Returns where the old one is kept, if there was one.
+fn install(
+    folder: &Folder,
+    location: Location,
+    staged: &Path,
+    now: &str,
+) -> Result<Option<String>> {
+    if location.is_file() {
+        let old = folder.install_staged(&format!("latchkey.db.before-{now}"))?;
+        return Ok(old.map(|old| old.display().to_string()));
+    }
+    let kept = format!("latchkey_before_{}", now.to_ascii_lowercase());
+    let old = Store::replace(location, staged, &kept);
+    folder.unstage();
+    Ok(old?.then(|| format!("the schema {kept} of the database on the server")))
 }
 
 /// Opens the folder to restore into; its server must not run. `latchkey secrets restore` creates a folder that does not
@@ -238,7 +255,7 @@ fn told(err: crate::error::Error, file: &Path, staged: &Path) -> Failure {
     }
 }
 
-fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>) -> Result<()> {
+fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&str>) -> Result<()> {
     let closed = restored.closed.lines();
     if args.json {
         let body = RestoredBody {
@@ -249,7 +266,7 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
             closed: &closed,
             altered: &restored.altered,
             left_out: restored.left_out.iter().map(Foreign::shown).collect(),
-            old_database: old.map(|path| path.display().to_string()),
+            old_database: old.map(str::to_owned),
             now: restored.now.to_string(),
             doubted: restored.doubted.map(|at| at.to_string()),
         };
@@ -288,7 +305,7 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
         text.push_str("  what was deleted or disabled since the backup is not known: look through users and keys\n");
     }
     if let Some(old) = old {
-        text.push_str(&format!("The old database is kept as {}.\n", old.display()));
+        text.push_str(&format!("The old database is kept as {old}.\n"));
     }
     text.push_str(&format!(
         "Serve it with:\n  {}",

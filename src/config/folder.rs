@@ -1,6 +1,6 @@
 //! The data folder: which users may access it, and the lock of the process that uses it.
 
-use super::{data_folder, key_files, restore};
+use super::{data_folder, database, key_files, restore};
 use crate::domain::keys::keyfile::KeyKind;
 use crate::domain::text::counted;
 use crate::error::{Error, Result};
@@ -40,8 +40,10 @@ pub struct Folder {
 pub enum Contents {
     /// Neither a database nor a pepper.
     Empty,
-    /// The first start was interrupted after it had written the pepper and before it created the database.
+    /// The first start was interrupted after it had written the pepper and before it created the database, or the key files of
+    /// another node were copied here.
     PepperOnly,
+    /// A database of its own, or one on a server that the folder remembers.
     Ready,
 }
 
@@ -114,7 +116,8 @@ impl Folder {
     /// What the folder contains; refuses a database without its pepper.
     pub fn contents(&self) -> Result<Contents> {
         let pepper = key_files::path_of(&self.path, KeyKind::Pepper);
-        match (self.database().exists(), pepper.exists()) {
+        let has_database = self.database().exists() || database::is_remembered(&self.path);
+        match (has_database, pepper.exists()) {
             (false, false) => Ok(Contents::Empty),
             (false, true) => Ok(Contents::PepperOnly),
             (true, true) => Ok(Contents::Ready),
@@ -156,6 +159,15 @@ impl Folder {
             })?;
         }
         Ok(())
+    }
+
+    /// The path of a new, empty file in the folder, in the place of what an interrupted command has left.
+    #[cfg(feature = "postgres")]
+    pub fn new_file(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        let made = private::remove(&path).and_then(|()| private::create(&path).map(drop));
+        made.map_err(|err| refused(format!("{} cannot be made: {err}", path.display())))?;
+        Ok(path)
     }
 
     /// Gives a new database its final name once it is complete and closed. It never replaces an existing database.
@@ -209,7 +221,9 @@ pub fn in_use(path: &Path) -> Error {
 
 /// Whether the database of a folder is gone: the tombstones, which a server begins after it, are there.
 pub fn has_lost_database(path: &Path) -> bool {
-    path.join(TOMBSTONES).exists() && !path.join(DATABASE).exists()
+    path.join(TOMBSTONES).exists()
+        && !path.join(DATABASE).exists()
+        && !database::is_remembered(path)
 }
 
 /// Whether there is no database in a folder. A folder without access counts as one that has it, because later checks report
@@ -280,7 +294,8 @@ pub fn check_length(path: &Path) -> Result<()> {
 /// is wrong with it.
 pub fn is_ours(path: &Path) -> bool {
     let key_files = KeyKind::ALL.map(KeyKind::as_str);
-    let mut names = [DATABASE, NEW_DATABASE].into_iter().chain(key_files);
+    let own = [DATABASE, NEW_DATABASE, database::REMEMBERED];
+    let mut names = own.into_iter().chain(key_files);
     names.any(|name| {
         fs::symlink_metadata(path.join(name))
             .map_or_else(|err| err.kind() != ErrorKind::NotFound, |_| true)
@@ -352,7 +367,10 @@ fn check_unchanged(path: &Path) -> Result<()> {
 /// Whether an entry of the folder is a part of the data: the database and what SQLite keeps beside it, a key file, or the
 /// list of what was deleted.
 fn is_data(name: &str) -> bool {
-    name.starts_with(DATABASE) || name == TOMBSTONES || is_key_file(name)
+    name.starts_with(DATABASE)
+        || name == TOMBSTONES
+        || name == database::REMEMBERED
+        || is_key_file(name)
 }
 
 fn is_key_file(name: &str) -> bool {

@@ -4,6 +4,7 @@
 #[cfg(feature = "postgres")]
 mod cluster;
 pub mod data_folder;
+pub mod database;
 pub mod declared;
 mod file;
 pub mod folder;
@@ -38,7 +39,7 @@ use crate::ops::audit::retention::{MINIMUM_DAYS, Retention};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -224,6 +225,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub cluster: cluster::ClusterArgs,
     #[command(flatten)]
+    pub database: database::DatabaseArgs,
+    #[command(flatten)]
     pub link: link::LinkArgs,
     #[command(flatten)]
     pub notices: notices::NoticeArgs,
@@ -354,6 +357,17 @@ impl ServeArgs {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses settings of the database that contradict each other or that a site cannot have. `folder` is the data folder.
+    pub fn check_database(&self, folder: &Path) -> Result<()> {
+        if self.site && self.database.database.is_some() {
+            return Err(Error::invalid_text(
+                "database",
+                "a site has its database in its folder",
+            ));
+        }
+        self.database.check(folder)
     }
 
     /// Passes the console's texts to `take` if they are configured in another language than English.

@@ -341,6 +341,7 @@ mod tests {
 
     /// An accepted line for every setting.
     const LINES: &str = r#"
+allow_plain_database = true
 allow_plain_http = true
 allowed_hosts = ["keys.example"]
 audit_keep_days = 400
@@ -355,6 +356,9 @@ console_path = "/keys"
 console_texts = "/etc/latchkey/dutch.txt"
 cors_origins = ["https://app.example"]
 data = "/var/lib/latchkey"
+database = "postgres://latchkey@db.example/latchkey"
+database_ca = "/etc/latchkey/db-ca.pem"
+database_password_file = "/etc/latchkey/database-password"
 ends_wait_for_sites = true
 head_bytes_max = 65536
 keys = ["/etc/latchkey/keys.d"]

@@ -25,6 +25,7 @@ pub mod keys;
 pub mod leaks;
 pub mod maintenance;
 pub mod metrics;
+pub mod moving;
 pub mod nodes;
 pub mod notices;
 pub mod packs;

@@ -4,6 +4,7 @@ sentences! { "backups":
     absolute_path() = "must be an absolute path";
     checking() = "another backup is being checked; wait for its end";
     copy(path, cause) = "the backup {path} cannot be copied for the check: {cause}";
+    copy_differs(table, from, to) = "the copy of the table {table} differs from what it was made of ({from} rows there, {to} in the copy); it was not used";
     exists(path) = "{path} is there already; a backup replaces nothing, name another file";
     file_is_local() = "only the administrator of the machine chooses where a backup lands; leave file out";
     folder(folder, cause) = "the folder {folder} cannot be made: {cause}";

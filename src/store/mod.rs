@@ -38,10 +38,6 @@ pub mod numbers;
 pub mod packs;
 pub mod policies;
 #[cfg(feature = "postgres")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no command opens such a database yet")
-)]
 pub mod postgres;
 pub mod preferences;
 pub mod recovery_codes;
@@ -65,6 +61,7 @@ mod statements;
 #[cfg(test)]
 mod testing;
 pub mod tombstones;
+pub mod transfer;
 pub mod usage;
 pub mod users;
 pub mod uses;
@@ -72,14 +69,14 @@ pub mod workspaces;
 mod writer;
 
 use connection::Database;
-pub use connection::{Location, Read, Row, Write};
+pub use connection::{Facts, Foreign, Location, Read, Row, Write};
 use follower::Follower;
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
 #[cfg(test)]
 pub use sqlite::STEPS;
-pub use sqlite::{Foreign, other_file};
+pub use sqlite::other_file;
 use tombstones::SharedTombstoneFile;
 pub use writer::Urgency;
 use writer::{DataFiles, Job, JobResult, Queue, QueueRefusal, Writer};
@@ -410,13 +407,31 @@ impl Store {
     }
 
     /// Copies the database into an empty file; see [`sqlite::Sqlite::copy_to`]. It uses the connection that is open from the
-    /// start, so the database can be saved even if its file is gone. Only one copy runs at a time.
+    /// start, so the database can be saved even if its file is gone. Of a database on a server the file has every row
+    /// ([`transfer::to_file`]). Only one copy runs at a time.
     pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Vec<Foreign>> {
         let Ok(anchor) = self.anchor.try_lock() else {
             return Err(Error::Conflict(refusals::backups::running()));
         };
         let anchor = anchor.as_ref().ok_or_else(stopped)?;
-        anchor.sqlite()?.copy_to(path, progress)
+        if anchor.is_file() {
+            return anchor.sqlite()?.copy_to(path, progress);
+        }
+        // The server of the connection that is open from the start may have been started again.
+        let reader = self.database.open_reader()?;
+        let difference = reader.difference()?;
+        difference.check_useful()?;
+        transfer::to_file(&reader, path, progress)?;
+        Ok(difference.harmless())
+    }
+
+    /// What the server of the database is; `None` if the database is a file.
+    pub fn facts(&self) -> Result<Option<Facts>> {
+        match &self.database {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => postgres::facts(address).map(Some),
+            Database::Sqlite(_) => Ok(None),
+        }
     }
 
     /// What the tombstone file records; `None` if there is no such file.
@@ -454,6 +469,23 @@ impl Store {
         sqlite::check_backup(path, |read| {
             migrations::run(read, path, files, now, migrations::STEPS)
         })
+    }
+
+    /// Puts the content of a database in a file in the place of the one on a server, whose schema stays under the name `kept`.
+    /// Returns whether there was one.
+    pub fn replace(location: Location, file: &Path, kept: &str) -> Result<bool> {
+        match location.database {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => {
+                let earlier = postgres::Earlier::KeptAs(kept.to_owned());
+                let from = sqlite::open_reader(file)?;
+                postgres::load(&address, &from, &earlier, &|_| Ok(()), &mut |_, _| {})
+            }
+            Database::Sqlite(_) => Err(Error::internal(format!(
+                "{} is not on a server, where {kept} would be",
+                file.display()
+            ))),
+        }
     }
 
     /// Reads from a database that is not in use.

@@ -31,7 +31,7 @@ impl Stopped {
         }
         let files = folder.read_key_files()?;
         // Every change and every verification waits until all keys are in memory.
-        let app = setup::open_for_a_command(&folder.database(), files, PRESETS, TIME)?;
+        let app = setup::open_for_a_command(folder.location(None)?, files, PRESETS, TIME)?;
         // The request comes from this process itself: a user who can open the folder is its administrator, as at the
         // server's socket.
         let trust = Trust {

@@ -61,9 +61,9 @@ pub struct Doctor {
 }
 
 #[derive(Deserialize, Serialize)]
-struct Check {
+pub struct Check {
     name: String,
-    finding: String,
+    pub finding: String,
     text: String,
     advice: String,
 }
@@ -147,7 +147,30 @@ fn examine(data: &Path) -> Doctor {
 }
 
 impl Check {
-    fn ok(name: &str, text: &str) -> Check {
+    /// A check of this process.
+    #[cfg(feature = "postgres")]
+    pub fn of(check: &crate::ops::doctor::Check) -> Check {
+        Check {
+            name: check.name.to_owned(),
+            finding: check.finding.as_str().to_owned(),
+            text: check.found.to_string(),
+            advice: check
+                .advice
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub fn warning(name: &str, text: &str, advice: &str) -> Check {
+        Check {
+            finding: "warning".to_owned(),
+            ..Check::failed(name, text, advice)
+        }
+    }
+
+    pub fn ok(name: &str, text: &str) -> Check {
         Check {
             name: name.to_owned(),
             finding: "ok".to_owned(),
@@ -156,7 +179,7 @@ impl Check {
         }
     }
 
-    fn failed(name: &str, text: &str, advice: &str) -> Check {
+    pub fn failed(name: &str, text: &str, advice: &str) -> Check {
         Check {
             finding: "failed".to_owned(),
             advice: advice.to_owned(),
@@ -166,8 +189,23 @@ impl Check {
 }
 
 impl Doctor {
+    #[cfg(feature = "postgres")]
+    pub fn of(checks: Vec<Check>, unseen: &[&str]) -> Doctor {
+        Doctor {
+            healthy: checks.iter().all(|check| check.finding != "failed"),
+            checks,
+            unseen: unseen.iter().map(|text| (*text).to_owned()).collect(),
+        }
+    }
+
+    /// Whether no check failed.
+    #[cfg(feature = "postgres")]
+    pub fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
     /// One line for each check, followed by the advice if there is any.
-    fn written(&self) -> String {
+    pub fn written(&self) -> String {
         let mut text = String::new();
         for check in &self.checks {
             text.push_str(&format!(

@@ -3,10 +3,10 @@
 //!
 //! No key and no content of an application is printed. Keys that the probe issues end with it.
 
-mod address;
+pub mod address;
 mod application;
 mod checks;
-mod exchange;
+pub mod exchange;
 mod keys;
 mod remedies;
 mod report;

@@ -70,7 +70,13 @@ pub fn serve(args: &RunArgs) -> Result<()> {
         return Err(missing(&args.data.data));
     }
     let folder = claim(args)?;
-    if folder.contents()? != Contents::Ready {
+    // With the key files of another node, naming its database is enough.
+    let is_ready = match folder.contents()? {
+        Contents::Empty => false,
+        Contents::PepperOnly => args.serve.database.database.is_some(),
+        Contents::Ready => true,
+    };
+    if !is_ready {
         return Err(missing(&args.data.data));
     }
     let doors = Doors::open(args, &folder)?;
@@ -186,8 +192,10 @@ impl Doors<'_> {
             self.folder.path().display()
         );
         let files = self.folder.read_key_files()?;
-        let app = setup::open(&self.folder.database(), files, PRESETS, TIME)?;
+        let location = self.folder.location(Some(&settings.database))?;
+        let app = setup::open(location, files, PRESETS, TIME)?;
         site::require_kind(&app, settings.site)?;
+        self.folder.remember(&settings.database)?;
         app.warn_if_stale_only(settings.stale == Stale::Warn);
         #[cfg(feature = "postgres")]
         if let Some(limits) = settings.cluster.limits(app.shares_its_database())? {

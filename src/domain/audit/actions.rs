@@ -1,5 +1,10 @@
 //! Every action that an event can name.
 
+/// The database is left, because its content goes to another place. If this is the newest event, the database is not used.
+pub const LEAVE: &str = "server.move";
+/// The content of a database begins to be used at another place.
+pub const ARRIVE: &str = "server.arrive";
+
 /// All actions, in the order in which lists offer them: by noun, and within a noun by the life of the thing.
 pub const ALL: &[&str] = &[
     "key.issue",
@@ -95,6 +100,8 @@ pub const ALL: &[&str] = &[
     "server.migrate",
     "server.apply_files",
     "server.restore",
+    LEAVE,
+    ARRIVE,
     "server.close_older_copy",
     "server.support_bundle",
     "server.check_connection",

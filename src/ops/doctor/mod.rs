@@ -1,6 +1,7 @@
 //! The checks of `latchkey doctor`: each check has one finding, with advice.
 
 mod at_site;
+pub mod cluster;
 pub mod finding;
 pub mod glance;
 mod key_files;
@@ -25,7 +26,7 @@ use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
 use crate::refusals::{Refusal, findings};
 use crate::store::seals::recorded::each_changed;
-use crate::store::{Foreign, audit};
+use crate::store::{Foreign, Read, audit};
 use finding::NAMED_MAX;
 pub use finding::{Check, Finding};
 
@@ -81,8 +82,23 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     let mut found: Vec<Check> = checks.map(|check| looked(app, check)).into();
     found.insert(5, room(app));
     found.splice(4..4, super::changed_outside::checks(app));
+    found.splice(2..2, cluster::checks(app));
     found.extend(nodes::check(app));
     Ok(found)
+}
+
+/// The checks of the content of the database alone.
+#[cfg(feature = "postgres")]
+pub fn of_content(app: &App) -> Vec<Check> {
+    let checks: [Question; 4] = [
+        ("database", database),
+        ("schema", schema),
+        ("audit log", audit_log),
+        ("keys and audit log", keys_and_log),
+    ];
+    let mut found: Vec<Check> = checks.map(|check| looked(app, check)).into();
+    found.extend(super::changed_outside::checks(app));
+    found
 }
 
 /// The checks of a site. It has neither users nor sealed rows, and needs no backup.
@@ -129,8 +145,10 @@ pub fn note_bundle(app: &App, caller: &Caller) -> Result<()> {
 
 fn database(app: &App) -> Result<Check> {
     let faults = app.read(|read| read.faults())?;
+    let is_file = app.read(|read| Ok(read.is_of_one_node()))?;
     Ok(match faults.is_empty() {
-        true => Check::ok("database", findings::database_whole()),
+        true if is_file => Check::ok("database", findings::database_whole()),
+        true => Check::ok("database", findings::postgres_whole()),
         false => Check::failed(
             "database",
             findings::faults(faults.join("; ")),
@@ -140,8 +158,13 @@ fn database(app: &App) -> Result<Check> {
 }
 
 fn schema(app: &App) -> Result<Check> {
+    app.read(schema_of)
+}
+
+/// Whether a database has the schema of this build, and nothing else.
+pub fn schema_of(read: &Read) -> Result<Check> {
     let name = "schema";
-    let difference = app.read(|read| read.difference())?;
+    let difference = read.difference()?;
     let (harmless, refused) = (difference.harmless(), difference.refused());
     if !difference.faults.is_empty() {
         return Ok(Check::failed(
@@ -156,7 +179,7 @@ fn schema(app: &App) -> Result<Check> {
         return Ok(Check::failed(
             name,
             findings::foreign_blocks(refused.join("; ")),
-            removal(&active),
+            removal(read, &active),
         ));
     }
     Ok(match harmless.is_empty() {
@@ -164,15 +187,19 @@ fn schema(app: &App) -> Result<Check> {
         false => Check::warning(
             name,
             findings::foreign_harmless(backups::names(&harmless)),
-            removal(&harmless),
+            removal(read, &harmless),
         ),
     })
 }
 
 /// Instructions for removing foreign objects from the database.
-fn removal(foreign: &[Foreign]) -> Refusal {
-    let statements: Vec<String> = foreign.iter().map(Foreign::statement).collect();
-    findings::foreign_removal(statements.join(" "))
+fn removal(read: &Read, foreign: &[Foreign]) -> Refusal {
+    let statements: Vec<&str> = foreign.iter().map(Foreign::statement).collect();
+    let statements = statements.join(" ");
+    match read.is_of_one_node() {
+        true => findings::foreign_removal(statements),
+        false => findings::postgres_removal(statements),
+    }
 }
 
 fn audit_log(app: &App) -> Result<Check> {

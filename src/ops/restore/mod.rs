@@ -154,7 +154,7 @@ fn require_server(read: &Read) -> Result<()> {
 
 /// Refuses a database that does not belong to these key files, or whose audit log is incomplete or changed. Returns
 /// the number of events in the log.
-fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
+pub(in crate::ops) fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
     key_files::check(read, files)?;
     audit::verify(read, &files.seal)?.map_err(|why| {
         Error::Unavailable(verbatim(format!(

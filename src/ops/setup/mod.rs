@@ -35,6 +35,7 @@ use crate::ops::clock::{Clock, Sources};
 use crate::ops::fence::renewal;
 use crate::ops::index_updates;
 use crate::ops::keys::issue;
+use crate::ops::moving;
 use crate::ops::nodes::{self, OwnNode};
 use crate::ops::packs::feed::{Feed, ask};
 use crate::ops::policies::presets::{self, Preset};
@@ -169,6 +170,7 @@ fn opened(
     };
     let store = Store::open_with(location, &files, (sources.wall)(), steps)?;
     store.read(|read| key_files::check(read, &files))?;
+    store.read(moving::refuse_left)?;
     let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
         // In a database on a server, another node may have written it, whose clock is wrong.

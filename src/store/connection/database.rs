@@ -17,6 +17,7 @@ pub enum Database {
 }
 
 /// Where a database is, and the other files of this node.
+#[derive(Clone)]
 pub struct Location {
     /// The file of an SQLite database, or where it would be: the other files are in the same folder.
     pub path: PathBuf,
@@ -26,14 +27,21 @@ pub struct Location {
 impl Location {
     /// A database on a PostgreSQL server. `path` is where the file of an SQLite database would be.
     #[cfg(feature = "postgres")]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no command opens such a database yet")
-    )]
     pub fn on_a_server(path: &Path, address: Address) -> Location {
         Location {
             path: path.to_owned(),
             database: Database::Postgres(Box::new(address)),
+        }
+    }
+}
+
+impl Location {
+    /// Whether the database is a file.
+    pub fn is_file(&self) -> bool {
+        match &self.database {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => false,
+            Database::Sqlite(_) => true,
         }
     }
 }
@@ -64,6 +72,15 @@ impl Database {
             #[cfg(feature = "postgres")]
             Database::Postgres(address) => Postgres::create(address),
             Database::Sqlite(path) => sqlite::create(path),
+        }
+    }
+
+    /// Refuses a place that has a database in use already. A file is looked at when it is created.
+    pub fn check_free(&self) -> Result<()> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => Postgres::check_free(address),
+            Database::Sqlite(_) => Ok(()),
         }
     }
 

@@ -7,6 +7,8 @@
 mod announced;
 mod chain;
 mod database;
+mod difference;
+mod facts;
 mod fault;
 mod row;
 mod touched;
@@ -14,7 +16,7 @@ mod values;
 
 #[cfg(feature = "postgres")]
 use super::postgres::Postgres;
-use super::sqlite::{Difference, Sqlite};
+use super::sqlite::Sqlite;
 use crate::domain::audit::Target;
 use crate::domain::numbers::{Numbers, Series};
 use crate::domain::tombstones::Tombstone;
@@ -24,6 +26,10 @@ use crate::error::Result;
 pub use announced::Announced;
 pub use chain::{ChainEnd, Head, Noted};
 pub use database::{Database, Location};
+#[cfg(feature = "postgres")]
+pub use difference::quoted;
+pub use difference::{Difference, Foreign};
+pub use facts::Facts;
 pub use fault::{Fault, FaultKind};
 pub use row::{Cells, Row};
 use std::cell::{Cell, RefCell};
@@ -320,14 +326,31 @@ impl Read {
     }
 
     /// The faults in the pages, the indexes and the references of the database; empty if there are none. This reads
-    /// the whole database.
+    /// the whole file; a server checks its pages itself, and is asked what it has not checked.
     pub fn faults(&self) -> Result<Vec<String>> {
-        self.sqlite()?.faults()
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.faults(),
+            Engine::Sqlite(sqlite) => sqlite.faults(),
+        }
     }
 
     /// Compares the schema of this database with the one that this build creates.
     pub fn difference(&self) -> Result<Difference> {
-        self.sqlite()?.difference()
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.difference(),
+            Engine::Sqlite(sqlite) => sqlite.difference(),
+        }
+    }
+
+    /// This connection as one to PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres(&self) -> Result<&Postgres> {
+        match &self.engine {
+            Engine::Postgres(postgres) => Ok(postgres),
+            Engine::Sqlite(_) => Err(Error::internal("a question to a server of PostgreSQL")),
+        }
     }
 
     /// This connection as one to SQLite, for what only a file can be asked.

@@ -1,6 +1,6 @@
 //! One row of a result, of whichever engine.
 
-use super::values::{FromValue, ValueRef, bytes, encode};
+use super::values::{FromValue, Value, ValueRef, bytes, encode};
 use crate::error::{Error, Result};
 #[cfg(feature = "postgres")]
 use crate::store::postgres;
@@ -59,6 +59,16 @@ impl<'a> Row<'a> {
             encode(self.value(position)?, out);
         }
         Ok(())
+    }
+
+    /// All columns in their order. A value of a type that no column of ours has, or a text that is not UTF-8, is an error.
+    pub fn values(&self) -> Result<Vec<Value>> {
+        let owned = |position| {
+            let value = self.value(position)?;
+            Value::of(value)
+                .ok_or_else(|| Error::internal(format!("column {position} cannot be copied")))
+        };
+        (0..self.count()).map(owned).collect()
     }
 
     fn count(&self) -> usize {

@@ -213,6 +213,17 @@ impl ToValue for Value {
 }
 
 impl Value {
+    /// A copy; `None` for what no column of ours has.
+    pub fn of(value: ValueRef<'_>) -> Option<Value> {
+        Some(match value {
+            ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+            ValueRef::Int(number) => Value::Int(number),
+            ValueRef::Null => Value::Null,
+            ValueRef::Real(_) => return None,
+            ValueRef::Text(bytes) => Value::Text(std::str::from_utf8(bytes).ok()?.to_owned()),
+        })
+    }
+
     pub fn borrowed(&self) -> ValueRef<'_> {
         match self {
             Value::Blob(bytes) => ValueRef::Blob(bytes),

@@ -46,20 +46,49 @@ pub struct Address {
     pub notifies: bool,
     /// `None` for connections that do not leave this machine.
     tls: Option<Tls>,
+    /// Whether connections leave this machine without TLS.
+    pub is_open: bool,
+}
+
+/// What connections need besides the address.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Access<'a> {
+    /// What the user logs in with, if the server asks for a password.
+    pub password: Option<&'a [u8]>,
+    /// A file of certificate authorities in PEM.
+    pub authorities: Option<&'a Path>,
+    /// Whether connections without TLS may leave this machine.
+    pub allows_plain: bool,
 }
 
 impl Address {
-    /// Reads a connection string (PostgreSQL's documentation, section 34.1.1), in one of its two forms:
-    /// `postgres://user@host/name` or `host=… user=… dbname=…`. With a file of authorities, all connections are encrypted,
-    /// and the certificate of the server is checked against them and against the name of the host.
-    ///
-    /// # Errors
-    /// The text cannot be read, it contains a password, or a connection would leave this machine without TLS.
+    /// As [`Address::of`], without plain connections that leave this machine.
+    #[cfg(test)]
     pub fn parse(
         text: &str,
         password: Option<&[u8]>,
         authorities: Option<&Path>,
     ) -> Result<Address> {
+        let access = Access {
+            password,
+            authorities,
+            allows_plain: false,
+        };
+        Address::of(text, access)
+    }
+
+    /// Reads a connection string (PostgreSQL's documentation, section 34.1.1), in one of its two forms:
+    /// `postgres://user@host/name` or `host=… user=… dbname=…`. With a file of authorities, all connections are encrypted,
+    /// and the certificate of the server is checked against them and against the name of the host.
+    ///
+    /// # Errors
+    /// The text cannot be read, it contains a password, or a connection would leave this machine without TLS and may not.
+    pub fn of(text: &str, access: Access<'_>) -> Result<Address> {
+        let Access {
+            password,
+            authorities,
+            allows_plain,
+        } = access;
         // The text itself may have a password in it and is not repeated.
         let parsed: std::result::Result<Config, _> = text.parse();
         let config = parsed.map_err(|_| {
@@ -76,10 +105,15 @@ impl Address {
         if config.get_hosts().is_empty() {
             return Err(refused("does not name a host or the folder of a socket"));
         }
-        match authorities {
-            None => check_local(&config)?,
-            Some(_) => check_named(&config)?,
-        }
+        let is_open = match (authorities, check_local(&config)) {
+            (Some(_), _) => {
+                check_named(&config)?;
+                false
+            }
+            (None, Ok(())) => false,
+            (None, Err(_)) if allows_plain && config.get_ssl_mode() != SslMode::Require => true,
+            (None, Err(err)) => return Err(err),
+        };
         let tls = authorities.map(Tls::read).transpose()?;
         let mut hosts = each_host(&config)?;
         for host in &mut hosts {
@@ -105,6 +139,7 @@ impl Address {
             resolve_max: RESOLVE_MAX,
             notifies: true,
             tls,
+            is_open,
         })
     }
 
@@ -232,7 +267,7 @@ fn name(one: &Config) -> String {
 /// Refuses an address to which connections without TLS would leave this machine.
 fn check_local(config: &Config) -> Result<()> {
     const WHY: &str = "without a file of authorities, connections are not encrypted, and the server must be on this \
-                       machine (localhost, 127.0.0.1, ::1, or the folder of its socket)";
+                       machine (localhost, 127.0.0.1, ::1, or the folder of its socket); name that file with --database-ca";
     if config.get_ssl_mode() == SslMode::Require {
         return Err(refused(
             "asks for TLS; name the file of authorities that the server's certificate is checked against",

@@ -5,9 +5,12 @@
 //! `schema.sql` ([`schema`]).
 
 mod address;
+mod compare;
+mod facts;
 mod faults;
 mod lease;
 mod link;
+mod load;
 mod pipeline;
 mod schema;
 mod tls;
@@ -22,10 +25,12 @@ use super::connection::{Cells as RowCells, Fault, FaultKind, Head, Read, Row, To
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::refusals;
-pub use address::Address;
+pub use address::{Access, Address};
+pub use facts::facts;
 use futures_core::Stream;
 pub use lease::{Lease, LeaseHolder, Renewed};
 use link::{Failure, Link};
+pub use load::{Earlier, load, set_aside};
 use pipeline::{Answer, Pipeline, Rows, StatementId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -43,6 +48,8 @@ const STATEMENT_MAX: Duration = Duration::from_secs(30);
 const LOCK_HEAD: &str = "SELECT seq, hash FROM audit_head WHERE one = 1 FOR UPDATE";
 /// The number of rows that are taken from the server at a time.
 const ROWS_AT_A_TIME: usize = 256;
+/// The schema with Latchkey's tables.
+const SCHEMA_NAME: &str = "latchkey";
 
 /// A connection to a PostgreSQL server.
 pub struct Postgres {
@@ -59,6 +66,8 @@ pub struct Postgres {
     notifies: bool,
     /// Whether the transaction was begun as one that the standbys must have.
     syncs: Cell<bool>,
+    /// Where the server is, for other connections.
+    address: Address,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
     is_reading: Cell<bool>,
     /// The database of a test, which is removed after its connections.
@@ -123,6 +132,13 @@ impl Postgres {
         schema::create(&Postgres::connect(address)?)
     }
 
+    /// Refuses a database in which [`Postgres::create`] would not create the schema.
+    pub fn check_free(address: &Address) -> Result<()> {
+        let postgres = Postgres::connect(address)?;
+        schema::check_server(&postgres)?;
+        schema::check_free(&postgres)
+    }
+
     fn connect(address: &Address) -> Result<Postgres> {
         Ok(Postgres {
             pipeline: Pipeline::default(),
@@ -132,6 +148,7 @@ impl Postgres {
             commit_max: address.commit_max,
             notifies: address.notifies,
             syncs: Cell::new(true),
+            address: address.clone(),
             is_reading: Cell::new(false),
             #[cfg(test)]
             database: None,
@@ -327,6 +344,35 @@ impl Postgres {
         }
         let committed = self.commit_as("COMMIT", limit.min(self.commit_max));
         committed.map_err(|fault| fault.error)
+    }
+
+    /// Begins a transaction that runs alone: no other one that was begun with [`Postgres::begin`] is open meanwhile. The wait for
+    /// their ends is limited by `lock_timeout`.
+    pub fn begin_alone(&self) -> Result<()> {
+        let begun = self.begin_as("on", "pg_advisory_xact_lock", STATEMENT_MAX);
+        begun.map_err(|fault| fault.error)?;
+        // Work on this machine may take longer between two statements.
+        self.batch("SET LOCAL idle_in_transaction_session_timeout = 0")
+    }
+
+    /// The number that a statement answers with, in the column `count`.
+    fn count(&self, sql: &'static str) -> Result<i64> {
+        let mut count = 0;
+        self.each(sql, &[], &mut |row| {
+            count = row.get("count")?;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// The text that a statement answers with, in the column `text`; empty if there is none.
+    fn text(&self, sql: &'static str) -> Result<String> {
+        let mut text = String::new();
+        self.each(sql, &[], &mut |row| {
+            text = row.get::<Option<String>>("text")?.unwrap_or_default();
+            Ok(())
+        })?;
+        Ok(text)
     }
 
     fn begin_as(

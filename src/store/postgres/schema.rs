@@ -4,7 +4,6 @@ use super::Postgres;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
 use crate::store::sqlite::{SCHEMA, SCHEMA_VERSION};
-use std::collections::HashSet;
 
 /// The table that is lost when the server fails, because a row for each attempt to sign in must not wait for standbys.
 const ATTEMPTS: &str = "shared_attempts";
@@ -20,24 +19,45 @@ pub struct Versions {
     pub oldest_reader: i64,
 }
 
-/// The statements that create the current schema: those of `schema.sql` with other names for the types, texts compared
-/// by their bytes, and references to later tables at the end.
-pub fn translated() -> String {
+/// The start of the name of a schema that was left; the number of its last event follows.
+pub const ASIDE: &str = "latchkey_moved_";
+
+/// The table with the versions.
+const VERSIONS: &str = "
+    CREATE TABLE latchkey_schema (
+        one           BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+        version       BIGINT NOT NULL,
+        oldest_reader BIGINT NOT NULL CHECK (oldest_reader <= version)
+    );";
+
+/// The statements of `schema.sql` in PostgreSQL's words.
+pub struct Translated {
+    /// With other names for the types, texts compared by their bytes, and no references to other tables.
+    pub tables: String,
+    /// What adds the references, which is quicker when the rows are there, and needs no order of rows before.
+    pub references: String,
+}
+
+/// All statements that create the current schema.
+pub fn statements() -> String {
+    let Translated { tables, references } = translated();
+    format!("{tables}{references}{VERSIONS}")
+}
+
+/// The statements of `schema.sql`.
+pub fn translated() -> Translated {
     let mut text = String::with_capacity(SCHEMA.len());
     let mut late = String::new();
-    let (mut table, mut known) = (String::new(), HashSet::new());
+    let mut table = String::new();
     for line in SCHEMA.lines() {
         let mut line = line.split("--").next().unwrap_or("").trim_end().to_owned();
         if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
             table = rest.split(' ').next().unwrap_or("").to_owned();
-            known.insert(table.clone());
             if table == ATTEMPTS {
                 line = line.replacen("CREATE TABLE", "CREATE UNLOGGED TABLE", 1);
             }
         }
-        if let Some((at, reference, to)) = reference(&line)
-            && !known.contains(&to)
-        {
+        if let Some((at, reference)) = reference(&line) {
             let column = line.split_whitespace().next().unwrap_or("").to_owned();
             line.replace_range(at..at + reference.len(), "");
             late.push_str(&format!(
@@ -52,12 +72,14 @@ pub fn translated() -> String {
         text.push_str(&with_types(&line));
         text.push('\n');
     }
-    text.push_str(&late);
-    text
+    Translated {
+        tables: text,
+        references: late,
+    }
 }
 
-/// The first reference of a line: its position, its text, and the table that it refers to.
-fn reference(line: &str) -> Option<(usize, String, String)> {
+/// The reference of a line: its position and its text.
+fn reference(line: &str) -> Option<(usize, String)> {
     let at = line.find("REFERENCES ")?;
     let rest = &line[at..];
     let mut end = rest.find(')')? + 1;
@@ -65,8 +87,7 @@ fn reference(line: &str) -> Option<(usize, String, String)> {
     if rest[end..].starts_with(cascade) {
         end += cascade.len();
     }
-    let to = rest.split(' ').nth(1)?.to_owned();
-    Some((at, rest[..end].to_owned(), to))
+    Some((at, rest[..end].to_owned()))
 }
 
 /// Replaces the names of types.
@@ -91,30 +112,15 @@ fn with_types(line: &str) -> String {
     text
 }
 
-/// Creates the schema `latchkey` with all tables, or nothing.
+/// Creates the schema `latchkey` with all tables, or nothing. What an interrupted creation has left, which no node has opened
+/// yet, is replaced.
 pub fn create(postgres: &Postgres) -> Result<()> {
     check_server(postgres)?;
-    if has_schema(postgres)? {
-        return Err(refused(
-            "has a schema latchkey already; it was left as it is",
-        ));
-    }
-    let begun = postgres.begin(true).map_err(|fault| fault.error);
-    let made = begun.and_then(|()| {
+    postgres.begin_alone()?;
+    let made = clear_unopened(postgres).and_then(|()| {
         postgres.batch("CREATE SCHEMA latchkey")?;
-        postgres.batch(&translated())?;
-        postgres.batch(
-            "CREATE TABLE latchkey_schema (
-                 one           BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-                 version       BIGINT NOT NULL,
-                 oldest_reader BIGINT NOT NULL CHECK (oldest_reader <= version)
-             )",
-        )?;
-        postgres.execute(
-            "INSERT INTO latchkey_schema (one, version, oldest_reader)
-             VALUES (1, $1, $2)",
-            &[&SCHEMA_VERSION, &SCHEMA_VERSION],
-        )
+        postgres.batch(&statements())?;
+        record_version(postgres)
     });
     if let Err(err) = made {
         postgres.end();
@@ -123,11 +129,64 @@ pub fn create(postgres: &Postgres) -> Result<()> {
     postgres.commit(None).map_err(|fault| fault.error)
 }
 
+/// Creates the schema with what `fill` writes into it, in the transaction that is open. There is none of this name.
+pub fn create_filled(postgres: &Postgres, fill: impl FnOnce() -> Result<()>) -> Result<()> {
+    let Translated { tables, references } = translated();
+    postgres.batch("CREATE SCHEMA latchkey")?;
+    postgres.batch(&tables)?;
+    fill()?;
+    postgres.batch(&references)?;
+    postgres.batch(VERSIONS)?;
+    record_version(postgres)
+}
+
+fn record_version(postgres: &Postgres) -> Result<()> {
+    postgres
+        .execute(
+            "INSERT INTO latchkey_schema (one, version, oldest_reader)
+             VALUES (1, $1, $2)",
+            &[&SCHEMA_VERSION, &SCHEMA_VERSION],
+        )
+        .map(drop)
+}
+
+/// Removes a schema that no node has opened; refuses any other.
+fn clear_unopened(postgres: &Postgres) -> Result<()> {
+    check_free(postgres)?;
+    postgres.batch("DROP SCHEMA IF EXISTS latchkey CASCADE")
+}
+
+/// Refuses a database with a schema that a node has opened, or that is a part of a move.
+pub fn check_free(postgres: &Postgres) -> Result<()> {
+    if !has_schema(postgres)? {
+        return Ok(());
+    }
+    let is_unopened = postgres
+        .count("SELECT count(*) AS count FROM latchkey.nodes")
+        .and_then(|nodes| {
+            let moves =
+                "SELECT count(*) AS count FROM latchkey.audit_events WHERE action = 'server.move'";
+            Ok(nodes == 0 && postgres.count(moves)? == 0)
+        });
+    match is_unopened {
+        Ok(true) => Ok(()),
+        _ => Err(refused(
+            "has a schema latchkey already, which was left as it is; to make this folder a node of it, copy the key files of \
+             another node into the folder and add --join",
+        )),
+    }
+}
+
 /// Refuses a server that is too old, and a database without the schema of this build.
 pub fn check(postgres: &Postgres) -> Result<()> {
     check_server(postgres)?;
     if !has_schema(postgres)? {
-        return Err(refused("has no schema latchkey; it is not Latchkey's"));
+        return Err(match aside(postgres)?.last() {
+            None => refused("has no schema latchkey; it is not Latchkey's"),
+            Some(name) => refused(&format!(
+                "has no schema latchkey any more: its content was moved away with latchkey move, and what it was is in {name}"
+            )),
+        });
     }
     let Versions {
         version,
@@ -164,7 +223,25 @@ pub fn versions(postgres: &Postgres) -> Result<Versions> {
     found.ok_or_else(|| refused("does not record the version of its schema; restore a backup"))
 }
 
-fn has_schema(postgres: &Postgres) -> Result<bool> {
+/// The schemas that were left, the newest last.
+pub fn aside(postgres: &Postgres) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    postgres.each(
+        "SELECT CAST(nspname AS text) AS name
+         FROM pg_catalog.pg_namespace
+         WHERE nspname ~ '^latchkey_moved_[0-9]+$'
+         ORDER BY oid",
+        &[],
+        &mut |row| {
+            found.push(row.get("name")?);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Whether there is a schema of Latchkey.
+pub fn has_schema(postgres: &Postgres) -> Result<bool> {
     let mut found = false;
     postgres.each(
         "SELECT 1 AS found FROM pg_catalog.pg_namespace WHERE nspname = 'latchkey'",
@@ -178,7 +255,7 @@ fn has_schema(postgres: &Postgres) -> Result<bool> {
 }
 
 /// Lengths of texts are counted in characters only if the server knows what a character is.
-fn check_server(postgres: &Postgres) -> Result<()> {
+pub fn check_server(postgres: &Postgres) -> Result<()> {
     let (mut version, mut encoding) = (0, String::new());
     postgres.each(
         "SELECT CAST(current_setting('server_version_num') AS BIGINT) AS version,
@@ -205,6 +282,6 @@ fn check_server(postgres: &Postgres) -> Result<()> {
     Ok(())
 }
 
-fn refused(why: &str) -> Error {
+pub fn refused(why: &str) -> Error {
     Error::Unavailable(verbatim(format!("the PostgreSQL database {why}")))
 }

@@ -345,6 +345,8 @@ fn only_a_database_of_this_schema_is_opened() {
         Err(err) => err.to_string(),
     };
     assert_eq!(text(Postgres::open(&address)), "opened");
+    let node = "INSERT INTO nodes VALUES (repeat('0', 32), 'a', 1, 1)";
+    postgres.batch(node).unwrap();
     assert!(
         Postgres::create(&address)
             .unwrap_err()

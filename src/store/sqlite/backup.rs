@@ -1,9 +1,9 @@
 //! Copying a database that is in use, with SQLite's backup API.
 
-use super::foreign::{Difference, Foreign};
 use super::{Sqlite, from_sqlite, settled};
 use crate::error::{Error, Result};
 use crate::refusals;
+use crate::store::connection::Foreign;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -30,7 +30,7 @@ impl Sqlite {
         self.batch("BEGIN; SELECT count(*) FROM sqlite_schema;")?;
         let copied = self
             .difference()
-            .and_then(|difference| refuse(&difference).map(|()| difference.harmless()))
+            .and_then(|difference| difference.check_useful().map(|()| difference.harmless()))
             .and_then(|foreign| {
                 self.copy_pages(&mut copy, &mut progress)?;
                 Ok(foreign)
@@ -63,15 +63,4 @@ impl Sqlite {
             }
         }
     }
-}
-
-/// Refuses a database whose copy could not be restored; the error gives the reason.
-fn refuse(difference: &Difference) -> Result<()> {
-    let refused = difference.refused();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Unavailable(refusals::backups::useless_database(
-        refused.join("; "),
-    )))
 }

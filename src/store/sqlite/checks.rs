@@ -1,11 +1,11 @@
 //! Checks of a file: whether it is an intact Latchkey database of a known version, with exactly the schema of that
 //! version.
 
-use super::foreign::Foreign;
 use super::{APPLICATION_ID, SCHEMA_VERSION, Sqlite, from_sqlite, settled};
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
 use crate::store::Read;
+use crate::store::connection::Foreign;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io::Read as _;

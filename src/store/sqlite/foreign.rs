@@ -9,64 +9,12 @@
 use super::checks::SCHEMA;
 use super::{Sqlite, from_sqlite};
 use crate::error::Result;
+use crate::store::connection::{Difference, Foreign};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
-/// The number of objects that one message names.
-const NAMED_MAX: usize = 5;
-/// The number of characters of a name that a message shows.
-const NAME_CHARS_MAX: usize = 100;
 /// SQLite creates this table for foreign tables with AUTOINCREMENT, and never removes it.
 const SEQUENCES: &str = "sqlite_sequence";
-
-/// An object that is not part of the schema.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Foreign {
-    /// `table`, `index`, `trigger` or `view`.
-    kind: String,
-    name: String,
-    /// Whether the object cannot change what Latchkey does.
-    pub is_harmless: bool,
-}
-
-/// How the schema of a database differs from the schema that this build creates.
-#[derive(Debug, Default)]
-pub struct Difference {
-    /// Objects that are not part of the schema.
-    pub foreign: Vec<Foreign>,
-    /// The parts of the schema that are missing or different, in words.
-    pub faults: Vec<String>,
-}
-
-impl Foreign {
-    /// The object as messages name it: `table x`.
-    pub fn shown(&self) -> String {
-        let name: String = self.name.chars().take(NAME_CHARS_MAX).collect();
-        format!("{} {}", self.kind, name.escape_debug())
-    }
-
-    /// The SQL statement that removes the object.
-    pub fn statement(&self) -> String {
-        format!("DROP {} {};", self.kind.to_uppercase(), quoted(&self.name))
-    }
-}
-
-impl Difference {
-    /// The differences that make a database unusable: it is neither backed up, nor restored, nor migrated.
-    pub fn refused(&self) -> Vec<String> {
-        let foreign = self.foreign.iter().filter(|it| !it.is_harmless);
-        let foreign = foreign.map(|it| format!("{} does not belong there", it.shown()));
-        let mut refused: Vec<String> = foreign.chain(self.faults.iter().cloned()).collect();
-        refused.truncate(NAMED_MAX);
-        refused
-    }
-
-    /// The objects that a copy leaves out.
-    pub fn harmless(&self) -> Vec<Foreign> {
-        let harmless = self.foreign.iter().filter(|it| it.is_harmless);
-        harmless.cloned().collect()
-    }
-}
 
 impl Sqlite {
     /// Compares this database with an in-memory database that this build creates.
@@ -87,11 +35,11 @@ impl Sqlite {
                 // The index is created and removed together with its foreign table.
                 None if kind == "index" && !is_ours(&wanted, &object.table) => {}
                 None if name == SEQUENCES => {}
-                None => difference.foreign.push(Foreign {
-                    kind: kind.clone(),
-                    name: name.clone(),
-                    is_harmless: is_harmless(connection, &wanted, key, object)?,
-                }),
+                None => {
+                    let is_harmless = is_harmless(connection, &wanted, key, object)?;
+                    let foreign = Foreign::new(kind, name, is_harmless);
+                    difference.foreign.push(foreign);
+                }
             }
         }
         let missing = wanted.keys().filter(|key| !found.contains_key(*key));
@@ -105,11 +53,8 @@ impl Sqlite {
         let sql = "SELECT type AS kind, name FROM sqlite_schema WHERE type IN ('trigger', 'view')";
         let mut found = Vec::new();
         self.each(sql, &[], &mut |row| {
-            found.push(Foreign {
-                kind: row.get("kind")?,
-                name: row.get("name")?,
-                is_harmless: false,
-            });
+            let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);
+            found.push(Foreign::new(&kind, &name, false));
             Ok(())
         })?;
         Ok(found)
@@ -123,7 +68,7 @@ impl Sqlite {
         }
         self.batch("PRAGMA secure_delete = ON; PRAGMA foreign_keys = OFF; BEGIN")?;
         for object in foreign {
-            self.batch(&object.statement())?;
+            self.batch(object.statement())?;
         }
         // What is deleted is overwritten, but moving the remaining rows of a page leaves copies of others in its free space.
         self.batch("COMMIT; PRAGMA temp_store = FILE; VACUUM; PRAGMA foreign_keys = ON")
@@ -217,10 +162,6 @@ fn texts(connection: &Connection, sql: &str, name: &str) -> Result<Vec<String>> 
         .map_err(from_sqlite)?;
     rows.collect::<rusqlite::Result<Vec<String>>>()
         .map_err(from_sqlite)
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

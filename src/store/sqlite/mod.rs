@@ -2,6 +2,7 @@
 
 mod backup;
 mod checks;
+mod fill;
 mod foreign;
 pub mod other_file;
 
@@ -15,7 +16,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef as SqlValue};
 pub(super) use checks::SCHEMA;
 use checks::check_file;
 pub(super) use checks::{check_backup, check_header, foreign_schema, version_in_header};
-pub use foreign::{Difference, Foreign};
+pub(super) use fill::{TableNames, close_filled, fill, tables};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 #[cfg(test)]
 use std::cell::Cell;

@@ -1,0 +1,54 @@
+//! `latchkey cluster`: checks of the PostgreSQL server that several nodes share.
+
+use crate::cli::failure::{End, Result};
+use crate::config::DataArgs;
+use crate::config::database::DatabaseArgs;
+use clap::Subcommand;
+
+#[cfg(feature = "postgres")]
+mod check;
+#[cfg(feature = "postgres")]
+mod patroni;
+
+/// Check the PostgreSQL server that several nodes share.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Check whether the server keeps what was acknowledged, and whether its tables are Latchkey's; exits 1 if something is wrong
+    #[command(
+        after_help = "Without --database, the database of the data folder is checked. Before the first start, check the address that \
+                      you are going to use.\n\n\
+                      Examples:\n  latchkey cluster check\n  latchkey cluster check --patroni http://db1:8008 --patroni http://db2:8008\n  \
+                      latchkey cluster check --database postgres://latchkey@db.example/latchkey --database-ca db-ca.pem --json"
+    )]
+    Check(CheckArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The address of the REST API of a Patroni, whose version and settings are checked too; can be repeated
+    #[arg(long, value_name = "URL")]
+    patroni: Vec<String>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(command: &ClusterCommand) -> Result<End> {
+    let ClusterCommand::Check(args) = command;
+    #[cfg(feature = "postgres")]
+    return check::run(args);
+    #[cfg(not(feature = "postgres"))]
+    Err(crate::cli::failure::Failure::refused(format!(
+        "the database {} is not checked{}: {}",
+        args.database.database.as_deref().unwrap_or_default(),
+        match (args.patroni.is_empty(), args.json) {
+            (true, _) => format!(" for {}", args.data.data.display()),
+            (false, _) => ", nor is Patroni".to_owned(),
+        },
+        crate::config::database::NO_POSTGRES
+    )))
+}

@@ -1,0 +1,99 @@
+//! Loading a whole database into a server, in one transaction, and setting one aside under another name.
+
+use super::{Address, Postgres, schema};
+use crate::domain::audit::actions::LEAVE;
+use crate::error::Result;
+use crate::store::connection::quoted;
+use crate::store::{Read, audit, transfer};
+
+/// What becomes of a schema of Latchkey that is there already.
+#[derive(Clone, Debug)]
+pub enum Earlier {
+    /// It stays under this name.
+    KeptAs(String),
+    /// It is refused, unless it is the rest of an interrupted move: a copy that ends with the event of a move and was never used.
+    OnlyOfAMove,
+}
+
+/// Copies `from`, in whose transaction this is called, to the server. `check` looks at the copy before it is committed; an error
+/// leaves the server as it was, except that the outcome of a commit may be unknown. Returns whether a schema was there.
+pub fn load(
+    address: &Address,
+    from: &Read,
+    earlier: &Earlier,
+    check: &dyn Fn(&Read) -> Result<()>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<bool> {
+    let postgres = Postgres::connect(address)?;
+    schema::check_server(&postgres)?;
+    postgres.begin_alone()?;
+    let read = Read::from(postgres);
+    let filled = fill(&read, from, earlier, progress);
+    let filled = filled.and_then(|was_there| check(&read).map(|()| was_there));
+    if filled.is_err() {
+        read.end();
+        return filled;
+    }
+    read.commit().map_err(|fault| fault.error)?;
+    filled
+}
+
+fn fill(
+    read: &Read,
+    from: &Read,
+    earlier: &Earlier,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<bool> {
+    let postgres = read.postgres()?;
+    let was_there = schema::has_schema(postgres)?;
+    if was_there {
+        match earlier {
+            Earlier::KeptAs(name) => rename(postgres, name)?,
+            Earlier::OnlyOfAMove => clear(read)?,
+        }
+    }
+    schema::create_filled(postgres, || transfer::copy(from, read, progress).map(drop))?;
+    Ok(was_there)
+}
+
+/// Removes the rest of an interrupted move.
+fn clear(read: &Read) -> Result<()> {
+    let newest = audit::newest(read)?;
+    match newest.is_some_and(|event| event.action == LEAVE) {
+        true => read.batch("DROP SCHEMA latchkey CASCADE"),
+        false => Err(schema::refused(
+            "has a schema latchkey already, which was left as it is; name another database",
+        )),
+    }
+}
+
+/// Gives the schema of a database, which was left, another name, so that no node uses it any more, also none that runs. Returns
+/// the name. Refuses if the newest event is not `newest`: then a node has written after it.
+pub fn set_aside(address: &Address, newest: (i64, [u8; 32])) -> Result<String> {
+    let name = format!("{}{}", schema::ASIDE, newest.0);
+    let postgres = Postgres::connect(address)?;
+    if !schema::has_schema(&postgres)? && schema::aside(&postgres)?.contains(&name) {
+        return Ok(name);
+    }
+    schema::check(&postgres)?;
+    postgres.begin_alone()?;
+    let read = Read::from(postgres);
+    let renamed = audit::head(&read).and_then(|head| {
+        match head.map(|head| (head.seq, head.hash)) == Some(newest) {
+            true => rename(read.postgres()?, &name),
+            false => Err(schema::refused(
+                "was written to after it was left, so another node still runs; stop every node, and repeat the move",
+            )),
+        }
+    });
+    if let Err(err) = renamed {
+        read.end();
+        return Err(err);
+    }
+    read.commit().map_err(|fault| fault.error)?;
+    Ok(name)
+}
+
+fn rename(postgres: &Postgres, name: &str) -> Result<()> {
+    postgres.batch(&format!("ALTER SCHEMA latchkey RENAME TO {}", quoted(name)))
+}

@@ -1,0 +1,220 @@
+//! `init`, a second node, backups, restores and `cluster check`.
+
+use crate::postgres::database;
+use crate::program::{Folder, finding, text};
+use crate::wait::until;
+
+#[test]
+fn a_database_is_created_once_and_another_node_joins_it_with_the_same_key_files() {
+    let Some(database) = database() else { return };
+    let address = database.address();
+    let first = Folder::new();
+    first.good(&["init", "--database", &address]);
+    let (_, secret) = first.issue("shared");
+    assert_eq!(first.verify(&secret), "VALID");
+
+    let second = Folder::new();
+    second.refused(&["init", "--database", &address], "add --join");
+    assert!(
+        !second.has("pepper"),
+        "key files that fit nothing would be in the way"
+    );
+    second.refused(&["init", "--join", "--database", &address], "no key files");
+    // Key files of another installation are refused by name.
+    let stranger = Folder::new();
+    stranger.good(&["init"]);
+    let wrong = Folder::with_keys_of(&stranger);
+    wrong.refused(
+        &["init", "--join", "--database", &address],
+        "the pepper file is not the one",
+    );
+    assert!(!wrong.has("database.toml"));
+
+    let second = Folder::with_keys_of(&first);
+    second.good(&["init", "--join", "--database", &address]);
+    assert_eq!(second.verify(&secret), "VALID");
+    second.refused(
+        &["init", "--join", "--database", &address],
+        "is initialised already",
+    );
+    let nodes = database.ask("SELECT count(*) FROM latchkey.nodes");
+    assert_eq!(nodes, "2");
+    // The copy of a whole folder would be the same node twice.
+    let copied = Folder::with_keys_of(&first);
+    std::fs::copy(first.path.join("node-id"), copied.path.join("node-id")).unwrap();
+    copied.refused(
+        &["init", "--join", "--database", &address],
+        "each node has its own",
+    );
+}
+
+#[test]
+fn an_interrupted_init_can_be_repeated() {
+    let Some(database) = database() else { return };
+    let first = Folder::new();
+    first.good(&["init", "--database", &database.address()]);
+    // Before its secrets are displayed, no node has opened the database.
+    database.ask("DELETE FROM latchkey.usage_flush; DELETE FROM latchkey.nodes");
+    let second = Folder::new();
+    second.good(&["init", "--database", &database.address()]);
+    assert!(second.finding("audit log").starts_with("ok"));
+    first.refused(&["key", "list"], "the pepper file is not the one");
+}
+
+#[test]
+fn a_file_in_the_folder_and_a_database_on_a_server_are_not_used_together() {
+    let Some(database) = database() else { return };
+    let folder = Folder::new();
+    folder.good(&["init"]);
+    let line = format!("database = \"{}\"\n", database.address());
+    std::fs::write(folder.path.join("database.toml"), line).unwrap();
+    folder.refused(&["key", "list"], "has a database of its own");
+    folder.refused(
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            &database.address(),
+        ],
+        "has a database of its own",
+    );
+}
+
+#[test]
+fn a_backup_is_a_file_that_is_restored_here_and_there() {
+    let Some(database) = database() else { return };
+    let node = Folder::new();
+    node.good(&["init", "--database", &database.address()]);
+    let (_, stays) = node.issue("stays");
+    let (ended, gone) = node.issue("gone");
+    let file = node.file("backup.db");
+    node.good(&["backup", text(&file)]);
+    node.good(&["key", "delete", &ended, "--yes"]);
+
+    let single = Folder::with_keys_of(&node);
+    single.good(&["restore", text(&file), "--yes"]);
+    assert_eq!(single.verify(&stays), "VALID");
+    assert!(single.finding("schema").starts_with("ok"));
+
+    let said = node.good(&["restore", text(&file), "--yes"]);
+    assert!(said.contains("latchkey_before_"), "{said}");
+    assert_eq!(node.verify(&stays), "VALID");
+    assert_ne!(node.verify(&gone), "VALID");
+    assert!(node.finding("audit log").starts_with("ok"));
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'latchkey%'";
+    assert_eq!(database.ask(schemas), "2");
+    // A copy that is not equal to its source is no backup.
+    database.ask(
+        "CREATE FUNCTION public.none() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER t BEFORE INSERT ON latchkey.keys FOR EACH ROW EXECUTE FUNCTION public.none()",
+    );
+    node.refused(
+        &["backup", text(&node.file("other.db"))],
+        "trigger t does not belong there",
+    );
+}
+
+#[test]
+fn a_folder_with_the_key_files_is_served_with_an_address_and_remembers_it() {
+    let Some(database) = database() else { return };
+    let first = Folder::new();
+    first.good(&["init", "--database", &database.address()]);
+    let (_, secret) = first.issue("shared");
+    let second = Folder::with_keys_of(&first);
+    let mut server = second.begin(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        &database.address(),
+    ]);
+    until("the server answers", || second.run(&["health"]).is_good);
+    assert!(second.has("database.toml") && !second.has("latchkey.db"));
+    assert_eq!(second.verify(&secret), "VALID");
+    let file = second.file("running.db");
+    second.good(&["backup", text(&file)]);
+    assert!(file.exists());
+    let _ = server.kill();
+    let _ = server.wait();
+    assert_eq!(second.verify(&secret), "VALID");
+    // An address that cannot be opened is not remembered.
+    let other = database.address().replace("dbname=", "dbname=no_such_");
+    let before = std::fs::read(second.path.join("database.toml")).unwrap();
+    second.refused(
+        &["serve", "--listen", "127.0.0.1:0", "--database", &other],
+        "create the database there",
+    );
+    let after = std::fs::read(second.path.join("database.toml")).unwrap();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn cluster_check_names_each_weakness() {
+    let Some(database) = database() else { return };
+    let node = Folder::new();
+    let check = |args: &[&str]| {
+        let ended = node.run(&[&["cluster", "check", "--json"], args].concat());
+        assert!(!ended.is_good, "{}", ended.text);
+        ended.text
+    };
+    // Before there is anything, the address is checked.
+    let before = check(&["--database", &database.address()]);
+    assert!(finding(&before, "schema").starts_with("warning: there is no database"));
+    assert!(finding(&before, "standbys").starts_with("failed: synchronous_standby_names is empty"));
+    assert!(finding(&before, "durability").starts_with("failed: switched off: fsync"));
+    assert!(finding(&before, "database user").starts_with("ok"));
+    let admin = check(&["--database", &database.address_of("latchkey")]);
+    assert!(finding(&admin, "database user").starts_with("warning: latchkey is a superuser"));
+
+    node.good(&["init", "--database", &database.address()]);
+    assert!(finding(&check(&[]), "key files of the nodes").starts_with("ok"));
+    database.ask(
+        "CREATE FUNCTION public.none() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER spy BEFORE INSERT ON latchkey.keys FOR EACH ROW EXECUTE FUNCTION public.none();
+         ALTER TABLE latchkey.users ENABLE ROW LEVEL SECURITY",
+    );
+    let found = finding(&check(&[]), "schema");
+    assert!(
+        found.contains("trigger spy does not belong there"),
+        "{found}"
+    );
+    assert!(
+        found.contains("row security of table users is on"),
+        "{found}"
+    );
+    assert_eq!(node.finding("schema"), found);
+    // The key files of another installation do not fit.
+    std::fs::copy(node.path.join("seal-key"), node.path.join("pepper")).unwrap();
+    let found = finding(&check(&[]), "key files of the nodes");
+    assert!(
+        found.starts_with("failed: the pepper file is not the one"),
+        "{found}"
+    );
+}
+
+#[test]
+fn an_address_that_cannot_be_used_is_refused_by_name() {
+    let Some(database) = database() else { return };
+    let folder = Folder::new();
+    for (args, why) in [
+        (
+            ["--database", "postgres://lk:secret@localhost/x"].as_slice(),
+            "contains a password",
+        ),
+        (
+            &["--database", "postgres://lk@db.example/x"],
+            "--database-ca",
+        ),
+        (&["--database-ca", "ca.pem"], "of no use without --database"),
+        (
+            &["--database", "postgres://lk@127.0.0.1:1/x"],
+            "the database cannot be read or written just now",
+        ),
+    ] {
+        folder.refused(&[&["init"], args].concat(), why);
+    }
+    let other = database.address().replace("dbname=", "dbname=no_such_");
+    folder.refused(&["init", "--database", &other], "create the database there");
+    assert!(!folder.has("pepper"));
+}

@@ -1,0 +1,11 @@
+//! Tests of the commands for a database on PostgreSQL, from outside: the program with the feature `postgres`, and a real server.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
+
+mod commands;
+mod moves;
+mod postgres;
+mod program;
+#[path = "../server/support/wait.rs"]
+#[allow(dead_code, reason = "the tests of the server use more of it")]
+mod wait;
