@@ -68,7 +68,10 @@ class Machine:
         self.boot += 1
         command = ["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "--", PYTHON, HERE / "init.py"]
         command += [self.folder, str(self.boot), *(f"{origin}={name}" for name, origin in self.sources.items())]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        with open(self.folder / "init.log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+            )
         if self.process.stdout.readline() != "started\n":
             raise RuntimeError(f"machine {self.number} does not start")
         self.init = int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text())

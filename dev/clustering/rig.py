@@ -243,7 +243,7 @@ class Rig:
                 "listen": f"{machine.address},127.0.0.1:5432", "connect_address": f"{machine.address}:5432",
                 "data_dir": "/mnt/pg/data", "bin_dir": str(programs()), "pgpass": "/mnt/pg/pgpass",
                 "pg_hba": [f"host replication replicator {NETWORK}.0/24 trust", f"host all all {NETWORK}.0/24 trust",
-                           "host all all 127.0.0.1/32 trust", "local all all trust"],
+                           "host replication replicator 127.0.0.1/32 trust", "host all all 127.0.0.1/32 trust", "local all all trust"],
                 "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"},
                                    "rewind": {"username": "postgres"}},
                 "parameters": {"unix_socket_directories": "/mnt/socket"},
