@@ -36,10 +36,10 @@ def fault(name, rounds, short, gap_max_s, **more):
     return add
 
 
-@fault("none", rounds=1, short=0, gap_max_s=2)
+@fault("none", rounds=1, short=1, gap_max_s=2)
 def none(run):
-    """Nothing happens for ten minutes, or for one in a short run."""
-    run.sleep(60 if run.is_short else 600)
+    """Nothing happens for ten minutes, or for 20 seconds in a short run."""
+    run.sleep(20 if run.is_short else 600)
 
 
 @fault("database-killed", rounds=20, short=1, gap_max_s=20)
@@ -82,7 +82,8 @@ def primary_cut(run):
     run.sleep(4)
 
 
-@fault("node-cut", rounds=3, short=1, gap_max_s=5, is_relayed=True)
+# If the node was in the middle of a change, the server waits 15 s for it (idle_in_transaction_session_timeout), and others too.
+@fault("node-cut", rounds=3, short=1, gap_max_s=20, is_relayed=True)
 def node_cut(run):
     """One node does not reach the database any more, beside a primary that is well: its packets are swallowed."""
     run.sleep(3)
@@ -99,7 +100,7 @@ def node_cut(run):
     run.sleep(3)
 
 
-@fault("bad-network", rounds=3, short=1, gap_max_s=15, is_relayed=True)
+@fault("bad-network", rounds=3, short=1, gap_max_s=25, is_relayed=True)
 def bad_network(run):
     """All nodes reach the database with 200 ms of delay, some connections are reset, and all are half open for a while."""
     everywhere = list(run.rig.machines)

@@ -20,6 +20,8 @@ PAUSE_S = 0.3
 FOLLOWED_MAX_S = 2.0
 # The codes of refusals after which it is not known whether the change has happened.
 UNKNOWN_CODES = {"internal", "outcome-unknown"}
+# The answers to the end of a key that has ended already.
+GONE = (404, 409)
 
 
 class NotSent(Exception):
@@ -112,11 +114,12 @@ class Writer:
         # Before the request: its effect may come before its answer.
         key.ended = UNKNOWN
         status, body, was_unknown = self.ask("DELETE", f"/v1/keys/{key.id}")
-        if status == 204 or (status == 404 and was_unknown):
+        is_gone = status in GONE
+        if status == 204 or (is_gone and was_unknown):
             self.ledger.ended(key, self.node, was_unknown)
             self.load.tell_end(key)
-        elif status == 404:
-            self.ledger.violate(LOST, f"{key.name}, which was acknowledged, is not found by its writer")
+        elif is_gone:
+            self.ledger.violate(LOST, f"{key.name}, which was acknowledged, is gone for its writer: {status}")
         else:
             key.ended = UNKNOWN if was_unknown else REFUSED
             self.expect_refusal(status, body)

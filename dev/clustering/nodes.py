@@ -17,6 +17,8 @@ USER = 8420
 RELAYED = 5500
 COMMAND_MAX_S = 120
 FRESH_MAX_S = 120
+# What every node has the same of.
+KEY_FILES = ("pepper", "seal-key", "sealing-key")
 
 
 class Nodes:
@@ -27,6 +29,8 @@ class Nodes:
         self.key = ""
         # The nodes that reach the database through their relay.
         self.relayed = set()
+        # More variables of the environment, by node.
+        self.environment = {}
 
     def machine(self, number):
         return self.rig.machines[number]
@@ -160,7 +164,7 @@ class Latchkeys(Nodes):
         self.key = json.loads(made)["management_key"]
         first = self.machine(1).folder / "node"
         for number in list(self.rig.machines)[1:]:
-            for name in ("pepper", "sealing-key"):
+            for name in KEY_FILES:
                 copy = self.machine(number).folder / "node" / name
                 shutil.copy(first / name, copy)
                 shutil.chown(copy, USER, USER)
@@ -174,7 +178,7 @@ class Latchkeys(Nodes):
         self.machine(number).run("node", [
             "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}",
             "--database", self.address(number),
-        ], USER)
+        ], USER, self.environment.get(number))
 
     def command(self, number, *args, codes=(0,)):
         """Runs a command of the program on a machine; returns what it prints."""

@@ -71,6 +71,10 @@ class Rig:
         for number in self.machines:
             self.start_machine(number)
         self.wait_until_healthy(UP_MAX_S)
+        with self.connect(self.leader(), "postgres", "postgres") as connection:
+            connection.cursor().execute(f"CREATE ROLE {ROLE} LOGIN")
+            # So that the program can see whether a standby is synchronous.
+            connection.cursor().execute(f"GRANT pg_monitor TO {ROLE}")
         self.create_database()
         return time.monotonic() - began
 
@@ -80,11 +84,10 @@ class Rig:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def create_database(self):
+        """An empty database, also in the place of an earlier one."""
         with self.connect(self.leader(), "postgres", "postgres") as connection:
             cursor = connection.cursor()
-            cursor.execute(f"CREATE ROLE {ROLE} LOGIN")
-            # So that the program can see whether a standby is synchronous.
-            cursor.execute(f"GRANT pg_monitor TO {ROLE}")
+            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
             cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0 ENCODING UTF8 LOCALE 'C.UTF-8'")
 
     def connect(self, number, user=ROLE, database=DATABASE):
@@ -99,16 +102,19 @@ class Rig:
     def start_machine(self, number):
         machine = self.machines[number]
         machine.start()
-        own = machine.folder
         for name, user in (("etcd", "etcd"), ("pg", "postgres"), ("socket", "postgres")):
-            (own / name).mkdir(mode=0o700, exist_ok=True)
-            shutil.chown(own / name, user, user)
+            (machine.folder / name).mkdir(mode=0o700, exist_ok=True)
+            shutil.chown(machine.folder / name, user, user)
+        (machine.folder / "patroni.json").write_text(json.dumps(self.patroni_settings(machine), indent=1))
         self.start_etcd(number)
-        settings = own / "patroni.json"
-        settings.write_text(json.dumps(self.patroni_settings(machine), indent=1))
-        machine.run("patroni", [PYTHON, "-m", "patroni", "/mnt/patroni.json"], "postgres", {"PYTHONPATH": "/mnt/python"})
+        self.start_patroni(number)
         for service in self.services:
             service(number)
+
+    def start_patroni(self, number):
+        """Patroni starts PostgreSQL."""
+        command = [PYTHON, "-m", "patroni", "/mnt/patroni.json"]
+        self.machines[number].run("patroni", command, "postgres", {"PYTHONPATH": "/mnt/python"})
 
     def start_etcd(self, number):
         machine = self.machines[number]
@@ -136,6 +142,29 @@ class Rig:
 
     def kill_etcd(self, number):
         self.machines[number].signal(signal.SIGKILL, is_etcd)
+
+    def copy_databases(self, name):
+        """Copies what PostgreSQL and etcd have on all machines, as it is while they are ended for a moment."""
+        self.exchange(lambda folder: subprocess.run(["cp", "-a", folder, f"{folder}.{name}"], check=True))
+
+    def put_back_databases(self, name):
+        """Puts that copy in the place of what PostgreSQL and etcd have now, while the rest of the machines goes on."""
+        def put_back(folder):
+            shutil.rmtree(folder)
+            Path(f"{folder}.{name}").rename(folder)
+
+        self.exchange(put_back)
+
+    def exchange(self, work):
+        for machine in self.machines.values():
+            machine.signal(signal.SIGKILL, lambda command: is_postgres(command) or is_supervisor(command) or is_etcd(command))
+        for machine in self.machines.values():
+            for name in ("etcd", "pg"):
+                work(machine.folder / name)
+        for number in self.machines:
+            self.start_etcd(number)
+            self.start_patroni(number)
+        self.wait_until_healthy()
 
     def freeze(self, number, chosen=lambda command: True):
         self.machines[number].signal(signal.SIGSTOP, chosen)

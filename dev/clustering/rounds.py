@@ -31,6 +31,8 @@ class Round:
         with self.load:
             self.fault.disturb(self)
         self.rig.wait_until_healthy()
+        # A node that is fresh may lack what was acknowledged so long ago, and no longer.
+        time.sleep(self.nodes.soft_s)
         self.nodes.wait_until_fresh()
         judge(machines, self.nodes.key, self.ledger)
         gap = self.ledger.longest_gap()
