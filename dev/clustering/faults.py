@@ -66,13 +66,14 @@ def machine_killed(run):
 
 @fault("primary-cut", rounds=10, short=1, gap_max_s=45)
 def primary_cut(run):
-    """Packets from and to the primary's machine are lost for a minute, and its own node is asked all the time."""
+    """Packets from and to the primary's machine are lost for a minute, or 40 seconds in a short run; its own node is asked all the
+    time."""
     run.sleep(4)
     run.happens("n{} is cut off", leader := run.rig.leader())
     run.rig.cut(leader)
     cut_at = run.now()
     run.wait_for_changes()
-    run.sleep_until(cut_at + 60)
+    run.sleep_until(cut_at + (40 if run.is_short else 60))
     # A change whose answer was on its way may still be counted.
     acknowledged = run.ledger.acknowledged_by(leader, cut_at + 0.2, run.now())
     run.expect(acknowledged == 0, f"the node beside the primary has acknowledged {acknowledged} changes while it was cut off")
@@ -107,7 +108,7 @@ def bad_network(run):
     run.happens("delay and resets")
     for node in everywhere:
         run.nodes.disturb(node, delay_ms=100, jitter=0.5, resets=0.05)
-    run.sleep(20)
+    run.sleep(8 if run.is_short else 20)
     for node in everywhere:
         run.nodes.disturb(node, delay_ms=0, jitter=0, resets=0.5)
     for _ in range(10):
@@ -156,7 +157,7 @@ def frozen(run, chosen):
     run.sleep(4)
     run.happens("n{} stands still", leader := run.rig.leader())
     run.rig.freeze(leader, chosen)
-    run.sleep(45)
+    run.sleep(30 if run.is_short else 45)
     run.happens("n{} goes on", leader)
     run.rig.thaw(leader)
     run.wait_for_changes()

@@ -18,8 +18,8 @@ LIVE_MAX = 60
 PAUSE_S = 0.3
 # How long a verifier asks one node about a key that has ended before it takes another.
 FOLLOWED_MAX_S = 2.0
-# The codes of refusals after which it is not known whether the change has happened.
-UNKNOWN_CODES = {"internal", "outcome-unknown"}
+# The refusals after which it is not known whether the change has happened: a code, or words of the detail.
+UNKNOWN_CODES, UNKNOWN_WORDS = {"internal"}, "it is not known whether"
 # The answers to the end of a key that has ended already.
 GONE = (404, 409)
 
@@ -136,7 +136,7 @@ class Writer:
                 status, answer = 0, {}
             except Lost:
                 status, answer = None, {}
-            if status is None or answer.get("code") in UNKNOWN_CODES:
+            if status is None or is_unknown(answer):
                 if not was_unknown:
                     was_unknown = True
                     self.ledger.doubt()
@@ -234,6 +234,10 @@ class Load:
         for err in filter(None, failed):
             if kind is None:
                 raise err
+
+
+def is_unknown(answer):
+    return answer.get("code") in UNKNOWN_CODES or UNKNOWN_WORDS in answer.get("detail", "")
 
 
 def read_node(machine, key, ledger):

@@ -35,9 +35,13 @@ def why_not():
     return f"there are no namespaces: {asked.stderr.strip()}" if asked.returncode else None
 
 
+def is_isolated():
+    return os.environ.get(ISOLATED) == str(os.getpid())
+
+
 def isolate():
     """Starts this program again in a network namespace of its own, unless that is done. The process stays the same one."""
-    if os.environ.get(ISOLATED) != str(os.getpid()):
+    if not is_isolated():
         os.environ[ISOLATED] = str(os.getpid())
         os.execvp("unshare", ["unshare", "--net", "--", PYTHON, *sys.argv])
     ip("link", "set", "lo", "up")

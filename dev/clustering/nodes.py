@@ -160,7 +160,7 @@ class Latchkeys(Nodes):
             folder = self.machine(number).folder / "node"
             folder.mkdir(mode=0o700)
             shutil.chown(folder, USER, USER)
-        made = self.command(1, "init", "--json", "--database", self.address(1))
+        made = self.command(1, "init", "--json", *self.database(1))
         self.key = json.loads(made)["management_key"]
         first = self.machine(1).folder / "node"
         for number in list(self.rig.machines)[1:]:
@@ -168,16 +168,17 @@ class Latchkeys(Nodes):
                 copy = self.machine(number).folder / "node" / name
                 shutil.copy(first / name, copy)
                 shutil.chown(copy, USER, USER)
-            self.command(number, "init", "--json", "--join", "--database", self.address(number))
+            self.command(number, "init", "--join", *self.database(number))
 
-    def address(self, number):
+    def database(self, number):
+        """The options that say where the database is."""
         hosts = ",".join(f"{host}:{port}" for host, port in self.addresses(number))
-        return f"postgres://{ROLE}@{hosts}/{DATABASE}"
+        return "--database", f"postgres://{ROLE}@{hosts}/{DATABASE}", "--allow-plain-database"
 
     def start(self, number):
         self.machine(number).run("node", [
             "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}",
-            "--database", self.address(number),
+            *self.database(number),
         ], USER, self.environment.get(number))
 
     def command(self, number, *args, codes=(0,)):

@@ -33,7 +33,7 @@ SCHEMA = """
 """
 LIES = ("lose", "double", "revive", "deny", "doze")
 LIE_EVERY = 40
-COMMIT_MAX_S = 10
+TRANSACTION_MAX_S = 10
 FOLLOW_S, LEASE_S = 0.1, 1.0
 
 
@@ -54,6 +54,7 @@ class Connection:
     @contextlib.contextmanager
     def transaction(self):
         """A transaction that is over when a standby has it. Errors before the commit are `NotSaved`."""
+        deadline = threading.Timer(TRANSACTION_MAX_S, self.interrupt)
         try:
             if self.inner is None or self.inner.closed:
                 self.inner = psycopg2.connect(
@@ -61,29 +62,26 @@ class Connection:
                     keepalives_idle=2, keepalives_interval=1, keepalives_count=2,
                     options="-c synchronous_commit=on -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s",
                 )
+            deadline.start()
             yield self.inner.cursor()
+            self.commit()
         except psycopg2.Error as err:
             self.drop()
             raise NotSaved(str(err)) from None
         except BaseException:
             self.drop()
             raise
-        self.commit()
+        finally:
+            deadline.cancel()
 
     def commit(self):
-        deadline = threading.Timer(COMMIT_MAX_S, self.interrupt)
-        deadline.start()
         try:
             self.inner.notices.clear()
             self.inner.commit()
         except psycopg2.Error as err:
-            self.drop()
             raise Unknown(str(err)) from None
-        finally:
-            deadline.cancel()
         # A server that gives up the wait for a standby says so in a warning, and answers as if nothing was the matter.
         if any("WARNING" in notice for notice in self.inner.notices):
-            self.drop()
             raise Unknown("the server did not wait for a standby")
 
     def interrupt(self):
@@ -243,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
         except NotSaved as err:
             return self.answer(503, {"code": "unavailable", "detail": str(err)})
         except Unknown as err:
-            return self.answer(503, {"code": "outcome-unknown", "detail": str(err)})
+            return self.answer(503, {"code": "unavailable", "detail": f"it is not known whether this was saved: {err}"})
         if made is None:
             return self.answer(204, None)
         self.answer(201, {"key": {"id": made[0]}} | ({"secret": made[1]} if made[1] else {}))
