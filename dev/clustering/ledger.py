@@ -24,6 +24,8 @@ class Key:
     secret: str | None = None
     issued: str | None = None
     ended: str | None = None
+    # Whether the outcome of a change of it was unknown once, and was not found out since.
+    in_doubt: bool = False
     issued_at: float = 0.0
     ended_at: float = 0.0
 
@@ -55,9 +57,10 @@ class Ledger:
             self.keys[name] = key = Key(name)
             return key
 
-    def doubt(self):
-        """A change whose first outcome is unknown."""
+    def doubt(self, key):
+        """A change of this key whose first outcome is unknown."""
         with self.lock:
+            key.in_doubt = True
             self.counts["unknown"] += 1
 
     def issued(self, key, node, body, was_unknown):
@@ -65,17 +68,17 @@ class Ledger:
             if key.id is None:
                 key.id = body["key"]["id"]
             key.secret = body.get("secret")
-            key.issued, key.issued_at = ACKNOWLEDGED, self.acknowledge(node, was_unknown)
+            key.issued, key.issued_at = ACKNOWLEDGED, self.acknowledge(key, node, was_unknown)
         if body["key"]["id"] != key.id:
             self.violate(DOUBLED, f"{key.name} was issued as {key.id} and as {body['key']['id']}")
 
     def ended(self, key, node, was_unknown):
         with self.lock:
-            key.ended_at = self.acknowledge(node, was_unknown)
+            key.ended_at = self.acknowledge(key, node, was_unknown)
             key.ended = ACKNOWLEDGED
 
-    def acknowledge(self, node, was_unknown):
-        now = time.monotonic()
+    def acknowledge(self, key, node, was_unknown):
+        now, key.in_doubt = time.monotonic(), False
         self.acknowledged_at.append((now, node))
         self.counts["acknowledged"] += 1
         self.counts["resolved"] += was_unknown
@@ -125,8 +128,7 @@ class Ledger:
         """Changes that stayed unknown have happened on all nodes or on none."""
         names = [{name for name, _ in listed} for listed in listings]
         for key in self.keys.values():
-            is_open = key.issued == UNKNOWN or key.ended == UNKNOWN
-            if not is_open:
+            if not key.in_doubt:
                 continue
             if len({key.name in listed for listed in names}) > 1:
                 self.violate(WRONG, f"{key.name} is on some nodes only")

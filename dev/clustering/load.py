@@ -100,7 +100,7 @@ class Writer:
         self.client.close()
 
     def issue(self, key):
-        status, body, was_unknown = self.ask("POST", "/v1/keys", {"name": key.name}, {"Idempotency-Key": key.name})
+        status, body, was_unknown = self.ask(key, "POST", "/v1/keys", {"name": key.name}, {"Idempotency-Key": key.name})
         if status == 201:
             self.ledger.issued(key, self.node, body, was_unknown)
             self.live.append(key)
@@ -113,7 +113,7 @@ class Writer:
     def end(self, key):
         # Before the request: its effect may come before its answer.
         key.ended = UNKNOWN
-        status, body, was_unknown = self.ask("DELETE", f"/v1/keys/{key.id}")
+        status, body, was_unknown = self.ask(key, "DELETE", f"/v1/keys/{key.id}")
         is_gone = status in GONE
         if status == 204 or (is_gone and was_unknown):
             self.ledger.ended(key, self.node, was_unknown)
@@ -124,8 +124,8 @@ class Writer:
             key.ended = UNKNOWN if was_unknown else REFUSED
             self.expect_refusal(status, body)
 
-    def ask(self, method, path, body=None, headers=None):
-        """Sends a change until it is answered. Half of those of unknown outcome are left to the reading at the end.
+    def ask(self, key, method, path, body=None, headers=None):
+        """Sends a change of a key until it is answered. Half of those of unknown outcome are left to the reading at the end.
 
         Returns the last status and body, with status 0 if there is none, and whether the outcome was unknown once."""
         was_unknown = False
@@ -139,7 +139,7 @@ class Writer:
             if status is None or is_unknown(answer):
                 if not was_unknown:
                     was_unknown = True
-                    self.ledger.doubt()
+                    self.ledger.doubt(key)
                 if self.rng.random() < 0.5:
                     return 0, {}, True
             elif not (status == 0 or (was_unknown and status == 503)):
