@@ -22,6 +22,8 @@ PARTS = ("click==8.1.8", "dnspython==2.7.0", "prettytable==3.12.0", "psutil==7.0
 # Seconds of Patroni: how long a leader is believed without a word from it, between two looks, and until a retry fails.
 TTL_S, LOOP_S, RETRY_S = 20, 5, 5
 UP_MAX_S = 180
+# What a primary is called, in this and earlier versions.
+LEADS = ("leader", "primary", "master")
 DATABASE, ROLE = "latchkey", "latchkey"
 
 
@@ -194,7 +196,7 @@ class Rig:
         """The machine whose server is the primary, by its own word; `None` if there is none."""
         for number in self.machines:
             state = self.ask(number, "patroni")
-            if state and state.get("role") in ("primary", "master") and state.get("state") == "running":
+            if state and state.get("role") in LEADS and state.get("state") == "running":
                 return number
         return None
 
@@ -207,13 +209,16 @@ class Rig:
         return []
 
     def is_healthy(self):
-        """Whether all members run, one leads, and one of the others is synchronous."""
-        members = self.members()
-        roles = [member["role"] for member in members]
-        leaders = [role for role in roles if role in ("leader", "master", "primary")]
-        all_run = all(member["state"] in ("running", "streaming") for member in members)
-        timelines = {member.get("timeline") for member in members}
-        return len(members) == COUNT and len(leaders) == 1 and "sync_standby" in roles and all_run and len(timelines) == 1
+        """Whether every Patroni says the same: all members run, one leads, and one of the others is synchronous."""
+        views = [(self.ask(number, "cluster") or {}).get("members", []) for number in self.machines]
+        roles = [sorted((member["name"], member["role"]) for member in view) for view in views]
+        if len(roles[0]) != COUNT or any(other != roles[0] for other in roles):
+            return False
+        leaders = [role for _, role in roles[0] if role in LEADS]
+        all_run = all(member["state"] in ("running", "streaming") for view in views for member in view)
+        timelines = {member.get("timeline") for view in views for member in view}
+        is_synchronous = any(role == "sync_standby" for _, role in roles[0])
+        return len(leaders) == 1 and is_synchronous and all_run and len(timelines) == 1
 
     def wait_until_healthy(self, limit_s=UP_MAX_S):
         """Returns after how many seconds everything was well."""
