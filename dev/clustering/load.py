@@ -40,7 +40,7 @@ class Client:
         self.connection, self.boot = None, 0
 
     def call(self, method, path, body=None, headers=None):
-        """The status and the JSON of the answer."""
+        """The status and the JSON of the answer; an empty object for an answer that is none."""
         self.connect()
         sent = {"Authorization": f"Bearer {self.key}", **(headers or {})}
         data = None
@@ -50,7 +50,8 @@ class Client:
             self.connection.request(method, path, data, sent)
             answer = self.connection.getresponse()
             text = answer.read()
-            return answer.status, json.loads(text) if text else {}
+            is_json = "json" in answer.getheader("Content-Type", "")
+            return answer.status, json.loads(text) if is_json else {}
         except (OSError, http.client.HTTPException, ValueError) as err:
             self.close()
             raise Lost(repr(err)) from None
@@ -115,7 +116,7 @@ class Writer:
         key.ended = UNKNOWN
         status, body, was_unknown = self.ask(key, "DELETE", f"/v1/keys/{key.id}")
         is_gone = status in GONE
-        if status == 204 or (is_gone and was_unknown):
+        if status in (200, 204) or (is_gone and was_unknown):
             self.ledger.ended(key, self.node, was_unknown)
             self.load.tell_end(key)
         elif is_gone:
@@ -269,7 +270,11 @@ def judge(machines, key, ledger):
     """The reading at the end, on every node."""
     listings = []
     for machine in machines:
-        listed, answers = read_node(machine, key, ledger)
+        try:
+            listed, answers = read_node(machine, key, ledger)
+        except (Lost, NotSent, RuntimeError) as err:
+            ledger.violate(WRONG, f"node {machine.number} cannot be read: {err}")
+            continue
         ledger.judge_node(machine.number, listed, answers)
         listings.append(listed)
     ledger.judge_agreement(listings)

@@ -10,7 +10,7 @@ import time
 
 from load import PORT, Client, Lost, NotSent
 from machines import PYTHON
-from rig import DATABASE, ROLE
+from rig import DATABASE, ROLE, Unwell
 
 # Nobody else has this user id, and no name belongs to it.
 USER = 8420
@@ -78,7 +78,7 @@ class Nodes:
         while not all(self.is_fresh(number) for number in self.rig.machines):
             if time.monotonic() - began > limit_s:
                 states = {number: self.is_fresh(number) for number in self.rig.machines}
-                raise RuntimeError(f"nodes that are not fresh after {limit_s} s: {states}\n{self.rig.status()}\n{self.rig.logs()}")
+                raise Unwell(f"nodes that are not fresh after {limit_s} s: {states}\n{self.rig.status()}\n{self.rig.logs()}")
             time.sleep(0.1)
 
     # Relays
@@ -177,7 +177,7 @@ class Latchkeys(Nodes):
 
     def start(self, number):
         self.machine(number).run("node", [
-            "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}",
+            "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}", "--allow-plain-http",
             *self.database(number),
         ], USER, self.environment.get(number))
 

@@ -56,6 +56,10 @@ def programs():
     return folder if version >= VERSION_MIN else None
 
 
+class Unwell(Exception):
+    """The machines or the nodes did not recover in time."""
+
+
 class Rig:
     """The state of a rig. Everything in it ends with this process."""
 
@@ -225,7 +229,7 @@ class Rig:
         began = time.monotonic()
         while not self.is_healthy():
             if time.monotonic() - began > limit_s:
-                raise RuntimeError(f"not healthy after {limit_s} s: {self.status()}\n{self.logs()}")
+                raise Unwell(f"not healthy after {limit_s} s: {self.status()}\n{self.logs()}")
             time.sleep(0.2)
         return time.monotonic() - began
 

@@ -5,6 +5,7 @@ import time
 
 from ledger import DOUBLED, LOST, WRONG, Ledger
 from load import Client, Load, Lost, NotSent, judge
+from rig import Unwell
 
 # The end of every wait, longer than anything takes on a busy machine.
 PATIENCE_S = 180
@@ -20,6 +21,8 @@ class Round:
         self.rng = random.Random(f"{seed} {fault.name} {number}")
         self.ledger = Ledger(f"{fault.name.replace('-', '')}{number}n", nodes.soft_s, nodes.hard_s)
         self.load = None
+        # Whether the machines did not recover, so that no other round can follow on them.
+        self.is_broken = False
 
     def go(self):
         """Runs the fault and judges what came of it; returns the ledger."""
@@ -28,12 +31,16 @@ class Round:
         self.nodes.wait_until_fresh()
         machines = list(self.rig.machines.values())
         self.load = Load(machines[:self.fault.nodes], self.nodes.key, self.ledger, self.fault.writers, self.fault.pace_s)
-        with self.load:
-            self.fault.disturb(self)
-        self.rig.wait_until_healthy()
-        # A node that is fresh may lack what was acknowledged so long ago, and no longer.
-        time.sleep(self.nodes.soft_s)
-        self.nodes.wait_until_fresh()
+        try:
+            with self.load:
+                self.fault.disturb(self)
+            self.rig.wait_until_healthy()
+            # A node that is fresh may lack what was acknowledged so long ago, and no longer.
+            time.sleep(self.nodes.soft_s)
+            self.nodes.wait_until_fresh()
+        except Unwell as err:
+            self.ledger.violate(WRONG, str(err))
+            self.is_broken = True
         judge(machines, self.nodes.key, self.ledger)
         gap = self.ledger.longest_gap()
         self.expect(gap <= self.fault.gap_max_s, f"there was no acknowledged change for {gap:.1f} s, and at most {self.fault.gap_max_s:g} s are allowed")
@@ -65,7 +72,7 @@ class Round:
         began = time.monotonic()
         while not condition():
             if time.monotonic() - began > limit_s:
-                raise RuntimeError(f"not after {limit_s} s: {text}\n{self.rig.status()}\n{self.rig.logs()}")
+                raise Unwell(f"not after {limit_s} s: {text}\n{self.rig.status()}\n{self.rig.logs()}")
             time.sleep(0.05)
         return time.monotonic() - began
 

@@ -243,12 +243,13 @@ class Handler(BaseHTTPRequestHandler):
         except Unknown as err:
             return self.answer(503, {"code": "unavailable", "detail": f"it is not known whether this was saved: {err}"})
         if made is None:
-            return self.answer(204, None)
+            return self.answer(200, {})
         self.answer(201, {"key": {"id": made[0]}} | ({"secret": made[1]} if made[1] else {}))
 
     def answer(self, status, body):
-        sent = b"" if body is None else json.dumps(body).encode()
+        sent = json.dumps(body).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(sent)))
         self.end_headers()
         self.wfile.write(sent)
