@@ -26,6 +26,8 @@ class Key:
     ended: str | None = None
     # Whether the outcome of a change of it was unknown once, and was not found out since.
     in_doubt: bool = False
+    # The answer to the change that was refused.
+    refusal: str = ""
     issued_at: float = 0.0
     ended_at: float = 0.0
 
@@ -114,13 +116,13 @@ class Ledger:
             if len(found) > 1 or (found and key.id and found != [key.id]):
                 self.violate(DOUBLED, f"{key.name}, which is {key.id}, is on node {node} as {', '.join(found)}")
             elif found and key.issued == REFUSED:
-                self.violate(WRONG, f"{key.name} is on node {node}, and was refused")
+                self.violate(WRONG, f"{key.name} is on node {node}, and was refused: {key.refusal}")
             elif found and key.ended == ACKNOWLEDGED:
                 self.violate(LOST, f"{key.name} is on node {node} after its acknowledged end")
             elif not found and key.issued == ACKNOWLEDGED and key.ended is None:
                 self.violate(LOST, f"{key.name}, which was acknowledged, is not on node {node}")
             elif not found and key.ended == REFUSED:
-                self.violate(WRONG, f"the end of {key.name} was refused, and it is not on node {node}")
+                self.violate(WRONG, f"the end of {key.name} was refused, and it is not on node {node}: {key.refusal}")
             elif valid is not None and valid != bool(found):
                 self.violate(WRONG, f"{key.name} is {'listed' if found else 'not listed'} on node {node}, and verified as {valid}")
 

@@ -14,7 +14,7 @@ PORT = 8420
 ANSWER_MAX_S = 30
 BATCH = 100
 # A writer ends its oldest key when it has more than this.
-LIVE_MAX = 60
+LIVE_MAX = 20
 PAUSE_S = 0.3
 # How long a verifier asks one node about a key that has ended before it takes another.
 FOLLOWED_MAX_S = 2.0
@@ -109,7 +109,7 @@ class Writer:
                 self.load.latest[self.node] = key
         else:
             key.issued = UNKNOWN if was_unknown else REFUSED
-            self.expect_refusal(status, body)
+            self.expect_refusal(key, status, body)
 
     def end(self, key):
         # Before the request: its effect may come before its answer.
@@ -123,7 +123,7 @@ class Writer:
             self.ledger.violate(LOST, f"{key.name}, which was acknowledged, is gone for its writer: {status}")
         else:
             key.ended = UNKNOWN if was_unknown else REFUSED
-            self.expect_refusal(status, body)
+            self.expect_refusal(key, status, body)
 
     def ask(self, key, method, path, body=None, headers=None):
         """Sends a change of a key until it is answered. Half of those of unknown outcome are left to the reading at the end.
@@ -148,8 +148,9 @@ class Writer:
             if self.load.is_over.wait(PAUSE_S):
                 return 0, {}, was_unknown
 
-    def expect_refusal(self, status, body):
+    def expect_refusal(self, key, status, body):
         """A change that was not acknowledged: only for want of the database, and never for another reason."""
+        key.refusal = f"{status} {body.get('detail', '')}"
         self.ledger.counts["refused"] += status == 503
         if status not in (0, 503):
             self.ledger.violate(WRONG, f"a change is answered with {status}: {json.dumps(body)[:300]}")

@@ -20,8 +20,8 @@ def client(run, number, inside=False):
 
 
 def issue(run, number, name, **members):
-    """A key that must be issued; its id and its secret."""
-    status, body = client(run, number).call("POST", "/v1/keys", {"name": f"{run.ledger.prefix}{name}", **members})
+    """A key that must be issued, and that the ledger does not know; its id and its secret."""
+    status, body = client(run, number).call("POST", "/v1/keys", {"name": f"of {run.ledger.prefix}{name}", **members})
     if status != 201:
         raise RuntimeError(f"a key is refused with {status}: {body}")
     return body["key"]["id"], body["secret"]
@@ -157,7 +157,7 @@ def wrong_clock(run):
         for number in (1, 3):
             found = code(run, number, secret)
             run.expect(found == "VALID", f"node {number} says {found} about a key that is valid for hours")
-        status, answer = client(run, 2).call("POST", "/v1/keys", {"name": f"{run.ledger.prefix}wrong{offset}"})
+        status, answer = client(run, 2).call("POST", "/v1/keys", {"name": f"of {run.ledger.prefix}wrong{offset}"})
         run.happens("node 2 answers an issue with {} {}", status, answer.get("code"))
         run.expect(status == 503, f"node 2 issues with a clock that is wrong by {offset} s: {status}")
     run.nodes.stop(2)
