@@ -17,6 +17,8 @@ USER = 8420
 RELAYED = 5500
 COMMAND_MAX_S = 120
 FRESH_MAX_S = 120
+# A program that ends is started again, as the unit of the package has it.
+AGAIN = 'while :; do "$@"; sleep 1; done'
 # What every node has the same of.
 KEY_FILES = ("pepper", "seal-key", "sealing-key")
 
@@ -45,6 +47,9 @@ class Nodes:
         for number in self.rig.machines:
             self.start(number)
         self.wait_until_fresh()
+
+    def run(self, number, *argv):
+        self.machine(number).run("node", ["sh", "-c", AGAIN, "sh", *argv], USER, self.environment.get(number))
 
     def is_running(self, number):
         return self.machine(number).init is not None and any(self.is_node(command) for command in self.machine(number).processes().values())
@@ -139,10 +144,10 @@ class StandIns(Nodes):
         hosts, ports = zip(*self.addresses(number))
         database = f"host={','.join(hosts)} port={','.join(map(str, ports))} user={ROLE} dbname={DATABASE}"
         lie = ["--lie", self.lie] if self.lie else []
-        self.machine(number).run("node", [
-            PYTHON, "/mnt/clustering/stand_in.py", "--listen", f"{self.machine(number).address}:{PORT}",
+        self.run(
+            number, PYTHON, "/mnt/clustering/stand_in.py", "--listen", f"{self.machine(number).address}:{PORT}",
             "--database", database, "--soft", self.soft_s, "--hard", self.hard_s, *lie,
-        ], USER)
+        )
 
     @staticmethod
     def is_node(command):
@@ -176,10 +181,10 @@ class Latchkeys(Nodes):
         return "--database", f"postgres://{ROLE}@{hosts}/{DATABASE}", "--allow-plain-database"
 
     def start(self, number):
-        self.machine(number).run("node", [
-            "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}", "--allow-plain-http",
-            *self.database(number),
-        ], USER, self.environment.get(number))
+        self.run(
+            number, "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}",
+            "--allow-plain-http", *self.database(number), f"--database-stale-after={self.soft_s}s", f"--database-refuse-after={self.hard_s}s",
+        )
 
     def command(self, number, *args, codes=(0,)):
         """Runs a command of the program on a machine; returns what it prints."""
