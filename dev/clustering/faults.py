@@ -93,8 +93,11 @@ def node_cut(run):
     run.nodes.disturb(node, is_silent=True)
     cut_at = run.now()
     soft, hard = run.nodes.soft_s, run.nodes.hard_s
-    run.expect_verdict(node, cut_at + soft + 3, lambda status, answer: status == 200 and "stale_s" in answer, "marks its answers as stale")
-    run.expect_verdict(node, cut_at + hard + 3, lambda status, answer: status == 503, "refuses to answer")
+    def is_stale(status, answer):
+        return status == 200 and "stale_s" in answer
+
+    run.expect_verdict(node, cut_at + soft + 3, is_stale, "must mark its answers as stale")
+    run.expect_verdict(node, cut_at + hard + 3, lambda status, _: status == 503, "must refuse to answer")
     run.nodes.disturb(node, is_silent=False, is_closed=True)
     run.nodes.disturb(node, is_closed=False)
     run.wait_until_fresh()

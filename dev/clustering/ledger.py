@@ -95,8 +95,8 @@ class Ledger:
         limit = self.soft_s if is_fresh else self.hard_s
         word = "fresh" if is_fresh else f"stale for {answer['stale_s']} s"
         if answer["valid"] and key.ended == ACKNOWLEDGED and asked_at > key.ended_at + limit:
-            late = asked_at - key.ended_at
-            self.violate(WRONG, f"{key.name} is {answer['code']} on node {node}, {late:.1f} s after its acknowledged end; the node is {word}")
+            late = f"{asked_at - key.ended_at:.1f} s after its acknowledged end"
+            self.violate(WRONG, f"{key.name} is {answer['code']} on node {node}, {late}; the node is {word}")
         if not answer["valid"] and key.ended is None and is_fresh and asked_at > key.issued_at + self.soft_s:
             self.violate(WRONG, f"{key.name} is {answer['code']} on node {node}, which is fresh, and was never ended")
 

@@ -1,7 +1,6 @@
 """The nodes on the machines: Latchkey, or the plain stand-in, and the relays between them and the database."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -52,7 +51,8 @@ class Nodes:
         self.machine(number).run("node", ["sh", "-c", AGAIN, "sh", *argv], USER, self.environment.get(number))
 
     def is_running(self, number):
-        return self.machine(number).init is not None and any(self.is_node(command) for command in self.machine(number).processes().values())
+        machine = self.machine(number)
+        return machine.init is not None and any(map(self.is_node, machine.processes().values()))
 
     def kill(self, number):
         self.end(number, signal.SIGKILL)
@@ -183,14 +183,16 @@ class Latchkeys(Nodes):
     def start(self, number):
         self.run(
             number, "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}",
-            "--allow-plain-http", *self.database(number), f"--database-stale-after={self.soft_s}s", f"--database-refuse-after={self.hard_s}s",
+            "--allow-plain-http", *self.database(number),
+            f"--database-stale-after={self.soft_s}s", f"--database-refuse-after={self.hard_s}s",
         )
 
     def command(self, number, *args, codes=(0,)):
         """Runs a command of the program on a machine; returns what it prints."""
         machine = self.machine(number)
-        command = [*machine.inside("net", "mount", "pid", "ipc"), "setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--",
-                   "env", "-i", "PATH=/usr/bin:/bin", "HOME=/mnt", "LC_ALL=C.UTF-8", "/mnt/latchkey", *args, "--data", "/mnt/node"]
+        user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"]
+        environment = ["env", "-i", "PATH=/usr/bin:/bin", "HOME=/mnt", "LC_ALL=C.UTF-8"]
+        command = [*machine.inside("net", "mount", "pid", "ipc"), *user, *environment, "/mnt/latchkey", *args, "--data", "/mnt/node"]
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_MAX_S, cwd="/")
         if ran.returncode not in codes:
             raise RuntimeError(f"latchkey {' '.join(args)} ends with {ran.returncode}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")

@@ -125,7 +125,8 @@ class Connection:
         self.relay.connections.add(self)
         client, server = self.writers
         up, down = asyncio.Queue(1_000), asyncio.Queue(1_000)
-        work = [self.read(client_reader, up), self.write(up, server, "up"), self.read(server_reader, down), self.write(down, client, "down")]
+        work = [self.read(client_reader, up), self.write(up, server, "up")]
+        work += [self.read(server_reader, down), self.write(down, client, "down")]
         try:
             await asyncio.gather(*work, return_exceptions=True)
         finally:

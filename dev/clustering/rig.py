@@ -43,7 +43,8 @@ def prepare(patroni=PATRONI):
         wanted.append("psycopg2=python3-psycopg2")
     subprocess.run([ROOT / "dev/packages", *wanted], env=system, check=True)
     packages = [f"patroni=={patroni}", *PARTS]
-    made = subprocess.run([ROOT / "dev/python", f"patroni-{patroni}", "--no-deps", *packages], env=system, check=True, stdout=subprocess.PIPE, text=True)
+    command = [ROOT / "dev/python", f"patroni-{patroni}", "--no-deps", *packages]
+    made = subprocess.run(command, env=system, check=True, stdout=subprocess.PIPE, text=True)
     site = next(Path(made.stdout.strip()).glob("lib/python3*/site-packages"))
     isolate()
     return site
@@ -51,7 +52,8 @@ def prepare(patroni=PATRONI):
 
 def programs():
     """The folder with the programs of the newest PostgreSQL of Debian; `None` if there is none that is new enough."""
-    found = [(int(path.parent.parent.name), path.parent) for path in Path("/usr/lib/postgresql").glob("*/bin/postgres") if path.parent.parent.name.isdigit()]
+    folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    found = [(int(folder.parent.name), folder) for folder in folders if folder.parent.name.isdigit()]
     version, folder = max(found, default=(0, None))
     return folder if version >= VERSION_MIN else None
 
@@ -238,7 +240,8 @@ class Rig:
         for member in self.members():
             lag = member.get("lag")
             behind = f", {lag} bytes behind" if isinstance(lag, int) and lag else ""
-            lines.append(f"{member['name']}: {member['role']}, {member['state']}, timeline {member.get('timeline', 'unknown')}{behind}")
+            timeline = member.get("timeline", "unknown")
+            lines.append(f"{member['name']}: {member['role']}, {member['state']}, timeline {timeline}{behind}")
         for number, machine in self.machines.items():
             if machine.init is None:
                 lines.append(f"n{number}: the machine is off")
