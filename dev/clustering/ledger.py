@@ -42,15 +42,18 @@ class Ledger:
         self.counts = Counter()
         # The acknowledged changes: when, and by which node.
         self.acknowledged_at = []
-        self.violations = []
+        self.violations, self.seen = [], set()
         # Until an ended key was refused by a node, in seconds.
         self.delays = []
         self.began = self.finished = time.monotonic()
 
-    def violate(self, kind, text):
+    def violate(self, kind, text, about=None):
+        """Notes a violation. What is about one key counts once, however often and on however many nodes it is seen."""
         with self.lock:
-            self.counts[kind] += 1
-            self.violations.append(f"{kind}: {text}")
+            if about is None or (kind, about) not in self.seen:
+                self.seen.add((kind, about))
+                self.counts[kind] += 1
+                self.violations.append(f"{kind}: {text}")
 
     # What the writers tell
 
@@ -72,7 +75,7 @@ class Ledger:
             key.secret = body.get("secret")
             key.issued, key.issued_at = ACKNOWLEDGED, self.acknowledge(key, node, was_unknown)
         if body["key"]["id"] != key.id:
-            self.violate(DOUBLED, f"{key.name} was issued as {key.id} and as {body['key']['id']}")
+            self.violate(DOUBLED, f"{key.name} was issued as {key.id} and as {body['key']['id']}", key.name)
 
     def ended(self, key, node, was_unknown):
         with self.lock:
@@ -96,9 +99,9 @@ class Ledger:
         word = "fresh" if is_fresh else f"stale for {answer['stale_s']} s"
         if answer["valid"] and key.ended == ACKNOWLEDGED and asked_at > key.ended_at + limit:
             late = f"{asked_at - key.ended_at:.1f} s after its acknowledged end"
-            self.violate(WRONG, f"{key.name} is {answer['code']} on node {node}, {late}; the node is {word}")
+            self.violate(WRONG, f"{key.name} is {answer['code']} on node {node}, {late}; the node is {word}", key.name)
         if not answer["valid"] and key.ended is None and is_fresh and asked_at > key.issued_at + self.soft_s:
-            self.violate(WRONG, f"{key.name} is {answer['code']} on node {node}, which is fresh, and was never ended")
+            self.violate(WRONG, f"{key.name} is {answer['code']} on node {node}, which is fresh, and was never ended", key.name)
 
     # The end
 
@@ -109,22 +112,23 @@ class Ledger:
             if name.startswith(self.prefix):
                 ids.setdefault(name, []).append(key_id)
         for name in ids.keys() - self.keys.keys():
-            self.violate(WRONG, f"{name} is on node {node}, and nobody has issued it")
+            self.violate(WRONG, f"{name} is on node {node}, and nobody has issued it", name)
         for key in self.keys.values():
             found = ids.get(key.name, [])
             valid = answers.get(key.name)
             if len(found) > 1 or (found and key.id and found != [key.id]):
-                self.violate(DOUBLED, f"{key.name}, which is {key.id}, is on node {node} as {', '.join(found)}")
+                self.violate(DOUBLED, f"{key.name}, which is {key.id}, is on node {node} as {', '.join(found)}", key.name)
             elif found and key.issued == REFUSED:
-                self.violate(WRONG, f"{key.name} is on node {node}, and was refused: {key.refusal}")
+                self.violate(WRONG, f"{key.name} is on node {node}, and was refused: {key.refusal}", key.name)
             elif found and key.ended == ACKNOWLEDGED:
-                self.violate(LOST, f"{key.name} is on node {node} after its acknowledged end")
+                self.violate(LOST, f"{key.name} is on node {node} after its acknowledged end", key.name)
             elif not found and key.issued == ACKNOWLEDGED and key.ended is None:
-                self.violate(LOST, f"{key.name}, which was acknowledged, is not on node {node}")
+                self.violate(LOST, f"{key.name}, which was acknowledged, is not on node {node}", key.name)
             elif not found and key.ended == REFUSED:
-                self.violate(WRONG, f"the end of {key.name} was refused, and it is not on node {node}: {key.refusal}")
+                self.violate(WRONG, f"the end of {key.name} was refused, and it is not on node {node}: {key.refusal}", key.name)
             elif valid is not None and valid != bool(found):
-                self.violate(WRONG, f"{key.name} is {'listed' if found else 'not listed'} on node {node}, and verified as {valid}")
+                word = "listed" if found else "not listed"
+                self.violate(WRONG, f"{key.name} is {word} on node {node}, and verified as {valid}", key.name)
 
     def judge_agreement(self, listings):
         """Changes that stayed unknown have happened on all nodes or on none."""
@@ -133,7 +137,7 @@ class Ledger:
             if not key.in_doubt:
                 continue
             if len({key.name in listed for listed in names}) > 1:
-                self.violate(WRONG, f"{key.name} is on some nodes only")
+                self.violate(WRONG, f"{key.name} is on some nodes only", key.name)
             self.counts["resolved"] += 1
 
     def acknowledged_by(self, node, since, until):

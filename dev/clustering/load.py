@@ -120,7 +120,7 @@ class Writer:
             self.ledger.ended(key, self.node, was_unknown)
             self.load.tell_end(key)
         elif is_gone:
-            self.ledger.violate(LOST, f"{key.name}, which was acknowledged, is gone for its writer: {status}")
+            self.ledger.violate(LOST, f"{key.name}, which was acknowledged, is gone for its writer: {status}", key.name)
         else:
             key.ended = UNKNOWN if was_unknown else REFUSED
             self.expect_refusal(key, status, body)

@@ -23,8 +23,8 @@ class Round:
         self.rng = random.Random(f"{seed} {fault.name} {number}")
         self.ledger = Ledger(f"{fault.name.replace('-', '')}{number}n", nodes.soft_s, nodes.hard_s)
         self.load = None
-        # Whether the machines did not recover, so that no other round can follow on them.
-        self.is_broken = False
+        # Why the machines or the nodes did not recover, so that no other round can follow on them; None if they did.
+        self.broken = None
 
     def go(self):
         """Runs the fault and judges what came of it; returns the ledger."""
@@ -41,8 +41,8 @@ class Round:
             time.sleep(self.nodes.soft_s)
             self.nodes.wait_until_fresh()
         except Unwell as err:
-            self.ledger.violate(WRONG, str(err))
-            self.is_broken = True
+            self.ledger.violate(WRONG, "the machines or the nodes did not recover")
+            self.broken = str(err)
         judge(machines, self.nodes.key, self.ledger)
         gap, limit = self.ledger.longest_gap(), self.fault.gap_max_s
         self.expect(gap <= limit, f"there was no acknowledged change for {gap:.1f} s, and at most {limit:g} s are allowed")
