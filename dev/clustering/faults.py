@@ -1,0 +1,215 @@
+"""The faults, each with what must hold beside the judgement of the ledger: a function of a round, which disturbs it."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+from rig import is_supervisor
+
+FAULTS = {}
+
+
+@dataclass
+class Fault:
+    """A fault by its name, how often it is tried, and the longest time without an acknowledged change."""
+
+    name: str
+    disturb: Callable
+    rounds: int
+    # Rounds of the short set; none for a fault that is not in it.
+    short: int
+    gap_max_s: float
+    # Whether it needs Latchkey and not the stand-in.
+    needs_latchkey: bool = False
+    # Whether its nodes reach the database through relays.
+    is_relayed: bool = False
+    # How many nodes have writers and verifiers, how many writers each, and their pause between two changes.
+    nodes: int = 3
+    writers: int = 2
+    pace_s: float = 0.01
+
+
+def fault(name, rounds, short, gap_max_s, **more):
+    def add(disturb):
+        FAULTS[name] = Fault(name, disturb, rounds, short, gap_max_s, **more)
+        return disturb
+
+    return add
+
+
+@fault("none", rounds=1, short=1, gap_max_s=2)
+def none(run):
+    """Nothing happens for ten minutes, or for 20 seconds in a short run."""
+    run.sleep(20 if run.is_short else 600)
+
+
+@fault("database-killed", rounds=20, short=1, gap_max_s=20)
+def database_killed(run):
+    """PostgreSQL is killed on the primary; Patroni starts it again in its place."""
+    run.sleep(4)
+    run.happens("PostgreSQL is killed on n{}", leader := run.rig.leader())
+    run.rig.kill_database(leader)
+    run.wait_for_changes()
+    run.sleep(4)
+
+
+@fault("machine-killed", rounds=20, short=1, gap_max_s=45)
+def machine_killed(run):
+    """Everything on the machine of the primary is killed, and started again when another has taken over."""
+    run.sleep(4)
+    run.happens("machine n{} is killed", leader := run.rig.leader())
+    run.rig.kill_machine(leader)
+    run.wait_for_changes()
+    run.rig.start_machine(leader)
+    run.wait_until_healthy(60)
+    run.sleep(4)
+
+
+@fault("primary-cut", rounds=10, short=1, gap_max_s=45)
+def primary_cut(run):
+    """Packets from and to the primary's machine are lost for a minute, or 40 seconds in a short run; its own node is asked all the
+    time."""
+    run.sleep(4)
+    run.happens("n{} is cut off", leader := run.rig.leader())
+    run.rig.cut(leader)
+    cut_at = run.now()
+    run.wait_for_changes()
+    run.sleep_until(cut_at + (40 if run.is_short else 60))
+    # A change whose answer was on its way may still be counted.
+    acknowledged = run.ledger.acknowledged_by(leader, cut_at + 0.2, run.now())
+    run.expect(acknowledged == 0, f"the node beside the primary has acknowledged {acknowledged} changes while it was cut off")
+    run.happens("n{} is back", leader)
+    run.rig.heal(leader)
+    run.wait_until_healthy(30)
+    run.sleep(4)
+
+
+# If the node was in the middle of a change, the server waits 15 s for it (idle_in_transaction_session_timeout), and others too.
+@fault("node-cut", rounds=3, short=1, gap_max_s=20, is_relayed=True)
+def node_cut(run):
+    """One node does not reach the database any more, beside a primary that is well: its packets are swallowed."""
+    run.sleep(3)
+    node = run.rig.leader() % 3 + 1
+    run.happens("node {} does not reach the database", node)
+    run.nodes.disturb(node, is_silent=True)
+    cut_at = run.now()
+    soft, hard = run.nodes.soft_s, run.nodes.hard_s
+    def is_stale(status, answer):
+        return status == 200 and "stale_s" in answer
+
+    run.expect_verdict(node, cut_at + soft + 3, is_stale, "must mark its answers as stale")
+    run.expect_verdict(node, cut_at + hard + 3, lambda status, _: status == 503, "must refuse to answer")
+    run.nodes.disturb(node, is_silent=False, is_closed=True)
+    run.nodes.disturb(node, is_closed=False)
+    run.wait_until_fresh()
+    run.sleep(3)
+
+
+@fault("bad-network", rounds=3, short=1, gap_max_s=25, is_relayed=True)
+def bad_network(run):
+    """All nodes reach the database with 200 ms of delay, some connections are reset, and all are half open for a while."""
+    everywhere = list(run.rig.machines)
+    run.happens("delay and resets")
+    for node in everywhere:
+        run.nodes.disturb(node, delay_ms=100, jitter=0.5, resets=0.05)
+    run.sleep(8 if run.is_short else 20)
+    for node in everywhere:
+        run.nodes.disturb(node, delay_ms=0, jitter=0, resets=0.5)
+    for _ in range(10):
+        for node in everywhere:
+            run.nodes.disturb(node, is_closed=True)
+            run.nodes.disturb(node, is_closed=False)
+            run.sleep(0.3)
+    run.happens("half-open connections")
+    for node in everywhere:
+        run.nodes.disturb(node, resets=0, is_silent=True)
+    run.sleep(4)
+    for node in everywhere:
+        run.nodes.disturb(node, is_silent=False)
+    run.wait_for_changes()
+    run.sleep(3)
+
+
+@fault("cut-bytes", rounds=3, short=1, gap_max_s=5, is_relayed=True)
+def cut_bytes(run):
+    """The connections of a node are cut after a number of bytes, again and again, at every point of a change."""
+    everywhere = list(run.rig.machines)
+    cuts = 30 if run.is_short else 200
+    for number in range(cuts):
+        node = everywhere[number % len(everywhere)]
+        direction = run.rng.choice(("cut_up", "cut_down"))
+        before = run.nodes.disturb(node)["cuts"]
+        run.nodes.disturb(node, **{direction: run.rng.randrange(3_000)})
+        run.wait(lambda: run.nodes.disturb(node)["cuts"] > before, "the connections are cut")
+    run.happens("{} cuts", cuts)
+    run.sleep(3)
+
+
+@fault("supervisor-frozen", rounds=3, short=1, gap_max_s=60)
+def supervisor_frozen(run):
+    """Patroni and the main process of PostgreSQL stand still on the primary, while its connections go on."""
+    frozen(run, is_supervisor)
+
+
+@fault("machine-frozen", rounds=3, short=0, gap_max_s=60)
+def machine_frozen(run):
+    """Every process of the primary's machine stands still, as a virtual machine that is paused."""
+    frozen(run, lambda command: True)
+
+
+def frozen(run, chosen):
+    run.sleep(4)
+    run.happens("n{} stands still", leader := run.rig.leader())
+    run.rig.freeze(leader, chosen)
+    run.sleep(30 if run.is_short else 45)
+    run.happens("n{} goes on", leader)
+    run.rig.thaw(leader)
+    run.wait_for_changes()
+    run.wait_until_healthy(60)
+    run.sleep(4)
+
+
+@fault("etcd-lost", rounds=3, short=0, gap_max_s=120)
+def etcd_lost(run):
+    """One etcd is down, which changes nothing; then two are, and no change is possible until one is back."""
+    run.sleep(4)
+    leader = run.rig.leader()
+    first, second = (number for number in run.rig.machines if number != leader)
+    run.happens("etcd is killed on n{}", first)
+    run.rig.kill_etcd(first)
+    began = run.now()
+    run.sleep(15)
+    gap = run.ledger.longest_gap(began)
+    run.expect(gap < 5, f"without one etcd there was no change for {gap:.1f} s")
+    run.happens("etcd is killed on n{}", second)
+    run.rig.kill_etcd(second)
+    run.sleep(40)
+    for number in (first, second):
+        run.rig.start_etcd(number)
+    run.wait_for_changes()
+    run.wait_until_healthy(60)
+    run.sleep(4)
+
+
+@fault("cold-start", rounds=3, short=1, gap_max_s=90)
+def cold_start(run):
+    """All machines are killed at the same time and started again."""
+    run.sleep(4)
+    run.happens("all machines are killed")
+    for number in run.rig.machines:
+        run.rig.kill_machine(number)
+    run.sleep(2)
+    for number in run.rig.machines:
+        run.rig.start_machine(number)
+    run.wait_until_healthy(60)
+    run.wait_for_changes()
+    run.sleep(4)
+
+
+@fault("many-writers", rounds=1, short=0, gap_max_s=5, is_relayed=True, nodes=1, writers=16, pace_s=0.0)
+def many_writers(run):
+    """Sixteen writers on one node whose database is 0.8 ms away, as the relay makes it."""
+    began = run.now()
+    run.sleep(30)
+    rate = run.ledger.acknowledged_by(1, began, run.now()) / 30
+    run.happens("{:.0f} changes a second", rate)
+    run.expect(rate >= 400 or not run.nodes.is_measured, f"there were {rate:.0f} changes a second, and at least 400 are expected")

@@ -1,0 +1,319 @@
+"""Three machines with etcd, Patroni and PostgreSQL, and what can happen to them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from machines import HERE, NETWORK, PYTHON, Machine, isolate, why_not
+
+ROOT = HERE.parent.parent
+COUNT = 3
+VERSION_MIN = 14
+PATRONI = "4.1.5"
+# What Patroni needs with etcd. Debian's psycopg2 is used: with the one of PyPI Patroni has hung after initdb.
+PARTS = ("click==8.1.8", "dnspython==2.7.0", "prettytable==3.12.0", "psutil==7.0.0", "python-dateutil==2.9.0.post0",
+         "python-etcd==0.4.5", "PyYAML==6.0.2", "six==1.17.0", "urllib3==2.3.0", "wcwidth==0.2.13", "ydiff==1.4.2")
+# Seconds of Patroni: how long a leader is believed without a word from it, between two looks, and until a retry fails.
+TTL_S, LOOP_S, RETRY_S = 20, 5, 5
+UP_MAX_S = 180
+# What a primary is called, in this and earlier versions.
+LEADS = ("leader", "primary", "master")
+DATABASE, ROLE = "latchkey", "latchkey"
+
+
+class LeftOut(Exception):
+    """The rig cannot be on this machine."""
+
+
+def prepare(patroni=PATRONI):
+    """Installs what the rig needs and moves this process into a network of its own; returns the folder with Patroni."""
+    if why := why_not():
+        raise LeftOut(why)
+    system = os.environ | {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    wanted = ["etcd=etcd-server", "ip=iproute2"]
+    if programs() is None:
+        wanted.append("postgres=postgresql")
+    if subprocess.run([PYTHON, "-c", "import psycopg2"], capture_output=True).returncode:
+        wanted.append("psycopg2=python3-psycopg2")
+    subprocess.run([ROOT / "dev/packages", *wanted], env=system, check=True)
+    packages = [f"patroni=={patroni}", *PARTS]
+    command = [ROOT / "dev/python", f"patroni-{patroni}", "--no-deps", *packages]
+    made = subprocess.run(command, env=system, check=True, stdout=subprocess.PIPE, text=True)
+    site = next(Path(made.stdout.strip()).glob("lib/python3*/site-packages"))
+    isolate()
+    return site
+
+
+def programs():
+    """The folder with the programs of the newest PostgreSQL of Debian; `None` if there is none that is new enough."""
+    folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    found = [(int(folder.parent.name), folder) for folder in folders if folder.parent.name.isdigit()]
+    version, folder = max(found, default=(0, None))
+    return folder if version >= VERSION_MIN else None
+
+
+class Unwell(Exception):
+    """The machines or the nodes did not recover in time."""
+
+
+class Rig:
+    """The state of a rig. Everything in it ends with this process."""
+
+    def __init__(self, folder, site, sources=None):
+        self.folder = folder
+        sources = {"python": site, "clustering": HERE, **(sources or {})}
+        self.machines = {number: Machine(folder, number, sources) for number in range(1, COUNT + 1)}
+        # What is started again with a machine, by a user of the rig: functions of the number of the machine.
+        self.services = []
+
+    def up(self):
+        """Starts everything in an empty folder; returns the seconds until there is a synchronous standby."""
+        began = time.monotonic()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for number in self.machines:
+            self.start_machine(number)
+        self.wait_until_healthy(UP_MAX_S)
+        with self.connect(self.leader(), "postgres", "postgres") as connection:
+            connection.cursor().execute(f"CREATE ROLE {ROLE} LOGIN")
+            # So that the program can see whether a standby is synchronous.
+            connection.cursor().execute(f"GRANT pg_monitor TO {ROLE}")
+        self.create_database()
+        return time.monotonic() - began
+
+    def down(self):
+        for machine in self.machines.values():
+            machine.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def create_database(self):
+        """An empty database, also in the place of an earlier one."""
+        with self.connect(self.leader(), "postgres", "postgres") as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0 ENCODING UTF8 LOCALE 'C.UTF-8'")
+
+    def connect(self, number, user=ROLE, database=DATABASE):
+        """A connection to the server of a machine, without transactions."""
+        import psycopg2
+        connection = psycopg2.connect(host=self.machines[number].address, user=user, dbname=database, connect_timeout=3)
+        connection.autocommit = True
+        return Closing(connection)
+
+    # Machines
+
+    def start_machine(self, number):
+        machine = self.machines[number]
+        machine.start()
+        for name, user in (("etcd", "etcd"), ("pg", "postgres"), ("socket", "postgres")):
+            (machine.folder / name).mkdir(mode=0o700, exist_ok=True)
+            shutil.chown(machine.folder / name, user, user)
+        (machine.folder / "patroni.json").write_text(json.dumps(self.patroni_settings(machine), indent=1))
+        self.start_etcd(number)
+        self.start_patroni(number)
+        for service in self.services:
+            service(number)
+
+    def start_patroni(self, number):
+        """Patroni starts PostgreSQL."""
+        command = [PYTHON, "-m", "patroni", "/mnt/patroni.json"]
+        self.machines[number].run("patroni", command, "postgres", {"PYTHONPATH": "/mnt/python"})
+
+    def start_etcd(self, number):
+        machine = self.machines[number]
+        peers = ",".join(f"n{other.number}=http://{other.address}:2380" for other in self.machines.values())
+        url = f"http://{machine.address}"
+        machine.run("etcd", [
+            "etcd", "--name", f"n{number}", "--data-dir", "/mnt/etcd/data", "--initial-cluster", peers,
+            "--listen-peer-urls", f"{url}:2380", "--initial-advertise-peer-urls", f"{url}:2380",
+            "--listen-client-urls", f"{url}:2379", "--advertise-client-urls", f"{url}:2379",
+            "--initial-cluster-state", "new", "--logger", "zap", "--log-outputs", "stderr", "--log-level", "warn",
+        ], "etcd")
+
+    def kill_machine(self, number):
+        self.machines[number].kill()
+
+    def cut(self, number):
+        self.machines[number].cut()
+
+    def heal(self, number):
+        self.machines[number].heal()
+
+    def kill_database(self, number):
+        """Kills PostgreSQL, all processes; Patroni lives."""
+        self.machines[number].signal(signal.SIGKILL, is_postgres)
+
+    def kill_etcd(self, number):
+        self.machines[number].signal(signal.SIGKILL, is_etcd)
+
+    def copy_databases(self, name):
+        """Copies what PostgreSQL and etcd have on all machines, as it is while they are ended for a moment."""
+        self.exchange(lambda folder: subprocess.run(["cp", "-a", folder, f"{folder}.{name}"], check=True))
+
+    def put_back_databases(self, name):
+        """Puts that copy in the place of what PostgreSQL and etcd have now, while the rest of the machines goes on."""
+        def put_back(folder):
+            shutil.rmtree(folder)
+            Path(f"{folder}.{name}").rename(folder)
+
+        self.exchange(put_back)
+
+    def exchange(self, work):
+        for machine in self.machines.values():
+            machine.signal(signal.SIGKILL, lambda command: is_postgres(command) or is_supervisor(command) or is_etcd(command))
+        for machine in self.machines.values():
+            for name in ("etcd", "pg"):
+                work(machine.folder / name)
+        for number in self.machines:
+            self.start_etcd(number)
+            self.start_patroni(number)
+        self.wait_until_healthy()
+
+    def freeze(self, number, chosen=lambda command: True):
+        self.machines[number].signal(signal.SIGSTOP, chosen)
+
+    def thaw(self, number):
+        self.machines[number].signal(signal.SIGCONT)
+
+    # What Patroni says
+
+    def ask(self, number, path, timeout=1.0):
+        """The JSON of Patroni's answer on a machine, whatever its status; `None` without one."""
+        if self.machines[number].init is None:
+            return None
+        url = f"http://{self.machines[number].address}:8008/{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as err:
+            try:
+                return json.load(err)
+            except (OSError, ValueError):
+                return None
+        except (OSError, ValueError):
+            return None
+
+    def leader(self):
+        """The machine whose server is the primary, by its own word; `None` if there is none."""
+        for number in self.machines:
+            state = self.ask(number, "patroni")
+            if state and state.get("role") in LEADS and state.get("state") == "running":
+                return number
+        return None
+
+    def members(self):
+        """All members with their roles, by the first Patroni that answers."""
+        for number in self.machines:
+            found = self.ask(number, "cluster")
+            if found and "members" in found:
+                return found["members"]
+        return []
+
+    def is_healthy(self):
+        """Whether every Patroni says the same: all members run, one leads, and one of the others is synchronous."""
+        views = [(self.ask(number, "cluster") or {}).get("members", []) for number in self.machines]
+        roles = [sorted((member["name"], member["role"]) for member in view) for view in views]
+        if len(roles[0]) != COUNT or any(other != roles[0] for other in roles):
+            return False
+        leaders = [role for _, role in roles[0] if role in LEADS]
+        all_run = all(member["state"] in ("running", "streaming") for view in views for member in view)
+        timelines = {member.get("timeline") for view in views for member in view}
+        is_synchronous = any(role == "sync_standby" for _, role in roles[0])
+        return len(leaders) == 1 and is_synchronous and all_run and len(timelines) == 1
+
+    def wait_until_healthy(self, limit_s=UP_MAX_S):
+        """Returns after how many seconds everything was well."""
+        began = time.monotonic()
+        while not self.is_healthy():
+            if time.monotonic() - began > limit_s:
+                raise Unwell(f"not healthy after {limit_s} s: {self.status()}\n{self.logs()}")
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def status(self):
+        lines = []
+        for member in self.members():
+            lag = member.get("lag")
+            behind = f", {lag} bytes behind" if isinstance(lag, int) and lag else ""
+            timeline = member.get("timeline", "unknown")
+            lines.append(f"{member['name']}: {member['role']}, {member['state']}, timeline {timeline}{behind}")
+        for number, machine in self.machines.items():
+            if machine.init is None:
+                lines.append(f"n{number}: the machine is off")
+            elif machine.is_cut:
+                lines.append(f"n{number}: cut off")
+        return "\n".join(lines) or "no Patroni answers"
+
+    def logs(self, lines=15):
+        """The end of every log of every machine."""
+        found = []
+        for machine in self.machines.values():
+            for log in sorted(machine.folder.glob("*.log")):
+                end = log.read_text(errors="replace").splitlines()[-lines:]
+                found += [f"== n{machine.number} {log.name}", *end]
+        return "\n".join(found)
+
+    def patroni_settings(self, machine):
+        parameters = {
+            "max_connections": 100, "shared_buffers": "64MB", "synchronous_commit": "on", "wal_level": "replica",
+            "hot_standby": "on", "wal_log_hints": "on", "fsync": "on", "full_page_writes": "on", "max_wal_senders": 10,
+            "wal_keep_size": "128MB", "tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3,
+            "tcp_user_timeout": 5000, "wal_sender_timeout": 5000, "wal_receiver_timeout": 5000,
+            "client_connection_check_interval": 1000, "log_min_messages": "warning",
+        }
+        common = {
+            "ttl": TTL_S, "loop_wait": LOOP_S, "retry_timeout": RETRY_S, "maximum_lag_on_failover": 1048576,
+            "synchronous_mode": True, "synchronous_mode_strict": True, "synchronous_node_count": 1,
+            "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters},
+        }
+        here = f"{machine.address}:8008"
+        return {
+            "scope": "latchkey", "name": f"n{machine.number}",
+            "restapi": {"listen": here, "connect_address": here},
+            "etcd3": {"hosts": [f"{other.address}:2379" for other in self.machines.values()]},
+            "bootstrap": {
+                "dcs": common,
+                "initdb": [{"encoding": "UTF8"}, "data-checksums", {"locale": "C.UTF-8"}],
+            },
+            "postgresql": {
+                "listen": f"{machine.address},127.0.0.1:5432", "connect_address": f"{machine.address}:5432",
+                "data_dir": "/mnt/pg/data", "bin_dir": str(programs()), "pgpass": "/mnt/pg/pgpass",
+                "pg_hba": [f"host replication replicator {NETWORK}.0/24 trust", f"host all all {NETWORK}.0/24 trust",
+                           "host replication replicator 127.0.0.1/32 trust", "host all all 127.0.0.1/32 trust", "local all all trust"],
+                "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"},
+                                   "rewind": {"username": "postgres"}},
+                "parameters": {"unix_socket_directories": "/mnt/socket"},
+            },
+            "watchdog": {"mode": "off"},
+        }
+
+
+class Closing:
+    """A connection that is closed at the end of a `with`."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __enter__(self):
+        return self.connection
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+
+def is_postgres(command):
+    return command.startswith("postgres:") or "/bin/postgres " in command
+
+
+def is_supervisor(command):
+    """Patroni, and the main process of PostgreSQL; not the processes that serve its connections."""
+    return "-m patroni" in command or "/bin/postgres " in command
+
+
+def is_etcd(command):
+    return command.startswith("etcd ")
