@@ -301,8 +301,9 @@ impl Server {
         self.address(name)
     }
 
-    /// Kills one of its processes, after which the server ends all others and starts again.
+    /// Kills one of its processes, after which the server ends all others and starts again. Returns when they have ended.
     pub fn crash(&self) {
+        let witness = Postgres::connect(&self.address("postgres")).unwrap();
         let postgres = Postgres::connect(&self.address("postgres")).unwrap();
         let mut pid = None;
         let take = &mut |row: &crate::store::Row<'_>| {
@@ -314,6 +315,9 @@ impl Server {
         let pid = i32::try_from(pid.unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        wait_for("the server does not notice that", || {
+            witness.batch("SELECT 1").is_err().then_some(())
+        });
     }
 
     /// The address of one of its databases.

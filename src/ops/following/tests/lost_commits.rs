@@ -220,7 +220,6 @@ fn a_connection_that_is_cut_at_any_point_loses_and_doubles_nothing() {
         far.figures().unanswered_not_saved.load(Relaxed),
     ];
     println!("{cuts} connections were cut: {count:?}; commits without an answer: {found_out:?}");
-    assert!(found_out.iter().all(|count| *count > 0), "{found_out:?}");
     assert!(count.len() >= 2, "{count:?}");
     let found = one.read(|read| usage::find_usage(read, used)).unwrap();
     assert_eq!(found.use_count, uses);
