@@ -131,7 +131,8 @@ class Table:
             sums = [sum(ledger.counts[kind] for ledger in ledgers) for kind in COUNTED]
             gap = max(ledger.longest_gap() for ledger in ledgers)
             delays = [max(ledger.delay(part) for ledger in ledgers) for part in (0.5, 0.99)]
-            cells = [name, len(ledgers), *(f"{count:,}" for count in sums), f"{gap:.1f} s", f"{delays[0]:.0f}, {delays[1]:.0f} ms"]
+            in_force = f"{delays[0]:.0f}, {delays[1]:.0f} ms" if any(delays) else "not measured"
+            cells = [name, len(ledgers), *(f"{count:,}" for count in sums), f"{gap:.1f} s", in_force]
             yield f"| {' | '.join(map(str, cells))} |"
 
     def violations(self):
