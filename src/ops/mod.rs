@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod moving;
 pub mod nodes;
 pub mod notices;
+pub mod older_copy;
 pub mod packs;
 pub mod policies;
 pub mod process;

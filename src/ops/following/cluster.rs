@@ -8,7 +8,7 @@ use crate::domain::keys::verdict::{Code, Question};
 use crate::domain::policies::CredentialHeader;
 use crate::error::Result;
 use crate::files::private;
-use crate::ops::clock::Sources;
+use crate::ops::clock::{Sources, Wall};
 use crate::ops::keys::issue::{NewKey, issue};
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::setup::fixture::NOW;
@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub struct Cluster {
     pub nodes: Vec<Arc<App>>,
     pub address: Address,
+    /// The date of nodes that are started.
+    pub wall: Wall,
     files: KeyFiles,
     folder: PathBuf,
     /// Removed after the nodes are closed.
@@ -62,10 +64,11 @@ impl Cluster {
             &[],
             OwnerPassword::Generated,
             SampleKey::Endless,
-            sources(),
+            sources(|| NOW),
         )
         .unwrap();
         Cluster {
+            wall: || NOW,
             nodes: Vec::new(),
             address,
             files,
@@ -84,8 +87,28 @@ impl Cluster {
     pub fn add_at(&mut self, address: Address) {
         let folder = self.folder_of(self.nodes.len());
         std::fs::create_dir(&folder).unwrap();
-        let node = open(&folder, &self.files, address);
+        let node = open(&folder, &self.files, address, self.wall);
         self.nodes.push(node);
+    }
+
+    /// Ends a node, whose folder stays.
+    pub fn stop(&self, node: usize) {
+        self.nodes[node].close();
+    }
+
+    /// Starts a node again that was stopped.
+    pub fn start_again(&mut self, node: usize) {
+        let folder = self.folder_of(node);
+        self.nodes[node] = open(&folder, &self.files, self.address.clone(), self.wall);
+    }
+
+    /// Ends all nodes, copies the database, and starts the nodes again: a copy needs a database that nobody uses.
+    pub fn copy(&mut self) -> Database {
+        (0..self.nodes.len()).for_each(|node| self.stop(node));
+        let name = self.database.as_ref().unwrap().name();
+        let (copy, _) = server::new_copy_of(name).unwrap();
+        (0..self.nodes.len()).for_each(|node| self.start_again(node));
+        copy
     }
 
     /// Ends the node that was added last.
@@ -141,16 +164,16 @@ impl Drop for Cluster {
     }
 }
 
-fn sources() -> Sources {
+fn sources(wall: Wall) -> Sources {
     Sources {
-        wall: || NOW,
+        wall,
         uptime: || Uptime { boot: None, ms: 0 },
     }
 }
 
-fn open(folder: &Path, files: &KeyFiles, address: Address) -> Arc<App> {
+fn open(folder: &Path, files: &KeyFiles, address: Address, wall: Wall) -> Arc<App> {
     let location = Location::on_a_server(&folder.join("db"), address);
-    let app = setup::open(location, files.clone(), &[], sources()).unwrap();
+    let app = setup::open(location, files.clone(), &[], sources(wall)).unwrap();
     setup::load_keys(&app).unwrap();
     app
 }

@@ -7,12 +7,13 @@ pub mod fixture;
 use crate::authz::caller::root;
 use crate::domain::audit::{Changes, Event, Kind, Target, named};
 use crate::domain::catalogs::{BUILT_IN, Definition};
-use crate::domain::clock::{after_copy, first};
+use crate::domain::clock::first;
 use crate::domain::keys::changes::born;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::secret::{PREFIX_DEFAULT, Secret, generate_id};
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::locks::lock;
+use crate::domain::nodes::NodeId;
 use crate::domain::numbers::Series;
 use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::time::Timestamp;
@@ -37,16 +38,16 @@ use crate::ops::index_updates;
 use crate::ops::keys::issue;
 use crate::ops::moving;
 use crate::ops::nodes::{self, OwnNode};
+use crate::ops::older_copy::{self, Closer};
 use crate::ops::packs::feed::{Feed, ask};
 use crate::ops::policies::presets::{self, Preset};
-use crate::ops::restore::closing::Closing;
 use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
-    Durability, IndexSteps, Location, Read, Store, Write, audit, catalogs, clock, foreign,
-    key_files, numbers, packs, policies, users, workspaces,
+    Durability, IndexSteps, Location, Read, Store, Urgency, Write, audit, catalogs, clock, foreign,
+    key_files, numbers, policies, users, workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -186,7 +187,7 @@ fn opened(
     if site.is_some() {
         applier.leave_to_packs();
     }
-    let was_older_copy = close_older_copy(&store, path, &files, &clock)?;
+    let was_older_copy = close_older_copy(&store, path, &files, &clock, node)?;
     if was_older_copy {
         clock = store.read(begin)?;
     }
@@ -204,7 +205,7 @@ fn opened(
     root(&index.directory())?;
     store.keep_reserve(&path.with_file_name(RESERVE))?;
     let (known, now, is_server) = (files.clone(), clock.now().wall, site.is_none());
-    store.write(Durability::Full, move |tx| {
+    store.write_in(Urgency::Closing, Durability::Full, move |tx| {
         key_files::insert(tx, &known, now)?;
         match is_server {
             true => presets::install(tx, &known.seal, presets, now),
@@ -266,10 +267,12 @@ fn opened(
         ask::begin(&app)?;
     }
     site::open(&app, was_older_copy)?;
+    let app = Arc::new(app);
     if closes {
         app.store.start_following()?;
+        older_copy::begin(&app)?;
     }
-    Ok(Arc::new(app))
+    Ok(app)
 }
 
 /// The name of the key that `quickstart` makes, to try a verification with.
@@ -285,44 +288,22 @@ const RESERVE: &str = "reserve";
 
 /// Starts to record tombstones. If an older copy has replaced the database without `latchkey restore`, everything
 /// that has ended since is ended again before any request is accepted. Returns whether this was the case.
-fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock) -> Result<bool> {
+fn close_older_copy(
+    store: &Store,
+    path: &Path,
+    files: &KeyFiles,
+    clock: &Clock,
+    node: NodeId,
+) -> Result<bool> {
     let Some(tombstones) = store.keep_tombstones(&path.with_file_name(TOMBSTONES))? else {
         return Ok(false);
     };
-    let seal_keys = files.seal.clone();
-    let reading = clock.reading();
-    let closed = store.write(Durability::Full, move |tx| {
-        let newest = events::newest(tx)?;
-        let copied_at = newest.map_or(reading.now, |event| event.at);
-        let known = [copied_at, tombstones.latest.unwrap_or(copied_at)];
-        let (now, doubted) = after_copy(reading.now, &known);
-        let closing = Closing {
-            seal_keys: &seal_keys,
-            tombstones: &tombstones,
-            copied_at: tombstones.copied_at(newest),
-            now,
-            doubted,
-            mark: match doubted {
-                None => known[1].max(copied_at).max(reading.mark),
-                Some(_) => reading.mark,
-            },
-            template: Event::of_system("", Target::server(), now),
-            keeps_uses: false,
-        };
-        let closed = closing.run(tx)?;
-        // Sites may have events that this copy lacks; other ones will have their numbers.
-        packs::begin_reign(tx, now)?;
-        let event = Event {
-            changes: closed.changes().into_json(),
-            ..Event::of_system("server.close_older_copy", Target::server(), now)
-        };
-        audit::append(tx, &seal_keys, event)?;
-        Ok(closed)
-    })?;
-    log::warn!(
-        "the database is an older copy than the file {TOMBSTONES} beside it knows; what has ended since was ended again"
-    );
-    closed.lines().iter().for_each(|line| log::warn!("{line}"));
+    let closer = Closer {
+        node,
+        seal_keys: files.seal.clone(),
+        clock: clock.reading(),
+    };
+    closer.close(store, tombstones)?;
     Ok(true)
 }
 
