@@ -8,10 +8,9 @@ use crate::domain::keys::verdict::{Code, Question};
 use crate::domain::policies::CredentialHeader;
 use crate::error::Result;
 use crate::files::private;
-use crate::ops::clock::{Sources, Wall};
+use crate::ops::clock::Sources;
 use crate::ops::keys::issue::{NewKey, issue};
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::setup::fixture::NOW;
 use crate::ops::setup::{self, OwnerPassword, SampleKey};
 use crate::ops::{App, authenticate, verify};
 use crate::store::heads::{self, Head};
@@ -26,8 +25,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub struct Cluster {
     pub nodes: Vec<Arc<App>>,
     pub address: Address,
-    /// The date of nodes that are started.
-    pub wall: Wall,
     files: KeyFiles,
     folder: PathBuf,
     /// Removed after the nodes are closed.
@@ -64,11 +61,10 @@ impl Cluster {
             &[],
             OwnerPassword::Generated,
             SampleKey::Endless,
-            sources(|| NOW),
+            sources(),
         )
         .unwrap();
         Cluster {
-            wall: || NOW,
             nodes: Vec::new(),
             address,
             files,
@@ -87,7 +83,7 @@ impl Cluster {
     pub fn add_at(&mut self, address: Address) {
         let folder = self.folder_of(self.nodes.len());
         std::fs::create_dir(&folder).unwrap();
-        let node = open(&folder, &self.files, address, self.wall);
+        let node = open(&folder, &self.files, address);
         self.nodes.push(node);
     }
 
@@ -99,7 +95,7 @@ impl Cluster {
     /// Starts a node again that was stopped.
     pub fn start_again(&mut self, node: usize) {
         let folder = self.folder_of(node);
-        self.nodes[node] = open(&folder, &self.files, self.address.clone(), self.wall);
+        self.nodes[node] = open(&folder, &self.files, self.address.clone());
     }
 
     /// Ends all nodes, copies the database, and starts the nodes again: a copy needs a database that nobody uses.
@@ -164,16 +160,16 @@ impl Drop for Cluster {
     }
 }
 
-fn sources(wall: Wall) -> Sources {
+fn sources() -> Sources {
     Sources {
-        wall,
+        wall: server::date,
         uptime: || Uptime { boot: None, ms: 0 },
     }
 }
 
-fn open(folder: &Path, files: &KeyFiles, address: Address, wall: Wall) -> Arc<App> {
+fn open(folder: &Path, files: &KeyFiles, address: Address) -> Arc<App> {
     let location = Location::on_a_server(&folder.join("db"), address);
-    let app = setup::open(location, files.clone(), &[], sources(wall)).unwrap();
+    let app = setup::open(location, files.clone(), &[], sources()).unwrap();
     setup::load_keys(&app).unwrap();
     app
 }

@@ -129,11 +129,9 @@ const ENDINGS: [Ending; 4] = [
 /// P15: a restore to before 50 endings, with two nodes up, and one down that comes back later and knows endings of its own.
 #[test]
 fn nothing_that_had_ended_opens_after_a_restore() {
-    let Some(mut cluster) = Cluster::start(0) else {
+    let Some(mut cluster) = Cluster::start(3) else {
         return;
     };
-    cluster.wall = date;
-    (0..3).for_each(|_| cluster.add());
     let first = cluster.nodes[0].clone();
     let keys: Vec<(KeyId, String)> = (0..40)
         .map(|number| issued(&first, &format!("key {number}")).unwrap())
@@ -272,11 +270,9 @@ fn user_session(app: &App, name: &str) -> String {
 /// P4b: the primary that takes over lacks what was acknowledged, and a node that was behind has gone on with it.
 #[test]
 fn what_a_primary_lost_stays_ended_though_another_node_went_on() {
-    let Some(mut cluster) = Cluster::start(0) else {
+    let Some(mut cluster) = Cluster::start(2) else {
         return;
     };
-    cluster.wall = date;
-    (0..2).for_each(|_| cluster.add());
     let (_, untouched) = issued(&cluster.nodes[0], "untouched").unwrap();
     let (id, secret) = issued(&cluster.nodes[0], "narrowed").unwrap();
     let copy = cluster.copy();
@@ -311,11 +307,9 @@ fn what_a_primary_lost_stays_ended_though_another_node_went_on() {
 
 #[test]
 fn a_node_that_ends_before_its_file_has_the_closing_closes_once() {
-    let Some(mut cluster) = Cluster::start(0) else {
+    let Some(mut cluster) = Cluster::start(1) else {
         return;
     };
-    cluster.wall = date;
-    cluster.add();
     let (id, secret) = issued(&cluster.nodes[0], "ended").unwrap();
     let copy = cluster.copy();
     keys::delete(&cluster.nodes[0], &local(&cluster.nodes[0]), id, None).unwrap();
@@ -339,11 +333,9 @@ fn a_node_that_ends_before_its_file_has_the_closing_closes_once() {
 
 #[test]
 fn a_node_that_is_lost_is_given_up_by_the_administrator_alone() {
-    let Some(mut cluster) = Cluster::start(0) else {
+    let Some(mut cluster) = Cluster::start(2) else {
         return;
     };
-    cluster.wall = date;
-    (0..2).for_each(|_| cluster.add());
     let (id, secret) = issued(&cluster.nodes[0], "ended").unwrap();
     let (known, _) = issued(&cluster.nodes[0], "known").unwrap();
     let copy = cluster.copy();
