@@ -6,24 +6,15 @@ pub mod fixture;
 mod seed;
 
 use crate::authz::caller::root;
-use crate::domain::audit::{Changes, Event, Kind, Target, named};
-use crate::domain::catalogs::{BUILT_IN, Definition};
+use crate::domain::audit::{Event, Target};
 use crate::domain::clock::{after_copy, first};
-use crate::domain::keys::changes::born;
 use crate::domain::keys::keyfile::KeyFiles;
-use crate::domain::keys::secret::{PREFIX_DEFAULT, Secret, generate_id};
-use crate::domain::keys::{Key, KeyId};
+use crate::domain::keys::secret::Secret;
+use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
-use crate::domain::numbers::Series;
-use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::time::Timestamp;
-use crate::domain::uid::Uid;
 use crate::domain::users::password;
 use crate::domain::users::password::SlowDigest;
-use crate::domain::users::permissions::Permissions;
-use crate::domain::users::roles::Role;
-use crate::domain::users::{Binding, User};
-use crate::domain::workspaces::{ROOT_SLUG, Workspace};
 use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
@@ -35,7 +26,6 @@ use crate::ops::clock::{Clock, Sources};
 #[cfg(feature = "postgres")]
 use crate::ops::fence::renewal;
 use crate::ops::index_updates;
-use crate::ops::keys::issue;
 use crate::ops::moving;
 use crate::ops::nodes::{self, OwnNode};
 use crate::ops::packs::feed::{Feed, ask};
@@ -46,8 +36,8 @@ use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
-    Durability, IndexSteps, Location, Read, Store, Write, audit, catalogs, clock, foreign,
-    key_files, numbers, packs, policies, users, workspaces,
+    Durability, IndexSteps, Location, Read, Store, audit, clock, foreign,
+    key_files, packs,
 };
 use seed::seed;
 use std::path::Path;
