@@ -11,7 +11,6 @@ use crate::files::private;
 use crate::ops::clock::Sources;
 use crate::ops::keys::issue::{NewKey, issue};
 use crate::ops::keys::members::KeyMembers;
-use crate::ops::setup::fixture::NOW;
 use crate::ops::setup::{self, OwnerPassword, SampleKey};
 use crate::ops::{App, authenticate, verify};
 use crate::store::heads::{self, Head};
@@ -143,7 +142,7 @@ impl Drop for Cluster {
 
 fn sources() -> Sources {
     Sources {
-        wall: || NOW,
+        wall: server::date,
         uptime: || Uptime { boot: None, ms: 0 },
     }
 }

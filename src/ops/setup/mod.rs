@@ -8,9 +8,9 @@ mod seed;
 use crate::authz::caller::root;
 use crate::domain::audit::{Event, Target};
 use crate::domain::clock::{after_copy, first};
+use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::secret::Secret;
-use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::domain::users::password;
@@ -36,8 +36,7 @@ use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
-    Durability, IndexSteps, Location, Read, Store, audit, clock, foreign,
-    key_files, packs,
+    Durability, IndexSteps, Location, Read, Store, audit, clock, foreign, key_files, packs,
 };
 use seed::seed;
 use std::path::Path;
