@@ -95,7 +95,8 @@ impl Postgres {
         other.batch("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
         // A name without a schema is that of a temporary table from here on.
         other.batch("SET LOCAL search_path = pg_temp")?;
-        other.batch(&statements())?;
+        // A temporary table is never logged, and no other word for that is allowed.
+        other.batch(&statements().replace("CREATE UNLOGGED TABLE", "CREATE TABLE"))?;
         let temporary = other.text("SELECT CAST(nspname AS text) AS text FROM pg_namespace WHERE oid = pg_my_temp_schema()")?;
         let wanted = other.objects(&temporary)?;
         other.batch("SET LOCAL search_path = latchkey, pg_temp")?;
