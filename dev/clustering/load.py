@@ -18,8 +18,8 @@ LIVE_MAX = 20
 PAUSE_S = 0.3
 # How long a verifier asks one node about a key that has ended before it takes another.
 FOLLOWED_MAX_S = 2.0
-# The refusals after which it is not known whether the change has happened: a code, or words of the detail.
-UNKNOWN_CODES, UNKNOWN_WORDS = {"internal"}, "it is not known whether"
+# The codes of refusals after which it is not known whether the change has happened.
+UNKNOWN_CODES = {"internal", "outcome-unknown"}
 # The answers to the end of a key that has ended already.
 GONE = (404, 409)
 
@@ -239,7 +239,7 @@ class Load:
 
 
 def is_unknown(answer):
-    return answer.get("code") in UNKNOWN_CODES or UNKNOWN_WORDS in answer.get("detail", "")
+    return answer.get("code") in UNKNOWN_CODES
 
 
 def read_node(machine, key, ledger):

@@ -241,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
         except NotSaved as err:
             return self.answer(503, {"code": "unavailable", "detail": str(err)})
         except Unknown as err:
-            return self.answer(503, {"code": "unavailable", "detail": f"it is not known whether this was saved: {err}"})
+            return self.answer(503, {"code": "outcome-unknown", "detail": f"it is not known whether this was saved: {err}"})
         if made is None:
             return self.answer(200, {})
         self.answer(201, {"key": {"id": made[0]}} | ({"secret": made[1]} if made[1] else {}))

@@ -18,8 +18,9 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::Index;
+use crate::refusals;
 use crate::store::heads::{self, Head};
 use crate::store::older_copy::{self, ClosingNode, ClosingState};
 use crate::store::{Read, Store, sessions};
@@ -145,6 +146,11 @@ impl Applier {
     /// Brings one session into the index as the store has it now.
     pub fn load_session(self: &Arc<Self>, store: &Store, id: KeyId) -> Result<()> {
         let _turn = self.begin();
+        // Another chain may have a session that has ended.
+        if let Some(fork) = self.fork() {
+            let forked = refusals::server::forked(fork.mine.seq, fork.theirs.seq);
+            return Err(Error::Unavailable(forked));
+        }
         let session = store.read(|read| sessions::find(read, &self.seal_keys, id))?;
         self.index.put_session(id, session);
         Ok(())

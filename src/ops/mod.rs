@@ -34,7 +34,8 @@ pub mod policies;
 pub mod process;
 pub mod restore;
 mod retired_names;
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod round_trips;
 pub mod secrets;
 pub mod self_test;

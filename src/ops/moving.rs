@@ -24,16 +24,10 @@ pub fn departure(read: &Read) -> Result<Option<Departure>> {
     };
     let newest = audit::find(read, head.seq)?.filter(|event| event.action == actions::LEAVE);
     Ok(newest.map(|event| Departure {
-        to: destination(&event.changes),
+        to: changes::after(&event.changes, "to").unwrap_or_default(),
         seq: head.seq,
         hash: event.hash(),
     }))
-}
-
-fn destination(text: &str) -> String {
-    let members = changes::parse(text).unwrap_or_default();
-    let to = members.into_iter().find(|(name, _)| name == "to");
-    to.and_then(|(_, value)| value).unwrap_or_default()
 }
 
 /// Refuses a database that was left.

@@ -6,7 +6,6 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::ops::clock::Sources;
 use crate::ops::keys::issue::{self, NewKey};
-use crate::ops::setup::fixture::NOW;
 use crate::ops::setup::{self, OwnerPassword, SampleKey};
 use crate::ops::{App, keys};
 use crate::store::postgres::{server, waits};
@@ -60,7 +59,7 @@ fn a_change_waits_a_few_times_for_the_server() {
     let location = || Location::on_a_server(&path, address.clone());
     let files = KeyFiles::generate();
     let sources = Sources {
-        wall: || NOW,
+        wall: server::date,
         uptime: || Uptime { boot: None, ms: 0 },
     };
     let (owner, sample) = (OwnerPassword::Generated, SampleKey::None);

@@ -44,6 +44,11 @@ pub fn is_wrong_clock(why: &super::Refusal) -> bool {
     why.code() == "server.clock_differs"
 }
 
+/// Whether the change may have been saved all the same.
+pub fn is_outcome_unknown(why: &super::Refusal) -> bool {
+    why.code() == "server.outcome_unknown"
+}
+
 /// Whether a node that may be behind its database is the reason.
 pub fn is_stale(why: &super::Refusal) -> bool {
     let codes = [

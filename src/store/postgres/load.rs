@@ -11,7 +11,8 @@ use crate::store::{Read, audit, transfer};
 pub enum Earlier {
     /// It stays under this name.
     KeptAs(String),
-    /// It is refused, unless it is the rest of an interrupted move: a copy that ends with the event of a move and was never used.
+    /// It is refused, unless it is the rest of an interrupted move of the same database: a copy that ends with the event of a move,
+    /// right after an event that the source has too.
     OnlyOfAMove,
 }
 
@@ -49,17 +50,24 @@ fn fill(
     if was_there {
         match earlier {
             Earlier::KeptAs(name) => rename(postgres, name)?,
-            Earlier::OnlyOfAMove => clear(read)?,
+            Earlier::OnlyOfAMove => clear(read, from)?,
         }
     }
     schema::create_filled(postgres, || transfer::copy(from, read, progress).map(drop))?;
     Ok(was_there)
 }
 
-/// Removes the rest of an interrupted move.
-fn clear(read: &Read) -> Result<()> {
-    let newest = audit::newest(read)?;
-    match newest.is_some_and(|event| event.action == LEAVE) {
+/// Removes the rest of an interrupted move of `from`.
+fn clear(read: &Read, from: &Read) -> Result<()> {
+    let newest = audit::newest(read)?.filter(|event| event.action == LEAVE);
+    let is_rest = match newest {
+        None => false,
+        Some(left) => {
+            let before = audit::find(from, left.seq - 1)?;
+            before.is_some_and(|event| event.hash() == left.previous)
+        }
+    };
+    match is_rest {
         true => read.batch("DROP SCHEMA latchkey CASCADE"),
         false => Err(schema::refused(
             "has a schema latchkey already, which was left as it is; name another database",

@@ -22,7 +22,6 @@ pub mod server;
 mod tests;
 
 use super::connection::{Cells as RowCells, Fault, FaultKind, Head, Read, Row, ToValue, Value};
-use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::refusals;
 pub use address::{Access, Address};
@@ -31,14 +30,13 @@ use futures_core::Stream;
 pub use lease::{Lease, LeaseHolder, Renewed};
 use link::{Failure, Link};
 pub use load::{Earlier, load, set_aside};
-use pipeline::{Answer, Pipeline, Rows, StatementId};
+use pipeline::{Pipeline, StatementId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::{Client, Error as PgError, RowStream, Statement};
+use tokio_postgres::{Error as PgError, RowStream, Statement};
 pub use values::Cells;
 use values::Param;
 
@@ -187,80 +185,6 @@ impl Postgres {
             }
             rows = self.run(STATEMENT_MAX, async { Ok(next_rows(&mut stream).await?) })?;
         }
-    }
-
-    /// Asks for rows that are read next, with the same text and parameters, and sends all these queries at once.
-    pub fn ask(&self, sql: &'static str, each: &[&[&dyn ToValue]]) -> Result<()> {
-        let statement = self.prepared(sql)?;
-        for params in each {
-            let values: Vec<Value> = params.iter().map(|param| param.to_value()).collect();
-            let params: Vec<Param> = values.iter().cloned().map(Param).collect();
-            let (client, statement) = (self.client()?, statement.clone());
-            let rows = Rows::default();
-            let place = rows.clone();
-            let answer = async move {
-                let found = client.query_raw(&statement, params).await?;
-                let mut found = Box::pin(found);
-                while let Some(row) = poll_fn(|cx| found.as_mut().poll_next(cx)).await {
-                    lock(&place).push(row?);
-                }
-                Ok(())
-            };
-            let answer = Box::pin(answer);
-            self.pipeline.add_query(id_of(sql), values, rows, answer);
-        }
-        Ok(())
-    }
-
-    /// Forgets what was asked for and not read.
-    pub fn forget_asked(&self) {
-        self.pipeline.forget_rows();
-    }
-
-    /// Hands out rows that [`Postgres::ask`] has asked for.
-    fn hand_out(&self, rows: &Rows, take: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
-        self.settle_sent()?;
-        let rows = std::mem::take(&mut *lock(rows));
-        let reading = Reading::begin(self, false);
-        let mut cells = rows
-            .iter()
-            .map(|row| Row::new(RowCells::Postgres(Cells { row })));
-        cells.try_for_each(|row| take(&row))?;
-        reading.end();
-        Ok(())
-    }
-
-    /// Runs one statement without waiting for its end. Its failure is that of the next request, and the part that it is of
-    /// cannot stay.
-    pub fn send(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<()> {
-        let statement = self.prepared(sql)?;
-        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
-        let client = self.client()?;
-        self.add(Box::pin(async move {
-            client.execute_raw(&statement, params).await?;
-            Ok(())
-        }))
-    }
-
-    /// Waits for the answers to everything that was sent.
-    fn settle_sent(&self) -> Result<()> {
-        match self.pipeline.is_empty() {
-            true => Ok(()),
-            false => self.run(STATEMENT_MAX, async { Ok(()) }),
-        }
-    }
-
-    fn add(&self, answer: Answer) -> Result<()> {
-        if self.is_reading.get() {
-            return Err(faults::error(&Failure::Nested));
-        }
-        self.pipeline.add(answer);
-        Ok(())
-    }
-
-    fn client(&self) -> Result<Arc<Client>> {
-        let client = self.link.borrow().client();
-        client.map_err(|failure| faults::error(&failure))
     }
 
     /// Runs one statement and returns how many rows it changed.

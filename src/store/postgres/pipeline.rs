@@ -2,14 +2,19 @@
 //! statement. The server answers in the order of the requests, so whoever waits for a later answer learns of every earlier failure.
 
 use super::link::Failure;
-use crate::store::connection::Value;
+use super::values::{Cells, Param};
+use super::{Postgres, Reading, STATEMENT_MAX, faults, id_of};
+use crate::domain::locks::lock;
+use crate::error;
+use crate::store::connection::{Cells as RowCells, Row, ToValue, Value};
+use futures_core::Stream;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row as PgRow};
 
 /// The answer to one request. The request is sent when this is polled for the first time.
 pub type Answer = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
@@ -32,7 +37,7 @@ struct Asked {
 }
 
 /// The place where the rows of an answer are put.
-pub type Rows = Arc<Mutex<Vec<Row>>>;
+pub type Rows = Arc<Mutex<Vec<PgRow>>>;
 
 impl Pipeline {
     /// Adds a request, which is sent together with the next one that somebody waits for.
@@ -105,5 +110,85 @@ impl Pipeline {
             }
         })
         .await
+    }
+}
+
+impl Postgres {
+    /// Asks for rows that are read next, with the same text and parameters, and sends all these queries at once.
+    pub fn ask(&self, sql: &'static str, each: &[&[&dyn ToValue]]) -> error::Result<()> {
+        let statement = self.prepared(sql)?;
+        for params in each {
+            let values: Vec<Value> = params.iter().map(|param| param.to_value()).collect();
+            let params: Vec<Param> = values.iter().cloned().map(Param).collect();
+            let (client, statement) = (self.client()?, statement.clone());
+            let rows = Rows::default();
+            let place = rows.clone();
+            let answer = async move {
+                let found = client.query_raw(&statement, params).await?;
+                let mut found = Box::pin(found);
+                while let Some(row) = poll_fn(|cx| found.as_mut().poll_next(cx)).await {
+                    lock(&place).push(row?);
+                }
+                Ok(())
+            };
+            let answer = Box::pin(answer);
+            self.pipeline.add_query(id_of(sql), values, rows, answer);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was asked for and not read.
+    pub fn forget_asked(&self) {
+        self.pipeline.forget_rows();
+    }
+
+    /// Hands out rows that [`Postgres::ask`] has asked for.
+    pub(super) fn hand_out(
+        &self,
+        rows: &Rows,
+        take: &mut dyn FnMut(&Row<'_>) -> error::Result<()>,
+    ) -> error::Result<()> {
+        self.settle_sent()?;
+        let rows = std::mem::take(&mut *lock(rows));
+        let reading = Reading::begin(self, false);
+        let mut cells = rows
+            .iter()
+            .map(|row| Row::new(RowCells::Postgres(Cells { row })));
+        cells.try_for_each(|row| take(&row))?;
+        reading.end();
+        Ok(())
+    }
+
+    /// Runs one statement without waiting for its end. Its failure is that of the next request, and the part that it is of
+    /// cannot stay.
+    pub fn send(&self, sql: &'static str, params: &[&dyn ToValue]) -> error::Result<()> {
+        let statement = self.prepared(sql)?;
+        let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
+        let client = self.client()?;
+        self.add(Box::pin(async move {
+            client.execute_raw(&statement, params).await?;
+            Ok(())
+        }))
+    }
+
+    /// Waits for the answers to everything that was sent.
+    pub(super) fn settle_sent(&self) -> error::Result<()> {
+        match self.pipeline.is_empty() {
+            true => Ok(()),
+            false => self.run(STATEMENT_MAX, async { Ok(()) }),
+        }
+    }
+
+    pub(super) fn add(&self, answer: Answer) -> error::Result<()> {
+        if self.is_reading.get() {
+            return Err(faults::error(&Failure::Nested));
+        }
+        self.pipeline.add(answer);
+        Ok(())
+    }
+
+    pub(super) fn client(&self) -> error::Result<Arc<Client>> {
+        let client = self.link.borrow().client();
+        client.map_err(|failure| faults::error(&failure))
     }
 }

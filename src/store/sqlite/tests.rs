@@ -68,6 +68,9 @@ const MEANT: &[&str] = &[
     "SELECT key_id, digest, pepper, after_use FROM retired_secrets ORDER BY retired_at DESC LIMIT $1",
     // Once at each start, in the index of these secrets alone.
     "SELECT DISTINCT scheme, pepper, hmac_key FROM secrets WHERE is_foreign = 1",
+    // One row, in the order of an index. And with other old rows; attempts are kept for a short time.
+    "SELECT changed FROM shared_attempts ORDER BY changed DESC LIMIT 1",
+    "DELETE FROM shared_attempts WHERE at < $1",
     // When a pack is made, which reads all keys anyway.
     "SELECT id, workspace_uid, catalog FROM key_uses JOIN keys ON keys.id = key_id WHERE deleted_at IS NULL AND uses_left > 0 ORDER BY id",
     // When a migration seals them, and when it is asked what stands under which version of the seal key.

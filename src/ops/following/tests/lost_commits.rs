@@ -1,7 +1,7 @@
 //! Commits without an answer: what callers learn is what the database has.
 
 use super::super::cluster::{Cluster, issued, local, verdict};
-use super::super::relay::{Relay, Way};
+use super::super::relay::{At, Relay, Way};
 use super::{is_refused_as, wait_for_verdict};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::verdict::{Code, Question};
@@ -127,11 +127,11 @@ fn callers_who_waited_long_enough_learn_that_the_outcome_is_not_known() {
 struct Numbers(u64);
 
 impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
+    fn below(&mut self, end: u64) -> i64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % end
+        i64::try_from(self.0 % end).unwrap()
     }
 }
 
@@ -169,11 +169,12 @@ fn a_connection_that_is_cut_at_any_point_loses_and_doubles_nothing() {
     let mut uses = 0;
     for cut in 0..CUTS {
         // A batch of this size sends about 25 kB to the server, and gets half of that.
-        let (way, most) = match cut % 2 {
-            0 => (Way::ToServer, 26_000),
-            _ => (Way::ToNode, 13_000),
-        };
-        relay.cut_after(way, i64::try_from(numbers.below(most)).unwrap());
+        match cut % 4 {
+            0 => relay.cut_at_commit(At::Request),
+            1 => relay.cut_at_commit(At::Answer),
+            2 => relay.cut_after(Way::ToServer, numbers.below(26_000)),
+            _ => relay.cut_after(Way::ToNode, numbers.below(13_000)),
+        }
         std::thread::scope(|scope| {
             for caller in 0..CALLERS {
                 let (all, far) = (&all, &far);
@@ -219,6 +220,7 @@ fn a_connection_that_is_cut_at_any_point_loses_and_doubles_nothing() {
         far.figures().unanswered_saved.load(Relaxed),
         far.figures().unanswered_not_saved.load(Relaxed),
     ];
+    assert!(found_out.iter().all(|count| *count > 0), "{found_out:?}");
     println!("{cuts} connections were cut: {count:?}; commits without an answer: {found_out:?}");
     assert!(count.len() >= 2, "{count:?}");
     let found = one.read(|read| usage::find_usage(read, used)).unwrap();

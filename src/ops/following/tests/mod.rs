@@ -130,7 +130,7 @@ type Ending = fn(&App, KeyId, &str);
 /// The caller was found by the memory of one node before another one has acknowledged its end.
 #[test]
 fn nothing_is_allowed_after_its_end_was_acknowledged_by_another_node() {
-    const ROUNDS: u32 = 250;
+    const ROUNDS: u32 = 50;
     let cluster = Cluster::start_with(2, |address| address.notifies = false);
     let Some(cluster) = cluster else {
         return;
