@@ -645,6 +645,22 @@ CREATE TABLE setup_codes (
     seal BLOB NOT NULL CHECK (length(seal) = 32)    -- under the seal key, so that nobody else can make one
 ) STRICT, WITHOUT ROWID;
 
+-- The older copy that has last taken the place of a database on a server, for the nodes that close it in turn. One row, or none. In a
+-- file there is no row.
+CREATE TABLE older_copy (
+    one       INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq       INTEGER NOT NULL,                     -- its newest event when the first node closed it
+    hash      BLOB    NOT NULL CHECK (length(hash) = 32),
+    copied_at INTEGER NOT NULL                      -- what has changed since then is closed
+) STRICT;
+
+-- The nodes that have closed that copy by what they know, and those that are still to do so.
+CREATE TABLE closing_nodes (
+    node  TEXT NOT NULL PRIMARY KEY CHECK (length(node) = 32),          -- as nodes.id
+    name  TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),          -- of the machine
+    state TEXT NOT NULL CHECK (state IN ('closed', 'forgotten', 'waiting'))
+) STRICT, WITHOUT ROWID;
+
 -- For each node a time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules
 -- are in src/domain/clock/mod.rs. "Now" is never earlier there. In a file, which has one node at a time, each begins with the latest time.
 CREATE TABLE clock (

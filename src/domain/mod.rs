@@ -30,6 +30,7 @@ pub mod sessions;
 pub mod text;
 pub mod time;
 pub mod time_zone;
+pub mod tombstone_marks;
 pub mod tombstones;
 pub mod uid;
 pub mod users;

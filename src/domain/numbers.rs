@@ -67,6 +67,15 @@ impl Numbers {
         latest
     }
 
+    /// Bounds that are so much higher.
+    pub fn raised_by(self, count: i64) -> Numbers {
+        let mut raised = self;
+        for series in Series::ALL {
+            raised.set(series, self.of(series).saturating_add(count));
+        }
+        raised
+    }
+
     /// The bounds to record so that `given` is not beyond them. A bound that is too low is raised ahead of `given`; a
     /// bound that suffices stays the same.
     pub fn ahead_of(self, given: Numbers) -> Numbers {

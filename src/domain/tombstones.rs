@@ -9,6 +9,8 @@
 
 use super::audit::changes;
 use super::numbers::{Numbers, Series};
+pub use super::tombstone_marks::Mark;
+use super::tombstone_marks::Marks;
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
 use crate::domain::keys::Member;
 use crate::domain::packs::site;
@@ -63,15 +65,6 @@ pub struct Tombstone {
     pub id: String,
 }
 
-/// The last event that was examined, after all events before it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Mark {
-    pub at: Timestamp,
-    pub seq: i64,
-    /// The start of the event's hash; the file has it in hexadecimal digits.
-    pub hash: u64,
-}
-
 /// The combined effect of all lines about one thing.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct CombinedEffect {
@@ -92,6 +85,8 @@ pub struct CombinedEffect {
 pub struct Tombstones {
     pub fates: BTreeMap<(&'static str, String), CombinedEffect>,
     pub mark: Option<Mark>,
+    /// The marks of the log that [`Tombstones::mark`] belongs to.
+    pub marks: Marks,
     /// Numbers up to these may have been assigned.
     pub given: Numbers,
     /// The latest time of any line since the last correction of the clock.
@@ -234,25 +229,6 @@ impl Tombstone {
     }
 }
 
-impl Mark {
-    /// The mark of an event.
-    pub fn of(event: &Event) -> Mark {
-        Mark {
-            at: event.at,
-            seq: event.seq,
-            hash: short(&event.hash()),
-        }
-    }
-
-    /// The line of the file, with its line end.
-    pub fn line(&self) -> String {
-        checked(&format!(
-            "{} mark {} {:016x}",
-            self.at.0, self.seq, self.hash
-        ))
-    }
-}
-
 impl Tombstones {
     /// Reads a file. A damaged line is counted and skipped, because every line is independent of the others.
     pub fn parse(bytes: &[u8]) -> Tombstones {
@@ -285,7 +261,7 @@ impl Tombstones {
         if *verb == "given" {
             self.given.set(Series::parse(kind)?, id.parse().ok()?);
         } else if *verb == "mark" {
-            self.mark = Some(Mark {
+            self.add_mark(Mark {
                 at,
                 seq: kind.parse().ok()?,
                 hash: u64::from_str_radix(id, 16).ok()?,
@@ -306,6 +282,12 @@ impl Tombstones {
         }
         self.latest = self.latest.max(Some(at));
         Some(())
+    }
+
+    /// Adds a later mark.
+    pub fn add_mark(&mut self, mark: Mark) {
+        self.marks.add(mark);
+        self.mark = Some(mark);
     }
 
     /// The time when a copy was made whose newest event is `newest`, in terms of the times in this file. If the clock

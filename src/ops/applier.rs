@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::refusals;
 use crate::store::heads::{self, Head};
+use crate::store::older_copy::{self, ClosingNode, ClosingState};
 use crate::store::{Read, Store, sessions};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64,
@@ -44,6 +45,14 @@ pub struct Applier {
     applied: AtomicI64,
     /// How often another chain was found.
     pub(super) forks: AtomicU64,
+    /// The checks of the chain that have begun, and the latest of those that have found the chain to be that of the index, and the
+    /// index to have all of it.
+    pub(super) checks: AtomicU64,
+    pub(super) confirmed: AtomicU64,
+    /// The nodes that close an older copy of the database, as far as the index is.
+    pub(super) closing: Mutex<Vec<ClosingNode>>,
+    /// Whether some of them are waited for.
+    is_waiting: AtomicBool,
     /// Held by the one reload of the secrets that have ended.
     pub(super) reloading: Mutex<()>,
 }
@@ -81,6 +90,10 @@ impl Applier {
             progress: Mutex::default(),
             applied: AtomicI64::new(0),
             forks: AtomicU64::new(0),
+            checks: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
+            closing: Mutex::default(),
+            is_waiting: AtomicBool::new(false),
             reloading: Mutex::default(),
         })
     }
@@ -112,8 +125,22 @@ impl Applier {
         for session in sessions::list(read, &self.seal_keys, now)? {
             self.index.put_session(session.id, Some(session));
         }
+        self.set_closing(older_copy::list(read)?);
         self.set_applied(head);
         Ok(())
+    }
+
+    /// Notes which nodes close an older copy. To be called within a turn.
+    pub(super) fn set_closing(&self, nodes: Vec<ClosingNode>) {
+        let is_waiting = |node: &ClosingNode| node.state == ClosingState::Waiting;
+        let waits = nodes.iter().any(is_waiting);
+        *lock(&self.closing) = nodes;
+        self.is_waiting.store(waits, Release);
+    }
+
+    /// Whether nodes are waited for that still have to close an older copy.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Acquire)
     }
 
     /// Brings one session into the index as the store has it now.
@@ -173,8 +200,10 @@ impl Applier {
             if let Some(touched) = touched {
                 feed.committed(touched);
             }
-            let is_loaded = lock(&applier.progress).applied.is_some();
-            if let Some(end) = end.filter(|_| is_loaded) {
+            // An index that knows another log gets all of it when the older copy is closed.
+            let progress = *lock(&applier.progress);
+            let goes_on = progress.applied.is_some() && progress.fork.is_none();
+            if let Some(end) = end.filter(|_| goes_on) {
                 applier.set_applied(end);
             }
         })

@@ -28,12 +28,14 @@ pub mod metrics;
 pub mod moving;
 pub mod nodes;
 pub mod notices;
+pub mod older_copy;
 pub mod packs;
 pub mod policies;
 pub mod process;
 pub mod restore;
 mod retired_names;
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod round_trips;
 pub mod secrets;
 pub mod self_test;

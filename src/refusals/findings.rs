@@ -89,9 +89,13 @@ sentences! { "findings":
     nodes_clock_advice() = "have both machines set their clocks by the same time servers; from 30 s on, nothing is issued or changed here";
     nodes_endless(live) = "this node knows every change; nodes in use: {live}; without the database, verdicts would go on without an end (database_refuse_after)";
     nodes_endless_advice() = "if a key that was ended must not stay open on a node without the database, set a time: database_refuse_after = \"60s\"";
+    nodes_forked() = "the database was replaced by an older copy, and this node is about to end again what had ended since";
+    nodes_forked_advice() = "if this stays, look into the log";
     nodes_fresh(live) = "this node knows every change; nodes in use: {live}";
     nodes_stale(seconds) = "this node was last certain {seconds} s ago to know every change";
     nodes_stale_advice() = "look at the server of the database and its standbys, and at the way there; the log says what is wrong";
+    nodes_waiting(nodes) = "the database was replaced by an older copy; this node has ended again what had ended since, and these nodes have not yet: {nodes}";
+    nodes_waiting_advice() = "start these nodes; until then nothing is changed. A node that is lost is given up with: latchkey cluster forget NODE";
     room(mib) = "{mib} MiB are free";
     room_advice() = "free some space before changes are refused; old backups and exports are candidates";
     room_unknown() = "the system does not report it";

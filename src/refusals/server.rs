@@ -22,9 +22,12 @@ sentences! { "server":
     disk_reserve() = "the disk is full: what room is left is kept for changes that disable or delete something; free some space and try again";
     file_unreadable(path, cause) = "{path} cannot be read: {cause}";
     file_unwritable(path, cause) = "{path} cannot be written: {cause}";
+    forget_node_is_local() = "only the administrator of a machine decides that a node is not waited for any more";
     forked(mine, theirs) = "the database does not have event {mine} of the audit log, which this node knows (its newest event is {theirs}): an older copy or another server has taken its place. Changes are refused; verification goes on from memory";
+    knows_too_little(nodes) = "STALE: the database was replaced by an older copy, and this node does not know what had ended since, so it gives no verdicts and shows nothing until these nodes have ended it again: {nodes}";
     moved(to) = "this database was moved to {to}, and is not used here any more; if that move was interrupted, finish it with: latchkey move --to '{to}'. To go back to what was here before, restore a backup: latchkey restore FILE";
     node_id_unusable(path, why) = "{path} has not the id of this node: {why}; put the file back, or delete it, and this folder counts as a new node";
+    node_not_waited_for(node) = "no node {node} is waited for";
     not_saved() = "the connection to the database broke, and the change was not saved; try again";
     outcome_unknown() = "it is not known whether this was saved; ask again with the same Idempotency-Key";
     stale(seconds) = "STALE: this node was last certain {seconds} s ago to know every change, so it gives no verdicts and shows nothing until the database can be reached again";
@@ -33,6 +36,7 @@ sentences! { "server":
     stopping() = "the server is stopping";
     tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";
     tombstones_unusable(path, cause) = "{path} cannot be read or written ({cause}), so nothing can be deleted or disabled safely";
+    waits_for_nodes(nodes) = "the database was replaced by an older copy, and these nodes may know what had ended since and have not ended it again yet: {nodes}. Until then nothing is changed and nobody signs in; verification goes on. Start them; a node that is lost is given up with: latchkey cluster forget NODE";
 }
 
 /// Whether the clock of a node is the reason.
@@ -48,6 +52,7 @@ pub fn is_outcome_unknown(why: &super::Refusal) -> bool {
 /// Whether a node that may be behind its database is the reason.
 pub fn is_stale(why: &super::Refusal) -> bool {
     let codes = [
+        "server.knows_too_little",
         "server.stale",
         "server.stale_changes",
         "server.stale_from_start",

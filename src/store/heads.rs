@@ -6,6 +6,7 @@ pub use super::connection::Head;
 use super::{Read, sites};
 use crate::domain::audit::named::{Named, named};
 use crate::domain::audit::{Event, Kind, Target};
+use crate::domain::tombstones::{Mark, Tombstones};
 use crate::error::Result;
 
 /// What is between an event that an index has and the newest one.
@@ -72,6 +73,25 @@ pub fn has(read: &Read, event: Head) -> Result<Option<bool>> {
     }
     let cut = audit::checkpoint(read)?.filter(|cut| cut.seq == event.seq);
     Ok(cut.map(|cut| cut.hash == event.hash))
+}
+
+/// Whether the event of a mark is in the chain; `None` if that cannot be known, because the event was deleted.
+pub fn has_mark(read: &Read, mark: Mark) -> Result<Option<bool>> {
+    if let Some(event) = audit::find(read, mark.seq)? {
+        return Ok(Some(Mark::of(&event).hash == mark.hash));
+    }
+    Ok((mark.seq > newest(read)?.seq).then_some(false))
+}
+
+/// The last mark of a tombstone file whose event the chain has. `None` if there is none, and if the event was deleted.
+pub fn last_common(read: &Read, known: &Tombstones) -> Result<Option<Mark>> {
+    let has = |mark| Ok(has_mark(read, mark)? != Some(false));
+    let last = known.marks.last_of(has)?;
+    let is_there = match last {
+        Some(mark) => has_mark(read, mark)?.is_some(),
+        None => false,
+    };
+    Ok(last.filter(|_| is_there))
 }
 
 /// What these events name; `None` if they name more than they list ([`Named::Everything`]).

@@ -2,7 +2,9 @@
 //! of their own, which no change has to wait for (`postgres/lease.rs`).
 
 use super::{Read, Row};
-use crate::error::Result;
+use crate::domain::nodes::NodeId;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
 
 /// A lease, for the administrator.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,4 +27,31 @@ pub fn list(read: &Read) -> Result<Vec<LeaseRow>> {
             })
         },
     )
+}
+
+/// A node by its id, and the name of its machine.
+pub type NamedNode = (NodeId, String);
+
+/// The nodes that were in use at some time, by the clock of the server, or later.
+pub fn seen_since(read: &Read, at: Timestamp) -> Result<Vec<NamedNode>> {
+    read.query(
+        "SELECT node, name FROM node_leases WHERE seen_at >= $1 ORDER BY node",
+        &[&at],
+        named,
+    )
+}
+
+/// The nodes that were in use within so many milliseconds before the lease that was written last.
+pub fn live(read: &Read, within_ms: i64) -> Result<Vec<NamedNode>> {
+    read.query(
+        "SELECT node, name FROM node_leases WHERE seen_at >= (SELECT max(seen_at) FROM node_leases) - $1 ORDER BY node",
+        &[&within_ms],
+        named,
+    )
+}
+
+fn named(row: &Row<'_>) -> Result<NamedNode> {
+    let id: String = row.get("node")?;
+    let id = NodeId::parse(&id).ok_or_else(|| Error::internal("a lease without a node"))?;
+    Ok((id, row.get("name")?))
 }

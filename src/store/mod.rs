@@ -35,6 +35,7 @@ mod migrations;
 pub mod nodes;
 pub mod notices;
 pub mod numbers;
+pub mod older_copy;
 pub mod packs;
 pub mod policies;
 #[cfg(feature = "postgres")]
@@ -127,6 +128,8 @@ pub type Follow = Arc<dyn Fn(&Read, &SharedTombstoneFile, Within) -> Result<bool
 /// Where an index follows other nodes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Within {
+    /// As in the lock on the newest event, for the closing of an older copy: an index that knows another log stays as it is.
+    Closing,
     /// In a transaction of the writer: no other node commits anything before it ends.
     HeadLock,
     /// In a transaction that sees one state of the database, which begins when no one else changes the index.
@@ -300,6 +303,15 @@ impl Store {
         let follower = Follower::start(database, follow, self.book.clone())?;
         *lock(&self.follower) = Some(follower);
         Ok(())
+    }
+
+    /// Follows what other nodes have committed, once.
+    #[cfg(feature = "postgres")]
+    pub fn follow_now(&self) -> Result<()> {
+        self.read_from_now(|read| {
+            while !(self.follow)(read, &self.book, Within::Snapshot)? {}
+            Ok(())
+        })
     }
 
     /// Runs a change and returns when it is committed and published. An error undoes only this change.
@@ -515,6 +527,18 @@ impl Store {
             Database::Postgres(address) => Some(postgres::Lease::new((**address).clone(), holder)),
             Database::Sqlite(_) => None,
         }
+    }
+
+    /// What the tombstone file records, complete, for closing an older copy that has taken the place of the database. Until that is
+    /// done, nothing is added to the file.
+    pub fn begin_closing(&self) -> Result<Tombstones> {
+        self.read(|read| self.book.begin_closing(read))
+    }
+
+    /// Runs work on a connection that has no transaction yet.
+    pub fn read_from_now<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
+        let (_, _running) = self.begin_reading()?;
+        work(&self.database.open_reader()?)
     }
 
     /// Writes down how far the audit log goes, so that the next start notices an older copy of the database.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::files::private;
 use crate::refusals;
 use crate::store::connection::{ChainEnd, Notes};
-use crate::store::{Read, audit, numbers};
+use crate::store::{Read, audit, heads, numbers};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -182,20 +182,43 @@ impl SharedTombstoneFile {
             Some(mark) if mark.seq > newest => true,
             // The comparison is impossible if the event was pruned. This is safe because every cut writes a mark of
             // its own.
-            Some(mark) => audit::find(read, mark.seq)?
-                .is_some_and(|event| tombstones::short(&event.hash()) != mark.hash),
+            Some(mark) => heads::has_mark(read, mark)? == Some(false),
         };
         // The marks of another audit log say nothing about this one.
         let mark = known.mark.filter(|_| !is_stale);
-        *self.lock() = Some(OpenFile {
-            is_stale,
-            ..OpenFile::new(file, mark, known.given)
-        });
+        let mut open = OpenFile::new(file, mark, known.given);
+        if is_stale {
+            open.begin_closing(read, &known)?;
+        }
+        *self.lock() = Some(open);
         if is_stale {
             return Ok(Some(known));
         }
         self.catch_up(read)?;
         Ok(None)
+    }
+
+    /// What the file records with everything that was added, for closing an older copy. If the database is one, the file belongs to
+    /// its log from the next [`SharedTombstoneFile::flush`] on, and nothing is added before.
+    pub fn begin_closing(&self, read: &Read) -> Result<Tombstones> {
+        let mut open = self.lock();
+        let open = open.as_mut();
+        let open = open.ok_or_else(|| Error::internal("there is no tombstone file"))?;
+        if !open.is_stale && open.has_unwritten() {
+            open.write()?;
+        }
+        let bytes = fs::read(&open.file.path).map_err(|err| unusable(&open.file.path, &err))?;
+        let mut known = Tombstones::parse(&bytes);
+        let seen = open.seen.filter(|_| !open.is_stale);
+        if let Some(seen) = seen.filter(|seen| Some(*seen) != known.mark) {
+            known.add_mark(seen);
+        }
+        if let Some(seen) = seen
+            && heads::has_mark(read, seen)? == Some(false)
+        {
+            open.begin_closing(read, &known)?;
+        }
+        Ok(known)
     }
 
     /// What the file records now; `None` if there is no file.
@@ -342,6 +365,21 @@ impl OpenFile {
         }
     }
 
+    /// Leaves the log that the file belongs to, for the one of the database, which is an older copy.
+    fn begin_closing(&mut self, read: &Read, known: &Tombstones) -> Result<()> {
+        let is_of_one_node = read.is_of_one_node();
+        self.seen = match is_of_one_node {
+            true => None,
+            false => heads::last_common(read, known)?,
+        };
+        // Other nodes may have written to the copy.
+        self.has_gap = !is_of_one_node;
+        self.marked = 0;
+        self.unwritten.clear();
+        self.is_stale = true;
+        Ok(())
+    }
+
     fn seen_seq(&self) -> i64 {
         self.seen.map_or(0, |mark| mark.seq)
     }
@@ -376,8 +414,8 @@ impl OpenFile {
         let Some(end) = end.filter(ChainEnd::has_new) else {
             return;
         };
-        // The closing of an older copy begins with its own events.
-        if !self.is_stale && end.before > self.seen_seq() {
+        // In a file, the closing of an older copy begins with its own events: nobody else has written to the copy.
+        if (!self.is_stale || self.has_gap) && end.before > self.seen_seq() {
             self.has_gap = true;
             return;
         }

@@ -86,6 +86,7 @@ pub const LINES: &[Line] = &[
     line("POST",   "/backups/secrets",     Local(ServerAdmin)),
     line("GET",    "/clock",               Everywhere(ServerAdmin)),
     line("POST",   "/clock/accept",        Local(ServerAdmin)),
+    line("POST",   "/cluster/forget",      Local(ServerAdmin)).with(r#"{"node":"00112233445566778899aabbccddeeff"}"#),
     line("GET",    "/secrets",             Everywhere(ServerAdmin)),
     line("POST",   "/secrets/rotate",      Local(ServerAdmin)),
     line("POST",   "/secrets/retire",      Local(ServerAdmin)).with(r#"{"file":"pepper","version":1}"#),

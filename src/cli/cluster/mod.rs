@@ -1,12 +1,14 @@
 //! `latchkey cluster`: checks of the PostgreSQL server that several nodes share.
 
 use crate::cli::failure::{End, Result};
+use crate::cli::print::Common;
 use crate::config::DataArgs;
 use crate::config::database::DatabaseArgs;
 use clap::Subcommand;
 
 #[cfg(feature = "postgres")]
 mod check;
+mod forget;
 #[cfg(feature = "postgres")]
 mod patroni;
 
@@ -21,6 +23,26 @@ pub enum ClusterCommand {
                       latchkey cluster check --database postgres://latchkey@db.example/latchkey --database-ca db-ca.pem --json"
     )]
     Check(CheckArgs),
+    /// Give up a node that is lost, and that changes wait for since the database was replaced by an older copy
+    ///
+    /// What only that node knew to have ended can be open again. Only the administrator of a machine can do this, and it is recorded
+    /// in the audit log.
+    #[command(
+        after_help = "Examples:\n  latchkey cluster forget 00112233445566778899aabbccddeeff\n  \
+                      latchkey cluster forget 00112233445566778899aabbccddeeff --yes --data /var/lib/latchkey"
+    )]
+    Forget(ForgetArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct ForgetArgs {
+    /// The id of the node, as `latchkey doctor` and the refusals of changes name it
+    node: String,
+    #[command(flatten)]
+    common: Common,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -38,7 +60,13 @@ pub struct CheckArgs {
 }
 
 pub fn run(command: &ClusterCommand) -> Result<End> {
-    let ClusterCommand::Check(args) = command;
+    match command {
+        ClusterCommand::Check(args) => check(args),
+        ClusterCommand::Forget(args) => forget::run(args),
+    }
+}
+
+fn check(args: &CheckArgs) -> Result<End> {
     #[cfg(feature = "postgres")]
     return check::run(args);
     #[cfg(not(feature = "postgres"))]

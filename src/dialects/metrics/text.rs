@@ -180,6 +180,7 @@ impl Snapshot {
             ),
         ]);
         snapshot.add_if_known(of_node(app));
+        snapshot.counters.extend(forks_of_node(app));
         let sites = packs::figures(app).ok().flatten();
         snapshot.add_if_known([
             (
@@ -293,6 +294,12 @@ impl Snapshot {
             ),
         ]);
     }
+}
+
+/// The counter of a node that shares its database with others.
+fn forks_of_node(app: &App) -> Option<(&'static str, &'static str, u64)> {
+    let help = "How often the database lacked events that this node knew: an older copy had taken its place";
+    Some(("latchkey_forks", help, app.forks()?))
 }
 
 /// The gauges of a node that shares its database with others.

@@ -4,6 +4,7 @@ mod audit;
 pub mod backups;
 pub mod catalogs;
 pub mod clock;
+pub mod cluster;
 pub mod declared;
 pub mod doctor;
 mod feed;
@@ -61,6 +62,7 @@ fn describe(document: &mut Document) {
     declared::describe(document);
     backups::describe(document);
     clock::describe(document);
+    cluster::describe(document);
     secrets::describe(document);
     sites::describe(document);
     packs::describe(document);
@@ -170,6 +172,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/backups/secrets",    Caller,   backups::note_secrets),
     get   (        "/clock",              Caller,   clock::find),
     post  (        "/clock/accept",       Caller,   clock::accept),
+    post  (        "/cluster/forget",     Caller,   cluster::forget),
     get   (        "/secrets",            Caller,   secrets::status),
     post  (        "/secrets/rotate",     Caller,   secrets::rotate),
     post  (        "/secrets/retire",     Caller,   secrets::retire),

@@ -103,6 +103,7 @@ pub const ALL: &[&str] = &[
     LEAVE,
     ARRIVE,
     "server.close_older_copy",
+    "server.forget_node",
     "server.support_bundle",
     "server.check_connection",
     "server.read",

@@ -19,9 +19,10 @@ pub enum Named {
 }
 
 /// Actions that replace or correct so much that no event lists it.
-const EVERYTHING: [&str; 6] = [
+const EVERYTHING: [&str; 7] = [
     "clock.accept",
     "server.close_older_copy",
+    "server.forget_node",
     "server.init",
     "server.migrate",
     "server.restore",

@@ -6,9 +6,14 @@ use crate::ops::fence::{FenceFigures, SKEW_REPORTED_MS};
 use crate::refusals::{findings, server};
 use crate::store::leases;
 
+const NAME: &str = "nodes";
+
 /// `None` for a server with a database of its own.
 pub fn check(app: &App) -> Option<Check> {
     let found = app.fence_figures()?;
+    if let Some(check) = older_copy(app) {
+        return Some(check);
+    }
     let names = app.read(leases::list).map(|rows| {
         let names = rows
             .iter()
@@ -18,9 +23,24 @@ pub fn check(app: &App) -> Option<Check> {
     Some(of(&found, &names.unwrap_or_default()))
 }
 
+/// What is found while the database is an older copy that not all nodes have closed.
+fn older_copy(app: &App) -> Option<Check> {
+    if app.applier.fork().is_some() {
+        let advice = findings::nodes_forked_advice();
+        return Some(Check::failed(NAME, findings::nodes_forked(), advice));
+    }
+    if let Err(err) = app.require_protection() {
+        let advice = findings::nodes_waiting_advice();
+        return Some(Check::failed(NAME, err.refusal(), advice));
+    }
+    app.applier.is_waiting().then(|| {
+        let waiting = findings::nodes_waiting(app.applier.waited_for());
+        Check::warning(NAME, waiting, findings::nodes_waiting_advice())
+    })
+}
+
 /// `names` are those of the machines of the nodes, as far as they are known.
 fn of(found: &FenceFigures, names: &[String]) -> Check {
-    let name = "nodes";
     let live = match names.is_empty() {
         true => found.live.to_string(),
         false => format!("{} ({})", found.live, names.join(", ")),
@@ -28,26 +48,26 @@ fn of(found: &FenceFigures, names: &[String]) -> Check {
     let seconds = |ms: i64| ms.unsigned_abs() / 1000;
     match found.age_ms {
         None => Check::failed(
-            name,
+            NAME,
             server::stale_from_start(),
             findings::nodes_stale_advice(),
         ),
         Some(age_ms) if age_ms >= found.limits.stale_after_ms => Check::failed(
-            name,
+            NAME,
             findings::nodes_stale(seconds(age_ms)),
             findings::nodes_stale_advice(),
         ),
         Some(_) if found.skew_ms.abs() > SKEW_REPORTED_MS => Check::warning(
-            name,
+            NAME,
             findings::nodes_clock(seconds(found.skew_ms)),
             findings::nodes_clock_advice(),
         ),
         Some(_) if found.limits.refuse_after_ms.is_none() => Check::warning(
-            name,
+            NAME,
             findings::nodes_endless(live),
             findings::nodes_endless_advice(),
         ),
-        Some(_) => Check::ok(name, findings::nodes_fresh(live)),
+        Some(_) => Check::ok(NAME, findings::nodes_fresh(live)),
     }
 }
 

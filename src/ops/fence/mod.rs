@@ -276,6 +276,7 @@ impl App {
         let Some(fence) = &self.fence else {
             return Ok(None);
         };
+        self.require_protection()?;
         let standing = fence.standing(now);
         WAS_FRESH.set(standing == Standing::Fresh);
         match standing {
@@ -290,6 +291,7 @@ impl App {
         let Some(fence) = &self.fence else {
             return Ok(());
         };
+        self.require_protection()?;
         match fence.standing(self.now()) {
             Standing::Fresh | Standing::Stale(_) => Ok(()),
             Standing::Refused(age_s) => Err(refused(age_s)),
@@ -316,6 +318,7 @@ impl App {
             return Ok(());
         }
         self.require_known()?;
+        self.require_closed()?;
         self.wrong_clock()
             .map_or(Ok(()), |why| Err(Error::Unavailable(why)))
     }

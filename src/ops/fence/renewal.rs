@@ -43,14 +43,25 @@ enum State {
     Ended,
 }
 
+/// An answer to a lease. It counts when the index has the events that the server had then, by the log of that server: it may have
+/// fewer events than the index, of another log.
+#[derive(Clone, Copy)]
+struct LeaseAnswer {
+    head: i64,
+    /// When the lease was asked for.
+    sent: Moment,
+    /// The check of the log that had begun before the answer came; a later one has to confirm it.
+    check: u64,
+}
+
 /// What the thread has.
 struct Renewal {
     fence: Arc<Fence>,
     applier: Arc<Applier>,
     clock: Arc<Clock>,
     lease: postgres::Lease,
-    /// The events that the index still lacks, and when each of these answers was asked for; oldest first.
-    waiting: VecDeque<(i64, Moment)>,
+    /// The answers that prove nothing yet; oldest first.
+    waiting: VecDeque<LeaseAnswer>,
     /// Whether it was logged that the server is out of reach.
     has_failed: bool,
 }
@@ -66,6 +77,11 @@ pub fn begin(app: &App) -> Result<()> {
         return Ok(());
     };
     renewal.renew();
+    // Before the follower is there, which confirms later answers.
+    match app.store.follow_now() {
+        Ok(()) => renewal.prove(),
+        Err(err) => log::warn!("lease: the first one does not count yet: {err}"),
+    }
     *lock(&fence.ending.state) = State::Runs;
     let started = std::thread::Builder::new()
         .name("lease".to_owned())
@@ -170,7 +186,8 @@ impl Renewal {
                 if self.waiting.len() >= WAITING_MAX {
                     self.waiting.pop_front();
                 }
-                self.waiting.push_back((renewed.head, sent));
+                let (head, check) = (renewed.head, self.applier.last_check());
+                self.waiting.push_back(LeaseAnswer { head, sent, check });
                 if std::mem::take(&mut self.has_failed) {
                     log::info!("lease: the database can be written again");
                 }
@@ -190,11 +207,12 @@ impl Renewal {
     /// Lets those answers count whose events the index has by now.
     fn prove(&mut self) {
         let applied = self.applier.applied();
-        while let Some((head, sent)) = self.waiting.front().copied()
-            && head <= applied
+        while let Some(answer) = self.waiting.front().copied()
+            && answer.head <= applied
+            && self.applier.is_confirmed_after(answer.check)
         {
             self.waiting.pop_front();
-            self.fence.prove(sent);
+            self.fence.prove(answer.sent);
         }
     }
 }

@@ -87,6 +87,26 @@ impl Cluster {
         self.nodes.push(node);
     }
 
+    /// Ends a node, whose folder stays.
+    pub fn stop(&self, node: usize) {
+        self.nodes[node].close();
+    }
+
+    /// Starts a node again that was stopped.
+    pub fn start_again(&mut self, node: usize) {
+        let folder = self.folder_of(node);
+        self.nodes[node] = open(&folder, &self.files, self.address.clone());
+    }
+
+    /// Ends all nodes, copies the database, and starts the nodes again: a copy needs a database that nobody uses.
+    pub fn copy(&mut self) -> Database {
+        (0..self.nodes.len()).for_each(|node| self.stop(node));
+        let name = self.database.as_ref().unwrap().name();
+        let (copy, _) = server::new_copy_of(name).unwrap();
+        (0..self.nodes.len()).for_each(|node| self.start_again(node));
+        copy
+    }
+
     /// Ends the node that was added last.
     pub fn remove_last(&mut self) {
         if let Some(node) = self.nodes.pop() {

@@ -19,15 +19,17 @@ mod tests;
 use super::applier::{Applier, Forked};
 use super::index_updates::{self, AllKeys};
 use crate::domain::locks::lock;
+use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals;
 use crate::store::heads::{self, Gap, Head};
+use crate::store::older_copy::{self, ClosingState};
 use crate::store::tombstones::SharedTombstoneFile;
 use crate::store::{Read, Within, sessions};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// The number of events that one step follows.
 const EVENTS_MAX: u32 = 1_000;
@@ -49,29 +51,77 @@ impl Applier {
             return Ok(true);
         }
         match within {
-            Within::HeadLock => {
+            Within::Closing | Within::HeadLock => {
                 let end = read.chain_end();
                 let end = end.ok_or_else(|| Error::internal("the newest event is not locked"))?;
                 let _turn = self.begin();
-                self.follow_to(read, book, end.head, within)
+                let followed = self.follow_to(read, book, end.head, Within::HeadLock);
+                match within {
+                    Within::Closing if self.fork().is_some() => Ok(true),
+                    Within::HeadLock if self.is_waiting() => Err(self.waits_for_nodes()),
+                    Within::Closing | Within::HeadLock | Within::Snapshot => followed,
+                }
             }
             Within::Snapshot => {
-                if self.is_at(heads::newest(read)?) {
-                    return Ok(true);
+                let check = self.checks.fetch_add(1, Relaxed) + 1;
+                let is_at_end = self.follow_in_snapshot(read, book)?;
+                if is_at_end {
+                    self.confirmed.fetch_max(check, Release);
                 }
-                // What is read before the turn could replace what is committed before it.
-                let _turn = self.begin();
-                read.in_snapshot(|read| {
-                    let head = heads::newest(read)?;
-                    self.follow_to(read, book, head, within)
-                })
+                Ok(is_at_end)
             }
         }
     }
 
+    fn follow_in_snapshot(
+        self: &Arc<Self>,
+        read: &Read,
+        book: &SharedTombstoneFile,
+    ) -> Result<bool> {
+        if self.is_at(heads::newest(read)?) {
+            return Ok(true);
+        }
+        // What is read before the turn could replace what is committed before it.
+        let _turn = self.begin();
+        read.in_snapshot(|read| {
+            let head = heads::newest(read)?;
+            self.follow_to(read, book, head, Within::Snapshot)
+        })
+    }
+
+    /// Loads everything from a database whose older copy this node has closed, and follows its log from now on.
+    pub fn take_over(self: &Arc<Self>, read: &Read) -> Result<()> {
+        let _turn = self.begin();
+        read.in_snapshot(|read| {
+            let head = heads::newest(read)?;
+            self.load_again(read, head)
+        })?;
+        lock(&self.progress).fork = None;
+        Ok(())
+    }
+
+    /// Whether the index has this event and all before it, of the log that it follows.
+    pub fn has(&self, head: Head) -> bool {
+        self.is_at(head) || (self.fork().is_none() && head.seq < self.applied())
+    }
+
+    /// The number of the check of the chain that began last.
+    pub fn last_check(&self) -> u64 {
+        self.checks.load(Acquire)
+    }
+
+    /// Whether a check that began after this one has found that the index has the log of the database, as far as it goes.
+    pub fn is_confirmed_after(&self, check: u64) -> bool {
+        self.fork().is_none() && self.confirmed.load(Acquire) > check
+    }
     /// The other log that the database has, if it has one.
     pub fn fork(&self) -> Option<Forked> {
         lock(&self.progress).fork
+    }
+
+    /// How often another log was found.
+    pub fn fork_count(&self) -> u64 {
+        self.forks.load(Relaxed)
     }
 
     fn is_at(&self, head: Head) -> bool {
@@ -167,6 +217,7 @@ impl Applier {
             let retired = || index_updates::list_retired(read);
             self.index.retired.reload(retired)?;
         }
+        self.set_closing(older_copy::list(read)?);
         self.set_applied(end);
         Ok(())
     }
@@ -181,6 +232,29 @@ impl Applier {
             );
         }
         Error::Unavailable(refusals::server::forked(mine, theirs))
+    }
+
+    pub(in crate::ops) fn waits_for_nodes(&self) -> Error {
+        Error::Unavailable(refusals::server::waits_for_nodes(self.waited_for()))
+    }
+
+    /// The nodes that are waited for, as a text.
+    pub fn waited_for(&self) -> String {
+        let nodes = lock(&self.closing);
+        let waiting = nodes
+            .iter()
+            .filter(|node| node.state == ClosingState::Waiting);
+        let named = waiting.map(|node| format!("{} ({})", node.name, node.id));
+        named.collect::<Vec<String>>().join(", ")
+    }
+
+    /// How far a node is with closing an older copy.
+    pub fn closing_state(&self, id: NodeId) -> Option<ClosingState> {
+        let nodes = lock(&self.closing);
+        nodes
+            .iter()
+            .find(|node| node.id == id)
+            .map(|node| node.state)
     }
 
     fn forget_fork(&self) {

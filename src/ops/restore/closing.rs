@@ -11,6 +11,7 @@ use crate::domain::catalogs::{BUILT_IN, Definition};
 use crate::domain::clock::{StoredClock, is_plausible};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::seal_key::SealKeys;
+use crate::domain::numbers::Numbers;
 use crate::domain::time::Timestamp;
 use crate::domain::tombstones::{CombinedEffect, Tombstones};
 use crate::domain::uid::Uid;
@@ -161,6 +162,11 @@ pub struct Closing<'a> {
     pub template: Event,
     /// Whether keys with a use limit keep the remaining uses of the copy.
     pub keeps_uses: bool,
+    /// Whether no other node has closed this copy before. What is closed regardless of the tombstones is closed once: sessions,
+    /// remaining uses, and what had ended by the clock.
+    pub is_first: bool,
+    /// The numbers from which the series go on, if they are behind.
+    pub given: Numbers,
 }
 
 impl Closing<'_> {
@@ -178,17 +184,24 @@ impl Closing<'_> {
                 Some(Kind::Server | Kind::Session) | None => {}
             }
         }
+        numbers::raise(tx, self.given)?;
+        // The files are compared with what was closed.
+        declared::forget_settings(tx)?;
+        if self.is_first {
+            self.once(tx, &mut closed)?;
+        }
+        Ok(closed)
+    }
+
+    /// Closes what depends on no tombstone.
+    fn once(&self, tx: &Write<'_>, closed: &mut ClosedThings) -> Result<()> {
         closed.sessions_ended = restore::delete_sessions(tx)?;
         // Which first steps of sign-ins were used since the copy is not known, and their codes may be good again.
         challenges::spend_all(tx, self.now)?;
         if !self.keeps_uses {
             closed.uses_taken = restore::spend_uses(tx, self.seal_keys)?;
         }
-        numbers::raise(tx, self.tombstones.given)?;
-        // The files are compared with what was closed.
-        declared::forget_settings(tx)?;
-        self.clock(tx, &mut closed)?;
-        Ok(closed)
+        self.clock(tx, closed)
     }
 
     /// Records the time. Times before the former "now" stay in the past, except for a time that is not trusted: what

@@ -17,7 +17,9 @@ use crate::refusals::verbatim;
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
-use crate::store::{Durability, Foreign, Read, Store, audit, clock, packs, site, tombstones};
+use crate::store::{
+    Durability, Foreign, Read, Store, audit, clock, older_copy, packs, site, tombstones,
+};
 use closing::{ClosedThings, Closing};
 use std::path::Path;
 
@@ -106,11 +108,14 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
             mark,
             template: template.clone(),
             keeps_uses: wanted.keeps_uses,
+            is_first: true,
+            given: wanted.tombstones.given,
         };
         // As at a start, things that do not match their seals are closed.
         let mut altered = changed_outside::close_altered(tx, &seal_keys, now)?;
         altered.extend(changed_outside::close_keys(tx, &seal_keys, &keys, now)?);
         let closed = closing.run(tx)?;
+        older_copy::clear(tx)?;
         packs::begin_reign(tx, now)?;
         let mut changes = closed.changes();
         changes.note("backup", &String::new(), &wanted.backup);

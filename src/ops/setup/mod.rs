@@ -6,12 +6,12 @@ pub mod fixture;
 mod seed;
 
 use crate::authz::caller::root;
-use crate::domain::audit::{Event, Target};
-use crate::domain::clock::{after_copy, first};
+use crate::domain::clock::first;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::secret::Secret;
 use crate::domain::locks::lock;
+use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::domain::users::password;
 use crate::domain::users::password::SlowDigest;
@@ -28,15 +28,15 @@ use crate::ops::fence::renewal;
 use crate::ops::index_updates;
 use crate::ops::moving;
 use crate::ops::nodes::{self, OwnNode};
+use crate::ops::older_copy::{self, Closer};
 use crate::ops::packs::feed::{Feed, ask};
 use crate::ops::policies::presets::{self, Preset};
-use crate::ops::restore::closing::Closing;
 use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, site, verify};
 use crate::store::audit::events;
 use crate::store::nodes::open_file;
 use crate::store::{
-    Durability, IndexSteps, Location, Read, Store, audit, clock, foreign, key_files, packs,
+    Durability, IndexSteps, Location, Read, Store, Urgency, clock, foreign, key_files,
 };
 use seed::seed;
 use std::path::Path;
@@ -175,7 +175,7 @@ fn opened(
     if site.is_some() {
         applier.leave_to_packs();
     }
-    let was_older_copy = close_older_copy(&store, path, &files, &clock)?;
+    let was_older_copy = close_older_copy(&store, path, &files, &clock, node)?;
     if was_older_copy {
         clock = store.read(begin)?;
     }
@@ -193,7 +193,7 @@ fn opened(
     root(&index.directory())?;
     store.keep_reserve(&path.with_file_name(RESERVE))?;
     let (known, now, is_server) = (files.clone(), clock.now().wall, site.is_none());
-    store.write(Durability::Full, move |tx| {
+    store.write_in(Urgency::Closing, Durability::Full, move |tx| {
         key_files::insert(tx, &known, now)?;
         match is_server {
             true => presets::install(tx, &known.seal, presets, now),
@@ -255,10 +255,12 @@ fn opened(
         ask::begin(&app)?;
     }
     site::open(&app, was_older_copy)?;
+    let app = Arc::new(app);
     if closes {
         app.store.start_following()?;
+        older_copy::begin(&app)?;
     }
-    Ok(Arc::new(app))
+    Ok(app)
 }
 
 /// The name of the key that `quickstart` makes, to try a verification with.
@@ -274,44 +276,22 @@ const RESERVE: &str = "reserve";
 
 /// Starts to record tombstones. If an older copy has replaced the database without `latchkey restore`, everything
 /// that has ended since is ended again before any request is accepted. Returns whether this was the case.
-fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock) -> Result<bool> {
+fn close_older_copy(
+    store: &Store,
+    path: &Path,
+    files: &KeyFiles,
+    clock: &Clock,
+    node: NodeId,
+) -> Result<bool> {
     let Some(tombstones) = store.keep_tombstones(&path.with_file_name(TOMBSTONES))? else {
         return Ok(false);
     };
-    let seal_keys = files.seal.clone();
-    let reading = clock.reading();
-    let closed = store.write(Durability::Full, move |tx| {
-        let newest = events::newest(tx)?;
-        let copied_at = newest.map_or(reading.now, |event| event.at);
-        let known = [copied_at, tombstones.latest.unwrap_or(copied_at)];
-        let (now, doubted) = after_copy(reading.now, &known);
-        let closing = Closing {
-            seal_keys: &seal_keys,
-            tombstones: &tombstones,
-            copied_at: tombstones.copied_at(newest),
-            now,
-            doubted,
-            mark: match doubted {
-                None => known[1].max(copied_at).max(reading.mark),
-                Some(_) => reading.mark,
-            },
-            template: Event::of_system("", Target::server(), now),
-            keeps_uses: false,
-        };
-        let closed = closing.run(tx)?;
-        // Sites may have events that this copy lacks; other ones will have their numbers.
-        packs::begin_reign(tx, now)?;
-        let event = Event {
-            changes: closed.changes().into_json(),
-            ..Event::of_system("server.close_older_copy", Target::server(), now)
-        };
-        audit::append(tx, &seal_keys, event)?;
-        Ok(closed)
-    })?;
-    log::warn!(
-        "the database is an older copy than the file {TOMBSTONES} beside it knows; what has ended since was ended again"
-    );
-    closed.lines().iter().for_each(|line| log::warn!("{line}"));
+    let closer = Closer {
+        node,
+        seal_keys: files.seal.clone(),
+        clock: clock.reading(),
+    };
+    closer.close(store, tombstones)?;
     Ok(true)
 }
 

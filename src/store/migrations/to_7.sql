@@ -18,3 +18,14 @@ CREATE TABLE setup_codes (
     node TEXT NOT NULL PRIMARY KEY CHECK (length(node) = 32),
     seal BLOB NOT NULL CHECK (length(seal) = 32)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE older_copy (
+    one       INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq       INTEGER NOT NULL,
+    hash      BLOB    NOT NULL CHECK (length(hash) = 32),
+    copied_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE closing_nodes (
+    node  TEXT NOT NULL PRIMARY KEY CHECK (length(node) = 32),
+    name  TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+    state TEXT NOT NULL CHECK (state IN ('closed', 'forgotten', 'waiting'))
+) STRICT, WITHOUT ROWID;

@@ -143,12 +143,12 @@ impl Writer {
             return batch::refuse(batch, &err.refusal());
         }
         if self.connection.is_none()
-            && let Err(err) = self.reopen()
+            && let Err(err) = self.reopen(within(urgency))
         {
             return batch::refuse(batch, &err.refusal());
         }
         let syncs = batch.iter().any(|job| job.durability == Durability::Full);
-        if let Err(fault) = self.begin(syncs) {
+        if let Err(fault) = self.begin(syncs, within(urgency)) {
             return self.refuse_all(batch, waiting, &fault);
         }
         let Some(connection) = &self.connection else {
@@ -188,7 +188,7 @@ impl Writer {
     /// Refuses if there is no room for a change, or if a file has gone.
     fn check(&self, urgency: Urgency) -> Result<()> {
         match urgency {
-            Urgency::First => self.reserve.give_up_if_needed(),
+            Urgency::Closing | Urgency::First => self.reserve.give_up_if_needed(),
             Urgency::Usual => self.reserve.require()?,
         }
         self.place.check()?;
@@ -251,34 +251,39 @@ impl Writer {
 
     /// Begins the transaction of a batch. A connection that turns out to be closed has changed nothing, so the database is
     /// opened again, once.
-    fn begin(&mut self, syncs: bool) -> std::result::Result<(), Fault> {
-        let begun = self.begin_once(syncs);
+    fn begin(&mut self, syncs: bool, within: Within) -> std::result::Result<(), Fault> {
+        let begun = self.begin_once(syncs, within);
         if begun.is_ok() || !self.connection.as_ref().is_some_and(Read::is_over) {
             return begun;
         }
         self.connection = None;
         self.before = None;
-        self.reopen()
+        self.reopen(within)
             .map_err(|err| Fault::new(FaultKind::Refused, err))?;
-        self.begin_once(syncs)
+        self.begin_once(syncs, within)
     }
 
-    fn begin_once(&self, syncs: bool) -> std::result::Result<(), Fault> {
+    fn begin_once(&self, syncs: bool, within: Within) -> std::result::Result<(), Fault> {
         let Some(connection) = &self.connection else {
             let closed = Error::Unavailable(refusals::server::database_closed());
             return Err(Fault::new(FaultKind::Refused, closed));
         };
-        self.begin_on(connection, syncs)
+        self.begin_on(connection, syncs, within)
     }
 
     /// Begins a transaction in which the index has everything that the database has.
-    fn begin_on(&self, connection: &Read, syncs: bool) -> std::result::Result<(), Fault> {
+    fn begin_on(
+        &self,
+        connection: &Read,
+        syncs: bool,
+        within: Within,
+    ) -> std::result::Result<(), Fault> {
         let refused = |err| Fault::new(FaultKind::Refused, err);
         for _ in 0..FOLLOWED_MAX {
             drop(connection.take_effects());
             connection.set_given(self.book.floor());
             connection.begin(syncs)?;
-            if self.follow(connection, Within::HeadLock).map_err(refused)? {
+            if self.follow(connection, within).map_err(refused)? {
                 return Ok(());
             }
             // All nodes would wait for as long as that takes.
@@ -333,16 +338,16 @@ impl Writer {
         }
         self.connection = None;
         self.doubtful.extend(touched);
-        match self.reopen() {
+        match self.reopen(Within::HeadLock) {
             Ok(()) => log::warn!("store: the database was opened again; changes are accepted"),
             Err(err) => log::error!("store: changes are refused for now: {err}"),
         }
     }
 
     /// Opens the database after a fault, as the heading describes.
-    fn reopen(&mut self) -> Result<()> {
+    fn reopen(&mut self, within: Within) -> Result<()> {
         if self.database.is_shared() {
-            return self.reopen_on_server();
+            return self.reopen_on_server(within);
         }
         self.place.check()?;
         self.place.forget_log();
@@ -366,6 +371,14 @@ impl Writer {
             .unwrap_or_else(|_| Err(Error::internal("the index could not follow the database")))?;
         self.doubtful.clear();
         Ok(())
+    }
+}
+
+/// Where the index follows for a batch.
+fn within(urgency: Urgency) -> Within {
+    match urgency {
+        Urgency::Closing => Within::Closing,
+        Urgency::First | Urgency::Usual => Within::HeadLock,
     }
 }
 

@@ -1,4 +1,5 @@
-//! The queue of changes that wait for the writer. Changes that only take something away have a queue of their own.
+//! The queue of changes that wait for the writer. Changes that only take something away have a queue of their own, and so has the
+//! closing of an older copy, which comes before everything else.
 //!
 //! A batch has changes of one kind, so that a change that needs space on a full disk does not spoil one that may use
 //! the reserve. The two kinds take turns: neither waits for more than one batch of the other.
@@ -15,6 +16,9 @@ use std::time::Duration;
 /// When a change is carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Urgency {
+    /// Before all others: the node closes an older copy, or records about itself what a start needs. This alone is possible while the
+    /// database is an older copy that is not closed.
+    Closing,
     /// Before all others, and with the reserved disk space: the change takes something away, or the administrator of
     /// this machine makes it.
     First,
@@ -36,6 +40,7 @@ pub struct Queue {
 
 #[derive(Default)]
 struct Waiting {
+    closing: VecDeque<Job>,
     first: VecDeque<Job>,
     usual: VecDeque<Job>,
     /// Whether the last batch was of the first kind.
@@ -59,6 +64,7 @@ impl Queue {
             return Err(QueueRefusal::Closed);
         }
         let queue = match urgency {
+            Urgency::Closing => &mut waiting.closing,
             Urgency::First => &mut waiting.first,
             Urgency::Usual => &mut waiting.usual,
         };
@@ -75,6 +81,9 @@ impl Queue {
     pub fn next_batch(&self, patience: Option<Duration>) -> Option<(Urgency, Vec<Job>)> {
         let mut waiting = lock(&self.waiting);
         loop {
+            if !waiting.closing.is_empty() {
+                return Some((Urgency::Closing, some(&mut waiting.closing)));
+            }
             let first_is_due =
                 !waiting.first.is_empty() && (!waiting.had_first || waiting.usual.is_empty());
             if first_is_due {
@@ -107,7 +116,8 @@ impl Queue {
     /// Takes everything that waits.
     pub fn take_all(&self) -> Vec<Job> {
         let mut waiting = lock(&self.waiting);
-        let mut all: Vec<Job> = waiting.first.drain(..).collect();
+        let mut all: Vec<Job> = waiting.closing.drain(..).collect();
+        all.extend(waiting.first.drain(..));
         all.extend(waiting.usual.drain(..));
         all
     }

@@ -10,7 +10,7 @@
 //! [`Database::open_writer`]: super::Database::open_writer
 
 use super::batch::{Answer, answer_all, run_steps};
-use super::{OPEN_MAX, Queue, Writer};
+use super::{OPEN_MAX, Queue, Within, Writer};
 use crate::error::{Error, Result};
 use crate::refusals;
 use crate::store::connection::{Effects, Fault, FaultKind, Read};
@@ -62,7 +62,7 @@ impl Writer {
             until: Instant::now() + self.database.resolve_max(),
         });
         let mut pause = PAUSE_MIN;
-        while let Err(err) = self.reopen_on_server() {
+        while let Err(err) = self.reopen_on_server(Within::HeadLock) {
             let Some(unresolved) = &mut self.unresolved else {
                 return log::error!("store: changes are refused for now: {err}");
             };
@@ -83,13 +83,13 @@ impl Writer {
 
     /// Looks once more for an outcome that no caller waits for.
     pub(super) fn resolve_later(&mut self) {
-        if self.unresolved.is_some() && self.reopen_on_server().is_ok() {
+        if self.unresolved.is_some() && self.reopen_on_server(Within::HeadLock).is_ok() {
             log::warn!("store: the outcome of a commit is known now; changes are accepted");
         }
     }
 
     /// Opens the database after a fault, as the heading describes.
-    pub(super) fn reopen_on_server(&mut self) -> Result<()> {
+    pub(super) fn reopen_on_server(&mut self, within: Within) -> Result<()> {
         let limit = match &self.unresolved {
             Some(unresolved) if !unresolved.answers.is_empty() => unresolved.left(),
             _ => OPEN_MAX,
@@ -113,9 +113,13 @@ impl Writer {
                 }
             }
         }
-        self.begin_on(&connection, true)
+        self.begin_on(&connection, true, within)
             .map_err(|fault| fault.error)?;
-        let published = self.publish_resolved(&connection);
+        let published = match within == Within::Closing && self.unresolved.is_none() {
+            // An older copy would bring back what has ended. Everything is loaded again after it is closed.
+            true => Ok(()),
+            false => self.publish_resolved(&connection),
+        };
         connection.end();
         published?;
         self.connection = Some(connection);

@@ -49,6 +49,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "an index of keys.metadata, which is sealed; a list shows what the row of the key has",
     ),
     (
+        "closing_nodes",
+        "which nodes still have to close an older copy; a row prevents changes, and without one other nodes begin earlier",
+    ),
+    (
         "imported_digests",
         "which digests an import or a file does not take again; it opens nothing by itself",
     ),
@@ -86,6 +90,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "what was found; the audit log has what it was found in",
     ),
     ("numbers", "the file of tombstones says the same"),
+    (
+        "older_copy",
+        "the time from which changes count as unknown to an older copy; each node still ends what it knows to have ended",
+    ),
     (
         "pack_server",
         "what sites know this server by; they refuse a pack with another name, uid or an older reign",

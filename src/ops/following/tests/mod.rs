@@ -20,10 +20,8 @@ use crate::ops::users::{self, NewUser};
 use crate::ops::workspaces::{self, NewWorkspace};
 use crate::refusals;
 use crate::store::audit::{self, Cut};
-use crate::store::postgres::server::{self, Server, wait_for};
+use crate::store::postgres::server::{Server, wait_for};
 use crate::store::{Durability, Write};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 fn management(name: &str) -> KeyMembers {
     KeyMembers {
@@ -266,60 +264,6 @@ fn a_node_that_missed_what_was_pruned_loads_everything_again() {
     relay.unblock();
     wait_for("nothing can be changed", || issued(&far, "again").ok());
     assert_eq!(verdict(&far, &kept_secret), Code::NotFound);
-    cluster.check_equal();
-}
-
-#[test]
-fn another_chain_is_noticed_and_nothing_is_taken_over() {
-    let Some(mut cluster) = Cluster::start(2) else {
-        return;
-    };
-    let nodes = cluster.nodes.clone();
-    let (id, secret) = issued(&nodes[0], "ended later").unwrap();
-    // A copy needs a database that nobody uses.
-    drop(nodes);
-    cluster.remove_last();
-    cluster.remove_last();
-    let database = cluster.database.take().unwrap();
-    let (old, _) = server::new_copy_of(database.name()).unwrap();
-    cluster.database = Some(database);
-    cluster.add();
-    cluster.add();
-    let [one, other] = [cluster.nodes[0].clone(), cluster.nodes[1].clone()];
-    keys::delete(&one, &local(&one), id, None).unwrap();
-    wait_for_verdict(&other, &secret, Code::NotFound);
-    cluster.exchange_with(&old);
-    let forked = refusals::server::forked(0, 0);
-    let check = |node: &Arc<App>| {
-        wait_for("the other chain is not noticed", || node.applier.fork());
-        let refused = issued(node, "refused").unwrap_err();
-        assert!(is_refused_as(&refused, &forked), "{refused}");
-        assert_eq!(verdict(node, &secret), Code::NotFound);
-        assert_eq!(node.applier.forks.load(Relaxed), 1);
-    };
-    for node in [&one, &other] {
-        check(node);
-    }
-    // A node that knows nothing goes on with the older copy, and beyond what the others know.
-    cluster.add();
-    let third = cluster.nodes[2].clone();
-    for number in 0..5 {
-        issued(&third, &format!("other {number}")).unwrap();
-    }
-    prune(&third, 0);
-    assert_eq!(verdict(&third, &secret), Code::Valid);
-    for node in [&one, &other] {
-        check(node);
-    }
-    cluster.remove_last();
-    cluster.exchange_with(&old);
-    for node in [&one, &other] {
-        wait_for("the chain is not back", || {
-            node.applier.fork().is_none().then_some(())
-        });
-        wait_for("nothing can be changed", || issued(node, "allowed").ok());
-        assert_eq!(verdict(node, &secret), Code::NotFound);
-    }
     cluster.check_equal();
 }
 
