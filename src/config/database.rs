@@ -284,8 +284,11 @@ impl Folder {
     /// Any other file in the folder is refused: there would be two databases.
     fn finish_move(&self, database: &str) -> Result<()> {
         let own = self.database();
+        // The folder remembers the new place only when everything has arrived there.
+        let known = remembered(self.path())?.and_then(|settings| settings.database);
+        let has_arrived = known.is_some_and(|known| known == database);
         match Store::read_copy(&own, moving::departure)? {
-            Some(left) if left.to == database => self.keep_left(&left).map(drop),
+            Some(left) if has_arrived && left.to == database => self.keep_left(&left).map(drop),
             Some(left) => Err(refused(format!(
                 "a move of the database to {to} was interrupted; finish it with: latchkey move --to '{to}' --data {}",
                 self.path().display(),

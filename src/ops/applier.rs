@@ -29,6 +29,10 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long the writer waits for its turn while it holds the lock on the newest event.
+const TURN_MAX: Duration = Duration::from_millis(50);
 
 /// See the heading.
 pub struct Applier {
@@ -73,6 +77,13 @@ pub struct Forked {
     pub mine: Head,
     /// The newest event in the database.
     pub theirs: Head,
+}
+
+impl Forked {
+    /// Why nothing may be changed.
+    pub fn refusal(&self) -> Error {
+        Error::Unavailable(refusals::server::forked(self.mine.seq, self.theirs.seq))
+    }
 }
 
 /// The right to change the index; it ends when dropped.
@@ -146,12 +157,18 @@ impl Applier {
     /// Brings one session into the index as the store has it now.
     pub fn load_session(self: &Arc<Self>, store: &Store, id: KeyId) -> Result<()> {
         let _turn = self.begin();
-        // Another chain may have a session that has ended.
+        // Another chain may have a session that has ended, and so may a server that was replaced and still answers.
         if let Some(fork) = self.fork() {
-            let forked = refusals::server::forked(fork.mine.seq, fork.theirs.seq);
-            return Err(Error::Unavailable(forked));
+            return Err(fork.refusal());
         }
-        let session = store.read(|read| sessions::find(read, &self.seal_keys, id))?;
+        let mine = lock(&self.progress).applied.unwrap_or(Head::NONE);
+        let session = store.read(|read| match heads::has(read, mine)? {
+            Some(true) => sessions::find(read, &self.seal_keys, id),
+            Some(false) | None => {
+                let unusable = refusals::server::database_unusable();
+                Err(Error::Unavailable(unusable))
+            }
+        })?;
         self.index.put_session(id, session);
         Ok(())
     }
@@ -230,6 +247,22 @@ impl Applier {
             .unwrap_or_else(PoisonError::into_inner);
         *has_turn = true;
         Turn(self.clone())
+    }
+}
+
+impl Applier {
+    /// As [`Applier::begin`], if the turn is to be had soon: for a caller for whom all nodes wait.
+    pub(super) fn begin_soon(self: &Arc<Self>) -> Option<Turn> {
+        let waiting = lock(&self.has_turn);
+        let (mut has_turn, _) = self
+            .turn_ended
+            .wait_timeout_while(waiting, TURN_MAX, |has_turn| *has_turn)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *has_turn {
+            return None;
+        }
+        *has_turn = true;
+        Some(Turn(self.clone()))
     }
 }
 

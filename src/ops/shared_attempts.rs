@@ -11,6 +11,9 @@ use crate::error::Result;
 use crate::store::{Durability, Read, Write, shared_attempts as rows};
 use std::sync::{Arc, Mutex};
 
+/// How far the newest number may be behind what was heard of, because another connection read it a little earlier.
+const NUMBERS_SLACK_MS: i64 = 60_000;
+
 /// What a transaction needs to follow and to announce.
 #[derive(Clone)]
 pub(in crate::ops) struct Sharing {
@@ -104,7 +107,12 @@ impl Sharing {
 
     /// Counts what other nodes have announced since this was last called.
     pub(in crate::ops) fn follow(&self, read: &Read) -> Result<()> {
-        let seen = lock(&self.attempts).others.seen;
+        let mut seen = lock(&self.attempts).others.seen;
+        // A server that has failed has lost the table, and the clock by which numbers go on may be another one.
+        if rows::newest(read)?.saturating_add(NUMBERS_SLACK_MS) < seen {
+            seen = 0;
+            lock(&self.attempts).others.seen = 0;
+        }
         let rows = rows::list_after(read, seen, self.node)?;
         lock(&self.attempts).hear(&rows, self.now);
         Ok(())

@@ -321,6 +321,18 @@ impl SharedTombstoneFile {
         }
     }
 
+    /// As [`SharedTombstoneFile::flush`], after a commit: what other nodes have committed before is left to the thread that
+    /// follows them, so that no query can fail.
+    pub(in crate::store) fn flush_own(&self) -> Result<()> {
+        match self.lock().as_mut() {
+            Some(open) if !open.has_gap && (open.is_stale || open.has_unwritten()) => {
+                open.is_stale = false;
+                open.write()
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a mark, so that an older copy of the database is noticed even if no tombstone was written since.
     pub fn mark(&self) -> Result<()> {
         match self.lock().as_mut() {

@@ -71,7 +71,9 @@ impl Attempts {
     /// Counts what other nodes have announced.
     pub fn hear(&mut self, rows: &[SharedAttempt], now: Moment) {
         self.others.heard_ms = Some(now.steady_ms);
-        for row in rows {
+        // Another thread may have heard of some of them meanwhile, and of what came after.
+        let seen = self.others.seen;
+        for row in rows.iter().filter(|row| row.changed > seen) {
             self.others.seen = self.others.seen.max(row.changed);
             if !row.is_own {
                 self.hear_one(row, now);

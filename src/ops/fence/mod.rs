@@ -303,6 +303,9 @@ impl App {
         let Some(fence) = &self.fence else {
             return Ok(());
         };
+        if let Some(fork) = self.applier.fork() {
+            return Err(fork.refusal());
+        }
         match fence.standing(self.now()) {
             Standing::Fresh => Ok(()),
             Standing::Refused(age_s) => Err(refused(age_s)),

@@ -54,7 +54,10 @@ impl Applier {
             Within::Closing | Within::HeadLock => {
                 let end = read.chain_end();
                 let end = end.ok_or_else(|| Error::internal("the newest event is not locked"))?;
-                let _turn = self.begin();
+                // Loading everything again takes long. Meanwhile the other nodes must not wait for the lock.
+                let Some(_turn) = self.begin_soon() else {
+                    return Ok(false);
+                };
                 let followed = self.follow_to(read, book, end.head, Within::HeadLock);
                 match within {
                     Within::Closing if self.fork().is_some() => Ok(true),

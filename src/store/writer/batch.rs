@@ -87,7 +87,7 @@ pub(super) fn finish(
     book.note(std::mem::take(&mut effects.notes), connection.chain_end());
     install();
     run_steps(effects);
-    book.flush(connection).map_err(refused)
+    book.flush_own().map_err(refused)
 }
 
 /// Runs the steps in memory that follow a commit. One that panics is not run again.
