@@ -5,7 +5,7 @@
 
 use super::connection::{Database, Read};
 use super::tombstones::SharedTombstoneFile;
-use super::{Follow, Within};
+use super::{Publish, Store};
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +68,23 @@ impl Follower {
         if self.thread.join().is_err() {
             log::error!("store: the follower did not end in order");
         }
+    }
+}
+
+impl Store {
+    /// Follows what other nodes have committed, once.
+    #[cfg(feature = "postgres")]
+    pub fn follow_now(&self) -> Result<()> {
+        self.read_from_now(|read| {
+            while !(self.follow)(read, &self.book, Within::Snapshot)? {}
+            Ok(())
+        })
+    }
+
+    /// Runs work on a connection that has no transaction yet.
+    pub fn read_from_now<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
+        let (_, _running) = self.begin_reading()?;
+        work(&self.database.open_reader()?)
     }
 }
 

@@ -72,6 +72,7 @@ mod writer;
 use connection::Database;
 pub use connection::{Facts, Foreign, Location, Read, Row, Write};
 use follower::Follower;
+pub use follower::{Follow, IndexSteps, Within};
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
@@ -120,27 +121,6 @@ pub enum Durability {
 /// Prepares the index for what a transaction touched, reading inside that transaction. The returned closure puts the
 /// new content in place and cannot fail.
 pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
-
-/// Lets the index follow what other nodes have committed; `false` if there is more than one step takes. The next step must not be
-/// under the lock on the newest event then: other nodes would wait for it.
-pub type Follow = Arc<dyn Fn(&Read, &SharedTombstoneFile, Within) -> Result<bool> + Send + Sync>;
-
-/// Where an index follows other nodes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Within {
-    /// As in the lock on the newest event, for the closing of an older copy: an index that knows another log stays as it is.
-    Closing,
-    /// In a transaction of the writer: no other node commits anything before it ends.
-    HeadLock,
-    /// In a transaction that sees one state of the database, which begins when no one else changes the index.
-    Snapshot,
-}
-
-/// What keeps the index up to date.
-pub struct IndexSteps {
-    pub publish: Publish,
-    pub follow: Follow,
-}
 
 /// One database, open for reading and writing.
 pub struct Store {
@@ -303,15 +283,6 @@ impl Store {
         let follower = Follower::start(database, follow, self.book.clone())?;
         *lock(&self.follower) = Some(follower);
         Ok(())
-    }
-
-    /// Follows what other nodes have committed, once.
-    #[cfg(feature = "postgres")]
-    pub fn follow_now(&self) -> Result<()> {
-        self.read_from_now(|read| {
-            while !(self.follow)(read, &self.book, Within::Snapshot)? {}
-            Ok(())
-        })
     }
 
     /// Runs a change and returns when it is committed and published. An error undoes only this change.
@@ -533,12 +504,6 @@ impl Store {
     /// done, nothing is added to the file.
     pub fn begin_closing(&self) -> Result<Tombstones> {
         self.read(|read| self.book.begin_closing(read))
-    }
-
-    /// Runs work on a connection that has no transaction yet.
-    pub fn read_from_now<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
-        let (_, _running) = self.begin_reading()?;
-        work(&self.database.open_reader()?)
     }
 
     /// Writes down how far the audit log goes, so that the next start notices an older copy of the database.
