@@ -25,6 +25,7 @@ pub mod foreign;
 pub mod heads;
 pub mod idempotency;
 pub mod imported;
+mod index_steps;
 mod key_columns;
 pub mod key_files;
 pub mod key_orders;
@@ -72,6 +73,7 @@ mod writer;
 use connection::Database;
 pub use connection::{Facts, Foreign, Location, Read, Row, Write};
 use follower::Follower;
+pub use index_steps::{Follow, IndexSteps, Publish, Within};
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
@@ -82,7 +84,6 @@ use tombstones::SharedTombstoneFile;
 pub use writer::Urgency;
 use writer::{DataFiles, Job, JobResult, Queue, QueueRefusal, Writer};
 
-use crate::domain::audit::Target;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::pepper::Digest;
@@ -115,31 +116,6 @@ pub enum Durability {
     Full,
     /// Written, but not synced: a power failure can lose the change, the end of the process cannot.
     Relaxed,
-}
-
-/// Prepares the index for what a transaction touched, reading inside that transaction. The returned closure puts the
-/// new content in place and cannot fail.
-pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
-
-/// Lets the index follow what other nodes have committed; `false` if there is more than one step takes. The next step must not be
-/// under the lock on the newest event then: other nodes would wait for it.
-pub type Follow = Arc<dyn Fn(&Read, &SharedTombstoneFile, Within) -> Result<bool> + Send + Sync>;
-
-/// Where an index follows other nodes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Within {
-    /// As in the lock on the newest event, for the closing of an older copy: an index that knows another log stays as it is.
-    Closing,
-    /// In a transaction of the writer: no other node commits anything before it ends.
-    HeadLock,
-    /// In a transaction that sees one state of the database, which begins when no one else changes the index.
-    Snapshot,
-}
-
-/// What keeps the index up to date.
-pub struct IndexSteps {
-    pub publish: Publish,
-    pub follow: Follow,
 }
 
 /// One database, open for reading and writing.

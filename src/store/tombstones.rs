@@ -414,7 +414,7 @@ impl OpenFile {
         let Some(end) = end.filter(ChainEnd::has_new) else {
             return;
         };
-        // In a file, the closing of an older copy begins with its own events: nobody else has written to the copy.
+        // In a file, the closing of an older copy begins with its own events: no other node has written to the copy.
         if (!self.is_stale || self.has_gap) && end.before > self.seen_seq() {
             self.has_gap = true;
             return;
