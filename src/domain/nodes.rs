@@ -29,7 +29,7 @@ impl NodeId {
         Ok(NodeId(bytes))
     }
 
-    /// Reads 32 hexadecimal digits in lower case, with or without a line end. Zeros alone are no id, because nobody draws them.
+    /// Reads 32 hexadecimal digits in lower case, with or without a line end. Zeros alone are no id, because no generator produces them.
     pub fn parse(text: &str) -> Option<NodeId> {
         let text = text.strip_suffix('\n').unwrap_or(text);
         let id = NodeId(unhex(text)?.try_into().ok()?);

@@ -1,11 +1,11 @@
 //! The thread through which an index follows what other nodes commit, over a connection of its own.
 //!
-//! A notification says that there is something to follow. It is only a hint: without one, the thread looks after [`POLL`]. After a
+//! A notification says that there are new events. It is only a hint: without one, the thread looks after [`POLL`]. After a
 //! fault it opens another connection, with longer and longer pauses.
 
 use super::connection::{Database, Read};
 use super::tombstones::SharedTombstoneFile;
-use super::{Publish, Store};
+use super::{Follow, Store, Within};
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};

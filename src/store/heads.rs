@@ -166,7 +166,7 @@ mod tests {
                 assert_eq!(numbers(&read, other(seq), 9), Err("Fork".to_owned()));
                 assert_eq!(has(&read, other(seq)).unwrap(), Some(false));
             }
-            // The checkpoint of a cut still tells.
+            // The checkpoint of a cut shows it.
             prune(&read.write(), &seal_keys, Cut::Keep(2), i64::MAX).unwrap();
             assert_eq!(numbers(&read, other(3), 9), Err("Fork".to_owned()));
             assert_eq!(numbers(&read, heads[3], 9), Ok(vec![4, 5]));

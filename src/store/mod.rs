@@ -25,6 +25,7 @@ pub mod foreign;
 pub mod heads;
 pub mod idempotency;
 pub mod imported;
+mod index_steps;
 mod key_columns;
 pub mod key_files;
 pub mod key_orders;
@@ -72,7 +73,7 @@ mod writer;
 use connection::Database;
 pub use connection::{Facts, Foreign, Location, Read, Row, Write};
 use follower::Follower;
-pub use follower::{Follow, IndexSteps, Within};
+pub use index_steps::{Follow, IndexSteps, Publish, Within};
 pub use migrations::SEAL_KEY_SINCE;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
@@ -83,7 +84,6 @@ use tombstones::SharedTombstoneFile;
 pub use writer::Urgency;
 use writer::{DataFiles, Job, JobResult, Queue, QueueRefusal, Writer};
 
-use crate::domain::audit::Target;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::pepper::Digest;
@@ -117,10 +117,6 @@ pub enum Durability {
     /// Written, but not synced: a power failure can lose the change, the end of the process cannot.
     Relaxed,
 }
-
-/// Prepares the index for what a transaction touched, reading inside that transaction. The returned closure puts the
-/// new content in place and cannot fail.
-pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
 
 /// One database, open for reading and writing.
 pub struct Store {

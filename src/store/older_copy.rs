@@ -113,7 +113,7 @@ pub fn set_closed(tx: &Write<'_>, id: NodeId, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits no longer for a node; `false` if nobody did.
+/// Waits no longer for a node; `false` if it was not waited for.
 pub fn forget(tx: &Write<'_>, id: NodeId) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE closing_nodes SET state = 'forgotten' WHERE node = $1 AND state = 'waiting'",

@@ -12,7 +12,6 @@ use crate::config::folder::{Contents, Folder, no_site, not_initialised};
 use crate::dialects::console::sections::SECTIONS;
 use crate::dialects::{PRESETS, console, surfaces};
 use crate::domain::clock::Uptime;
-use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::private;
@@ -81,6 +80,7 @@ pub fn serve(args: &RunArgs) -> Result<()> {
     if !is_ready {
         return Err(missing(&args.data.data));
     }
+    wait_for_database(&folder.location(Some(&args.serve.database))?);
     let doors = Doors::open(args, &folder)?;
     let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
     let (listening, console) = (doors.listening(), doors.console()?);
@@ -145,21 +145,19 @@ impl Drop for SocketFile {
 /// How often a server of a database that cannot be reached is tried again.
 const REACHED_EVERY: Duration = Duration::from_secs(1);
 
-/// Opens the database. A server that cannot be reached yet is waited for: after a power failure it may start later than this
-/// program, and a unit that fails again and again is given up.
-fn open_when_reachable(location: &Location, files: &KeyFiles) -> Result<Arc<App>> {
+/// Waits until the server of the database can be reached: after a power failure it may start later than this program, and a
+/// unit that fails again and again is given up. Meanwhile nothing listens, so no load balancer sends anything here.
+fn wait_for_database(location: &Location) {
     let unreachable = refusals::server::database_unusable();
     let mut is_first = true;
-    loop {
-        match setup::open(location.clone(), files.clone(), PRESETS, TIME) {
-            Err(Error::Unavailable(why)) if location.database.is_shared() && why == unreachable => {
-                if std::mem::take(&mut is_first) {
-                    log::warn!("the database cannot be used yet; this start waits for it");
-                }
-                std::thread::sleep(REACHED_EVERY);
-            }
-            opened => return opened,
+    while location.database.is_shared()
+        && let Err(Error::Unavailable(why)) = location.database.open_reader()
+        && why == unreachable
+    {
+        if std::mem::take(&mut is_first) {
+            log::warn!("the database cannot be used yet; this start waits for it");
         }
+        std::thread::sleep(REACHED_EVERY);
     }
 }
 
@@ -216,7 +214,7 @@ impl Doors<'_> {
         );
         let files = self.folder.read_key_files()?;
         let location = self.folder.location(Some(&settings.database))?;
-        let app = open_when_reachable(&location, &files)?;
+        let app = setup::open(location, files, PRESETS, TIME)?;
         site::require_kind(&app, settings.site)?;
         self.folder.remember(&settings.database)?;
         app.warn_if_stale_only(settings.stale == Stale::Warn);

@@ -98,7 +98,7 @@ impl Cluster {
         self.nodes[node] = open(&folder, &self.files, self.address.clone());
     }
 
-    /// Ends all nodes, copies the database, and starts the nodes again: a copy needs a database that nobody uses.
+    /// Ends all nodes, copies the database, and starts the nodes again: a database that is in use cannot be copied.
     pub fn copy(&mut self) -> Database {
         (0..self.nodes.len()).for_each(|node| self.stop(node));
         let name = self.database.as_ref().unwrap().name();

@@ -29,7 +29,9 @@ use crate::store::tombstones::SharedTombstoneFile;
 use crate::store::{Read, Within, sessions};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+#[cfg(feature = "postgres")]
+use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The number of events that one step follows.
 const EVENTS_MAX: u32 = 1_000;
@@ -109,11 +111,13 @@ impl Applier {
     }
 
     /// The number of the check of the chain that began last.
+    #[cfg(feature = "postgres")]
     pub fn last_check(&self) -> u64 {
         self.checks.load(Acquire)
     }
 
     /// Whether a check that began after this one has found that the index has the log of the database, as far as it goes.
+    #[cfg(feature = "postgres")]
     pub fn is_confirmed_after(&self, check: u64) -> bool {
         self.fork().is_none() && self.confirmed.load(Acquire) > check
     }

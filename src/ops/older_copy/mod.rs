@@ -6,7 +6,7 @@
 //! nodes all of them wait: those that it remembers ([`known`]), and those that had a lease in the copy. Until all of these have closed
 //! the copy or are given up ([`forget`]), nothing else is changed, and a node that has closed nothing gives no verdicts.
 //!
-//! A node that was away closes the copy when it comes back, even if nobody waits for it.
+//! A node that was away closes the copy when it comes back, even if no node waits for it.
 
 #[cfg(test)]
 #[cfg(feature = "postgres")]

@@ -218,7 +218,7 @@ fn nothing_that_had_ended_opens_after_a_restore() {
         assert_eq!(verdict(app, &kept), Code::Valid);
         assert_ne!(verdict(app, &late.1), Code::Valid);
     }
-    // A node that knows nothing protects nobody.
+    // A node with an empty folder has nothing to protect.
     cluster.add();
     let new = cluster.nodes[3].clone();
     let unknown = verify::verify_blocking(&new, &kept, &Question::default(), None, |it| it.code);

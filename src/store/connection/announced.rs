@@ -29,7 +29,7 @@ impl Read {
 }
 
 impl Drop for Announced<'_> {
-    /// What nobody has read may be older than the next change.
+    /// Rows that were not read may be older than the next change.
     fn drop(&mut self) {
         match &self.read.engine {
             #[cfg(feature = "postgres")]

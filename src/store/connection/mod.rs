@@ -442,7 +442,7 @@ impl Write<'_> {
         }
     }
 
-    /// Runs one statement of which nobody needs to know how many rows it changed. A server is not waited for: a failure may
+    /// Runs one statement whose number of changed rows is not needed. A server is not waited for: a failure may
     /// be reported by a later statement, and the change that the statement is of fails in any case.
     pub fn send(&self, sql: &'static str, params: &[&dyn ToValue]) -> Result<()> {
         self.read.check_alone();

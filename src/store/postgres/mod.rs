@@ -413,7 +413,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Undoes the transaction or a part of it, whatever has failed in it.
+    /// Undoes the transaction or a part of it, even after a failed statement.
     fn undo(&self, sql: &str) -> Result<()> {
         let client = self.link.borrow().client();
         let (_, undone) = self.answers(STATEMENT_MAX, async {
@@ -530,7 +530,7 @@ pub fn waits() -> u64 {
     WAITS.get()
 }
 
-/// What tells a statement from others: its text is a literal.
+/// Identifies a statement by its text, which is a literal.
 fn id_of(sql: &'static str) -> StatementId {
     (sql.as_ptr() as usize, sql.len())
 }

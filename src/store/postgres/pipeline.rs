@@ -1,5 +1,5 @@
 //! Requests that are sent without waiting for their answers: over a network, waiting for each statement takes longer than the
-//! statement. The server answers in the order of the requests, so whoever waits for a later answer learns of every earlier failure.
+//! statement. The server answers in the order of the requests, so each answer comes after every earlier failure.
 
 use super::link::Failure;
 use super::values::{Cells, Param};
@@ -22,7 +22,7 @@ pub type Answer = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 /// The address and the length of the text of a statement.
 pub type StatementId = (usize, usize);
 
-/// The requests of a connection for whose answers nobody has waited yet.
+/// The requests of a connection whose answers are still to be waited for.
 #[derive(Default)]
 pub struct Pipeline {
     answers: RefCell<VecDeque<Answer>>,
@@ -40,7 +40,7 @@ struct Asked {
 pub type Rows = Arc<Mutex<Vec<PgRow>>>;
 
 impl Pipeline {
-    /// Adds a request, which is sent together with the next one that somebody waits for.
+    /// Adds a request, which is sent together with the next one whose answer is waited for.
     pub fn add(&self, answer: Answer) {
         self.answers.borrow_mut().push_back(answer);
     }
@@ -75,7 +75,7 @@ impl Pipeline {
         Some(asked.swap_remove(position).rows)
     }
 
-    /// Forgets rows that nobody has read. They may be older than what is there now.
+    /// Forgets rows that were not read. They may be older than what is there now.
     pub fn forget_rows(&self) {
         self.asked.borrow_mut().clear();
     }

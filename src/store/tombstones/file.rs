@@ -23,7 +23,7 @@ pub struct TombstoneFile {
     /// The number of lines in the file.
     lines: usize,
     /// The number of lines when the file was last read, without the superfluous ones.
-    needed: usize,
+    pub(super) needed: usize,
     /// Lines of a commit that could not be written yet. They are written before any other change.
     owed: Vec<u8>,
 }

@@ -20,7 +20,7 @@ use crate::store::{Read, audit, heads, numbers};
 pub use file::TombstoneFile;
 use file::unusable;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
@@ -312,7 +312,7 @@ impl OpenFile {
         let Some(end) = end.filter(ChainEnd::has_new) else {
             return;
         };
-        // In a file, the closing of an older copy begins with its own events: nobody else has written to the copy.
+        // In a file, the closing of an older copy begins with its own events: no other node has written to the copy.
         if (!self.is_stale || self.has_gap) && end.before > self.seen_seq() {
             self.has_gap = true;
             return;

@@ -83,7 +83,7 @@ pub(super) fn finish(
     let no_room = |err| Fault::new(FaultKind::NoRoom, err);
     book.make_room(&effects.notes).map_err(no_room)?;
     connection.commit()?;
-    // Before the index has it: what follows the commit elsewhere must not come before it in the file.
+    // Before the index has it: what other nodes commit after it must not come before it in the file.
     book.note(std::mem::take(&mut effects.notes), connection.chain_end());
     install();
     run_steps(effects);

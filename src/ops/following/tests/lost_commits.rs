@@ -135,7 +135,7 @@ impl Numbers {
     }
 }
 
-/// What a caller was told about a change.
+/// The answer that a caller got for a change.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Told {
     NotSaved,

@@ -1,0 +1,32 @@
+//! The steps by which an index keeps up with a database: after a change of this process, and after those of other nodes.
+
+use super::Read;
+use super::tombstones::SharedTombstoneFile;
+use crate::domain::audit::Target;
+use crate::error::Result;
+use std::sync::Arc;
+
+/// Prepares the index for what a transaction touched, reading inside that transaction. The returned closure puts the
+/// new content in place and cannot fail.
+pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
+
+/// Lets the index follow what other nodes have committed; `false` if there is more than one step takes. The next step must not be
+/// under the lock on the newest event then: other nodes would wait for it.
+pub type Follow = Arc<dyn Fn(&Read, &SharedTombstoneFile, Within) -> Result<bool> + Send + Sync>;
+
+/// Where an index follows other nodes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Within {
+    /// As in the lock on the newest event, for the closing of an older copy: an index that knows another log stays as it is.
+    Closing,
+    /// In a transaction of the writer: no other node commits anything before it ends.
+    HeadLock,
+    /// In a transaction that sees one state of the database, which begins when no one else changes the index.
+    Snapshot,
+}
+
+/// What keeps the index up to date.
+pub struct IndexSteps {
+    pub publish: Publish,
+    pub follow: Follow,
+}
