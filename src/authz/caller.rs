@@ -61,19 +61,22 @@ impl FoundBy {
         }
     }
 
-    /// Whether the key is still what it was, and the secret one that it has. Other nodes may have changed it while the request
-    /// waited.
-    pub fn still_counts(&self, key: &Live, now: Timestamp) -> bool {
+    /// Refuses if the key is not what it was, or the secret is none of it any more. Another request, or another node, may have
+    /// changed it while the request waited.
+    pub fn check(&self, key: &Live, now: Timestamp) -> Result<()> {
         let older = key
             .optional
             .as_ref()
             .and_then(|optional| optional.older.as_ref());
         let is_presented = |secret: &StoredSecret| short(&secret.digest.0) == self.digest;
         let is_older = older.is_some_and(|older| is_presented(&older.secret) && older.works(now));
-        key.enabled
-            && now < key.expires_at
-            && key.shared == self.shared
-            && (is_presented(&key.secret) || is_older)
+        if !(key.enabled && now < key.expires_at && (is_presented(&key.secret) || is_older)) {
+            return Err(Error::Unauthenticated);
+        }
+        match key.shared == self.shared {
+            true => Ok(()),
+            false => Err(Error::Unavailable(refusals::access::key_changed())),
+        }
     }
 }
 

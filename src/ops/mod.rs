@@ -61,7 +61,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::Index;
-use crate::refusals::{self, Refusal};
+use crate::refusals::Refusal;
 use crate::store::{self, Durability, Read, Store, Write};
 use clock::Clock;
 use std::path::PathBuf;
@@ -327,11 +327,8 @@ fn require_unchanged(
     let (Identity::Key(id) | Identity::ForOwner(id), Some(found_by)) = (identity, found_by) else {
         return Ok(());
     };
-    let counts = index.with_key(id, |key| found_by.still_counts(key, now));
-    match counts {
-        Some(true) => Ok(()),
-        _ => Err(Error::Unavailable(refusals::access::key_changed())),
-    }
+    let checked = index.with_key(id, |key| found_by.check(key, now));
+    checked.unwrap_or(Err(Error::Unauthenticated))
 }
 
 /// Writes the events of a change to the audit log.

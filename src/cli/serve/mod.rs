@@ -30,7 +30,7 @@ use crate::ops::policies::pages;
 use crate::ops::secrets::settle;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, site, tripwires};
-use crate::refusals::{self, verbatim};
+use crate::refusals::verbatim;
 use crate::sinks;
 use crate::store::Location;
 pub use claim::claim;
@@ -148,14 +148,10 @@ const REACHED_EVERY: Duration = Duration::from_secs(1);
 /// Waits until the server of the database can be reached: after a power failure it may start later than this program, and a
 /// unit that fails again and again is given up. Meanwhile nothing listens, so no load balancer sends anything here.
 fn wait_for_database(location: &Location) {
-    let unreachable = refusals::server::database_unusable();
     let mut is_first = true;
-    while location.database.is_shared()
-        && let Err(Error::Unavailable(why)) = location.database.open_reader()
-        && why == unreachable
-    {
+    while location.database.is_out_of_reach() {
         if std::mem::take(&mut is_first) {
-            log::warn!("the database cannot be used yet; this start waits for it");
+            log::warn!("the server of the database cannot be reached yet; this start waits for it");
         }
         std::thread::sleep(REACHED_EVERY);
     }

@@ -133,6 +133,15 @@ impl Database {
         }
     }
 
+    /// Whether a server cannot be reached now, for reasons that can pass without anyone's help.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => address.is_out_of_reach(),
+            Database::Sqlite(_) => false,
+        }
+    }
+
     /// Whether other nodes may use the database at the same time.
     pub fn is_shared(&self) -> bool {
         match self {

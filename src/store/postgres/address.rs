@@ -165,6 +165,15 @@ impl Address {
         Err(Error::Unavailable(refusals::server::database_unusable()))
     }
 
+    /// Whether no host can be used now, for reasons that can pass without anyone's help.
+    pub fn is_out_of_reach(&self) -> bool {
+        let can_pass = |host: &Config| match self.connect_to(host) {
+            Ok(Err(failure)) => faults::can_pass(&failure),
+            Ok(Ok(_)) | Err(_) => false,
+        };
+        self.hosts.iter().all(can_pass)
+    }
+
     /// The socket of the first host, if it is in a folder.
     #[cfg(test)]
     pub fn socket(&self) -> Option<std::path::PathBuf> {

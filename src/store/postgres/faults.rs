@@ -101,6 +101,19 @@ pub fn advice(failure: &Failure) -> &'static str {
     }
 }
 
+/// Whether the reason of a connection that was not made can pass without anyone's help: the server does not run yet, is just
+/// starting, has too many connections, or only reads until another one takes its place.
+pub fn can_pass(failure: &Failure) -> bool {
+    match (error_of(failure), failure) {
+        (Some(err), _) => matches!(err.code().code().get(..2), Some("53" | "57")),
+        (None, Failure::Late(_)) => true,
+        (None, Failure::Server(err)) => {
+            is_of_connection(err) || failure.to_string().contains("does not allow writes")
+        }
+        (None, Failure::Nested | Failure::Over) => false,
+    }
+}
+
 fn error_of(failure: &Failure) -> Option<&DbError> {
     match failure {
         Failure::Server(err) => err.as_db_error(),
