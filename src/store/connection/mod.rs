@@ -83,7 +83,7 @@ pub type AfterCommit = Box<dyn FnOnce() + Send>;
 /// A connection of one of the engines.
 pub(super) enum Engine {
     #[cfg(feature = "postgres")]
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
     Sqlite(Sqlite),
 }
 

@@ -515,7 +515,7 @@ impl Postgres {
 
 impl From<Postgres> for Read {
     fn from(postgres: Postgres) -> Read {
-        Read::new(super::connection::Engine::Postgres(postgres))
+        Read::new(super::connection::Engine::Postgres(Box::new(postgres)))
     }
 }
 
