@@ -70,7 +70,7 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
     let files = keys_of(&folder, &backup)?;
     let location = folder.location(None)?;
     let (tombstones, known) = tombstones(args, &folder)?;
-    if !known && (!location.is_file() || folder.database().exists()) {
+    if !known && (location.database.is_shared() || folder.database().exists()) {
         eprintln!(
             "There is no file of tombstones, so it is not known what was deleted or disabled since the backup."
         );
@@ -117,7 +117,7 @@ fn install(
     staged: &Path,
     now: &str,
 ) -> Result<Option<String>> {
-    if location.is_file() {
+    if !location.database.is_shared() {
         let old = folder.install_staged(&format!("latchkey.db.before-{now}"))?;
         return Ok(old.map(|old| old.display().to_string()));
     }

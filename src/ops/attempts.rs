@@ -85,12 +85,12 @@ impl<'a> Attempt<'a> {
                 account: None,
             });
         }
-        let begun = match app.store.is_of_one_node() {
-            true => {
+        let begun = match app.store.is_shared() {
+            false => {
                 let ticket = begin(&mut app.passwords.attempts(), app.now().steady_ms);
                 ticket.map(|ticket| (ticket, None))
             }
-            false => {
+            true => {
                 let begun = shared_attempts::begin(app, begin)?;
                 begun.map(|(ticket, number)| (ticket, Some(number)))
             }
@@ -213,7 +213,7 @@ pub(super) fn succeeded(app: &App, user: Uid, origin: &Origin, unlocks: bool) {
     let unlocks = unlocks || origin.is_local;
     let news = {
         let mut attempts = app.passwords.attempts();
-        if !app.store.is_of_one_node() {
+        if app.store.is_shared() {
             attempts.note(Announcement::Succeeded {
                 user,
                 place,

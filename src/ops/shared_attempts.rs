@@ -98,7 +98,7 @@ pub(in crate::ops) fn exchange(app: &App) {
 impl Sharing {
     /// `None` for a server with a database of its own.
     pub(in crate::ops) fn of(app: &App) -> Option<Sharing> {
-        (!app.store.is_of_one_node()).then(|| Sharing {
+        (app.store.is_shared()).then(|| Sharing {
             node: app.node.id(),
             attempts: app.passwords.shared_attempts(),
             now: app.now(),

@@ -35,7 +35,7 @@ pub struct ReplacedSecret {
 /// database, and it stopped within its first minute.
 pub fn find(read: &Read, node: NodeId) -> Result<Option<StoredClock>> {
     let own = find_own(read, &node.to_string())?;
-    if !read.is_of_one_node() {
+    if read.is_shared() {
         return match own {
             Some(own) => Ok(Some(own)),
             None => find_own(read, ""),
@@ -129,10 +129,10 @@ fn put(tx: &Write<'_>, node: &str, recorded: &StoredClock) -> Result<()> {
 /// past, and a later node or a restore would take up the wrong time from them.
 pub fn correct(tx: &Write<'_>, node: NodeId, recorded: &StoredClock) -> Result<i64> {
     let before = find(tx, node)?.map_or(0, |before| before.corrections);
-    match tx.is_of_one_node() {
-        true => tx.execute("DELETE FROM clock", &[])?,
+    match tx.is_shared() {
+        false => tx.execute("DELETE FROM clock", &[])?,
         // What no node has recorded itself is not to be taken up by a new node either.
-        false => tx.execute(
+        true => tx.execute(
             "DELETE FROM clock WHERE node IN ($1, '')",
             &[&node.to_string()],
         )?,
@@ -421,7 +421,7 @@ mod tests {
             let tx = read.write();
             let find = |node| super::find(&read, node).unwrap();
             record(&tx, ONE, &recorded(20, 0)).unwrap();
-            let of_file = |mark| read.is_of_one_node().then(|| recorded(mark, 0));
+            let of_file = |mark| (!read.is_shared()).then(|| recorded(mark, 0));
             assert_eq!(find(OTHER), of_file(20));
             record(&tx, OTHER, &recorded(50, 0)).unwrap();
             assert_eq!(find(NodeId([3; 16])), of_file(50));
@@ -446,10 +446,10 @@ mod tests {
             record(&tx, OTHER, &recorded(50, 0)).unwrap();
             assert_eq!(correct(&tx, OTHER, &recorded(7, 0)).unwrap(), 1);
             assert_eq!(find(&read, OTHER).unwrap(), Some(recorded(7, 1)));
-            let latest = match read.is_of_one_node() {
-                true => recorded(7, 1),
+            let latest = match read.is_shared() {
+                false => recorded(7, 1),
                 // This node may be running.
-                false => recorded(20, 0),
+                true => recorded(20, 0),
             };
             assert_eq!(find_latest(&read).unwrap(), Some(latest));
         }
@@ -462,9 +462,9 @@ mod tests {
             let tx = read.write();
             record(&tx, ONE, &recorded(20, 0)).unwrap();
             record(&tx, OTHER, &recorded(50, 0)).unwrap();
-            let expected = match read.is_of_one_node() {
-                true => 50,
-                false => 20,
+            let expected = match read.is_shared() {
+                false => 50,
+                true => 20,
             };
             assert_eq!(find(&read, ONE).unwrap(), Some(recorded(expected, 0)));
             record(&tx, ONE, &recorded(60, 0)).unwrap();

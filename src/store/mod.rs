@@ -482,9 +482,9 @@ impl Store {
         self.read(|read| self.book.open(file, known, read))
     }
 
-    /// Whether the database is a file of one data folder, so that no other node uses it at the same time.
-    pub fn is_of_one_node(&self) -> bool {
-        self.database.is_of_one_node()
+    /// Whether other nodes may use the database at the same time; not that of a file, which belongs to one data folder.
+    pub fn is_shared(&self) -> bool {
+        self.database.is_shared()
     }
 
     /// The lease of this node in a database on a server; `None` for a file.

@@ -145,10 +145,9 @@ pub fn note_bundle(app: &App, caller: &Caller) -> Result<()> {
 
 fn database(app: &App) -> Result<Check> {
     let faults = app.read(|read| read.faults())?;
-    let is_file = app.read(|read| Ok(read.is_of_one_node()))?;
     Ok(match faults.is_empty() {
-        true if is_file => Check::ok("database", findings::database_whole()),
-        true => Check::ok("database", findings::postgres_whole()),
+        true if app.store.is_shared() => Check::ok("database", findings::postgres_whole()),
+        true => Check::ok("database", findings::database_whole()),
         false => Check::failed(
             "database",
             findings::faults(faults.join("; ")),
@@ -196,9 +195,9 @@ pub fn schema_of(read: &Read) -> Result<Check> {
 fn removal(read: &Read, foreign: &[Foreign]) -> Refusal {
     let statements: Vec<&str> = foreign.iter().map(Foreign::statement).collect();
     let statements = statements.join(" ");
-    match read.is_of_one_node() {
-        true => findings::foreign_removal(statements),
-        false => findings::postgres_removal(statements),
+    match read.is_shared() {
+        false => findings::foreign_removal(statements),
+        true => findings::postgres_removal(statements),
     }
 }
 

@@ -17,7 +17,7 @@ const LIVE_MS: i64 = 60_000;
 
 /// Begins to look, until the store is closed.
 pub fn begin(app: &Arc<App>) -> Result<()> {
-    if app.store.is_of_one_node() || app.site.is_some() {
+    if !app.store.is_shared() || app.site.is_some() {
         return Ok(());
     }
     let app = Arc::downgrade(app);

@@ -76,7 +76,7 @@ impl Closer {
         remembered: &[NamedNode],
     ) -> Result<Option<ClosedThings>> {
         let newest = events::newest(tx)?;
-        let is_shared = !tx.is_of_one_node();
+        let is_shared = tx.is_shared();
         let turn = match is_shared {
             true => self.turn(tx, tombstones, newest, remembered)?,
             false => Some(Turn {
@@ -208,7 +208,7 @@ impl App {
 
     /// How often the database was found to be an older copy while this node runs; `None` if it shares the database with no other node.
     pub fn forks(&self) -> Option<u64> {
-        (!self.store.is_of_one_node()).then(|| self.applier.fork_count())
+        (self.store.is_shared()).then(|| self.applier.fork_count())
     }
 
     /// Whether this node has to close an older copy.

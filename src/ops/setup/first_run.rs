@@ -40,7 +40,7 @@ pub fn begin(app: &App) -> Result<Option<String>> {
         return Ok(None);
     }
     let code = random_text(CODE_CHARS)?;
-    if !app.store.is_of_one_node() {
+    if app.store.is_shared() {
         let (node, seal) = (app.node.id(), app.seal_keys.seal(&sealed(&code)));
         let replace = move |tx: &Write<'_>| setup_codes::replace(tx, node, &seal);
         app.store.write(Durability::Full, replace)?;
@@ -56,7 +56,7 @@ fn sealed(code: &str) -> String {
 
 /// Whether the server waits for the set-up.
 pub fn is_open(app: &App) -> bool {
-    if app.first_run.code().is_none() || app.store.is_of_one_node() {
+    if app.first_run.code().is_none() || !app.store.is_shared() {
         return app.first_run.code().is_some();
     }
     // It may have been completed at another node.
@@ -73,7 +73,7 @@ fn is_right(app: &App, code: &str, own: &str) -> Result<bool> {
     if digest(code) == digest(own) {
         return Ok(true);
     }
-    if app.store.is_of_one_node() {
+    if !app.store.is_shared() {
         return Ok(false);
     }
     let (all, text) = (app.read(setup_codes::list)?, sealed(code));

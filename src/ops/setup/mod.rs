@@ -163,9 +163,9 @@ fn opened(
     let node = open_file(&path.with_file_name(nodes::FILE))?;
     let begin = |read: &Read| {
         // In a database on a server, another node may have written it, whose clock is wrong.
-        let newest = match read.is_of_one_node() {
-            true => events::newest(read)?.map(|event| event.at),
-            false => None,
+        let newest = match read.is_shared() {
+            false => events::newest(read)?.map(|event| event.at),
+            true => None,
         };
         let recorded = clock::find(read, node)?;
         Ok(Clock::new(sources, recorded.as_ref(), newest))
@@ -208,7 +208,7 @@ fn opened(
             Some(site::begin(state, path, own))
         }
     };
-    let fence = (!store.is_of_one_node()).then(Arc::default);
+    let fence = (store.is_shared()).then(Arc::default);
     let app = App {
         store,
         index,

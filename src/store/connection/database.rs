@@ -35,17 +35,6 @@ impl Location {
     }
 }
 
-impl Location {
-    /// Whether the database is a file.
-    pub fn is_file(&self) -> bool {
-        match &self.database {
-            #[cfg(feature = "postgres")]
-            Database::Postgres(_) => false,
-            Database::Sqlite(_) => true,
-        }
-    }
-}
-
 impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
     fn from(path: &P) -> Location {
         let path = path.as_ref().to_owned();
@@ -57,15 +46,6 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
 }
 
 impl Database {
-    /// Whether this is a file of one data folder.
-    pub fn is_of_one_node(&self) -> bool {
-        match self {
-            #[cfg(feature = "postgres")]
-            Database::Postgres(_) => false,
-            Database::Sqlite(_) => true,
-        }
-    }
-
     /// Creates the tables: in a file that must not exist yet, or in a database of a server that has none of Latchkey.
     pub fn create(&self) -> Result<()> {
         match self {
@@ -142,7 +122,7 @@ impl Database {
         }
     }
 
-    /// Whether other nodes may use the database at the same time.
+    /// Whether other nodes may use the database at the same time; not that of a file, which belongs to one data folder.
     pub fn is_shared(&self) -> bool {
         match self {
             #[cfg(feature = "postgres")]

@@ -224,6 +224,7 @@ impl Read {
     /// for the transactions of other nodes that have begun so, and knows the end of the chain ([`Read::chain_end`]).
     pub(super) fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
         self.chain_end.set(None);
+        self.assigned.take();
         match &self.engine {
             #[cfg(feature = "postgres")]
             Engine::Postgres(postgres) => {
@@ -362,9 +363,9 @@ impl Read {
         }
     }
 
-    /// Whether the database is a file of one data folder, so that no other node uses it at the same time.
-    pub fn is_of_one_node(&self) -> bool {
-        self.is_file()
+    /// Whether other nodes may use the database at the same time; not that of a file, which belongs to one data folder.
+    pub fn is_shared(&self) -> bool {
+        !self.is_file()
     }
 
     /// Gives access to the writing half. The caller has begun the transaction.
@@ -375,7 +376,6 @@ impl Read {
     /// Makes numbers continue after these.
     pub(super) fn set_given(&self, given: Numbers) {
         self.given.set(given);
-        self.assigned.take();
     }
 
     /// What the transaction has changed so far.

@@ -265,13 +265,13 @@ impl OpenFile {
 
     /// Leaves the log that the file belongs to, for the one of the database, which is an older copy.
     fn begin_closing(&mut self, read: &Read, known: &Tombstones) -> Result<()> {
-        let is_of_one_node = read.is_of_one_node();
-        self.seen = match is_of_one_node {
-            true => None,
-            false => heads::last_common(read, known)?,
+        let is_shared = read.is_shared();
+        self.seen = match is_shared {
+            true => heads::last_common(read, known)?,
+            false => None,
         };
         // Other nodes may have written to the copy.
-        self.has_gap = !is_of_one_node;
+        self.has_gap = is_shared;
         self.marked = 0;
         self.unwritten.clear();
         self.is_stale = true;
