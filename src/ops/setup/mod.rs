@@ -42,7 +42,7 @@ use seed::seed;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-pub use seed::fill;
+pub use seed::{fill, insert_basis};
 
 /// The user name of the first owner.
 pub const OWNER: &str = "owner";

@@ -68,14 +68,14 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
     Ok(())
 }
 
-/// Writes what a new store begins with. Returns the secrets of the management key and of the sample key.
-pub(super) fn seed(
+/// Writes what every new database begins with: the fingerprints of the key files, a root workspace, the standard policy and the
+/// built-in catalog, and an event of this action. Returns the workspace.
+pub fn insert_basis(
     tx: &Write<'_>,
     files: &KeyFiles,
-    password: Option<SlowDigest>,
-    sample: SampleKey,
+    action: &'static str,
     now: Timestamp,
-) -> Result<(Secret, Option<Secret>)> {
+) -> Result<Workspace> {
     let workspace = Workspace {
         uid: Uid::generate()?,
         number: numbers::next_of_workspaces(tx)?,
@@ -86,6 +86,38 @@ pub(super) fn seed(
         created_at: now,
         updated_at: now,
     };
+    key_files::insert(tx, files, now)?;
+    workspaces::insert(tx, &workspace)?;
+    policies::insert(tx, &Policy::standard())?;
+    catalogs::replace(
+        tx,
+        &Definition {
+            name: BUILT_IN.to_owned(),
+            case_sensitive: false,
+            ..Definition::default()
+        },
+    )?;
+    let event = Event::of_system(action, Target::server(), now);
+    audit::append(tx, &files.seal, event)?;
+    for made in [
+        Target::new(Kind::Workspace, workspace.uid),
+        Target::new(Kind::Policy, STANDARD),
+        Target::new(Kind::Catalog, BUILT_IN),
+    ] {
+        tx.touch(made);
+    }
+    Ok(workspace)
+}
+
+/// Writes what a new store begins with. Returns the secrets of the management key and of the sample key.
+pub(super) fn seed(
+    tx: &Write<'_>,
+    files: &KeyFiles,
+    password: Option<SlowDigest>,
+    sample: SampleKey,
+    now: Timestamp,
+) -> Result<(Secret, Option<Secret>)> {
+    let workspace = insert_basis(tx, files, "server.init", now)?;
     let owner = User {
         number: numbers::next_of_keys(tx)?,
         uid: Uid::generate()?,
@@ -103,32 +135,9 @@ pub(super) fn seed(
         }],
     };
     let seal_keys = &files.seal;
-    key_files::insert(tx, files, now)?;
-    workspaces::insert(tx, &workspace)?;
     let digest = password.map(|stretched| stretched.bound(owner.uid, seal_keys));
     users::insert(tx, &owner, digest.as_ref())?;
-    policies::insert(tx, &Policy::standard())?;
-    catalogs::replace(
-        tx,
-        &Definition {
-            name: BUILT_IN.to_owned(),
-            case_sensitive: false,
-            ..Definition::default()
-        },
-    )?;
-    audit::append(
-        tx,
-        seal_keys,
-        Event::of_system("server.init", Target::server(), now),
-    )?;
-    for made in [
-        Target::new(Kind::Workspace, workspace.uid),
-        Target::new(Kind::User, owner.uid),
-        Target::new(Kind::Policy, STANDARD),
-        Target::new(Kind::Catalog, BUILT_IN),
-    ] {
-        tx.touch(made);
-    }
+    tx.touch(Target::new(Kind::User, owner.uid));
     let mut management = Key {
         owner: Some(owner.uid),
         catalog: Some(BUILT_IN.to_owned()),

@@ -1,25 +1,20 @@
 //! The enrolment: an empty database becomes that of a site.
 
 use super::{find_state, put_state};
-use crate::domain::audit::{Event, Kind, Target};
-use crate::domain::catalogs::{BUILT_IN, Definition};
+use crate::domain::audit::{Event, Target};
 use crate::domain::clock::first;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::packs::enrolment::Enrolment;
 use crate::domain::packs::state::{Fork, State};
-use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::domain::workspaces::{ROOT_SLUG, Workspace};
 use crate::error::{Error, Result};
 use crate::ops::clock::{Clock, Sources};
 use crate::ops::nodes;
+use crate::ops::setup::insert_basis;
 use crate::refusals;
 use crate::store::nodes::open_file;
-use crate::store::{
-    Durability, Store, Write, audit, catalogs, clock, key_files, numbers, policies, site, users,
-    workspaces,
-};
+use crate::store::{Durability, Store, audit, clock, site, users};
 use std::path::Path;
 
 /// The state of a site that has applied nothing yet.
@@ -75,47 +70,10 @@ pub fn create(
     let (files, state) = (files.clone(), state_of(enrolment, Timestamp(0))?);
     store.write(Durability::Full, move |tx| {
         clock::record(tx, node, &recorded)?;
-        seed(tx, &files, now)?;
+        insert_basis(tx, &files, "site.init", now)?;
         put_state(tx, &files.sealing, &state)
     })?;
     store.close();
-    Ok(())
-}
-
-fn seed(tx: &Write<'_>, files: &KeyFiles, now: Timestamp) -> Result<()> {
-    let workspace = Workspace {
-        uid: Uid::generate()?,
-        number: numbers::next_of_workspaces(tx)?,
-        slug: ROOT_SLUG.to_owned(),
-        name: "Root".to_owned(),
-        parent: None,
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    };
-    key_files::insert(tx, files, now)?;
-    workspaces::insert(tx, &workspace)?;
-    policies::insert(tx, &Policy::standard())?;
-    catalogs::replace(
-        tx,
-        &Definition {
-            name: BUILT_IN.to_owned(),
-            case_sensitive: false,
-            ..Definition::default()
-        },
-    )?;
-    audit::append(
-        tx,
-        &files.seal,
-        Event::of_system("site.init", Target::server(), now),
-    )?;
-    for made in [
-        Target::new(Kind::Workspace, workspace.uid),
-        Target::new(Kind::Policy, STANDARD),
-        Target::new(Kind::Catalog, BUILT_IN),
-    ] {
-        tx.touch(made);
-    }
     Ok(())
 }
 
