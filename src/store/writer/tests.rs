@@ -36,6 +36,13 @@ struct Fixture {
 /// Opens the store of a fixture whose files are in the folder of this path.
 type Open<'a> = &'a dyn Fn(&Path, Publish) -> Store;
 
+/// Opens a store on PostgreSQL whose files are in the folder of this path.
+#[cfg(feature = "postgres")]
+fn open_at(address: &Address, path: &Path, publish: Publish) -> Store {
+    let location = Location::on_a_server(path, address.clone());
+    Store::open(location, &KeyFiles::generate(), Timestamp(1), publish).unwrap()
+}
+
 impl Fixture {
     /// A fixture on SQLite.
     fn new() -> Fixture {
@@ -58,15 +65,7 @@ impl Fixture {
     #[cfg(feature = "postgres")]
     fn on_server() -> Option<(Fixture, Address)> {
         let (database, address) = server::new_database()?;
-        let mut fixture = Fixture::with(&|path, publish| {
-            Store::open(
-                Location::on_a_server(path, address.clone()),
-                &KeyFiles::generate(),
-                Timestamp(1),
-                publish,
-            )
-            .unwrap()
-        });
+        let mut fixture = Fixture::with(&|path, publish| open_at(&address, path, publish));
         fixture._database = Some(database);
         Some((fixture, address))
     }
@@ -409,15 +408,7 @@ fn the_index_is_loaded_only_when_an_earlier_commit_has_ended() {
     let mut address = server.address(server::TEMPLATE);
     let admin = Read::from(Postgres::open(&address).unwrap());
     address.commit_max = Duration::from_millis(300);
-    let fixture = Fixture::with(&|path, publish| {
-        Store::open(
-            Location::on_a_server(path, address.clone()),
-            &KeyFiles::generate(),
-            Timestamp(1),
-            publish,
-        )
-        .unwrap()
-    });
+    let fixture = Fixture::with(&|path, publish| open_at(&address, path, publish));
     let standbys = |names: &str| {
         let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
         admin.batch(&set).unwrap();
