@@ -33,7 +33,8 @@ use crate::store::sites::LentRow;
 use crate::store::{Read, audit, key_versions, packs, sites as rows};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 const MAKE: &str = "site.pack";
 /// The largest id of a key.
@@ -91,11 +92,9 @@ pub fn make(app: &App, caller: &Caller, wanted: Wanted) -> Result<Vec<Made>> {
     lend::lend(app, &chosen)?;
     let now = app.now().wall.whole_second();
     let drawn = app.read(|read| draw(app, read, chosen, wanted.whole))?;
-    let mut ready = Vec::new();
-    for draft in drawn.drafts {
-        ready.push(finished(app, &drawn.signer, &drawn.events, draft, now)?);
-    }
-    note(app, caller, &ready, drawn.events)?;
+    let events = drawn.events;
+    let ready = finish_all(app, drawn, now)?;
+    note(app, caller, &ready, events)?;
     ready.into_iter().map(|one| one.publish(app)).collect()
 }
 
@@ -398,6 +397,41 @@ struct Ready {
     site: Site,
     left_out: u64,
     temporary: PathBuf,
+}
+
+/// Signs the packs and writes them under temporary names, on all processors.
+fn finish_all(app: &App, drawn: Drawn, now: Timestamp) -> Result<Vec<Ready>> {
+    let Drawn {
+        drafts,
+        signer,
+        events,
+    } = drawn;
+    let count = drafts.len();
+    let waiting = Mutex::new(drafts.into_iter().enumerate());
+    let ready = Mutex::new(Vec::with_capacity(count));
+    let work = || -> Result<()> {
+        loop {
+            let next = lock(&waiting).next();
+            let Some((place, draft)) = next else {
+                return Ok(());
+            };
+            let one = finished(app, &signer, &events, draft, now)?;
+            lock(&ready).push((place, one));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, |count| count.get());
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let joined = others.into_iter().map(|other| {
+            let died = |_| Err(Error::internal("a thread that writes packs has panicked"));
+            other.join().unwrap_or_else(died)
+        });
+        joined.fold(own, Result::and)
+    })?;
+    let mut ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ready.sort_by_key(|(place, _)| *place);
+    Ok(ready.into_iter().map(|(_, one)| one).collect())
 }
 
 /// Signs a pack and writes it under a temporary name.
