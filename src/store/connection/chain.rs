@@ -49,15 +49,6 @@ impl ChainEnd {
     }
 }
 
-/// What a transaction had noted at some point; see [`super::Write::cut`].
-pub struct Noted {
-    pub(super) judged: usize,
-    pub(super) touched: usize,
-    pub(super) after: usize,
-    pub(super) tombstones: usize,
-    pub(super) chain_end: Option<ChainEnd>,
-}
-
 impl Read {
     /// The newest event in the transaction of the writer, until the next one begins. `None` in a file without a new event, and
     /// where only queries run.
@@ -73,16 +64,5 @@ impl Read {
     pub(in crate::store) fn new_events_end(&self) -> Option<Head> {
         let end = self.chain_end().filter(ChainEnd::has_new);
         end.map(|end| end.head)
-    }
-
-    /// Runs queries in a transaction that sees one state of the database.
-    pub fn in_snapshot<T>(
-        &self,
-        work: impl FnOnce(&Read) -> crate::error::Result<T>,
-    ) -> crate::error::Result<T> {
-        self.begin_reading()?;
-        let done = work(self);
-        self.end();
-        done
     }
 }

@@ -24,7 +24,7 @@ use crate::domain::tombstones::Tombstone;
 use crate::error::Error;
 use crate::error::Result;
 pub use announced::Announced;
-pub use chain::{ChainEnd, Head, Noted};
+pub use chain::{ChainEnd, Head};
 pub use database::{Database, Location};
 #[cfg(feature = "postgres")]
 pub use difference::quoted;
@@ -35,6 +35,7 @@ pub use row::{Cells, Row};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
+pub use touched::Noted;
 pub use values::{ToValue, Value, ValueRef};
 
 /// A connection that reads, or the reading half of a transaction; it then collects what must follow the commit.
@@ -218,6 +219,14 @@ impl Read {
             Engine::Postgres(postgres) => postgres.begin_reading(),
             Engine::Sqlite(sqlite) => sqlite.batch("BEGIN"),
         }
+    }
+
+    /// Runs queries in a transaction that sees one state of the database.
+    pub fn in_snapshot<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
+        self.begin_reading()?;
+        let done = work(self);
+        self.end();
+        done
     }
 
     /// Begins a transaction. If `syncs` is set, its commit is synced to the disk before it is acknowledged. On a server it waits

@@ -1,7 +1,16 @@
-//! Which of the things that a transaction has changed its events have to name.
+//! What a transaction has noted at some point, and which of the things that it has changed its events have to name.
 
-use super::{Noted, Read, Write};
+use super::{ChainEnd, Read, Write};
 use crate::domain::audit::Target;
+
+/// What a transaction had noted at some point; see [`Write::cut`].
+pub struct Noted {
+    pub(super) judged: usize,
+    pub(super) touched: usize,
+    pub(super) after: usize,
+    pub(super) tombstones: usize,
+    pub(super) chain_end: Option<ChainEnd>,
+}
 
 impl Read {
     /// What the transaction has changed since a mark and what an event has to name.
