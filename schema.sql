@@ -639,7 +639,8 @@ CREATE TABLE shared_attempts (
 
 CREATE INDEX shared_attempts_changed ON shared_attempts (changed);
 
--- Seals of codes with which the first owner's password is set in the console, one for each node that has shown one.
+-- Seals of codes with which the first owner's password is set in the console, one for each node that has shown one. In a file there
+-- is no row.
 CREATE TABLE setup_codes (
     node TEXT NOT NULL PRIMARY KEY CHECK (length(node) = 32),           -- as nodes.id
     seal BLOB NOT NULL CHECK (length(seal) = 32)    -- under the seal key, so that nobody else can make one
@@ -654,7 +655,7 @@ CREATE TABLE older_copy (
     copied_at INTEGER NOT NULL                      -- what has changed since then is closed
 ) STRICT;
 
--- The nodes that have closed that copy by what they know, and those that are still to do so.
+-- The nodes that have closed that copy by what they know, and those that are still to do so. In a file there is no row.
 CREATE TABLE closing_nodes (
     node  TEXT NOT NULL PRIMARY KEY CHECK (length(node) = 32),          -- as nodes.id
     name  TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),          -- of the machine

@@ -22,8 +22,8 @@ pub(in crate::ops) struct Sharing {
     now: Moment,
 }
 
-/// Begins an attempt that every node counts. `begin` is asked again when this node has heard of the others. Returns the number
-/// under which they know of the attempt.
+/// Begins an attempt that every node counts. `begin` is asked again when this node has heard of the attempts at the others. Returns
+/// the number under which the others know of this one.
 ///
 /// # Errors
 /// If the attempt cannot be announced, it does not begin.
@@ -96,7 +96,7 @@ pub(in crate::ops) fn exchange(app: &App) {
 }
 
 impl Sharing {
-    /// `None` for a server with a database of its own.
+    /// `None` if no other node can use the database.
     pub(in crate::ops) fn of(app: &App) -> Option<Sharing> {
         (app.store.is_shared()).then(|| Sharing {
             node: app.node.id(),

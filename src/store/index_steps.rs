@@ -10,14 +10,14 @@ use std::sync::Arc;
 /// new content in place and cannot fail.
 pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
 
-/// Lets the index follow what other nodes have committed; `false` if there is more than one step takes. The next step must not be
-/// under the lock on the newest event then: other nodes would wait for it.
+/// Lets the index follow what other nodes have committed. `false` means that the index is not at the end yet, because one step only
+/// goes so far. The next step must then not be under the lock on the newest event, for which the other nodes wait.
 pub type Follow = Arc<dyn Fn(&Read, &SharedTombstoneFile, Within) -> Result<bool> + Send + Sync>;
 
 /// Where an index follows other nodes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Within {
-    /// As in the lock on the newest event, for the closing of an older copy: an index that knows another log stays as it is.
+    /// As [`Within::HeadLock`], for closing an older copy: that the index knows another log is no error, and the index stays as it is.
     Closing,
     /// In a transaction of the writer: no other node commits anything before it ends.
     HeadLock,

@@ -1,12 +1,15 @@
 //! The only SQL of the project. Each aggregate has one file; read functions take [`Read`], write functions take
 //! [`Write`].
 //!
-//! Connections, rows and values are types of `connection/`; only `sqlite/` names rusqlite. SQL is literal text with
-//! parameters `$1 …` in the order of first use, and uses only what both SQLite and PostgreSQL understand.
+//! Connections, rows and values are types of `connection/`; only `sqlite/` names rusqlite, and only `postgres/` names
+//! tokio-postgres. SQL is literal text with parameters `$1 …` in the order of first use, and uses only what both SQLite and
+//! PostgreSQL understand. There are two exceptions: the statements of `transfer`, which are made of the schema, and what only one
+//! engine can be asked, in the folder of that engine.
 //!
 //! This file is the store as a whole: one thread that writes (`writer`) and a few connections that read. To change
 //! something, a caller hands a closure to the writer. The writer runs the closures that wait at the same time one
-//! after the other, each in a savepoint, and commits them together with one sync of the disk. Before the commit the
+//! after the other, each in a savepoint, and commits them together: with one sync of the disk, or with one wait for the standbys
+//! of a server. Before the commit the
 //! index prepares its new content; after the commit the new content is put in place; only then do the callers get
 //! their answers. So every acknowledged change is durable and in force.
 

@@ -80,8 +80,8 @@ pub struct Route {
     pub waits: Waits,
     /// Whether it is also open to an access token of a user who must set up a second factor before anything else.
     pub ends_sessions: bool,
-    /// Whether it answers at a node, too, that may be too far behind the database that it shares (`ops::fence`): it depends on nothing
-    /// that anyone changes.
+    /// Whether it also answers at a node that is too far behind the database that it shares (`ops::fence`), because the answer does
+    /// not depend on what was changed there.
     pub even_if_stale: bool,
     /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
     pub large_for: Option<Permission>,

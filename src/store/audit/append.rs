@@ -70,7 +70,8 @@ pub fn append_all(
     Ok(())
 }
 
-/// The end of the chain, to which events are about to be added. It is read once in a transaction that no other node disturbs.
+/// The end of the chain, to which events are about to be added. A transaction with the lock on the newest event has read it with
+/// that lock, and reads at most the time of that event; any other transaction reads it each time.
 fn end_of_chain(tx: &Write<'_>) -> Result<ChainEnd> {
     let known = tx.chain_end();
     if let Some(end) = known.filter(|end| end.is_locked) {

@@ -104,7 +104,7 @@ impl Drop for Reading<'_> {
     }
 }
 
-/// A transaction. Only the writer creates one.
+/// A transaction. Only the writer, a step from an older schema and a copy of a whole database (`transfer`) have one.
 pub struct Write<'a> {
     read: &'a Read,
 }

@@ -71,7 +71,7 @@ const FAULTS: &str = "
 
 /// What the server has made and not finished in the schema `$1`.
 const UNFINISHED: &str = "
-    SELECT concat('index ', i.relname, ' is not valid; make it anew: REINDEX INDEX ', n.nspname, '.', i.relname) AS fault
+    SELECT concat('index ', i.relname, ' is not valid; build it again: REINDEX INDEX ', n.nspname, '.', i.relname) AS fault
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace
     WHERE CAST(n.nspname AS text) = $1 AND NOT (x.indisvalid AND x.indisready AND x.indislive)
     UNION ALL

@@ -1,8 +1,9 @@
 //! PostgreSQL as an engine: connecting, session settings, transactions, rows and errors. No other module names
 //! tokio-postgres.
 //!
-//! The statements are those of SQLite, but for the lock that puts the changes of several nodes in order; the schema is made of
-//! `schema.sql` ([`schema`]).
+//! The statements of the rest of the store are those of SQLite. This folder has a few of its own: the lock that puts the changes of
+//! several nodes in order, the lease of a node ([`lease`]), and questions about the server and its tables ([`facts`], [`compare`]).
+//! The schema is made of `schema.sql` ([`schema`]).
 
 mod address;
 mod compare;
