@@ -56,9 +56,11 @@ fn ready(call: &Call<'_>) -> Result<Option<Reply>> {
     }
     let stale = call.app.require_fresh(call.app.now()).err();
     let loaded = call.app.index.is_complete() && stale.is_none();
-    let refused = call.app.changes_refused();
     let unwritable = match must_write || is_detailed {
-        true => refused.or_else(|| call.app.check_writable().err()),
+        true => call
+            .app
+            .changes_refused()
+            .or_else(|| call.app.check_writable().err()),
         false => None,
     };
     let is_ready = loaded && !(must_write && unwritable.is_some());

@@ -94,8 +94,8 @@ impl Snapshot {
     fn take(app: &App) -> Snapshot {
         let figures = app.figures();
         let loaded = app.index.is_complete();
-        let now = app.now().wall;
-        let fresh = app.require_fresh(app.now()).is_ok();
+        let now = app.now();
+        let fresh = app.require_fresh(now).is_ok();
         let ready = loaded && fresh && app.check_writable().is_ok();
         let clock = app.clock.reading();
         let behind_ms = clock.wall.0.saturating_sub(clock.mark.0);
@@ -208,7 +208,7 @@ impl Snapshot {
                 "Seconds until the certificate that is served ends; below zero it has ended",
                 figures
                     .certificate_end()
-                    .map(|end| (end.0 - now.0) as f64 / 1000.0),
+                    .map(|end| (end.0 - now.wall.0) as f64 / 1000.0),
             ),
             (
                 "latchkey_backup_age_seconds",
