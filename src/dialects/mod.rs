@@ -86,9 +86,22 @@ pub const PRESETS: &[Preset] = &[
     vspc::PRESET,
 ];
 
+/// The path of a route as its table has it, and a method and a target that reach it, for tests of every route.
+#[cfg(test)]
+pub fn request_of(surface: &Surface, route: &Route) -> (String, &'static str, String) {
+    let path = format!("{}{}", surface.mount, route.path);
+    let method = match route.method {
+        "*" => "GET",
+        method => method,
+    };
+    let target = path.replace("...", "").replace(['{', '}'], "");
+    let target = if target.is_empty() { "/" } else { &*target }.to_owned();
+    (path, method, target)
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::dialects::{SITE_SURFACES, SURFACES};
+    use crate::dialects::{SITE_SURFACES, SURFACES, request_of};
     use crate::http::client::Trust;
     use crate::http::request::{Request, RequestId};
     use crate::http::route::{Mounts, Router};
@@ -128,15 +141,9 @@ mod tests {
         let mut refused = 0;
         for surface in SURFACES {
             for route in surface.routes {
-                let path = format!("{}{}", surface.mount, route.path);
-                let asked: String = path.replace("...", "").replace(['{', '}'], "");
-                let method = match route.method {
-                    "*" => "GET",
-                    method => method,
-                };
-                let target = if asked.is_empty() { "/" } else { &asked };
+                let (path, method, target) = request_of(surface, route);
                 let id = RequestId::new(0, 0);
-                let request = Request::in_process(method, target, Vec::new(), 0, id).unwrap();
+                let request = Request::in_process(method, &target, Vec::new(), 0, id).unwrap();
                 let reply = (service.answer)(&request, Execution::Blocking).unwrap();
                 let is_served = VERDICTS.contains(&surface.name)
                     || SERVED.contains(&&*path)

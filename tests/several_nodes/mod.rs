@@ -1,6 +1,6 @@
 //! What clients get of a node that may be behind the database that it shares with others. The routes are those of the tables.
 
-use crate::dialects::SURFACES;
+use crate::dialects::{SURFACES, request_of};
 use crate::http::client::Trust;
 use crate::http::reply::Reply;
 use crate::http::request::{Request, RequestId};
@@ -104,14 +104,8 @@ fn every_route_of_a_refused_node_is_refused_unless_it_depends_on_nothing() {
         app.be_proved_before(age_ms);
         for surface in SURFACES {
             for route in surface.routes {
-                let path = format!("{}{}", surface.mount, route.path);
-                let asked: String = path.replace("...", "").replace(['{', '}'], "");
-                let method = match route.method {
-                    "*" => "GET",
-                    method => method,
-                };
-                let target = if asked.is_empty() { "/" } else { &asked };
-                let reply = node.ask(method, target, None);
+                let (path, method, target) = request_of(surface, route);
+                let reply = node.ask(method, &target, None);
                 if SERVED.contains(&&*path) {
                     served.push(path);
                     continue;
