@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod commands;
+#[path = "../../src/store/postgres/installed.rs"]
+mod installed;
 mod moves;
 mod postgres;
 mod program;

@@ -1,19 +1,11 @@
-//! A PostgreSQL server for these tests, with a database for each of them.
-//!
-//! It is run as the unit tests run theirs (`src/store/postgres/server.sh`), and ends with this process.
+//! A PostgreSQL server for these tests, with a database for each of them. It ends with this process.
 
+use crate::installed::{Once, is_here, new_folder, once, programs, start};
 use crate::wait;
-use std::os::unix::fs::{DirBuilderExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-const SHELL: &str = include_str!("../../src/store/postgres/server.sh");
-/// Where Debian has the programs of each version of PostgreSQL, and the oldest version that is used.
-const VERSIONS: &str = "/usr/lib/postgresql";
-const VERSION_MIN: u32 = 14;
 
 struct Server {
     folder: PathBuf,
@@ -31,8 +23,8 @@ pub struct Database {
 /// A new database; `None` if PostgreSQL is not installed, which fails if everything has to be tested.
 pub fn database() -> Option<Database> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    let server = SERVER.get_or_init(start).as_ref()?;
+    static SERVER: Once<Server> = OnceLock::new();
+    let server = once(&SERVER, Server::start)?;
     let name = format!("cluster_{}", COUNT.fetch_add(1, Relaxed));
     let database = Database { name, server };
     server.ask(
@@ -84,49 +76,23 @@ impl Server {
         );
         String::from_utf8(asked.stdout).unwrap().trim().to_owned()
     }
-}
 
-fn start() -> Option<Server> {
-    let Some(programs) = programs() else {
-        let why = format!("PostgreSQL {VERSION_MIN} or later is not installed here");
-        println!("left out: {why}");
-        assert!(std::env::var_os("LATCHKEY_TEST_ALL").is_none(), "{why}");
-        return None;
-    };
-    let folder = std::env::temp_dir().join(format!("latchkey-cluster-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&folder)
-        .unwrap();
-    let mut command = Command::new("sh");
-    if rustix::process::geteuid().is_root() {
-        let (user, group) = ids_of("postgres");
-        chown(&folder, Some(user), Some(group)).unwrap();
-        command.uid(user).gid(group);
+    /// `None` if PostgreSQL is not installed.
+    fn start() -> Option<Server> {
+        if !is_here() {
+            return None;
+        }
+        let folder = new_folder();
+        let server = Server {
+            _shell: start(&folder, &["listen_addresses="]),
+            programs: programs().unwrap(),
+            folder,
+        };
+        server.wait();
+        server.ask("latchkey", "postgres", "CREATE ROLE node LOGIN");
+        Some(server)
     }
-    let shell = command
-        .args(["-c", SHELL, "sh"])
-        .args([&programs, &folder])
-        .args(["-c", "listen_addresses="])
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let server = Server {
-        folder,
-        programs,
-        _shell: shell,
-    };
-    server.wait();
-    server.ask("latchkey", "postgres", "CREATE ROLE node LOGIN");
-    Some(server)
-}
 
-impl Server {
     fn wait(&self) {
         let is_ready = || {
             let asked = Command::new(self.programs.join("pg_isready"))
@@ -140,27 +106,4 @@ impl Server {
         };
         wait::until("PostgreSQL answers", is_ready);
     }
-}
-
-/// The folder with the programs of the newest version that is installed.
-fn programs() -> Option<PathBuf> {
-    let found = std::fs::read_dir(VERSIONS).ok()?.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let programs = entry.path().join("bin");
-        (version >= VERSION_MIN && programs.join("postgres").exists())
-            .then_some((version, programs))
-    });
-    found.max().map(|(_, programs)| programs)
-}
-
-/// The ids of a user and of that user's group.
-fn ids_of(user: &str) -> (u32, u32) {
-    let users = std::fs::read_to_string(Path::new("/etc/passwd")).unwrap();
-    let found = users
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>());
-    let fields = found.into_iter().find(|fields| fields[0] == user);
-    let fields = fields.unwrap_or_else(|| panic!("there is no user {user}"));
-    (fields[2].parse().unwrap(), fields[3].parse().unwrap())
 }

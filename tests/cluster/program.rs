@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -39,11 +40,10 @@ impl Folder {
     /// A folder with the key files of another one.
     pub fn with_keys_of(other: &Folder) -> Folder {
         let folder = Folder::new();
-        let made = Command::new("install")
-            .args(["-d", "-m", "700"])
-            .arg(&folder.path)
-            .status();
-        assert!(made.unwrap().success());
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder.path)
+            .unwrap();
         for name in KEY_FILES {
             fs::copy(other.path.join(name), folder.path.join(name)).unwrap();
         }
@@ -75,12 +75,10 @@ impl Folder {
 
     fn run_with(&self, args: &[&str], input: &str) -> Ended {
         let mut child = self.command(args).spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
+        let written = child.stdin.take().unwrap().write_all(input.as_bytes());
+        // A command that is refused may end without reading.
+        let is_whole = written.map_or_else(|err| err.kind() == ErrorKind::BrokenPipe, |()| true);
+        assert!(is_whole, "{args:?}");
         Ended::of(child.wait_with_output().unwrap())
     }
 
@@ -115,7 +113,7 @@ impl Folder {
     /// The id and the secret of a new key.
     pub fn issue(&self, name: &str) -> (String, String) {
         let text = self.good(&["key", "issue", name, "--json"]);
-        let issued: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        let issued = document(&text);
         let member = |value: &Value| value.as_str().unwrap().to_owned();
         (member(&issued["key"]["id"]), member(&issued["secret"]))
     }
@@ -123,10 +121,7 @@ impl Folder {
     /// The code of the verdict on a secret.
     pub fn verify(&self, secret: &str) -> String {
         let ended = self.run_with(&["key", "verify", "--json"], secret);
-        let line = ended.text.lines().find(|line| line.starts_with('{'));
-        let verdict: Value =
-            serde_json::from_str(line.unwrap_or_else(|| panic!("{}", ended.text))).unwrap();
-        verdict["code"].as_str().unwrap().to_owned()
+        document(&ended.text)["code"].as_str().unwrap().to_owned()
     }
 
     /// The findings of doctor by the names of the checks.
@@ -135,10 +130,15 @@ impl Folder {
     }
 }
 
+/// The JSON document in what a command prints, which is one line.
+fn document(text: &str) -> Value {
+    let line = text.lines().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.unwrap_or_else(|| panic!("{text}"))).unwrap()
+}
+
 /// The finding and the text of a check in a JSON document.
 pub fn finding(text: &str, check: &str) -> String {
-    let line = text.lines().find(|line| line.starts_with('{'));
-    let found: Value = serde_json::from_str(line.unwrap_or_else(|| panic!("{text}"))).unwrap();
+    let found = document(text);
     let checks = found["checks"].as_array().unwrap();
     let one = checks.iter().find(|one| one["name"] == check);
     let one = one.unwrap_or_else(|| panic!("no {check} in {text}"));

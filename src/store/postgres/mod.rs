@@ -18,6 +18,8 @@ mod tls;
 mod values;
 
 #[cfg(test)]
+pub mod installed;
+#[cfg(test)]
 pub mod server;
 #[cfg(test)]
 mod tests;

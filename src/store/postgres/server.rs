@@ -1,36 +1,25 @@
 //! A PostgreSQL server for the tests of this process, and a database for each of them.
 //!
-//! The server runs as another user if the tests run as root, listens on a socket in a folder of its own that no other user
-//! can enter, and never syncs. A shell waits for the end of a pipe that only this process has open: when the process ends, even by a kill,
-//! the shell ends the server and removes the folder.
+//! `installed.rs` starts it.
 
+use super::installed::{Once, give_away, is_here, new_folder, once, start};
 use super::{Address, Postgres};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Read;
 use std::fs::Permissions;
 use std::io::Read as _;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
-use std::panic::catch_unwind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where Debian has the programs of each version of PostgreSQL, and the oldest version that is used.
-const VERSIONS: &str = "/usr/lib/postgresql";
-const VERSION_MIN: u32 = 14;
-/// The user of Debian's package.
-const USER: &str = "postgres";
 /// How long anything may take on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(120);
 /// The database with the schema, of which each test gets a copy.
 pub const TEMPLATE: &str = "latchkey_template";
-
-/// What the shell does, with the folders of the programs and of the server, and with settings.
-const SHELL: &str = include_str!("server.sh");
 
 /// What the log has when the server has ended, or when its data could not be created.
 const ENDED: &str = "database system is shut down";
@@ -139,37 +128,9 @@ pub fn socket() -> Option<PathBuf> {
     Some(server.folder.join(format!(".s.PGSQL.{}", server.port)))
 }
 
-/// The server of this process. If it cannot be started, no test waits for that again.
 fn server() -> Option<&'static Server> {
-    static SERVER: OnceLock<std::result::Result<Option<Server>, ()>> = OnceLock::new();
-    let started = SERVER.get_or_init(|| catch_unwind(Server::start).map_err(drop));
-    let server = started.as_ref().map(Option::as_ref);
-    server.expect(
-        "the PostgreSQL of the tests could not be started; the first test that used it says why",
-    )
-}
-
-/// Whether PostgreSQL is installed. Fails without it if everything has to be tested.
-pub fn is_here() -> bool {
-    let is_here = programs().is_some();
-    if !is_here {
-        let why = format!("PostgreSQL {VERSION_MIN} or later is not installed here");
-        println!("left out: {why}");
-        assert!(std::env::var_os("LATCHKEY_TEST_ALL").is_none(), "{why}");
-    }
-    is_here
-}
-
-/// The folder with the programs of the newest version that is installed.
-fn programs() -> Option<PathBuf> {
-    let found = std::fs::read_dir(VERSIONS).ok()?.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let programs = entry.path().join("bin");
-        (version >= VERSION_MIN && programs.join("postgres").exists())
-            .then_some((version, programs))
-    });
-    found.max().map(|(_, programs)| programs)
+    static SERVER: Once<Server> = OnceLock::new();
+    once(&SERVER, Server::start)
 }
 
 impl Server {
@@ -239,33 +200,7 @@ impl Server {
 
     /// The error is the log of a server that ended.
     fn start_in(folder: &Path, settings: &[&str]) -> std::result::Result<Server, String> {
-        let mut command = Command::new("sh");
-        if rustix::process::geteuid().is_root() {
-            // PostgreSQL refuses to run as root.
-            command = Command::new("setpriv");
-            command.args([
-                "--reuid",
-                USER,
-                "--regid",
-                USER,
-                "--clear-groups",
-                "--",
-                "sh",
-            ]);
-        }
-        // A signal for the group of this process, such as that of Ctrl-C, must not end the server before its tests.
-        let shell = command
-            .args(["-c", SHELL, "sh"])
-            .arg(programs().unwrap())
-            .arg(folder)
-            .args(settings.iter().flat_map(|setting| ["-c", setting]))
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        let shell = start(folder, settings);
         let port = settings.iter().find_map(|it| it.strip_prefix("port="));
         let server = Server {
             folder: folder.to_owned(),
@@ -353,38 +288,4 @@ pub fn wait_for<T>(otherwise: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 fn free_port() -> u16 {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     free.local_addr().unwrap().port()
-}
-
-/// A folder of its own, which belongs to the user of the server and which no other user can enter.
-fn new_folder() -> PathBuf {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let number = COUNT.fetch_add(1, Relaxed);
-    let name = format!("latchkey-postgres-{}-{number}", std::process::id());
-    let folder = std::env::temp_dir().join(name);
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&folder)
-        .unwrap();
-    give_away(&folder);
-    folder
-}
-
-/// Gives a file to the user of the server, if that is another one.
-fn give_away(path: &Path) {
-    if rustix::process::geteuid().is_root() {
-        let (user, group) = ids_of(USER);
-        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
-    }
-}
-
-/// The ids of a user and of that user's group, from `/etc/passwd`.
-fn ids_of(user: &str) -> (u32, u32) {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap();
-    let mut lines = users
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>());
-    let found = lines.find(|fields| fields[0] == user);
-    let fields = found.unwrap_or_else(|| panic!("there is no user {user}"));
-    (fields[2].parse().unwrap(), fields[3].parse().unwrap())
 }

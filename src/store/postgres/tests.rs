@@ -1,5 +1,6 @@
 //! Tests with a real server: statements, the schema, transactions, and commits of unknown outcome.
 
+use super::installed;
 use super::server::{self, Server, open, wait_for};
 use super::{Address, Postgres, schema};
 use crate::error::{Error, Result};
@@ -550,7 +551,7 @@ fn the_server_of_the_tests_ends_with_their_process() {
             std::thread::park();
         }
     }
-    if !server::is_here() {
+    if !installed::is_here() {
         return;
     }
     let file =
