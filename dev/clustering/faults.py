@@ -1,6 +1,7 @@
 """The faults, each with what must hold beside the judgement of the ledger: a function of a round, which disturbs it."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Callable
 
 from rig import is_supervisor
@@ -22,6 +23,10 @@ class Fault:
     needs_latchkey: bool = False
     # Whether its nodes reach the database through relays.
     is_relayed: bool = False
+    # What these relays add to the way of each packet, in both directions.
+    delay_ms: float = 0.0
+    # Whether it needs machines with a network of their own.
+    needs_network: bool = False
     # How many nodes have writers and verifiers, how many writers each, and their pause between two changes.
     nodes: int = 3
     writers: int = 2
@@ -38,56 +43,56 @@ def fault(name, rounds, short, gap_max_s, **more):
 
 @fault("none", rounds=1, short=1, gap_max_s=2)
 def none(run):
-    """Nothing happens for ten minutes, or for 20 seconds in a short run."""
-    run.sleep(20 if run.is_short else 600)
+    """Nothing happens for ten minutes, or for eight seconds in a short run."""
+    run.sleep(8 if run.is_short else 600)
 
 
 @fault("database-killed", rounds=20, short=1, gap_max_s=20)
 def database_killed(run):
     """PostgreSQL is killed on the primary; Patroni starts it again in its place."""
-    run.sleep(4)
+    run.work()
     run.happens("PostgreSQL is killed on n{}", leader := run.rig.leader())
     run.rig.kill_database(leader)
     run.wait_for_changes()
-    run.sleep(4)
+    run.work()
 
 
 @fault("machine-killed", rounds=20, short=1, gap_max_s=45)
 def machine_killed(run):
     """Everything on the machine of the primary is killed, and started again when another has taken over."""
-    run.sleep(4)
+    run.work()
     run.happens("machine n{} is killed", leader := run.rig.leader())
     run.rig.kill_machine(leader)
     run.wait_for_changes()
     run.rig.start_machine(leader)
     run.wait_until_healthy(60)
-    run.sleep(4)
+    run.work()
 
 
 @fault("primary-cut", rounds=10, short=1, gap_max_s=45)
 def primary_cut(run):
-    """Packets from and to the primary's machine are lost for a minute, or 40 seconds in a short run; its own node is asked all the
+    """Packets from and to the primary's machine are lost for a minute, or 32 seconds in a short run; its own node is asked all the
     time."""
-    run.sleep(4)
+    run.work()
     run.happens("n{} is cut off", leader := run.rig.leader())
     run.rig.cut(leader)
     cut_at = run.now()
     run.wait_for_changes()
-    run.sleep_until(cut_at + (40 if run.is_short else 60))
+    run.sleep_until(cut_at + (32 if run.is_short else 60))
     # A change whose answer was on its way may still be counted.
     acknowledged = run.ledger.acknowledged_by(leader, cut_at + 0.2, run.now())
     run.expect(acknowledged == 0, f"the node beside the primary has acknowledged {acknowledged} changes while it was cut off")
     run.happens("n{} is back", leader)
     run.rig.heal(leader)
     run.wait_until_healthy(30)
-    run.sleep(4)
+    run.work()
 
 
 # If the node was in the middle of a change, the server waits 15 s for it (idle_in_transaction_session_timeout), and others too.
 @fault("node-cut", rounds=3, short=1, gap_max_s=20, is_relayed=True)
 def node_cut(run):
     """One node does not reach the database any more, beside a primary that is well: its packets are swallowed."""
-    run.sleep(3)
+    run.work()
     node = run.rig.leader() % 3 + 1
     run.happens("node {} does not reach the database", node)
     run.nodes.disturb(node, is_silent=True)
@@ -101,7 +106,7 @@ def node_cut(run):
     run.nodes.disturb(node, is_silent=False, is_closed=True)
     run.nodes.disturb(node, is_closed=False)
     run.wait_until_fresh()
-    run.sleep(3)
+    run.work()
 
 
 @fault("bad-network", rounds=3, short=1, gap_max_s=25, is_relayed=True)
@@ -126,7 +131,7 @@ def bad_network(run):
     for node in everywhere:
         run.nodes.disturb(node, is_silent=False)
     run.wait_for_changes()
-    run.sleep(3)
+    run.work()
 
 
 @fault("cut-bytes", rounds=3, short=1, gap_max_s=5, is_relayed=True)
@@ -141,7 +146,7 @@ def cut_bytes(run):
         run.nodes.disturb(node, **{direction: run.rng.randrange(3_000)})
         run.wait(lambda: run.nodes.disturb(node)["cuts"] > before, "the connections are cut")
     run.happens("{} cuts", cuts)
-    run.sleep(3)
+    run.work()
 
 
 @fault("supervisor-frozen", rounds=3, short=1, gap_max_s=60)
@@ -157,21 +162,21 @@ def machine_frozen(run):
 
 
 def frozen(run, chosen):
-    run.sleep(4)
+    run.work()
     run.happens("n{} stands still", leader := run.rig.leader())
     run.rig.freeze(leader, chosen)
-    run.sleep(30 if run.is_short else 45)
+    run.sleep(28 if run.is_short else 45)
     run.happens("n{} goes on", leader)
     run.rig.thaw(leader)
     run.wait_for_changes()
     run.wait_until_healthy(60)
-    run.sleep(4)
+    run.work()
 
 
 @fault("etcd-lost", rounds=3, short=0, gap_max_s=120)
 def etcd_lost(run):
     """One etcd is down, which changes nothing; then two are, and no change is possible until one is back."""
-    run.sleep(4)
+    run.work()
     leader = run.rig.leader()
     first, second = (number for number in run.rig.machines if number != leader)
     run.happens("etcd is killed on n{}", first)
@@ -187,13 +192,13 @@ def etcd_lost(run):
         run.rig.start_etcd(number)
     run.wait_for_changes()
     run.wait_until_healthy(60)
-    run.sleep(4)
+    run.work()
 
 
 @fault("cold-start", rounds=3, short=1, gap_max_s=90)
 def cold_start(run):
     """All machines are killed at the same time and started again."""
-    run.sleep(4)
+    run.work()
     run.happens("all machines are killed")
     for number in run.rig.machines:
         run.rig.kill_machine(number)
@@ -202,14 +207,28 @@ def cold_start(run):
         run.rig.start_machine(number)
     run.wait_until_healthy(60)
     run.wait_for_changes()
-    run.sleep(4)
+    run.work()
 
 
-@fault("many-writers", rounds=1, short=0, gap_max_s=5, is_relayed=True, nodes=1, writers=16, pace_s=0.0)
+@fault("many-writers", rounds=1, short=0, gap_max_s=5, is_relayed=True, nodes=1, writers=16, pace_s=0.0, needs_network=True,
+       delay_ms=0.25)
 def many_writers(run):
-    """Sixteen writers on one node whose database is 0.8 ms away, as the relay makes it."""
+    """Sixteen writers on one node, for which its relay makes a round trip to the database 0.8 ms long."""
+    run.work()
     began = run.now()
     run.sleep(30)
     rate = run.ledger.acknowledged_by(1, began, run.now()) / 30
     run.happens("{:.0f} changes a second", rate)
     run.expect(rate >= 400 or not run.nodes.is_measured, f"there were {rate:.0f} changes a second, and at least 400 are expected")
+
+
+@fault("idle", rounds=1, short=0, gap_max_s=inf, needs_latchkey=True, writers=0)
+def idle(run):
+    """Nothing is changed for a minute: what the nodes ask the database, and what they write, is counted."""
+    run.sleep(5)
+    before, began = run.rig.work_of_nodes(), run.now()
+    run.sleep(60)
+    span = run.now() - began
+    statements, wal_bytes = (later - earlier for earlier, later in zip(before, run.rig.work_of_nodes()))
+    each = statements / span / len(run.rig.machines)
+    run.happens("{:.2f} statements and {:.0f} bytes of WAL a second and node", each, wal_bytes / span / len(run.rig.machines))

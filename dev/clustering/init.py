@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """The first process of a machine of the rig. It starts programs for the driver, and all of them end with it.
 
-    init.py FOLDER BOOT [SOURCE=NAME …]
+    init.py FOLDER [BOOT [SOURCE=NAME …]]
 
-It puts each SOURCE below the name in FOLDER and FOLDER in the place of /mnt, both visible in this machine only, so that the
-programs need no rights on the folders above. Then it reads one program a line, as JSON: {"name", "argv", "user",
-"environment"}, and answers with its process id. When its input ends, because the driver ended the machine or was killed, it
-exits, and the kernel kills every process of its namespace.
+With BOOT it is the first process of namespaces. Then it puts each SOURCE below the name in FOLDER and FOLDER in the place of /mnt,
+both visible in this machine only, so that the programs need no rights on the folders above. It reads one program a line, as
+JSON: {"name", "argv", "user", "environment"}, and answers with `ok`. When its input ends, because the driver ended the machine
+or was killed, it exits. The kernel kills every process of its namespace then; without one it does that itself before.
 """
 
+import ctypes
 import json
 import os
 import pwd
@@ -16,9 +17,13 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from tree import descendants
+
 PLACE = "/mnt"
+PR_SET_CHILD_SUBREAPER = 36
 # Process ids of another boot must not be in use in this one: PostgreSQL finds the id of its earlier life in its folder.
 PIDS_A_BOOT = 3_000
 
@@ -45,15 +50,36 @@ def skip_process_ids(boot):
         pass
 
 
-def start(program):
-    user = program["user"]
-    uid, gid = (user, user) if isinstance(user, int) else pwd.getpwnam(user)[2:4]
-    environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": PLACE, "LC_ALL": "C.UTF-8", **program["environment"]}
-    with open(f"{PLACE}/{program['name']}.log", "ab") as log:
-        return subprocess.Popen(
-            program["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=PLACE, env=environment,
-            user=uid, group=gid, extra_groups=[], start_new_session=True,
-        ).pid
+def adopt():
+    """Makes this process the parent of all below it whose own parents have ended."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def end_all():
+    """Kills everything below this process. What is started meanwhile is found at the next look."""
+    while found := descendants([os.getpid()]):
+        for process in found:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        reap()
+        time.sleep(0.002)
+
+
+def start(program, place):
+    # Only root can start a program as another user.
+    chosen, user = {}, program["user"]
+    if os.geteuid() == 0:
+        uid, gid = (user, user) if isinstance(user, int) else pwd.getpwnam(user)[2:4]
+        chosen = {"user": uid, "group": gid, "extra_groups": []}
+    environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": place, "LC_ALL": "C.UTF-8", **program["environment"]}
+    with open(f"{place}/{program['name']}.log", "ab") as log:
+        subprocess.Popen(
+            program["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=place, env=environment, start_new_session=True,
+            **chosen,
+        )
 
 
 def reap():
@@ -65,7 +91,7 @@ def reap():
         pass
 
 
-def serve():
+def serve(place):
     ended, wake = os.pipe()
     for end in (ended, wake):
         os.set_blocking(end, False)
@@ -85,12 +111,22 @@ def serve():
             *lines, unread = (unread + read).split(b"\n")
             for line in lines:
                 try:
-                    print(start(json.loads(line)), flush=True)
+                    start(json.loads(line), place)
+                    print("ok", flush=True)
                 except (OSError, KeyError, subprocess.SubprocessError) as err:
                     print(f"failed: {err!r}", flush=True)
 
 
+def main(folder, boot=None, *sources):
+    if boot is None:
+        adopt()
+        serve(folder)
+        end_all()
+    else:
+        mount(Path(folder), sources)
+        skip_process_ids(int(boot))
+        serve(PLACE)
+
+
 if __name__ == "__main__":
-    mount(Path(sys.argv[1]), sys.argv[3:])
-    skip_process_ids(int(sys.argv[2]))
-    serve()
+    main(*sys.argv[1:])

@@ -1,165 +1,120 @@
-"""Machines: network, process, mount and IPC namespaces of their own, on a bridge in the network namespace of the driver.
+"""What the machines of both kinds have in common. Namespaces make real machines; loopback is where there are none.
 
-A machine lives as long as its first process (init.py), which ends with the driver at the latest. No namespace has a name, so
-nothing is left in the system, and rigs side by side do not see each other.
+A machine lives as long as its first process (init.py), which ends with the driver at the latest, and with it everything that
+runs on the machine.
 """
 
-import ctypes
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NETWORK = "10.77.0"
-BRIDGE = "lkbr"
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
-# Set for a driver that is in a network namespace of its own.
-ISOLATED = "LATCHKEY_RIG_ISOLATED"
+ROOT = HERE.parent.parent
 PYTHON = "/usr/bin/python3"
 
 
-def why_not():
-    """Why machines cannot be made here; `None` if they can."""
-    if os.geteuid() != 0:
-        return "machines need root"
-    for program in ("ip", "mount", "nsenter", "unshare"):
-        if not shutil.which(program):
-            return f"there is no program {program}"
-    asked = subprocess.run(["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "true"], capture_output=True, text=True)
-    return f"there are no namespaces: {asked.stderr.strip()}" if asked.returncode else None
-
-
-def is_isolated():
-    return os.environ.get(ISOLATED) == str(os.getpid())
-
-
-def isolate():
-    """Starts this program again in a network namespace of its own, unless that is done. The process stays the same one."""
-    if not is_isolated():
-        os.environ[ISOLATED] = str(os.getpid())
-        os.execvp("unshare", ["unshare", "--net", "--", PYTHON, *sys.argv])
-    ip("link", "set", "lo", "up")
-    ip("link", "add", BRIDGE, "type", "bridge")
-    ip("addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
-    ip("link", "set", BRIDGE, "up")
-
-
-def ip(*args, check=True):
-    subprocess.run(["ip", *args], check=check, capture_output=not check)
+class LeftOut(Exception):
+    """The rig cannot be on this machine."""
 
 
 class Machine:
-    """One machine, and what happens to it."""
+    """One machine, and what happens to it. A kind says how its first process is started and ended, and what a cut is."""
 
-    def __init__(self, folder, number, sources):
-        self.number, self.folder, self.sources = number, folder / f"n{number}", sources
-        self.address, self.link = f"{NETWORK}.{10 + number}", f"lk{number}"
-        # The first process as the driver's namespace counts; None while the machine is off.
+    # What the first process is started with, and its arguments.
+    prefix, arguments = (), ()
+
+    def __init__(self, network, number):
+        self.network, self.number, self.folder = network, number, network.folder / f"n{number}"
+        # What its programs advertise, and where they listen.
+        self.address = self.own = ""
+        # The folder of the machine, as its programs see it.
+        self.place = str(self.folder)
+        # The first process, by its id for the driver; None while the machine is off.
         self.init = None
         # How often the machine was started. Its network is another one each time.
         self.boot = 0
         self.is_cut = False
         self.starting = threading.Lock()
 
+    def path(self, name):
+        """A file of the machine or a source of the network, as the programs of the machine see it."""
+        return f"{self.place}/{name}"
+
+    def address_from(self, number):
+        """Where a program on another machine reaches this one. The driver is on number 0."""
+        return self.address
+
+    def make_folder(self, name, user):
+        """A folder on the machine that only this user enters."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:
+            shutil.chown(folder, user, user)
+        return folder
+
     def start(self):
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.boot += 1
-        command = ["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "--", PYTHON, HERE / "init.py"]
-        command += [self.folder, str(self.boot), *(f"{origin}={name}" for name, origin in self.sources.items())]
+        command = [*self.prefix, PYTHON, HERE / "init.py", self.folder, *self.arguments]
         with open(self.folder / "init.log", "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )
         if self.process.stdout.readline() != "started\n":
-            raise RuntimeError(f"machine {self.number} does not start")
-        self.init = int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text())
-        ip("link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", str(self.init))
-        self.heal()
-        ip("link", "set", self.link, "up")
-        for args in (("addr", "add", f"{self.address}/24", "dev", "eth0"), ("link", "set", "eth0", "up")):
-            subprocess.run([*self.inside("net"), "ip", *args], check=True)
+            raise RuntimeError(f"machine {self.number} does not start: {(self.folder / 'init.log').read_text()[-1000:]}")
 
     def kill(self):
         """Takes the machine off the network and ends all its processes at once: the others hear nothing of it."""
         if self.init is None:
             return
         self.cut()
-        os.kill(self.init, signal.SIGKILL)
+        self.end()
+        self.init = None
+
+    def end(self):
+        """Ends the first process and all others."""
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
-        self.init = None
-        # The end of the network may have removed the link already.
-        ip("link", "del", self.link, check=False)
 
     def run(self, name, argv, user, environment=None):
-        """Starts a program that goes on; returns its process id within the machine. Its output is appended to NAME.log."""
+        """Starts a program that goes on. Its output is appended to NAME.log."""
         program = {"name": name, "argv": [str(part) for part in argv], "user": user, "environment": environment or {}}
         with self.starting:
             self.process.stdin.write(json.dumps(program) + "\n")
             self.process.stdin.flush()
             answer = self.process.stdout.readline()
-        if not answer.strip().isdigit():
+        if answer != "ok\n":
             raise RuntimeError(f"machine {self.number}: {name} does not start: {answer}")
-        return int(answer)
 
-    def inside(self, *namespaces):
-        """The beginning of a command that runs in these namespaces of the machine."""
-        return ["nsenter", f"--target={self.init}", *(f"--{name}" for name in namespaces), "--"]
+    def inside(self):
+        """The beginning of a command that runs on the machine."""
+        return []
 
     def enter(self):
-        """Moves the calling thread into the network of the machine, also if that is cut off from the others."""
-        network = os.open(f"/proc/{self.init}/ns/net", os.O_RDONLY)
-        try:
-            if LIBC.setns(network, CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
-        finally:
-            os.close(network)
-
-    def cut(self):
-        """Takes the machine off the bridge: packets are lost without a word in both directions."""
-        ip("link", "set", self.link, "nomaster")
-        self.is_cut = True
-
-    def heal(self):
-        ip("link", "set", self.link, "master", BRIDGE)
-        self.is_cut = False
+        """Moves the calling thread into the network of the machine."""
 
     def processes(self):
         """The processes of the machine without the first one, by id as the driver counts, with their commands."""
-        found, own = {}, namespace_of(self.init)
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != self.init and namespace_of(entry.name) == own:
-                try:
-                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                except OSError:
-                    continue
-                # A process that has ended and a thread of the kernel have no command.
-                if command:
-                    found[int(entry.name)] = command
+        found = {}
+        for process in self.process_ids():
+            try:
+                command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            except OSError:
+                continue
+            # A process that has ended and a thread of the kernel have no command.
+            if command:
+                found[process] = command
         return found
 
     def signal(self, number, chosen=lambda command: True):
-        """Sends a signal to the processes that are chosen by their commands; returns how many."""
-        count = 0
+        """Sends a signal to the processes that are chosen by their commands."""
         for process, command in self.processes().items():
             if chosen(command):
                 try:
                     os.kill(process, number)
-                    count += 1
                 except ProcessLookupError:
                     pass
-        return count
-
-
-def namespace_of(process):
-    try:
-        return os.readlink(f"/proc/{process}/ns/pid")
-    except OSError:
-        return None

@@ -1,15 +1,16 @@
 """The nodes on the machines: Latchkey, or the plain stand-in, and the relays between them and the database."""
 
 import json
+import os
 import shutil
 import signal
 import socket
 import subprocess
-import time
 
 from load import PORT, Client, Lost, NotSent
 from machines import PYTHON
-from rig import DATABASE, ROLE, Unwell
+from rig import DATABASE, ROLE
+from waiting import wait
 
 # Nobody else has this user id, and no name belongs to it.
 USER = 8420
@@ -18,6 +19,16 @@ COMMAND_MAX_S = 120
 FRESH_MAX_S = 120
 # A program that ends is started again, as the unit of the package has it.
 AGAIN = 'while :; do "$@"; sleep 1; done'
+ROUND_TRIPS = """
+import statistics, sys, time, psycopg2
+connection = psycopg2.connect(sys.argv[1])
+cursor, times = connection.cursor(), []
+for _ in range(300):
+    began = time.perf_counter()
+    cursor.execute("SELECT 1")
+    times.append(1000 * (time.perf_counter() - began))
+print(statistics.median(times))
+"""
 # What every node has the same of.
 KEY_FILES = ("pepper", "seal-key", "sealing-key")
 
@@ -39,8 +50,8 @@ class Nodes:
     def addresses(self, number):
         """Where a node finds the servers of the database: their addresses and ports."""
         if number in self.relayed:
-            return [("127.0.0.1", RELAYED + other) for other in self.rig.machines]
-        return [(machine.address, 5432) for machine in self.rig.machines.values()]
+            return [(self.machine(number).own, RELAYED + other) for other in self.rig.machines]
+        return [(machine.address_from(number), 5432) for machine in self.rig.machines.values()]
 
     def start_all(self):
         for number in self.rig.machines:
@@ -62,11 +73,7 @@ class Nodes:
 
     def end(self, number, how):
         self.machine(number).signal(how, self.is_node)
-        began = time.monotonic()
-        while self.is_running(number):
-            if time.monotonic() - began > COMMAND_MAX_S:
-                raise RuntimeError(f"node {number} does not end")
-            time.sleep(0.05)
+        wait(lambda: not self.is_running(number), COMMAND_MAX_S, lambda: f"node {number} ends")
 
     def is_fresh(self, number):
         """Whether a node says that it takes changes."""
@@ -79,41 +86,44 @@ class Nodes:
             return False
 
     def wait_until_fresh(self, limit_s=FRESH_MAX_S):
-        began = time.monotonic()
-        while not all(self.is_fresh(number) for number in self.rig.machines):
-            if time.monotonic() - began > limit_s:
-                states = {number: self.is_fresh(number) for number in self.rig.machines}
-                raise Unwell(f"nodes that are not fresh after {limit_s} s: {states}\n{self.rig.status()}\n{self.rig.logs()}")
-            time.sleep(0.1)
+        def otherwise():
+            states = {number: self.is_fresh(number) for number in self.rig.machines}
+            return f"all nodes are fresh: {states}\n{self.rig.status()}\n{self.rig.logs()}"
+
+        return wait(lambda: all(self.is_fresh(number) for number in self.rig.machines), limit_s, otherwise, pause_s=0.1)
 
     # Relays
 
     def put_relay(self, number):
         """Starts a relay between a node and every server, and the node again behind it."""
         machine = self.machine(number)
-        ways = [f"{RELAYED + other.number}={other.address}:5432" for other in self.rig.machines.values()]
+        ways = [f"{RELAYED + other.number}={other.address_from(number)}:5432" for other in self.rig.machines.values()]
         if number not in self.relayed:
-            machine.run("relay", [PYTHON, "/mnt/clustering/relay.py", "/mnt/relay.socket", *ways], 0)
+            command = [PYTHON, machine.path("clustering/relay.py"), machine.path("relay.socket"), machine.own, *ways]
+            machine.run("relay", command, 0)
             self.relayed.add(number)
-            self.wait_for_relay(number)
+            wait(lambda: self.has_relay(number), COMMAND_MAX_S, lambda: f"the relay of node {number} answers")
         self.stop(number)
         self.start(number)
 
-    def wait_for_relay(self, number):
-        began = time.monotonic()
-        while True:
-            try:
-                return self.disturb(number)
-            except OSError:
-                if time.monotonic() - began > COMMAND_MAX_S:
-                    raise
-                time.sleep(0.05)
+    def has_relay(self, number):
+        try:
+            return bool(self.disturb(number))
+        except OSError:
+            return False
 
     def remove_relay(self, number):
         self.machine(number).signal(signal.SIGKILL, lambda command: "relay.py" in command)
         self.relayed.discard(number)
         self.stop(number)
         self.start(number)
+
+    def round_trip_ms(self, number):
+        """How long a question to the primary takes through the relay of a node: the median of many."""
+        machine, leader = self.machine(number), self.rig.leader()
+        place = f"host={machine.own} port={RELAYED + leader} user={ROLE} dbname={DATABASE}"
+        asked = subprocess.run([*machine.inside(), PYTHON, "-c", ROUND_TRIPS, place], check=True, capture_output=True, text=True)
+        return float(asked.stdout)
 
     def disturb(self, number, **settings):
         """Changes what the relay of a node does; returns what it has counted."""
@@ -144,8 +154,9 @@ class StandIns(Nodes):
         hosts, ports = zip(*self.addresses(number))
         database = f"host={','.join(hosts)} port={','.join(map(str, ports))} user={ROLE} dbname={DATABASE}"
         lie = ["--lie", self.lie] if self.lie else []
+        machine = self.machine(number)
         self.run(
-            number, PYTHON, "/mnt/clustering/stand_in.py", "--listen", f"{self.machine(number).address}:{PORT}",
+            number, PYTHON, machine.path("clustering/stand_in.py"), "--listen", f"{machine.own}:{PORT}",
             "--database", database, "--soft", self.soft_s, "--hard", self.hard_s, *lie,
         )
 
@@ -162,9 +173,7 @@ class Latchkeys(Nodes):
     def create(self):
         """The first node makes the schema and the keys; the others get its key files and join."""
         for number in self.rig.machines:
-            folder = self.machine(number).folder / "node"
-            folder.mkdir(mode=0o700)
-            shutil.chown(folder, USER, USER)
+            self.machine(number).make_folder("node", USER)
         made = self.command(1, "init", "--json", *self.database(1))
         self.key = json.loads(made)["management_key"]
         first = self.machine(1).folder / "node"
@@ -172,7 +181,8 @@ class Latchkeys(Nodes):
             for name in KEY_FILES:
                 copy = self.machine(number).folder / "node" / name
                 shutil.copy(first / name, copy)
-                shutil.chown(copy, USER, USER)
+                if os.geteuid() == 0:
+                    shutil.chown(copy, USER, USER)
             self.command(number, "init", "--join", *self.database(number))
 
     def database(self, number):
@@ -181,23 +191,25 @@ class Latchkeys(Nodes):
         return "--database", f"postgres://{ROLE}@{hosts}/{DATABASE}", "--allow-plain-database"
 
     def start(self, number):
+        machine = self.machine(number)
         self.run(
-            number, "/mnt/latchkey", "serve", "--data", "/mnt/node", "--listen", f"{self.machine(number).address}:{PORT}",
+            number, machine.path("latchkey"), "serve", "--data", machine.path("node"), "--listen", f"{machine.own}:{PORT}",
             "--allow-plain-http", *self.database(number),
             f"--database-stale-after={self.soft_s}s", f"--database-refuse-after={self.hard_s}s",
         )
 
-    def command(self, number, *args, codes=(0,)):
+    def command(self, number, *args):
         """Runs a command of the program on a machine; returns what it prints."""
         machine = self.machine(number)
-        user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"]
-        environment = ["env", "-i", "PATH=/usr/bin:/bin", "HOME=/mnt", "LC_ALL=C.UTF-8"]
-        command = [*machine.inside("net", "mount", "pid", "ipc"), *user, *environment, "/mnt/latchkey", *args, "--data", "/mnt/node"]
+        user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"] if os.geteuid() == 0 else []
+        environment = ["env", "-i", "PATH=/usr/bin:/bin", f"HOME={machine.place}", "LC_ALL=C.UTF-8"]
+        program = [machine.path("latchkey"), *args, "--data", machine.path("node")]
+        command = [*machine.inside(), *user, *environment, *program]
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_MAX_S, cwd="/")
-        if ran.returncode not in codes:
+        if ran.returncode:
             raise RuntimeError(f"latchkey {' '.join(args)} ends with {ran.returncode}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")
         return ran.stdout
 
     @staticmethod
     def is_node(command):
-        return "/mnt/latchkey serve" in command
+        return "/latchkey serve" in command

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Passes TCP connections on and disturbs them as a bad network does.
 
-    relay.py CONTROL PORT=ADDRESS:PORT …
+    relay.py CONTROL OWN_ADDRESS PORT=ADDRESS:PORT …
 
-The Unix socket CONTROL takes one JSON object a line with some of these members, and answers with what was counted since:
+The Unix socket CONTROL takes one JSON object a line with some of these members, and answers with the number of its cuts:
 
   delay_ms  each packet arrives so much later, in both directions
   jitter    the part of the delay that is random, 0 to 1
@@ -31,8 +31,7 @@ class Relay:
         self.settings = {"delay_ms": 0.0, "jitter": 0.0, "resets": 0.0, "is_silent": False, "is_closed": False}
         # How many bytes may still pass in each direction before everything is cut; None for any number.
         self.left = {"up": None, "down": None}
-        self.passed = {"up": 0, "down": 0}
-        self.connections, self.opened, self.cuts = set(), 0, 0
+        self.connections, self.cuts = set(), 0
 
     def set(self, asked):
         known = {name: asked[name] for name in asked if name in self.settings}
@@ -44,8 +43,7 @@ class Relay:
         self.settings |= known
         if self.settings["is_closed"]:
             self.reset_all()
-        counted = {"passed": dict(self.passed), "opened": self.opened, "open": len(self.connections), "cuts": self.cuts}
-        return counted | {"left": dict(self.left)}
+        return {"cuts": self.cuts}
 
     def reset_all(self):
         for connection in list(self.connections):
@@ -55,7 +53,6 @@ class Relay:
         """How many of these bytes pass. The cut is made when none are left."""
         left = self.left[direction]
         passing = count if left is None else min(left, count)
-        self.passed[direction] += passing
         if left is not None:
             self.left[direction] = left - passing
         return passing
@@ -100,8 +97,7 @@ class Connection:
         loop, relay = asyncio.get_running_loop(), self.relay
         while True:
             due, data = await waiting.get()
-            if due > loop.time():
-                await asyncio.sleep(due - loop.time())
+            await until(due, loop)
             if data is None:
                 break
             if relay.settings["is_silent"]:
@@ -135,9 +131,16 @@ class Connection:
                 writer.close()
 
 
+async def until(due, loop):
+    """Waits for a time. The loop sleeps whole milliseconds, so the last one is waited for without sleep."""
+    if due > loop.time() + 0.001:
+        await asyncio.sleep(due - loop.time() - 0.001)
+    while due > loop.time():
+        await asyncio.sleep(0)
+
+
 def acceptor(relay, address, port):
     async def accept(reader, writer):
-        relay.opened += 1
         if relay.settings["is_closed"]:
             return Connection(relay, writer, writer).reset()
         while relay.settings["is_silent"]:
@@ -167,12 +170,12 @@ def controller(relay):
     return control
 
 
-async def main(control, *ways):
+async def main(control, own_address, *ways):
     relay = Relay()
     for way in ways:
         own, _, target = way.partition("=")
         address, _, port = target.rpartition(":")
-        await asyncio.start_server(acceptor(relay, address, int(port)), "127.0.0.1", int(own))
+        await asyncio.start_server(acceptor(relay, address, int(port)), own_address, int(own))
     if os.path.exists(control):
         os.unlink(control)
     await asyncio.start_unix_server(controller(relay), control)

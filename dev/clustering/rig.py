@@ -1,5 +1,6 @@
 """Three machines with etcd, Patroni and PostgreSQL, and what can happen to them."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,9 +11,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from machines import HERE, NETWORK, PYTHON, Machine, isolate, why_not
+import loopback
+import namespaces
+from machines import HERE, PYTHON, ROOT, LeftOut
+from waiting import wait
 
-ROOT = HERE.parent.parent
 COUNT = 3
 VERSION_MIN = 14
 PATRONI = "4.1.5"
@@ -21,33 +24,42 @@ PARTS = ("click==8.1.8", "dnspython==2.7.0", "prettytable==3.12.0", "psutil==7.0
          "python-etcd==0.4.5", "PyYAML==6.0.2", "six==1.17.0", "urllib3==2.3.0", "wcwidth==0.2.13", "ydiff==1.4.2")
 # Seconds of Patroni: how long a leader is believed without a word from it, between two looks, and until a retry fails.
 TTL_S, LOOP_S, RETRY_S = 20, 5, 5
+# In a short run, in which recovery is waited for again and again.
+SHORT_LOOP_S = 2
 UP_MAX_S = 180
 # What a primary is called, in this and earlier versions.
 LEADS = ("leader", "primary", "master")
 DATABASE, ROLE = "latchkey", "latchkey"
 
 
-class LeftOut(Exception):
-    """The rig cannot be on this machine."""
+def prepare(patroni=PATRONI, is_on_loopback=False):
+    """Installs what the rig needs. Returns the kind of network, of which this process is a part then, and the folder with Patroni."""
+    why = "as the command says" if is_on_loopback else namespaces.why_not()
+    if why and (neither := loopback.why_not()):
+        raise LeftOut(f"{why}, and {neither}")
+    network = (loopback if why else namespaces).Network
+    try:
+        site = install(patroni, network.packages)
+    except subprocess.CalledProcessError as err:
+        raise LeftOut(f"{Path(err.cmd[0]).name} has failed, see above") from None
+    network.prepare()
+    if why:
+        print(f"the machines are addresses on loopback, and no network of their own: {why}", flush=True)
+    return network, site
 
 
-def prepare(patroni=PATRONI):
-    """Installs what the rig needs and moves this process into a network of its own; returns the folder with Patroni."""
-    if why := why_not():
-        raise LeftOut(why)
+def install(patroni, packages):
+    """Installs packages of Debian, and Patroni into an environment whose folder is returned."""
     system = os.environ | {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}
-    wanted = ["etcd=etcd-server", "ip=iproute2"]
+    wanted = ["etcd=etcd-server", *packages]
     if programs() is None:
         wanted.append("postgres=postgresql")
     if subprocess.run([PYTHON, "-c", "import psycopg2"], capture_output=True).returncode:
         wanted.append("psycopg2=python3-psycopg2")
     subprocess.run([ROOT / "dev/packages", *wanted], env=system, check=True)
-    packages = [f"patroni=={patroni}", *PARTS]
-    command = [ROOT / "dev/python", f"patroni-{patroni}", "--no-deps", *packages]
+    command = [ROOT / "dev/python", f"patroni-{patroni}", "--no-deps", f"patroni=={patroni}", *PARTS]
     made = subprocess.run(command, env=system, check=True, stdout=subprocess.PIPE, text=True)
-    site = next(Path(made.stdout.strip()).glob("lib/python3*/site-packages"))
-    isolate()
-    return site
+    return next(Path(made.stdout.strip()).glob("lib/python3*/site-packages"))
 
 
 def programs():
@@ -58,24 +70,19 @@ def programs():
     return folder if version >= VERSION_MIN else None
 
 
-class Unwell(Exception):
-    """The machines or the nodes did not recover in time."""
-
-
 class Rig:
     """The state of a rig. Everything in it ends with this process."""
 
-    def __init__(self, folder, site, sources=None):
-        self.folder = folder
-        sources = {"python": site, "clustering": HERE, **(sources or {})}
-        self.machines = {number: Machine(folder, number, sources) for number in range(1, COUNT + 1)}
+    def __init__(self, kind, name, site, sources=None, loop_s=LOOP_S):
+        self.network, self.loop_s = kind(name, {"python": site, "clustering": HERE, **(sources or {})}), loop_s
+        self.machines = {number: self.network.machine(number) for number in range(1, COUNT + 1)}
         # What is started again with a machine, by a user of the rig: functions of the number of the machine.
         self.services = []
 
     def up(self):
         """Starts everything in an empty folder; returns the seconds until there is a synchronous standby."""
         began = time.monotonic()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.network.up()
         for number in self.machines:
             self.start_machine(number)
         self.wait_until_healthy(UP_MAX_S)
@@ -89,7 +96,7 @@ class Rig:
     def down(self):
         for machine in self.machines.values():
             machine.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.network.down()
 
     def create_database(self):
         """An empty database, also in the place of an earlier one."""
@@ -101,9 +108,18 @@ class Rig:
     def connect(self, number, user=ROLE, database=DATABASE):
         """A connection to the server of a machine, without transactions."""
         import psycopg2
-        connection = psycopg2.connect(host=self.machines[number].address, user=user, dbname=database, connect_timeout=3)
+        connection = psycopg2.connect(host=self.machines[number].address_from(0), user=user, dbname=database, connect_timeout=3)
         connection.autocommit = True
-        return Closing(connection)
+        return contextlib.closing(connection)
+
+    def work_of_nodes(self):
+        """How many statements the nodes have asked the primary, and how many bytes of WAL those have made."""
+        with self.connect(self.leader(), "postgres", "postgres") as connection:
+            cursor = connection.cursor()
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            cursor.execute("SELECT sum(calls)::bigint, sum(wal_bytes)::bigint FROM pg_stat_statements JOIN pg_roles r"
+                           " ON r.oid = userid WHERE rolname = %s", (ROLE,))
+            return cursor.fetchone()
 
     # Machines
 
@@ -111,8 +127,7 @@ class Rig:
         machine = self.machines[number]
         machine.start()
         for name, user in (("etcd", "etcd"), ("pg", "postgres"), ("socket", "postgres")):
-            (machine.folder / name).mkdir(mode=0o700, exist_ok=True)
-            shutil.chown(machine.folder / name, user, user)
+            machine.make_folder(name, user)
         (machine.folder / "patroni.json").write_text(json.dumps(self.patroni_settings(machine), indent=1))
         self.start_etcd(number)
         self.start_patroni(number)
@@ -121,17 +136,18 @@ class Rig:
 
     def start_patroni(self, number):
         """Patroni starts PostgreSQL."""
-        command = [PYTHON, "-m", "patroni", "/mnt/patroni.json"]
-        self.machines[number].run("patroni", command, "postgres", {"PYTHONPATH": "/mnt/python"})
+        machine = self.machines[number]
+        command = [PYTHON, "-m", "patroni", machine.path("patroni.json")]
+        machine.run("patroni", command, "postgres", {"PYTHONPATH": machine.path("python")})
 
     def start_etcd(self, number):
         machine = self.machines[number]
         peers = ",".join(f"n{other.number}=http://{other.address}:2380" for other in self.machines.values())
-        url = f"http://{machine.address}"
+        own, url = f"http://{machine.own}", f"http://{machine.address}"
         machine.run("etcd", [
-            "etcd", "--name", f"n{number}", "--data-dir", "/mnt/etcd/data", "--initial-cluster", peers,
-            "--listen-peer-urls", f"{url}:2380", "--initial-advertise-peer-urls", f"{url}:2380",
-            "--listen-client-urls", f"{url}:2379", "--advertise-client-urls", f"{url}:2379",
+            "etcd", "--name", f"n{number}", "--data-dir", machine.path("etcd/data"), "--initial-cluster", peers,
+            "--listen-peer-urls", f"{own}:2380", "--initial-advertise-peer-urls", f"{url}:2380",
+            "--listen-client-urls", f"{own}:2379", "--advertise-client-urls", f"{url}:2379",
             "--initial-cluster-state", "new", "--logger", "zap", "--log-outputs", "stderr", "--log-level", "warn",
         ], "etcd")
 
@@ -186,7 +202,7 @@ class Rig:
         """The JSON of Patroni's answer on a machine, whatever its status; `None` without one."""
         if self.machines[number].init is None:
             return None
-        url = f"http://{self.machines[number].address}:8008/{path}"
+        url = f"http://{self.machines[number].address_from(0)}:8008/{path}"
         try:
             with urllib.request.urlopen(url, timeout=timeout) as answer:
                 return json.load(answer)
@@ -228,12 +244,7 @@ class Rig:
 
     def wait_until_healthy(self, limit_s=UP_MAX_S):
         """Returns after how many seconds everything was well."""
-        began = time.monotonic()
-        while not self.is_healthy():
-            if time.monotonic() - began > limit_s:
-                raise Unwell(f"not healthy after {limit_s} s: {self.status()}\n{self.logs()}")
-            time.sleep(0.2)
-        return time.monotonic() - began
+        return wait(self.is_healthy, limit_s, lambda: f"the members are well\n{self.status()}\n{self.logs()}", pause_s=0.2)
 
     def status(self):
         lines = []
@@ -265,45 +276,34 @@ class Rig:
             "wal_keep_size": "128MB", "tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3,
             "tcp_user_timeout": 5000, "wal_sender_timeout": 5000, "wal_receiver_timeout": 5000,
             "client_connection_check_interval": 1000, "log_min_messages": "warning",
+            "wal_retrieve_retry_interval": "500ms",
+            # In the folder with the data, with which it goes.
+            "dynamic_shared_memory_type": "mmap", "shared_preload_libraries": "pg_stat_statements",
         }
         common = {
-            "ttl": TTL_S, "loop_wait": LOOP_S, "retry_timeout": RETRY_S, "maximum_lag_on_failover": 1048576,
+            "ttl": TTL_S, "loop_wait": self.loop_s, "retry_timeout": RETRY_S, "maximum_lag_on_failover": 1048576,
             "synchronous_mode": True, "synchronous_mode_strict": True, "synchronous_node_count": 1,
             "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters},
         }
-        here = f"{machine.address}:8008"
         return {
             "scope": "latchkey", "name": f"n{machine.number}",
-            "restapi": {"listen": here, "connect_address": here},
+            "restapi": {"listen": f"{machine.own}:8008", "connect_address": f"{machine.address}:8008"},
             "etcd3": {"hosts": [f"{other.address}:2379" for other in self.machines.values()]},
             "bootstrap": {
                 "dcs": common,
                 "initdb": [{"encoding": "UTF8"}, "data-checksums", {"locale": "C.UTF-8"}],
             },
             "postgresql": {
-                "listen": f"{machine.address},127.0.0.1:5432", "connect_address": f"{machine.address}:5432",
-                "data_dir": "/mnt/pg/data", "bin_dir": str(programs()), "pgpass": "/mnt/pg/pgpass",
-                "pg_hba": [f"host replication replicator {NETWORK}.0/24 trust", f"host all all {NETWORK}.0/24 trust",
-                           "host replication replicator 127.0.0.1/32 trust", "host all all 127.0.0.1/32 trust", "local all all trust"],
+                "listen": f"{machine.own}:5432", "connect_address": f"{machine.address}:5432",
+                "data_dir": machine.path("pg/data"), "bin_dir": str(programs()), "pgpass": machine.path("pg/pgpass"),
+                "pg_hba": [f"host replication replicator {self.network.addresses} trust",
+                           f"host all all {self.network.addresses} trust", "local all all trust"],
                 "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"},
                                    "rewind": {"username": "postgres"}},
-                "parameters": {"unix_socket_directories": "/mnt/socket"},
+                "parameters": {"unix_socket_directories": machine.path("socket")},
             },
             "watchdog": {"mode": "off"},
         }
-
-
-class Closing:
-    """A connection that is closed at the end of a `with`."""
-
-    def __init__(self, connection):
-        self.connection = connection
-
-    def __enter__(self):
-        return self.connection
-
-    def __exit__(self, *_):
-        self.connection.close()
 
 
 def is_postgres(command):

@@ -5,7 +5,7 @@ import time
 
 from ledger import DOUBLED, LOST, WRONG, Ledger
 from load import Client, Load, Lost, NotSent, judge
-from rig import Unwell
+from waiting import Unwell, wait
 
 # The end of every wait, longer than anything takes on a busy machine.
 PATIENCE_S = 180
@@ -56,11 +56,19 @@ class Round:
                 self.nodes.put_relay(number)
             elif not self.fault.is_relayed and number in self.nodes.relayed:
                 self.nodes.remove_relay(number)
+            if self.fault.is_relayed:
+                self.nodes.disturb(number, delay_ms=self.fault.delay_ms)
+        if self.fault.delay_ms:
+            print(f"    a round trip to the database takes {self.nodes.round_trip_ms(1):.2f} ms", flush=True)
 
     # What faults use
 
     now = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
+
+    def work(self):
+        """Some time with nothing but the load, before and after a fault."""
+        time.sleep(1.5 if self.is_short else 4)
 
     def sleep_until(self, at):
         time.sleep(max(0.0, at - time.monotonic()))
@@ -73,12 +81,7 @@ class Round:
             self.ledger.violate(WRONG, text)
 
     def wait(self, condition, text, limit_s=PATIENCE_S):
-        began = time.monotonic()
-        while not condition():
-            if time.monotonic() - began > limit_s:
-                raise Unwell(f"not after {limit_s} s: {text}\n{self.rig.status()}\n{self.rig.logs()}")
-            time.sleep(0.05)
-        return time.monotonic() - began
+        return wait(condition, limit_s, lambda: f"{text}\n{self.rig.status()}\n{self.rig.logs()}")
 
     def wait_for_changes(self):
         """Waits until changes are acknowledged again. Those of the first second may be of before the fault."""
@@ -94,9 +97,7 @@ class Round:
         self.expect(waited <= limit, f"the members were together again after {waited:.1f} s, and at most {limit} s are allowed")
 
     def wait_until_fresh(self):
-        began = time.monotonic()
-        self.nodes.wait_until_fresh()
-        self.happens("all nodes are fresh after {:.1f} s", time.monotonic() - began)
+        self.happens("all nodes are fresh after {:.1f} s", self.nodes.wait_until_fresh())
 
     def expect_verdict(self, number, at, is_right, text):
         """What a node must do from a moment on: its answer to a verification is looked at then."""
@@ -120,6 +121,8 @@ class Table:
 
     def __init__(self):
         self.ledgers = {}
+        # The faults that cannot be made on this rig, with the reasons.
+        self.left_out = {}
 
     def add(self, fault, ledger):
         self.ledgers.setdefault(fault.name, []).append(ledger)
@@ -135,6 +138,12 @@ class Table:
             cells = [name, len(ledgers), *(f"{count:,}" for count in sums), f"{gap:.1f} s", in_force]
             yield f"| {' | '.join(map(str, cells))} |"
 
+    def result(self):
+        """The result as that of a test program, in which each fault is a test."""
+        failed = sum(any(ledger.violations for ledger in ledgers) for ledgers in self.ledgers.values())
+        word = "FAILED" if failed else "ok"
+        return f"{word}. {len(self.ledgers) - failed} passed; {failed} failed; {len(self.left_out)} ignored"
+
     def violations(self):
         return sum(len(ledger.violations) for ledgers in self.ledgers.values() for ledger in ledgers)
 
@@ -145,4 +154,5 @@ def summary(ledger):
     shown = (*COUNTED, "refused", "verdicts", "verifications refused", "verifications without an answer")
     parts = [f"{counts[name]:,} {name}" for name in shown if counts[name] or name in (LOST, DOUBLED)]
     parts.append(f"longest gap {ledger.longest_gap():.1f} s")
+    parts.append(f"{time.monotonic() - ledger.began:.0f} s in all")
     return f"{', '.join(parts)}, in force after {ledger.delay(0.5):.0f} ms (p50), {ledger.delay(0.99):.0f} ms (p99)"
