@@ -240,7 +240,10 @@ class Rig:
         all_run = all(member["state"] in ("running", "streaming") for view in views for member in view)
         timelines = {member.get("timeline") for view in views for member in view}
         is_synchronous = any(role == "sync_standby" for _, role in roles[0])
-        return len(leaders) == 1 and is_synchronous and all_run and len(timelines) == 1
+        if len(leaders) != 1 or not is_synchronous or not all_run or len(timelines) != 1:
+            return False
+        # What etcd has of a member may be of before its end.
+        return all((self.ask(number, "patroni") or {}).get("state") in ("running", "streaming") for number in self.machines)
 
     def wait_until_healthy(self, limit_s=UP_MAX_S):
         """Returns after how many seconds everything was well."""

@@ -34,7 +34,7 @@ class Switch:
 
     async def set(self, asked):
         for way in asked.get("ways", ()):
-            await asyncio.start_server(acceptor(self, way), *way["from"])
+            await asyncio.get_running_loop().create_server(lambda way=way: Connection(self, way).ends[0], *way["from"], backlog=100)
         self.owners = {int(process): number for process, number in asked["owners"].items()}
         self.recent.clear()
         before, self.cut = self.cut, set(asked["cut"])
@@ -85,74 +85,111 @@ def has_socket(process, inode):
 
 
 class Connection:
-    """A connection between two machines, with its two ends."""
+    """A connection between two machines: its end at the client, and once that is open, the one at the server."""
 
-    def __init__(self, switch, pair, *writers):
-        self.switch, self.pair, self.writers, self.is_reset = switch, pair, writers, False
+    def __init__(self, switch, way):
+        self.switch, self.way, self.pair, self.is_reset = switch, way, None, False
+        self.ends = [End(self)]
+
+    async def begin(self):
+        """Finds the caller and reaches the server. What the client has sent until then waits."""
+        client = self.ends[0].transport
+        caller = self.way["caller"]
+        if caller is None:
+            caller = await self.switch.caller(client.get_extra_info("peername"), client.get_extra_info("sockname"))
+        if caller is None:
+            return self.reset()
+        self.pair = caller, self.way["target"]
+        self.switch.connections.add(self)
+        while self.is_cut():
+            await asyncio.sleep(0.05)
+        if self.is_reset:
+            return
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: End(self), *self.way["to"])
+        except OSError:
+            return self.reset()
+        if self.is_reset or client.is_closing():
+            return self.reset()
+        first = self.ends[0]
+        if first.early:
+            first.data_received(first.early)
+        if first.has_ended:
+            first.eof_received()
+        client.resume_reading()
 
     def is_among(self, cut):
         return self.pair[0] != self.pair[1] and not cut.isdisjoint(self.pair)
 
+    def is_cut(self):
+        return self.is_among(self.switch.cut)
+
     def reset(self):
+        """Ends both sides at once with a reset, which is what a linger time of zero means."""
         self.is_reset = True
-        for writer in self.writers:
-            inner = writer.get_extra_info("socket")
-            try:
-                inner.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            except OSError:
-                pass
-            writer.transport.abort()
-
-    async def hold(self):
-        """Waits for the end of a cut. Returns whether the connection is there then: the end of a cut resets it."""
-        while self.is_among(self.switch.cut):
-            await asyncio.sleep(0.05)
-        return not self.is_reset
-
-    async def run(self, reader, to):
-        client, = self.writers
-        if not await self.hold():
-            return
-        try:
-            server_reader, server = await asyncio.open_connection(*to)
-            self.writers = client, server
-            for writer in self.writers:
-                writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            return self.reset()
-        await asyncio.gather(self.pump(reader, server), self.pump(server_reader, client))
-
-    async def pump(self, reader, writer):
-        try:
-            while data := await reader.read(65536):
-                if not await self.hold():
-                    return
-                writer.write(data)
-                await writer.drain()
-            if await self.hold():
-                writer.write_eof()
-        except (OSError, RuntimeError):
-            if await self.hold():
-                self.reset()
+        self.switch.connections.discard(self)
+        for end in self.ends:
+            if not end.transport.is_closing():
+                end.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            end.transport.abort()
 
 
-def acceptor(switch, way):
-    async def accept(reader, writer):
-        caller = way["caller"]
-        if caller is None:
-            caller = await switch.caller(writer.get_extra_info("peername"), writer.get_extra_info("sockname"))
-        connection = Connection(switch, (caller, way["target"]), writer)
-        if caller is None:
-            return connection.reset()
-        switch.connections.add(connection)
-        try:
-            await connection.run(reader, way["to"])
-        finally:
-            switch.connections.discard(connection)
-            for end in connection.writers:
-                end.close()
+class End(asyncio.Protocol):
+    """One end of a connection. What arrives there during a cut is lost: the connection is reset afterwards."""
 
-    return accept
+    def __init__(self, connection):
+        self.connection, self.transport, self.has_ended, self.early = connection, None, False, b""
+
+    def connection_made(self, transport):
+        self.transport = transport
+        ends = self.connection.ends
+        if self is ends[0]:
+            self.connection.task = asyncio.get_running_loop().create_task(self.connection.begin())
+        else:
+            ends.append(self)
+
+    def other(self):
+        """The end at which this one's data leaves; `None` if there is none, or during a cut."""
+        ends = self.connection.ends
+        if len(ends) < 2 or self.connection.is_reset or self.connection.is_cut():
+            return None
+        return ends[self is ends[0]]
+
+    def data_received(self, data):
+        if other := self.other():
+            other.transport.write(data)
+        elif len(self.connection.ends) < 2:
+            self.early += data
+            self.transport.pause_reading()
+
+    def eof_received(self):
+        self.has_ended = True
+        if other := self.other():
+            if other.has_ended:
+                other.transport.close()
+                return False
+            if other.transport.can_write_eof():
+                other.transport.write_eof()
+        return True
+
+    def connection_lost(self, error):
+        if other := self.other():
+            self.connection.switch.connections.discard(self.connection)
+            if error is None:
+                other.transport.close()
+            else:
+                self.connection.reset()
+
+    def pause_writing(self):
+        self.read_other(False)
+
+    def resume_writing(self):
+        self.read_other(True)
+
+    def read_other(self, reads):
+        ends = self.connection.ends
+        if len(ends) == 2 and not (source := ends[self is ends[0]].transport).is_closing():
+            source.resume_reading() if reads else source.pause_reading()
 
 
 async def main():
