@@ -7,6 +7,8 @@ from typing import Callable
 from rig import is_supervisor
 
 FAULTS = {}
+# What statements begin with that only begin and end transactions.
+BOUNDS = ("BEGIN", "COMMIT", "ROLLBACK", "START TRANSACTION")
 
 
 @dataclass
@@ -224,11 +226,18 @@ def many_writers(run):
 
 @fault("idle", rounds=1, short=0, gap_max_s=inf, needs_latchkey=True, writers=0)
 def idle(run):
-    """Nothing is changed for a minute: what the nodes ask the database, and what they write, is counted."""
+    """Nothing is changed for a minute, in which each node sends at most two statements a second; the bounds of transactions do not
+    count."""
     run.sleep(5)
     before, began = run.rig.work_of_nodes(), run.now()
     run.sleep(60)
-    span = run.now() - began
-    statements, wal_bytes = (later - earlier for earlier, later in zip(before, run.rig.work_of_nodes()))
-    each = statements / span / len(run.rig.machines)
-    run.happens("{:.2f} statements and {:.0f} bytes of WAL a second and node", each, wal_bytes / span / len(run.rig.machines))
+    span, after = run.now() - began, run.rig.work_of_nodes()
+    nodes = len(run.rig.machines)
+    rates = {query: (calls - before.get(query, (0, 0))[0]) / span / nodes for query, (calls, _) in after.items()}
+    wal_bytes = sum(size for _, size in after.values()) - sum(size for _, size in before.values())
+    statements = sum(rate for query, rate in rates.items() if not query.startswith(BOUNDS))
+    run.happens("{:.2f} statements a second and node, {:.2f} with the bounds of transactions", statements, sum(rates.values()))
+    run.happens("{:.0f} bytes of WAL a second and node", wal_bytes / span / nodes)
+    for query, rate in sorted(rates.items(), key=lambda one: -one[1])[:6]:
+        run.happens("{:5.2f} a second: {}", rate, query[:90])
+    run.expect(statements <= 2, f"there are {statements:.2f} statements a second and node, and at most 2 are allowed")

@@ -113,13 +113,13 @@ class Rig:
         return contextlib.closing(connection)
 
     def work_of_nodes(self):
-        """How many statements the nodes have asked the primary, and how many bytes of WAL those have made."""
+        """How often the nodes have sent each statement to the primary, and how many bytes of WAL that has made."""
         with self.connect(self.leader(), "postgres", "postgres") as connection:
             cursor = connection.cursor()
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-            cursor.execute("SELECT sum(calls)::bigint, sum(wal_bytes)::bigint FROM pg_stat_statements JOIN pg_roles r"
-                           " ON r.oid = userid WHERE rolname = %s", (ROLE,))
-            return cursor.fetchone()
+            cursor.execute("SELECT query, sum(calls)::bigint, sum(wal_bytes)::bigint FROM pg_stat_statements s"
+                           " JOIN pg_roles r ON r.oid = s.userid WHERE rolname = %s GROUP BY query", (ROLE,))
+            return {" ".join(query.split()): (calls, wal_bytes) for query, calls, wal_bytes in cursor.fetchall()}
 
     # Machines
 
