@@ -191,9 +191,9 @@ fn write_batch(app: &App, number: i64, batch: &[(KeyId, Pending)]) -> Result<()>
             return Ok(new_networks);
         }
         usage::add_totals(tx, &deltas)?;
-        for delta in &deltas {
-            let found = usage::add_usage(tx, delta)?;
-            if let Some(known) = found.filter(|_| !delta.networks.is_empty()) {
+        let found = usage::add_usage(tx, &deltas)?;
+        for (delta, known) in deltas.iter().zip(found) {
+            if let Some(known) = known.filter(|_| !delta.networks.is_empty()) {
                 let new = tripwires::note_networks(tx, delta, &known, now)?;
                 new_networks.extend(new.into_iter().map(|network| (delta.key, network)));
             }

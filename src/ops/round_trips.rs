@@ -4,12 +4,13 @@ use crate::authz::caller::{Caller, Origin};
 use crate::domain::clock::Uptime;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::verdict::Code;
 use crate::ops::clock::Sources;
 use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::setup::{self, OwnerPassword, SampleKey};
-use crate::ops::{App, keys};
+use crate::ops::{App, keys, maintenance};
 use crate::store::postgres::{server, waits};
-use crate::store::{Durability, Location};
+use crate::store::{Durability, Location, usage};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -48,12 +49,12 @@ fn waits_of<T: Send>(app: &App, changes: Vec<impl FnOnce() -> T + Send>) -> (f64
     })
 }
 
-#[test]
-fn a_change_waits_a_few_times_for_the_server() {
+/// Runs a test with a server on a new database and its administrator, unless there is no PostgreSQL here.
+fn with_app(test: impl FnOnce(&App, &Caller)) {
     let Some((database, address)) = server::empty_database() else {
         return;
     };
-    let folder = std::env::temp_dir().join(format!("latchkey-waits-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("latchkey-waits-{}", database.name()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("db");
     let location = || Location::on_a_server(&path, address.clone());
@@ -67,27 +68,57 @@ fn a_change_waits_a_few_times_for_the_server() {
     let app = setup::open(location(), files, &[], sources).unwrap();
     setup::load_keys(&app).unwrap();
     let local = Caller::local(&app.index.directory(), 0, Origin::default()).unwrap();
-    let issue = |number: u64| {
-        let (app, local) = (&app, &local);
-        move || -> KeyId {
-            let mut new = NewKey::default();
-            new.members.name = Some(format!("k{number}"));
-            issue::issue(app, local, new, None).unwrap().view.key.id
-        }
-    };
-    // The first time, each statement is prepared.
-    keys::delete(&app, &local, issue(0)(), None).unwrap();
-    let (issued, ids) = waits_of(&app, (1..=TOGETHER).map(issue).collect());
-    let delete = |id: KeyId| {
-        let (app, local) = (&app, &local);
-        move || keys::delete(app, local, id, None).unwrap()
-    };
-    let (deleted, _) = waits_of(&app, ids.into_iter().map(delete).collect());
-    println!("{issued} waits for a new key, {deleted} for a deletion");
-    // Debug builds read twice more for each change, to compare its events with what it has touched.
-    assert!(issued <= 6.0, "{issued}");
-    assert!(deleted <= 11.0, "{deleted}");
+    test(&app, &local);
     app.close();
     drop(database);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+fn new_key(app: &App, local: &Caller, number: u64) -> KeyId {
+    let mut new = NewKey::default();
+    new.members.name = Some(format!("k{number}"));
+    issue::issue(app, local, new, None).unwrap().view.key.id
+}
+
+#[test]
+fn a_change_waits_a_few_times_for_the_server() {
+    with_app(|app, local| {
+        let issue = |number| move || new_key(app, local, number);
+        // The first time, each statement is prepared.
+        keys::delete(app, local, issue(0)(), None).unwrap();
+        let (issued, ids) = waits_of(app, (1..=TOGETHER).map(issue).collect());
+        let delete = |id: KeyId| move || keys::delete(app, local, id, None).unwrap();
+        let (deleted, _) = waits_of(app, ids.into_iter().map(delete).collect());
+        println!("{issued} waits for a new key, {deleted} for a deletion");
+        // Debug builds read twice more for each change, to compare its events with what it has touched.
+        assert!(issued <= 6.0, "{issued}");
+        assert!(deleted <= 11.0, "{deleted}");
+    });
+}
+
+/// Other changes wait while usage is written.
+#[test]
+fn the_usage_of_many_keys_waits_as_often_as_that_of_one() {
+    with_app(|app, local| {
+        let ids: Vec<KeyId> = (0..40).map(|number| new_key(app, local, number)).collect();
+        let use_of = |ids: &[KeyId]| {
+            let waited = || app.store.write(Durability::Full, |_| Ok(waits())).unwrap();
+            let from = Some([198, 51, 100, 7].into());
+            for id in ids {
+                app.index
+                    .usage
+                    .record(*id, Code::Valid, true, from, app.now().wall);
+            }
+            let before = waited();
+            assert!(maintenance::write_usage(app));
+            waited() - before
+        };
+        // The first time, each statement is prepared, and the keys have no networks.
+        use_of(&ids);
+        let (one, all) = (use_of(&ids[..1]), use_of(&ids));
+        assert!(all <= one, "{all} waits for all, {one} for one");
+        let recorded = |id| app.store.read(|read| usage::find_usage(read, id)).unwrap();
+        assert_eq!(recorded(ids[0]).use_count, 3);
+        assert_eq!(recorded(ids[39]).use_count, 2);
+    });
 }

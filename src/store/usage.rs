@@ -1,5 +1,6 @@
 //! Recorded usage of keys: totals, last uses and verdicts by hour.
 
+use super::connection::ToValue;
 use super::{Read, Row, Write};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::network::Network;
@@ -84,7 +85,7 @@ pub fn add_totals(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<()> {
         }
     }
     for ((hour, code, is_management), count) in sums {
-        tx.execute(
+        tx.send(
             "INSERT INTO usage_totals (hour, code, management, count)
              VALUES ($1, $2, $3, $4)
              ON CONFLICT (hour, code, management) DO UPDATE SET count = usage_totals.count + excluded.count",
@@ -105,13 +106,13 @@ pub struct KnownNetworks {
     pub was_used: bool,
 }
 
-/// Adds the usage of one interval. Keys that no longer exist are skipped, and have no networks.
-pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<Option<KnownNetworks>> {
-    let (at, address) = match &delta.last_used {
-        Some((at, address)) => (Some(*at), address.map(|address| address.to_string())),
-        None => (None, None),
-    };
-    let known = tx.query_one(
+/// Adds the usage of one interval, of different keys. Keys that no longer exist are skipped, and have no networks. A server is
+/// asked about all keys at once, because other changes wait meanwhile.
+pub fn add_usage(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<Vec<Option<KnownNetworks>>> {
+    let additions: Vec<Addition<'_>> = deltas.iter().map(Addition::of).collect();
+    let params: Vec<_> = additions.iter().map(Addition::params).collect();
+    let each: Vec<&[&dyn ToValue]> = params.iter().map(|params| params.as_slice()).collect();
+    let recorded = tx.query_each(
         "INSERT INTO key_usage (key_id, use_count, last_used_at, last_used_ip, previous_used_at)
          SELECT id, $1, $2, $3, $4 FROM keys WHERE id = $5
          ON CONFLICT (key_id) DO UPDATE
@@ -120,28 +121,66 @@ pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<Option<KnownNetwo
              last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN key_usage.last_used_ip ELSE excluded.last_used_ip END,
              previous_used_at = coalesce(excluded.previous_used_at, key_usage.previous_used_at)
          RETURNING use_count, networks, networks_from",
-        &[&delta.uses, &at, &address, &delta.previous_used, &delta.key],
+        &each,
         |row| {
             let networks = row.get::<String>("networks")?;
-            Ok(KnownNetworks {
-                networks: networks.split_whitespace().filter_map(Network::parse).collect(),
-                from: row.get("networks_from")?,
-                was_used: row.get::<u64>("use_count")? > delta.uses,
-            })
+            let networks = networks.split_whitespace().filter_map(Network::parse).collect();
+            let known: (u64, Vec<Network>, Option<Timestamp>) = (row.get("use_count")?, networks, row.get("networks_from")?);
+            Ok(known)
         },
     )?;
-    if known.is_none() {
-        return Ok(None);
+    let mut known = Vec::with_capacity(deltas.len());
+    for (delta, recorded) in deltas.iter().zip(recorded) {
+        known.push(recorded.map(|(uses, networks, from)| KnownNetworks {
+            networks,
+            from,
+            was_used: uses > delta.uses,
+        }));
     }
-    for (hour, code, count) in &delta.verdicts {
-        tx.execute(
-            "INSERT INTO usage_hours (key_id, hour, code, count)
-             VALUES ($1, $2, $3, $4)
-             ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
-            &[&delta.key, hour, code, count],
-        )?;
+    for (delta, _) in deltas
+        .iter()
+        .zip(&known)
+        .filter(|(_, known)| known.is_some())
+    {
+        for (hour, code, count) in &delta.verdicts {
+            tx.send(
+                "INSERT INTO usage_hours (key_id, hour, code, count)
+                 VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (key_id, hour, code) DO UPDATE SET count = usage_hours.count + excluded.count",
+                &[&delta.key, hour, code, count],
+            )?;
+        }
     }
     Ok(known)
+}
+
+/// What is added to the row of a key.
+struct Addition<'a> {
+    delta: &'a UsageDelta,
+    at: Option<Timestamp>,
+    address: Option<String>,
+}
+
+impl Addition<'_> {
+    fn of(delta: &UsageDelta) -> Addition<'_> {
+        let (at, address) = delta.last_used.unzip();
+        Addition {
+            delta,
+            at,
+            address: address.flatten().map(|address| address.to_string()),
+        }
+    }
+
+    /// In the order of the statement.
+    fn params(&self) -> [&dyn ToValue; 5] {
+        [
+            &self.delta.uses,
+            &self.at,
+            &self.address,
+            &self.delta.previous_used,
+            &self.delta.key,
+        ]
+    }
 }
 
 /// Replaces the networks that a key is known to be used from.
@@ -152,7 +191,7 @@ pub fn set_networks(
     from: Option<Timestamp>,
 ) -> Result<()> {
     let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
-    tx.execute(
+    tx.send(
         "UPDATE key_usage SET networks = $1, networks_from = $2 WHERE key_id = $3",
         &[&networks.join(" "), &from, &key],
     )?;
@@ -273,9 +312,11 @@ mod tests {
                 verdicts: vec![(5, "VALID", uses)],
             };
             let deltas = [delta(1, 2), delta(1, 3), delta(2, 7)];
-            for delta in &deltas {
-                add_usage(&read.write(), delta).unwrap();
-            }
+            let known = add_usage(&read.write(), &deltas[..1]).unwrap();
+            assert!(known[0].as_ref().is_some_and(|known| !known.was_used));
+            let known = add_usage(&read.write(), &deltas[1..]).unwrap();
+            assert!(known[0].as_ref().is_some_and(|known| known.was_used));
+            assert_eq!(known[1], None);
             let usage = find_usage(&read, KeyId(1)).unwrap();
             assert_eq!(
                 (usage.use_count, usage.previous_used_at),

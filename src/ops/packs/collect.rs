@@ -252,7 +252,7 @@ fn take_key(tx: &Write<'_>, seal_keys: &SealKeys, report: &Report, key: &KeyRepo
             _ => Vec::new(),
         },
     };
-    usage::add_usage(tx, &delta)?;
+    usage::add_usage(tx, std::slice::from_ref(&delta))?;
     usage::add_totals(tx, std::slice::from_ref(&delta))?;
     let LentRow::Sound(lent) = sites::find_lent(tx, seal_keys, &report.site, key.id)? else {
         return Ok(());

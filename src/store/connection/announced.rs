@@ -1,6 +1,6 @@
 //! Queries that are announced before they are made, so that a server answers all of them at once.
 
-use super::{Engine, Read, ToValue};
+use super::{Engine, Read, Row, ToValue, Write};
 use crate::error::Result;
 
 /// As long as this exists, the rows of the announced queries are kept for the first reading.
@@ -25,6 +25,23 @@ impl Read {
             }
         }
         Ok(announced)
+    }
+}
+
+impl Write<'_> {
+    /// Runs one statement with each list of parameters and returns the row that each results in, if there is one. A server is
+    /// asked for all of them at once.
+    pub(in crate::store) fn query_each<T>(
+        &self,
+        sql: &'static str,
+        each: &[&[&dyn ToValue]],
+        mut map: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<Option<T>>> {
+        // The statement is carried out when it is announced, and once, because all its rows are read here.
+        let _announced = self.announce(sql, each)?;
+        each.iter()
+            .map(|params| self.query_one(sql, params, &mut map))
+            .collect()
     }
 }
 

@@ -50,11 +50,7 @@ fn use_some(app: &App, last: &'static str) {
             });
         }
     });
-    let write = move |tx: &crate::store::Write<'_>| {
-        deltas
-            .iter()
-            .try_for_each(|delta| usage::add_usage(tx, delta).map(|_| ()))
-    };
+    let write = move |tx: &crate::store::Write<'_>| usage::add_usage(tx, &deltas).map(drop);
     app.store.write(Durability::Relaxed, write).unwrap();
 }
 
