@@ -4,8 +4,10 @@ Programs listen on an address of their machine that only they use (127.0.77.21 t
 that they advertise (127.0.77.11 to .13), where a switch (switch.py) passes connections on, unless one of the two machines is cut
 off. It finds the machine of a caller by the process that has the socket. Who is configured for one machine alone uses an address
 that says it: 127.0.77.101 to .103 is for the driver, which is on no machine, 127.0.77.111 to .113 for machine 1, and so on. This
-is needed for Latchkey, whose sockets only root can see. What differs from a real network: a connection to a machine that is cut off is accepted and then silent, the kernel
-acknowledges what was sent there, and at the end of the cut it is reset. Every user of this computer can reach the addresses.
+is needed for Latchkey, whose sockets only root can see.
+
+What differs from a real network: a connection to a machine that is cut off is accepted and then silent, the kernel acknowledges
+what was sent there, and after some seconds it is reset. Every user of this computer can reach the addresses.
 """
 
 import json

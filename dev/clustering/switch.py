@@ -5,8 +5,9 @@
 It reads one JSON object a line and answers with `ok`, or with why not. `owners` has the first process of every machine,
 with the number of the machine. `cut` has the machines that are cut off. `ways`, which comes once, has what is passed on: `from`
 an address and a port `to` others on the machine `target`, for the machine `caller`, or for the one whose process has the socket.
-While one of its two machines is cut off, nothing passes over a connection, not even its end; afterwards it is reset. When the
-input ends, the switch waits for the end of all machines, removes FOLDER and exits.
+While one of its two machines is cut off, nothing passes over a connection, not even its end. It is reset after a while, as the
+keepalives of TCP do it, or at the end of the cut. When the input ends, the switch waits for the end of all machines, removes
+FOLDER and exits.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from tree import descendants
 
 # How often the caller of a connection is looked for.
 LOOKS = 5
+# How long a connection is silent in a cut: the keepalives of the programs notice it after 5 to 11 seconds.
+SILENCE_S = 6
 
 
 class Switch:
@@ -39,8 +42,11 @@ class Switch:
         self.recent.clear()
         before, self.cut = self.cut, set(asked["cut"])
         for connection in list(self.connections):
-            if connection.is_among(before) and not connection.is_among(self.cut):
+            was_cut, is_cut = connection.is_among(before), connection.is_among(self.cut)
+            if was_cut and not is_cut:
                 connection.reset()
+            elif is_cut and not was_cut:
+                connection.be_silent()
 
     async def caller(self, client, server):
         """The machine of the process that has this connection; `None` if there is no such process any more."""
@@ -101,10 +107,8 @@ class Connection:
             return self.reset()
         self.pair = caller, self.way["target"]
         self.switch.connections.add(self)
-        while self.is_cut():
-            await asyncio.sleep(0.05)
-        if self.is_reset:
-            return
+        if self.is_cut():
+            return self.be_silent()
         try:
             await asyncio.get_running_loop().create_connection(lambda: End(self), *self.way["to"])
         except OSError:
@@ -124,6 +128,10 @@ class Connection:
     def is_cut(self):
         return self.is_among(self.switch.cut)
 
+    def be_silent(self):
+        """Waits for the end of a cut, but not for long."""
+        asyncio.get_running_loop().call_later(SILENCE_S, self.reset)
+
     def reset(self):
         """Ends both sides at once with a reset, which is what a linger time of zero means."""
         self.is_reset = True
@@ -135,7 +143,7 @@ class Connection:
 
 
 class End(asyncio.Protocol):
-    """One end of a connection. What arrives there during a cut is lost: the connection is reset afterwards."""
+    """One end of a connection. What arrives there during a cut is lost, because the connection is going to be reset."""
 
     def __init__(self, connection):
         self.connection, self.transport, self.has_ended, self.early = connection, None, False, b""
