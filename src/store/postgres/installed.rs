@@ -78,12 +78,8 @@ pub fn give_away(path: &Path) {
 
 /// Starts the shell with a server in a folder of [`new_folder`]. Its standard input is the pipe.
 pub fn start(folder: &Path, settings: &[&str]) -> Child {
-    let mut command = Command::new("sh");
-    if let Some((user, group)) = other_user() {
-        command.uid(user).gid(group);
-    }
     // A signal for the group of this process, such as that of Ctrl-C, must not end the server before its tests.
-    command
+    command(Path::new("sh"))
         .args(["-c", SHELL, "sh"])
         .arg(programs().unwrap())
         .arg(folder)
@@ -95,6 +91,15 @@ pub fn start(folder: &Path, settings: &[&str]) -> Child {
         .process_group(0)
         .spawn()
         .unwrap()
+}
+
+/// A command that runs as the user of the server.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if let Some((user, group)) = other_user() {
+        command.uid(user).gid(group);
+    }
+    command
 }
 
 /// The ids of the user of the server and of that user's group, if the tests run as root, as which PostgreSQL refuses to run.
