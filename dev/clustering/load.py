@@ -16,6 +16,8 @@ BATCH = 100
 # A writer ends its oldest key when it has more than this.
 LIVE_MAX = 6
 PAUSE_S = 0.3
+# The pause of a verifier between two questions. It does not follow that of the writers, whose rate may be measured.
+VERIFIER_PACE_S = 0.01
 # How long a verifier asks one node about a key that has ended before it takes another.
 FOLLOWED_MAX_S = 2.0
 # The codes of refusals after which it is not known whether the change has happened.
@@ -175,7 +177,7 @@ class Verifier:
                     self.follow(self.news.popleft())
                 else:
                     self.ask(self.any_key())
-                    self.load.is_over.wait(self.load.pace_s)
+                    self.load.is_over.wait(VERIFIER_PACE_S)
             except IndexError:
                 self.load.is_over.wait(0.05)
             except (NotSent, Lost):
