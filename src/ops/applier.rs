@@ -141,6 +141,13 @@ impl Applier {
         Ok(())
     }
 
+    /// Loads which nodes close an older copy, and nothing else.
+    pub fn load_closing(self: &Arc<Self>, read: &Read) -> Result<()> {
+        let _turn = self.begin();
+        self.set_closing(older_copy::list(read)?);
+        Ok(())
+    }
+
     /// Notes which nodes close an older copy. To be called within a turn.
     pub(super) fn set_closing(&self, nodes: Vec<ClosingNode>) {
         let is_waiting = |node: &ClosingNode| node.state == ClosingState::Waiting;

@@ -98,6 +98,12 @@ impl Cluster {
         self.nodes[node] = open(&folder, &self.files, self.address.clone());
     }
 
+    /// Opens the folder of a node that was stopped, as a command does.
+    pub fn open_for_a_command(&self, node: usize) -> Arc<App> {
+        let location = Location::on_a_server(&self.folder_of(node).join("db"), self.address.clone());
+        setup::open_for_a_command(location, self.files.clone(), &[], sources()).unwrap()
+    }
+
     /// Ends all nodes, copies the database, and starts the nodes again: a database that is in use cannot be copied.
     pub fn copy(&mut self) -> Database {
         (0..self.nodes.len()).for_each(|node| self.stop(node));

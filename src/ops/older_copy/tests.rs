@@ -371,6 +371,38 @@ fn a_node_that_is_lost_is_given_up_by_the_administrator_alone() {
     cluster.check_equal();
 }
 
+/// A command has no thread that closes the copy.
+#[test]
+fn giving_a_node_up_loads_nothing_from_a_copy_that_is_not_closed() {
+    let Some(mut cluster) = Cluster::start(3) else {
+        return;
+    };
+    let (id, secret) = issued(&cluster.nodes[0], "ended").unwrap();
+    let (other, _) = issued(&cluster.nodes[0], "ended elsewhere").unwrap();
+    let copy = cluster.copy();
+    for node in 0..3 {
+        wait_until_known(&cluster, node, 2);
+    }
+    let [one, lost] = [0, 2].map(|node| cluster.nodes[node].clone());
+    cluster.stop(1);
+    let command = cluster.open_for_a_command(1);
+    keys::delete(&one, &local(&one), id, None).unwrap();
+    command.store.follow_now().unwrap();
+    assert!(!opens(&command, &secret));
+    // A node that lacks what the other one had acknowledged does not see it leave.
+    let turn = one.read(|read| one.applier.prepare(read, &[])).unwrap();
+    keys::delete(&lost, &local(&lost), other, None).unwrap();
+    cluster.stop(2);
+    cluster.exchange_with(&copy);
+    drop(turn);
+    wait_until_closed(&one, 1);
+    let lost = lost.node.id().to_string();
+    forget::forget(&command, &local(&command), &lost).unwrap();
+    assert!(command.applier.fork().is_some());
+    assert!(!opens(&command, &secret));
+    command.close();
+}
+
 /// The copy has fewer events than the index, so their number proves nothing.
 #[test]
 fn a_lease_on_a_database_that_lacks_what_the_node_knows_does_not_count() {
