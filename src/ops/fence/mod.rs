@@ -30,9 +30,9 @@ const NEVER: i64 = i64::MIN;
 const NO_END: i64 = i64::MAX;
 /// How far the date may run ahead of the steady clock.
 const DATE_SLACK_MS: i64 = 1_000;
-/// From this difference to the clock of the server on it is reported.
+/// A clock that differs from that of the server by more than this is reported.
 pub const SKEW_REPORTED_MS: i64 = 1_000;
-/// From this difference on the time of an event would be wrong by more than anyone should accept.
+/// A node whose clock differs by more than this changes nothing: the times of its events would be wrong.
 pub const SKEW_MAX_MS: i64 = 30_000;
 
 thread_local! {

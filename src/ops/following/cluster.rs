@@ -100,7 +100,8 @@ impl Cluster {
 
     /// Opens the folder of a node that was stopped, as a command does.
     pub fn open_for_a_command(&self, node: usize) -> Arc<App> {
-        let location = Location::on_a_server(&self.folder_of(node).join("db"), self.address.clone());
+        let location =
+            Location::on_a_server(&self.folder_of(node).join("db"), self.address.clone());
         setup::open_for_a_command(location, self.files.clone(), &[], sources()).unwrap()
     }
 

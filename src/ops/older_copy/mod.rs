@@ -208,7 +208,7 @@ impl App {
 
     /// How often the database was found to be an older copy while this node runs; `None` if it shares the database with no other node.
     pub fn forks(&self) -> Option<u64> {
-        (self.store.is_shared()).then(|| self.applier.fork_count())
+        self.store.is_shared().then(|| self.applier.fork_count())
     }
 
     /// Whether this node has to close an older copy.

@@ -164,8 +164,8 @@ fn opened(
     let begin = |read: &Read| {
         // In a database on a server, another node may have written it, whose clock is wrong.
         let newest = match read.is_shared() {
-            false => events::newest(read)?.map(|event| event.at),
             true => None,
+            false => events::newest(read)?.map(|event| event.at),
         };
         let recorded = clock::find(read, node)?;
         Ok(Clock::new(sources, recorded.as_ref(), newest))
@@ -208,7 +208,7 @@ fn opened(
             Some(site::begin(state, path, own))
         }
     };
-    let fence = (store.is_shared()).then(Arc::default);
+    let fence = store.is_shared().then(Arc::default);
     let app = App {
         store,
         index,
