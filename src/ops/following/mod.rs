@@ -160,6 +160,10 @@ impl Applier {
                 return Err(self.note_fork(Forked { mine, theirs: head }));
             }
             Gap::Unread if within == Within::HeadLock => return Ok(false),
+            // Other nodes may have closed an older copy, and then cut the log.
+            Gap::Unread if book.is_left(read)? => {
+                return Err(self.note_fork(Forked { mine, theirs: head }));
+            }
             Gap::Unread => {
                 log::warn!(
                     "store: the events from {} to {} cannot be followed any more; everything is loaded again",

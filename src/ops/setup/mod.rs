@@ -290,6 +290,7 @@ fn close_older_copy(
         node,
         seal_keys: files.seal.clone(),
         clock: clock.reading(),
+        newest: None,
     };
     closer.close(store, tombstones)?;
     Ok(true)
