@@ -279,6 +279,7 @@ pub fn present_session(app: &App, presented: Presented<'_>) -> Result<Session> {
 
 /// The session as the store has it now. Only for a client that has its secret is the index brought up to that.
 fn stored_session(app: &App, presented: Presented<'_>) -> Result<Session> {
+    let _one = app.look_ups.begin()?;
     let found = app.read(|read| sessions::find(read, &app.seal_keys, presented.id))?;
     let is_its_own = |session: &Session| session.secret.matches(&app.peppers, presented.text);
     let found = found.filter(is_its_own).ok_or(Error::Unauthenticated)?;

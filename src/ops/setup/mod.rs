@@ -224,6 +224,7 @@ fn opened(
         passwords: PasswordGate::new(attempts, files.clone())?,
         demand: Default::default(),
         reserving: verify::Reserving::default(),
+        look_ups: Default::default(),
         denials: Denials::default(),
         first_run: Default::default(),
         audit_minimum: Default::default(),
