@@ -79,7 +79,7 @@ pub struct App {
     provided: Arc<Vec<(KeyKind, PathBuf)>>,
     key_files_turn: secrets::Turn,
     pub clock: Arc<Clock>,
-    node: nodes::OwnNode,
+    node: Arc<nodes::OwnNode>,
     usage_batches: maintenance::UsageBatches,
     passwords: sessions::password_gate::PasswordGate,
     demand: authenticators::demand::Demand,

@@ -219,7 +219,7 @@ fn opened(
         provided: files.provided.clone(),
         key_files_turn: Default::default(),
         clock,
-        node: OwnNode::new(node),
+        node: Arc::new(OwnNode::new(node)),
         usage_batches: Default::default(),
         passwords: PasswordGate::new(attempts, files.clone())?,
         demand: Default::default(),
