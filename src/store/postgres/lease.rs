@@ -4,6 +4,7 @@
 //! changes are written to. A server that was replaced still answers queries, and its write is answered with a warning or not at all.
 //! The write has a connection of its own, and waits for no change and no lock but that of its row.
 
+use super::pulse::Watch;
 use super::{Address, Postgres, next_rows};
 use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
@@ -64,11 +65,14 @@ pub struct Lease {
     /// `None` before the first question, and after one that failed.
     connection: Option<Postgres>,
     holder: LeaseHolder,
+    /// The lease is written once a second.
+    _watch: Watch,
 }
 
 impl Lease {
     pub fn new(address: Address, holder: LeaseHolder) -> Lease {
         Lease {
+            _watch: address.pulse.watch(),
             address,
             connection: None,
             holder,
