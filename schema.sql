@@ -646,13 +646,13 @@ CREATE TABLE setup_codes (
     seal BLOB NOT NULL CHECK (length(seal) = 32)    -- under the seal key, so that nobody else can make one
 ) STRICT, WITHOUT ROWID;
 
--- The older copy that has last taken the place of a database on a server, for the nodes that close it in turn. One row, or none. In a
--- file there is no row.
+-- The older copy that has last taken the place of a database on a server, for the nodes that close it in turn, and for those that were
+-- away. One row, or none. A restore records itself as well.
 CREATE TABLE older_copy (
     one       INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    seq       INTEGER NOT NULL,                     -- its newest event when the first node closed it
+    seq       INTEGER NOT NULL,                     -- of the event with which the first node closed it
     hash      BLOB    NOT NULL CHECK (length(hash) = 32),
-    copied_at INTEGER NOT NULL                      -- what has changed since then is closed
+    copied_at INTEGER NOT NULL                      -- when it was made, or an earlier copy before it
 ) STRICT;
 
 -- The nodes that have closed that copy by what they know, and those that are still to do so. In a file there is no row.

@@ -44,6 +44,32 @@ impl Marks {
         self.0.push(mark);
     }
 
+    /// Whether an event has a mark.
+    pub fn has(&self, seq: i64, hash: u64) -> bool {
+        let found = self.0.binary_search_by_key(&seq, |mark| mark.seq);
+        found.is_ok_and(|at| self.0[at].hash == hash)
+    }
+
+    /// The marks that a rewritten file keeps: the last one, those of the events that `is_kept` names, and of the others fewer the older
+    /// they are. So the last one that another log has is found about as exactly as before.
+    pub fn thinned(&self, is_kept: impl Fn(i64) -> bool) -> Vec<Mark> {
+        let end = self.0.last().map_or(0, |mark| mark.seq);
+        let distance = |mark: &Mark| i128::from(end) - i128::from(mark.seq);
+        let mut next = 0;
+        let mut found: Vec<Mark> = Vec::new();
+        for mark in self.0.iter().rev() {
+            let is_next = distance(mark) >= next;
+            if is_next || is_kept(mark.seq) {
+                found.push(*mark);
+            }
+            if is_next && !is_kept(mark.seq) {
+                next = distance(mark) * 2;
+            }
+        }
+        found.reverse();
+        found
+    }
+
     /// The last mark for which `has` answers yes; it does so for all before that one, and for none after it.
     ///
     /// # Errors
@@ -74,6 +100,26 @@ mod tests {
             seq,
             hash: 7,
         }
+    }
+
+    #[test]
+    fn older_marks_are_thinned_once_but_for_those_that_are_needed() {
+        let mut marks = Marks::default();
+        (1..=1_000).for_each(|seq| marks.add(mark(seq)));
+        assert!(marks.has(500, 7) && !marks.has(500, 8) && !marks.has(0, 7));
+        let is_kept = |seq: i64| seq == 3 || seq == 997;
+        let thinned = marks.thinned(is_kept);
+        let numbers: Vec<i64> = thinned.iter().map(|mark| mark.seq).collect();
+        assert_eq!(
+            numbers,
+            [
+                3, 488, 744, 872, 936, 968, 984, 992, 996, 997, 998, 999, 1_000
+            ]
+        );
+        let mut again = Marks::default();
+        thinned.iter().for_each(|mark| again.add(*mark));
+        assert_eq!(again.thinned(is_kept), thinned);
+        assert_eq!(Marks::default().thinned(is_kept), []);
     }
 
     #[test]

@@ -108,15 +108,22 @@ fn narrows(changes: &str) -> bool {
 /// Actions that define a new time: later times continue from the time of their event.
 const CLOCK_ACTIONS: [&str; 3] = ["clock.accept", "server.close_older_copy", "server.restore"];
 
+/// Actions with which an older copy becomes the log that goes on. Their events have marks, by which a file knows that it belongs to it.
+const LOG_ACTIONS: [&str; 2] = ["server.close_older_copy", "server.restore"];
+
 /// An event that is so much earlier than the one before it shows that a wrong date was corrected. A smaller difference
 /// is that between changes which waited for the writer together.
 const BACK_MS: i64 = 1_000;
 
-/// The tombstones of an event after one with the time `before`.
-pub fn following(event: &Event, before: Option<Timestamp>) -> Vec<Tombstone> {
+/// The lines of an event after one with the time `before`.
+pub fn following(event: &Event, before: Option<Timestamp>) -> Vec<String> {
     let is_back = before.is_some_and(|before| event.at.0 < before.0 - BACK_MS);
     let clock = is_back.then(|| Tombstone::of_clock(event.seq, event.at));
-    clock.into_iter().chain(of(event)).collect()
+    let begins_log =
+        event.outcome == Outcome::Allowed && LOG_ACTIONS.contains(&event.action.as_str());
+    let mark = begins_log.then(|| Mark::of(event).line());
+    let tombstones = clock.into_iter().chain(of(event));
+    tombstones.map(|one| one.line()).chain(mark).collect()
 }
 
 /// The tombstones of an event alone. An unknown action counts as a change of limits.
@@ -350,8 +357,8 @@ impl Tombstones {
             write(fate.recovery_codes, Verb::RecoveryCodes);
             write(fate.retired, Verb::Retired);
         }
-        // The time of the mark can be one before the clock was corrected, so it comes before the corrections.
-        if let Some(mark) = self.mark {
+        // The time of a mark can be one before the clock was corrected, so it comes before the corrections.
+        for mark in self.marks.thinned(|seq| self.clocks.contains_key(&seq)) {
             text.push_str(&mark.line());
         }
         for (seq, at) in &self.clocks {

@@ -25,7 +25,7 @@ use crate::store::heads::{self, Head};
 use crate::store::older_copy::{self, ClosingNode, ClosingState};
 use crate::store::{Read, Store, sessions};
 use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -45,8 +45,6 @@ pub struct Applier {
     turn_ended: Condvar,
     /// Changed within a turn alone.
     pub(super) progress: Mutex<Progress>,
-    /// The number of [`Progress::applied`], for [`Applier::applied`].
-    applied: AtomicI64,
     /// How often another chain was found.
     pub(super) forks: AtomicU64,
     /// The checks of the chain that have begun, and the latest of those that have found the chain to be that of the index, and the
@@ -70,7 +68,7 @@ pub struct Progress {
 }
 
 /// The database has another chain than the one that the index has followed: an older copy, or another server, has taken its place.
-/// The index stays as it is, because it knows what has ended, and every change is refused.
+/// The index stays as it is, because it knows what has ended, and changes are refused until what had ended is ended again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Forked {
     /// The newest event that the index has.
@@ -99,7 +97,6 @@ impl Applier {
             has_turn: Mutex::new(false),
             turn_ended: Condvar::new(),
             progress: Mutex::default(),
-            applied: AtomicI64::new(0),
             forks: AtomicU64::new(0),
             checks: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
@@ -120,7 +117,12 @@ impl Applier {
 
     /// The number of the newest event whose changes, and those of all before it, are in the index; 0 before it was loaded.
     pub fn applied(&self) -> i64 {
-        self.applied.load(Acquire)
+        lock(&self.progress).applied.map_or(0, |head| head.seq)
+    }
+
+    /// The newest event that the index has; `None` before it was loaded.
+    pub fn newest(&self) -> Option<Head> {
+        lock(&self.progress).applied
     }
 
     /// Loads everything but the keys, for the start. Users and workspaces that were changed outside Latchkey are closed, in memory
@@ -138,6 +140,13 @@ impl Applier {
         }
         self.set_closing(older_copy::list(read)?);
         self.set_applied(head);
+        Ok(())
+    }
+
+    /// Loads which nodes close an older copy, and nothing else.
+    pub fn load_closing(self: &Arc<Self>, read: &Read) -> Result<()> {
+        let _turn = self.begin();
+        self.set_closing(older_copy::list(read)?);
         Ok(())
     }
 
@@ -229,7 +238,6 @@ impl Applier {
     /// Notes that the index has everything up to an event. To be called within a turn.
     pub(super) fn set_applied(&self, end: Head) {
         lock(&self.progress).applied = Some(end);
-        self.applied.store(end.seq, Release);
     }
 
     /// Reads the secrets that have ended again, after old ones were deleted. The writer goes on meanwhile.
@@ -248,9 +256,7 @@ impl Applier {
         *has_turn = true;
         Turn(self.clone())
     }
-}
 
-impl Applier {
     /// As [`Applier::begin`], if the turn is to be had soon: for a caller for whom all nodes wait.
     pub(super) fn begin_soon(self: &Arc<Self>) -> Option<Turn> {
         let waiting = lock(&self.has_turn);

@@ -85,13 +85,13 @@ impl<'a> Attempt<'a> {
                 account: None,
             });
         }
-        let begun = match app.store.is_shared() {
-            false => {
+        let begun = match Sharing::of(app) {
+            None => {
                 let ticket = begin(&mut app.passwords.attempts(), app.now().steady_ms);
                 ticket.map(|ticket| (ticket, None))
             }
-            true => {
-                let begun = shared_attempts::begin(app, begin)?;
+            Some(sharing) => {
+                let begun = shared_attempts::begin(app, &sharing, begin)?;
                 begun.map(|(ticket, number)| (ticket, Some(number)))
             }
         };

@@ -250,14 +250,14 @@ pub fn enrolling(app: &App, secret: &str, origin: Origin) -> Option<Caller> {
 
 /// The session of an access token. `None` if that must be looked up where waiting is allowed.
 fn session(app: &App, presented: Presented<'_>, may_wait: bool) -> Result<Option<Session>> {
-    let session = match session_of(app, presented) {
-        Err(Error::Unauthenticated) if app.fence.is_some() => match may_wait {
-            false => return Ok(None),
-            true => stored_session(app, presented)?,
-        },
-        found => found?,
+    let found = match may_wait {
+        true => present_session(app, presented),
+        false => session_of(app, presented),
     };
-    token_session(session).map(Some)
+    match found {
+        Err(Error::Unauthenticated) if !may_wait && app.fence.is_some() => Ok(None),
+        found => token_session(found?).map(Some),
+    }
 }
 
 /// A session, unless it is one of the console, which is not accepted as an access token.
@@ -279,6 +279,7 @@ pub fn present_session(app: &App, presented: Presented<'_>) -> Result<Session> {
 
 /// The session as the store has it now. Only for a client that has its secret is the index brought up to that.
 fn stored_session(app: &App, presented: Presented<'_>) -> Result<Session> {
+    let _one = app.look_ups.begin()?;
     let found = app.read(|read| sessions::find(read, &app.seal_keys, presented.id))?;
     let is_its_own = |session: &Session| session.secret.matches(&app.peppers, presented.text);
     let found = found.filter(is_its_own).ok_or(Error::Unauthenticated)?;

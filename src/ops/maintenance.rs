@@ -241,7 +241,9 @@ fn sweep(app: &App, mark: Timestamp) -> Result<()> {
         clock::record(tx, node, &recorded.recorded())?;
         usage::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
         idempotency::delete_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
-        shared_attempts::delete_before(tx, Timestamp(mark.0 - shared_attempts::KEPT_MS))?;
+        if tx.is_shared() {
+            shared_attempts::delete_before(tx, Timestamp(mark.0 - shared_attempts::KEPT_MS))?;
+        }
         retired::delete_before(tx, Timestamp(mark.0 - retired::KEPT_MS))
     })?;
     if forgotten > 0 && app.index.is_complete() {

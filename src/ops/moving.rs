@@ -19,13 +19,10 @@ pub struct Departure {
 
 /// The departure, if it is the newest event.
 pub fn departure(read: &Read) -> Result<Option<Departure>> {
-    let Some(head) = audit::head(read)? else {
-        return Ok(None);
-    };
-    let newest = audit::find(read, head.seq)?.filter(|event| event.action == actions::LEAVE);
+    let newest = audit::newest(read)?.filter(|event| event.action == actions::LEAVE);
     Ok(newest.map(|event| Departure {
         to: changes::after(&event.changes, "to").unwrap_or_default(),
-        seq: head.seq,
+        seq: event.seq,
         hash: event.hash(),
     }))
 }
@@ -75,9 +72,12 @@ mod carried_out {
         }
 
         fn open(&self, location: impl Into<Location>) -> Result<Store> {
-            let publish =
-                Box::new(|_: &Read, _: &[Target]| Ok(Box::new(|| {}) as Box<dyn FnOnce()>));
-            Store::open(location, &self.files, self.now, publish)
+            Store::open(
+                location,
+                &self.files,
+                self.now,
+                Box::new(|_, _| Ok(Box::new(|| {}))),
+            )
         }
 
         /// Leaves a database: writes the event, and before that is committed, calls `work` in its transaction.

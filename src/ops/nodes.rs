@@ -6,6 +6,7 @@ use crate::domain::nodes::{Node, NodeId};
 use crate::error::Result;
 use crate::store::{Durability, Write, nodes};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// The name of the file with the id, in the data folder.
 pub const FILE: &str = "node-id";
@@ -15,6 +16,8 @@ pub const FILE: &str = "node-id";
 pub struct OwnNode {
     id: NodeId,
     begun: Mutex<Option<Node>>,
+    /// The number of [`Node::boot`], for a thread that must not wait; 0 before.
+    boot: AtomicI64,
 }
 
 impl OwnNode {
@@ -22,7 +25,14 @@ impl OwnNode {
         OwnNode {
             id,
             begun: Mutex::default(),
+            boot: AtomicI64::new(0),
         }
+    }
+
+    /// Which start of the node this process is, if it was counted.
+    #[cfg(feature = "postgres")]
+    pub fn boot(&self) -> Option<i64> {
+        Some(self.boot.load(Relaxed)).filter(|boot| *boot > 0)
     }
 
     pub fn id(&self) -> NodeId {
@@ -40,6 +50,7 @@ impl App {
         let (id, now) = (self.node.id, self.now().wall);
         let begin = move |tx: &Write<'_>| nodes::begin(tx, id, &nodes::name_of_machine(), now);
         let node = self.store.write(Durability::Relaxed, begin)?;
+        self.node.boot.store(node.boot, Relaxed);
         *begun = Some(node);
         Ok(node)
     }

@@ -29,11 +29,9 @@ pub(in crate::ops) struct Sharing {
 /// If the attempt cannot be announced, it does not begin.
 pub(in crate::ops) fn begin(
     app: &App,
+    sharing: &Sharing,
     begin: impl Fn(&mut Attempts, u64) -> std::result::Result<Ticket, Refusal> + Send + 'static,
 ) -> Result<std::result::Result<(Ticket, i64), Refusal>> {
-    let Some(sharing) = Sharing::of(app) else {
-        return Ok(Err(Refusal::Wait(1)));
-    };
     let steady_ms = sharing.now.steady_ms;
     // A refusal by what this node knows itself needs no transaction.
     let own = || begin(&mut lock(&sharing.attempts), steady_ms);
@@ -98,7 +96,7 @@ pub(in crate::ops) fn exchange(app: &App) {
 impl Sharing {
     /// `None` if no other node can use the database.
     pub(in crate::ops) fn of(app: &App) -> Option<Sharing> {
-        (app.store.is_shared()).then(|| Sharing {
+        app.store.is_shared().then(|| Sharing {
             node: app.node.id(),
             attempts: app.passwords.shared_attempts(),
             now: app.now(),

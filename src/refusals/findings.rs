@@ -87,6 +87,7 @@ sentences! { "findings":
     management_keys_ownerless(count, keys) = "{count} without an owner, made by users who are deleted or disabled: {keys}";
     nodes_clock(seconds) = "the clock of this machine differs by {seconds} s from that of the server of the database";
     nodes_clock_advice() = "have both machines set their clocks by the same time servers; from 30 s on, nothing is issued or changed here";
+    nodes_doubled_advice() = "look for a copy of this machine or of its data folder; the log of each of the two says when it began";
     nodes_endless(live) = "this node knows every change; nodes in use: {live}; without the database, verdicts would go on without an end (database_refuse_after)";
     nodes_endless_advice() = "if a key that was ended must not stay open on a node without the database, set a time: database_refuse_after = \"60s\"";
     nodes_forked() = "the database was replaced by an older copy, and this node is about to end again what had ended since";

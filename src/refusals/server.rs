@@ -26,6 +26,7 @@ sentences! { "server":
     forked(mine, theirs) = "the database does not have event {mine} of the audit log, which this node knows (its newest event is {theirs}): an older copy or another server has taken its place. Changes are refused; verification goes on from memory";
     knows_too_little(nodes) = "STALE: the database was replaced by an older copy, and this node does not know what had ended since, so it gives no verdicts and shows nothing until these nodes have ended it again: {nodes}";
     moved(to) = "this database was moved to {to}, and is not used here any more; if that move was interrupted, finish it with: latchkey move --to '{to}'. To go back to what was here before, restore a backup: latchkey restore FILE";
+    node_id_twice() = "STALE: another process uses the id of this node, so its data folder was copied: stop the copy, delete the files node-id and known-nodes in its folder, and start it again as a node of its own. Until then the one of the two that was started later gives no verdicts and changes nothing";
     node_id_unusable(path, why) = "{path} has not the id of this node: {why}; put the file back, or delete it, and this folder counts as a new node";
     node_not_waited_for(node) = "no node {node} is waited for";
     not_saved() = "the connection to the database broke, and the change was not saved; try again";
@@ -53,6 +54,7 @@ pub fn is_outcome_unknown(why: &super::Refusal) -> bool {
 pub fn is_stale(why: &super::Refusal) -> bool {
     let codes = [
         "server.knows_too_little",
+        "server.node_id_twice",
         "server.stale",
         "server.stale_changes",
         "server.stale_from_start",

@@ -3,7 +3,7 @@
 
 use super::audit::{self, events};
 pub use super::connection::Head;
-use super::{Read, sites};
+use super::{Read, older_copy, sites};
 use crate::domain::audit::named::{Named, named};
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::tombstones::{Mark, Tombstones};
@@ -83,15 +83,55 @@ pub fn has_mark(read: &Read, mark: Mark) -> Result<Option<bool>> {
     Ok((mark.seq > newest(read)?.seq).then_some(false))
 }
 
-/// The last mark of a tombstone file whose event the chain has. `None` if there is none, and if the event was deleted.
-pub fn last_common(read: &Read, known: &Tombstones) -> Result<Option<Mark>> {
-    let has = |mark| Ok(has_mark(read, mark)? != Some(false));
-    let last = known.marks.last_of(has)?;
-    let is_there = match last {
-        Some(mark) => has_mark(read, mark)?.is_some(),
-        None => false,
+/// How far the chain is the log that a tombstone file belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Common {
+    /// Up to this mark, or to an event between it and the next one.
+    Mark(Mark),
+    /// The chain has the event of no mark.
+    Nothing,
+    /// That cannot be known, because events were deleted from the chain.
+    Unknown,
+}
+
+impl Common {
+    pub fn mark(self) -> Option<Mark> {
+        match self {
+            Common::Mark(mark) => Some(mark),
+            Common::Nothing | Common::Unknown => None,
+        }
+    }
+}
+
+/// Compares the chain with the marks of a tombstone file.
+pub fn common(read: &Read, known: &Tombstones) -> Result<Common> {
+    let may_have = |mark| Ok(has_mark(read, mark)? != Some(false));
+    let Some(last) = known.marks.last_of(may_have)? else {
+        return Ok(Common::Nothing);
     };
-    Ok(last.filter(|_| is_there))
+    Ok(match has_mark(read, last)? {
+        Some(_) => Common::Mark(last),
+        None => Common::Unknown,
+    })
+}
+
+/// Whether the chain is not the log that a tombstone file belongs to: it lacks the last event that the file knows.
+///
+/// If that event was deleted from the chain, other nodes may have closed an older copy before. Then the file belongs to the chain only
+/// if it knows the event of that, or ends before the copy was made. Without other nodes it belongs to the chain, because every cut
+/// writes a mark of its own.
+pub fn is_left(read: &Read, known: &Tombstones) -> Result<bool> {
+    let Some(mark) = known.mark else {
+        return Ok(false);
+    };
+    if let Some(has) = has_mark(read, mark)? {
+        return Ok(!has);
+    }
+    if !read.is_shared() {
+        return Ok(false);
+    }
+    let copy = older_copy::find(read)?;
+    Ok(copy.is_some_and(|copy| !copy.is_known_to(known) && !copy.is_later_than(known)))
 }
 
 /// What these events name; `None` if they name more than they list ([`Named::Everything`]).

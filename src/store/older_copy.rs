@@ -1,18 +1,37 @@
-//! The older copy that has last taken the place of a database on a server: what the nodes that close it in turn have to agree on.
+//! The older copy that has last taken the place of a database on a server: what the nodes that close it in turn have to agree on. It
+//! stays recorded, for nodes that were away meanwhile.
 
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, audit};
 use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
+use crate::domain::tombstones::{Mark, Tombstones, short};
 use crate::error::{Error, Result};
 use crate::store::heads::Head;
 
-/// The copy, as the first node that closed it has found it.
+/// How much earlier than a copy a tombstone file must end if it certainly knows nothing that the copy lacks: clocks of nodes differ.
+const EARLIER_MS: i64 = 120_000;
+
+/// The copy, as the first node that closed it has recorded it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OlderCopy {
-    /// Its newest event.
-    pub newest: Head,
-    /// What has changed since then is closed.
+    /// The event with which that node has closed it. The log that goes on has it, and no other log does.
+    pub closed_by: Head,
+    /// When it was made, or an earlier copy before it: a node that missed one of them may have missed all.
     pub copied_at: Timestamp,
+}
+
+impl OlderCopy {
+    /// Whether a tombstone file belongs to the log that went on with the copy.
+    pub fn is_known_to(&self, known: &Tombstones) -> bool {
+        let Head { seq, hash } = &self.closed_by;
+        known.marks.has(*seq, short(hash))
+    }
+
+    /// Whether a tombstone file ends before the copy was made. If the clock was ever corrected, its times do not show that.
+    pub fn is_later_than(&self, known: &Tombstones) -> bool {
+        let end = known.mark.map_or(i64::MAX, |mark| mark.at.0);
+        known.clocks.is_empty() && end < self.copied_at.0 - EARLIER_MS
+    }
 }
 
 /// How far a node is with closing the copy.
@@ -46,7 +65,7 @@ pub fn find(read: &Read) -> Result<Option<OlderCopy>> {
         &[],
         |row: &Row<'_>| {
             Ok(OlderCopy {
-                newest: Head {
+                closed_by: Head {
                     seq: row.get("seq")?,
                     hash: row.get("hash")?,
                 },
@@ -56,23 +75,48 @@ pub fn find(read: &Read) -> Result<Option<OlderCopy>> {
     )
 }
 
-/// Records a copy that no node has closed yet.
-pub fn begin(tx: &Write<'_>, copy: &OlderCopy) -> Result<()> {
-    tx.execute("DELETE FROM closing_nodes", &[])?;
+/// Records a copy.
+pub fn replace(tx: &Write<'_>, copy: &OlderCopy) -> Result<()> {
     tx.execute(
         "INSERT INTO older_copy (one, seq, hash, copied_at)
          VALUES (1, $1, $2, $3)
-         ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, copied_at = excluded.copied_at",
-        &[&copy.newest.seq, &copy.newest.hash, &copy.copied_at],
+         ON CONFLICT (one) DO UPDATE
+         SET seq = excluded.seq, hash = excluded.hash,
+             copied_at = CASE WHEN older_copy.copied_at < excluded.copied_at
+                              THEN older_copy.copied_at ELSE excluded.copied_at END",
+        &[&copy.closed_by.seq, &copy.closed_by.hash, &copy.copied_at],
     )?;
     Ok(())
 }
 
-/// Forgets the recorded copy and its nodes, for a database that begins again.
-pub fn clear(tx: &Write<'_>) -> Result<()> {
-    tx.execute("DELETE FROM older_copy", &[])?;
+/// Forgets which nodes have closed the copy before. A node that had not closed that one may know what both lack.
+pub fn forget_closed(tx: &Write<'_>) -> Result<()> {
+    tx.execute("DELETE FROM closing_nodes WHERE state <> 'waiting'", &[])?;
+    Ok(())
+}
+
+/// Forgets all nodes, for a database that begins again.
+pub fn forget_nodes(tx: &Write<'_>) -> Result<()> {
     tx.execute("DELETE FROM closing_nodes", &[])?;
     Ok(())
+}
+
+/// The mark of the event that has closed the copy, if it comes after this event and was deleted from the log.
+pub fn cut_closing(read: &Read, after: i64) -> Result<Option<Mark>> {
+    if !read.is_shared() {
+        return Ok(None);
+    }
+    let Some(copy) = find(read)?.filter(|copy| copy.closed_by.seq > after) else {
+        return Ok(None);
+    };
+    let seq = copy.closed_by.seq;
+    let is_cut = audit::checkpoint(read)?.is_some_and(|cut| cut.seq >= seq);
+    Ok(is_cut.then(|| Mark {
+        // The event is later, but nothing has its time any more.
+        at: copy.copied_at,
+        seq,
+        hash: short(&copy.closed_by.hash),
+    }))
 }
 
 /// The nodes, by the names of their machines.
@@ -132,13 +176,13 @@ mod tests {
         for read in testing::stores() {
             let tx = read.write();
             let (one, other) = (NodeId([1; 16]), NodeId([2; 16]));
-            let copy = |seq| OlderCopy {
-                newest: Head { seq, hash: [7; 32] },
-                copied_at: Timestamp(seq * 10),
+            let copy = |seq, at| OlderCopy {
+                closed_by: Head { seq, hash: [7; 32] },
+                copied_at: Timestamp(at),
             };
             assert_eq!(find(&read).unwrap(), None);
-            begin(&tx, &copy(5)).unwrap();
-            assert_eq!(find(&read).unwrap(), Some(copy(5)));
+            replace(&tx, &copy(5, 50)).unwrap();
+            assert_eq!(find(&read).unwrap(), Some(copy(5, 50)));
             set_closed(&tx, one, "a").unwrap();
             expect(&tx, one, "a").unwrap();
             expect(&tx, other, "b").unwrap();
@@ -155,13 +199,45 @@ mod tests {
             // A node that was given up comes back.
             set_closed(&tx, other, "b").unwrap();
             assert_eq!(states(), [ClosingState::Closed, ClosingState::Closed]);
-            begin(&tx, &copy(9)).unwrap();
-            assert_eq!(
-                (find(&read).unwrap(), states()),
-                (Some(copy(9)), Vec::new())
-            );
-            clear(&tx).unwrap();
-            assert_eq!(find(&read).unwrap(), None);
+            // Another copy; a node that has not closed the first one is still waited for.
+            expect(&tx, NodeId([3; 16]), "c").unwrap();
+            replace(&tx, &copy(9, 90)).unwrap();
+            forget_closed(&tx).unwrap();
+            assert_eq!(find(&read).unwrap(), Some(copy(9, 50)));
+            assert_eq!(states(), [ClosingState::Waiting]);
+            replace(&tx, &copy(12, 20)).unwrap();
+            assert_eq!(find(&read).unwrap(), Some(copy(12, 20)));
+            forget_nodes(&tx).unwrap();
+            assert_eq!(states(), []);
         }
+    }
+
+    #[test]
+    fn a_file_belongs_to_the_log_by_the_event_that_closed_the_copy_or_ends_before_the_copy() {
+        let copy = OlderCopy {
+            closed_by: Head {
+                seq: 9,
+                hash: [7; 32],
+            },
+            copied_at: Timestamp(1_000_000),
+        };
+        let known = |at, seq, hash: u8| {
+            let mut known = Tombstones::default();
+            known.add_mark(Mark {
+                at: Timestamp(at),
+                seq,
+                hash: short(&[hash; 32]),
+            });
+            known
+        };
+        assert!(copy.is_known_to(&known(1, 9, 7)));
+        assert!(!copy.is_known_to(&known(1, 9, 8)));
+        assert!(!copy.is_known_to(&known(1, 8, 7)));
+        let before = copy.copied_at.0 - EARLIER_MS;
+        assert!(!copy.is_later_than(&known(before, 3, 1)));
+        let mut earlier = known(before - 1, 3, 1);
+        assert!(copy.is_later_than(&earlier));
+        earlier.clocks.insert(2, Timestamp(1));
+        assert!(!copy.is_later_than(&earlier));
     }
 }

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_read_as_it_is_written() {
+    fn what_is_announced_is_read_as_it_is_written() {
         let session = Ticket::Session(KeyId(5));
         for announced in [
             Announcement::Attempt(password()),

@@ -7,7 +7,7 @@ use crate::ops::App;
 use crate::refusals::findings;
 use crate::store::{Facts, Read, key_files};
 
-/// What a user without rights of its own should not have set.
+/// Values of `synchronous_commit` that the database user should not have as its default.
 const WEAK: [&str; 2] = ["local", "off"];
 
 /// The checks of the server; none if the database is a file.

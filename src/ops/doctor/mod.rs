@@ -60,11 +60,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         found.push(room(app));
         return Ok(found);
     }
-    let checks: [Question; 17] = [
-        ("database", database),
-        ("schema", schema),
-        ("audit log", audit_log),
-        ("keys and audit log", keys_and_log),
+    let checks: [Question; 13] = [
         ("writing", writing),
         ("tombstones", tombstones),
         ("clock", clock),
@@ -79,27 +75,30 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("sinks", notices::sinks),
         ("sites", sites::sites),
     ];
-    let mut found: Vec<Check> = checks.map(|check| looked(app, check)).into();
-    found.insert(5, room(app));
-    found.splice(4..4, super::changed_outside::checks(app));
+    let mut found = of_content(app);
     found.splice(2..2, cluster::checks(app));
+    let [writing, others @ ..] = checks;
+    found.push(looked(app, writing));
+    found.push(room(app));
+    found.extend(others.map(|check| looked(app, check)));
     found.extend(nodes::check(app));
     Ok(found)
 }
 
 /// The checks of the content of the database alone.
-#[cfg(feature = "postgres")]
 pub fn of_content(app: &App) -> Vec<Check> {
-    let checks: [Question; 4] = [
-        ("database", database),
-        ("schema", schema),
-        ("audit log", audit_log),
-        ("keys and audit log", keys_and_log),
-    ];
-    let mut found: Vec<Check> = checks.map(|check| looked(app, check)).into();
+    let mut found: Vec<Check> = OF_CONTENT.map(|check| looked(app, check)).into();
     found.extend(super::changed_outside::checks(app));
     found
 }
+
+/// The first checks of a database: of what it has.
+const OF_CONTENT: [Question; 4] = [
+    ("database", database),
+    ("schema", schema),
+    ("audit log", audit_log),
+    ("keys and audit log", keys_and_log),
+];
 
 /// The checks of a site. It has neither users nor sealed rows, and needs no backup.
 const OF_SITE: [Question; 11] = [
@@ -196,8 +195,8 @@ fn removal(read: &Read, foreign: &[Foreign]) -> Refusal {
     let statements: Vec<&str> = foreign.iter().map(Foreign::statement).collect();
     let statements = statements.join(" ");
     match read.is_shared() {
-        false => findings::foreign_removal(statements),
         true => findings::postgres_removal(statements),
+        false => findings::foreign_removal(statements),
     }
 }
 

@@ -46,6 +46,13 @@ fn of(found: &FenceFigures, names: &[String]) -> Check {
         false => format!("{} ({})", found.live, names.join(", ")),
     };
     let seconds = |ms: i64| ms.unsigned_abs() / 1000;
+    if found.is_doubled {
+        return Check::failed(
+            NAME,
+            server::node_id_twice(),
+            findings::nodes_doubled_advice(),
+        );
+    }
     match found.age_ms {
         None => Check::failed(
             NAME,
@@ -84,6 +91,17 @@ mod tests {
             refuse_after_ms: None,
             ..limits
         };
+        let doubled = FenceFigures {
+            age_ms: Some(0),
+            left_ms: None,
+            live: 1,
+            skew_ms: 0,
+            is_connected: true,
+            is_doubled: true,
+            limits,
+        };
+        let found = of(&doubled, &[]);
+        assert!(found.found.to_string().contains("the id of this node"));
         for (age_ms, skew_ms, limits, finding, words) in [
             (None, 0, limits, Finding::Failed, "since its start"),
             (Some(5_000), 40_000, limits, Finding::Failed, "5 s ago"),
@@ -99,11 +117,11 @@ mod tests {
         ] {
             let figures = FenceFigures {
                 age_ms,
-                left_ms: None,
                 live: 3,
                 skew_ms,
-                is_connected: true,
                 limits,
+                is_doubled: false,
+                ..doubled
             };
             let found = of(&figures, &["a".to_owned(), "b".to_owned()]);
             assert_eq!(found.finding, finding, "{words}");

@@ -17,8 +17,8 @@ use crate::ops::sessions::{self, console};
 use crate::ops::setup::{self, OwnerPassword, SampleKey, first_run};
 use crate::ops::verify::verify_blocking;
 use crate::ops::{attempts, maintenance, users};
+use crate::store::postgres::Address;
 use crate::store::postgres::server::{self, Database, date, wait_for};
-use crate::store::postgres::{Address, Postgres};
 use crate::store::{Location, usage};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown};
@@ -45,10 +45,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(name: &str) -> Option<Cluster> {
-        let (database, address) = server::new_database()?;
-        // The tests of the store begin with the tables, and a first start creates them.
-        let admin = Postgres::open(&address).unwrap();
-        admin.batch("DROP SCHEMA latchkey CASCADE").unwrap();
+        let (database, address) = server::empty_database()?;
         let cluster = Cluster {
             nodes: Vec::new(),
             files: KeyFiles::generate(),

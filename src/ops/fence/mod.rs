@@ -12,6 +12,9 @@
 #[cfg(test)]
 #[cfg(feature = "postgres")]
 mod cluster_tests;
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+mod doubled_tests;
 #[cfg(feature = "postgres")]
 pub mod renewal;
 #[cfg(test)]
@@ -30,9 +33,9 @@ const NEVER: i64 = i64::MIN;
 const NO_END: i64 = i64::MAX;
 /// How far the date may run ahead of the steady clock.
 const DATE_SLACK_MS: i64 = 1_000;
-/// From this difference to the clock of the server on it is reported.
+/// A clock that differs from that of the server by more than this is reported.
 pub const SKEW_REPORTED_MS: i64 = 1_000;
-/// From this difference on the time of an event would be wrong by more than anyone should accept.
+/// A node whose clock differs by more than this changes nothing: the times of its events would be wrong.
 pub const SKEW_MAX_MS: i64 = 30_000;
 
 thread_local! {
@@ -82,6 +85,10 @@ pub struct Fence {
     is_connected: AtomicBool,
     /// The number of nodes in use, this one included.
     live: AtomicU64,
+    /// Whether another process has written the lease of this node lately, so that its data folder was copied.
+    is_doubled: AtomicBool,
+    /// Whether this process has stopped for that reason.
+    has_given_way: AtomicBool,
     #[cfg(feature = "postgres")]
     ending: renewal::Ending,
 }
@@ -96,6 +103,8 @@ pub struct FenceFigures {
     pub live: u64,
     pub skew_ms: i64,
     pub is_connected: bool,
+    /// Whether another process uses the id of this node.
+    pub is_doubled: bool,
     pub limits: Limits,
 }
 
@@ -112,6 +121,8 @@ impl Default for Fence {
             skew_ms: AtomicI64::new(0),
             is_connected: AtomicBool::new(false),
             live: AtomicU64::new(1),
+            is_doubled: AtomicBool::new(false),
+            has_given_way: AtomicBool::new(false),
             #[cfg(feature = "postgres")]
             ending: renewal::Ending::default(),
         }
@@ -194,6 +205,23 @@ impl Fence {
             .store(proved_ms.saturating_add(lasts_ms), Relaxed);
     }
 
+    /// Ends for good what this node may do: another process that has its id goes on.
+    #[cfg(feature = "postgres")]
+    fn give_way(&self) {
+        self.has_given_way.store(true, Relaxed);
+        self.proved_ms.store(NEVER, Relaxed);
+        self.fresh_until_ms.store(NEVER, Relaxed);
+    }
+
+    /// Why it refuses everything.
+    fn refusal(&self, age_s: Option<u64>) -> Error {
+        Error::Unavailable(match age_s {
+            Some(age_s) => refusals::server::stale(age_s),
+            None if self.has_given_way.load(Relaxed) => refusals::server::node_id_twice(),
+            None => refusals::server::stale_from_start(),
+        })
+    }
+
     /// The number of nodes that limits are shared with, this one included.
     pub fn live(&self) -> u64 {
         self.live.load(Relaxed).max(1)
@@ -214,6 +242,7 @@ impl Fence {
             live: self.live(),
             skew_ms: self.skew_ms.load(Relaxed),
             is_connected: self.is_connected.load(Relaxed),
+            is_doubled: self.is_doubled.load(Relaxed),
             limits,
         }
     }
@@ -221,13 +250,6 @@ impl Fence {
 
 fn steady_ms(now: Moment) -> i64 {
     i64::try_from(now.steady_ms).unwrap_or(i64::MAX)
-}
-
-fn refused(age_s: Option<u64>) -> Error {
-    Error::Unavailable(match age_s {
-        Some(age_s) => refusals::server::stale(age_s),
-        None => refusals::server::stale_from_start(),
-    })
 }
 
 impl App {
@@ -281,7 +303,7 @@ impl App {
         WAS_FRESH.set(standing == Standing::Fresh);
         match standing {
             Standing::Fresh => Ok(None),
-            Standing::Refused(age_s) => Err(refused(age_s)),
+            Standing::Refused(age_s) => Err(fence.refusal(age_s)),
             Standing::Stale(age_s) => Ok(Some(age_s)),
         }
     }
@@ -294,7 +316,7 @@ impl App {
         self.require_protection()?;
         match fence.standing(self.now()) {
             Standing::Fresh | Standing::Stale(_) => Ok(()),
-            Standing::Refused(age_s) => Err(refused(age_s)),
+            Standing::Refused(age_s) => Err(fence.refusal(age_s)),
         }
     }
 
@@ -308,7 +330,7 @@ impl App {
         }
         match fence.standing(self.now()) {
             Standing::Fresh => Ok(()),
-            Standing::Refused(age_s) => Err(refused(age_s)),
+            Standing::Refused(age_s) => Err(fence.refusal(age_s)),
             Standing::Stale(age_s) => {
                 Err(Error::Unavailable(refusals::server::stale_changes(age_s)))
             }

@@ -3,12 +3,13 @@
 
 use super::Fence;
 use crate::domain::locks::lock;
-use crate::domain::nodes::NodeId;
-use crate::domain::time::Moment;
+use crate::domain::time::{Moment, Timestamp};
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::applier::Applier;
 use crate::ops::clock::Clock;
+use crate::ops::nodes::OwnNode;
+use crate::refusals;
 use crate::store::postgres::{LeaseHolder, Renewed};
 use crate::store::{Store, nodes, postgres};
 use std::collections::VecDeque;
@@ -24,6 +25,13 @@ const LOOKS_AGAIN: Duration = Duration::from_millis(20);
 const WAITING_MAX: usize = 64;
 /// Nodes that were seen within this time count as in use, if this node goes on for ever without a proof.
 const LIVE_MS: i64 = 60_000;
+/// A lease that was written so long ago, and not since, is that of a process that has ended.
+const ALIVE_MS: i64 = 2_500;
+/// How often a start looks whether such a lease is written again.
+const LOOKS_AT_START: Duration = Duration::from_millis(100);
+/// How often in a row another process has to write the lease between two times of this one. A question whose answer was lost may be
+/// carried out late.
+const DOUBLED_MIN: u32 = 3;
 /// How long the end of the process waits until the lease is deleted.
 const END_MAX: Duration = Duration::from_secs(1);
 
@@ -59,7 +67,12 @@ struct Renewal {
     fence: Arc<Fence>,
     applier: Arc<Applier>,
     clock: Arc<Clock>,
+    own: Arc<OwnNode>,
     lease: postgres::Lease,
+    /// When this process has written the lease last; `None` if it is not known whether it has.
+    written: Option<Timestamp>,
+    /// How often in a row another process had written it meanwhile.
+    by_another: u32,
     /// The answers that prove nothing yet; oldest first.
     waiting: VecDeque<LeaseAnswer>,
     /// Whether it was logged that the server is out of reach.
@@ -68,14 +81,18 @@ struct Renewal {
 
 /// Writes the lease for the first time, and begins to renew it until [`Fence::end`]. A server that is out of reach is no error: the
 /// node gives no verdicts until it has the lease.
+///
+/// # Errors
+/// `Unavailable` if another process writes the lease of this node.
 pub fn begin(app: &App) -> Result<()> {
     let Some(fence) = &app.fence else {
         return Ok(());
     };
-    let Some(mut renewal) = Renewal::of(&app.store, fence, &app.applier, &app.clock, app.node.id())
+    let Some(mut renewal) = Renewal::of(&app.store, fence, &app.applier, &app.clock, &app.node)
     else {
         return Ok(());
     };
+    renewal.refuse_double()?;
     renewal.renew();
     // Before the follower is there, which confirms later answers.
     match app.store.follow_now() {
@@ -129,22 +146,81 @@ impl Renewal {
         fence: &Arc<Fence>,
         applier: &Arc<Applier>,
         clock: &Arc<Clock>,
-        node: NodeId,
+        own: &Arc<OwnNode>,
     ) -> Option<Renewal> {
-        let name = nodes::name_of_machine();
+        let (node, name) = (own.id(), nodes::name_of_machine());
         Some(Renewal {
             fence: fence.clone(),
             applier: applier.clone(),
             clock: clock.clone(),
+            own: own.clone(),
             lease: store.lease(LeaseHolder { node, name })?,
+            written: None,
+            by_another: 0,
             waiting: VecDeque::new(),
             has_failed: false,
         })
     }
 
+    /// Refuses if another process writes the lease of this node. The data folder is locked on its own machine, so that was a copy. After
+    /// a process that was killed, its lease may seem to be in use for a moment, in which nothing is written to it.
+    fn refuse_double(&mut self) -> Result<()> {
+        let mut first = None;
+        loop {
+            let (seen_at, now) = match self.lease.find() {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(()),
+                Err(err) => {
+                    log::warn!("lease: it is not known whether it is in use: {err}");
+                    return Ok(());
+                }
+            };
+            if seen_at > *first.get_or_insert(seen_at) {
+                return Err(Error::Unavailable(refusals::server::node_id_twice()));
+            }
+            if now.0 - seen_at.0 >= ALIVE_MS {
+                return Ok(());
+            }
+            std::thread::sleep(LOOKS_AT_START);
+        }
+    }
+
+    /// Notes whether another process has written the lease since this one has. The one that was started later gives way; if that is
+    /// not known, or a running machine was copied, both do.
+    fn note_writer(&mut self, renewed: &Renewed) {
+        let by_another = |written| renewed.earlier.is_some_and(|earlier| earlier > written);
+        match self.written.map(by_another) {
+            Some(true) => self.by_another += 1,
+            Some(false) => self.by_another = 0,
+            None => {}
+        }
+        self.written = Some(renewed.at);
+        let is_doubled = self.by_another >= DOUBLED_MIN;
+        let was_doubled = self.fence.is_doubled.swap(is_doubled, Relaxed);
+        if is_doubled && !was_doubled {
+            log::error!("lease: {}", refusals::server::node_id_twice());
+        }
+        let is_later = match (self.own.boot(), renewed.boot) {
+            (Some(own), Some(latest)) => own >= latest,
+            (None, _) | (_, None) => true,
+        };
+        if is_doubled && is_later {
+            log::error!("lease: this node was started later, and gives no verdicts any more");
+            self.waiting.clear();
+            self.fence.give_way();
+        }
+    }
+
     fn run(mut self) {
         let mut next = Instant::now() + EVERY;
         loop {
+            // The lease is that of the other process.
+            if self.fence.has_given_way.load(Relaxed) {
+                match self.fence.must_end_within(EVERY) {
+                    true => break,
+                    false => continue,
+                }
+            }
             let left = next.saturating_duration_since(Instant::now());
             let wait = match self.waiting.is_empty() {
                 true => left,
@@ -160,7 +236,8 @@ impl Renewal {
                 self.prove();
             }
         }
-        if let Err(err) = self.lease.end() {
+        let is_own = !self.fence.has_given_way.load(Relaxed);
+        if is_own && let Err(err) = self.lease.end() {
             log::warn!("lease: it was not deleted, and counts until it is old: {err}");
         }
         *lock(&self.fence.ending.state) = State::Ended;
@@ -183,6 +260,10 @@ impl Renewal {
                     false => of_now,
                 };
                 self.fence.note(&renewed, worse);
+                self.note_writer(&renewed);
+                if self.fence.has_given_way.load(Relaxed) {
+                    return;
+                }
                 if self.waiting.len() >= WAITING_MAX {
                     self.waiting.pop_front();
                 }
@@ -194,6 +275,7 @@ impl Renewal {
             }
             Err(err) => {
                 self.fence.is_connected.store(false, Relaxed);
+                self.written = None;
                 if !std::mem::replace(&mut self.has_failed, true) {
                     log::warn!(
                         "lease: it cannot be renewed, so this node is soon no longer known to be up to date: {err}"

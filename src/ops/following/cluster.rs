@@ -12,7 +12,8 @@ use crate::ops::clock::Sources;
 use crate::ops::keys::issue::{NewKey, issue};
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::setup::{self, OwnerPassword, SampleKey};
-use crate::ops::{App, authenticate, verify};
+use crate::ops::users::{self, NewUser};
+use crate::ops::{App, authenticate, sessions, verify};
 use crate::store::heads::{self, Head};
 use crate::store::postgres::Address;
 use crate::store::postgres::server::{self, Database, wait_for};
@@ -20,6 +21,9 @@ use crate::store::{Location, audit};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The password of all users.
+pub const PASSWORD: &str = "seven lanterns over the harbour";
 
 /// Nodes on one database.
 pub struct Cluster {
@@ -83,7 +87,7 @@ impl Cluster {
     pub fn add_at(&mut self, address: Address) {
         let folder = self.folder_of(self.nodes.len());
         std::fs::create_dir(&folder).unwrap();
-        let node = open(&folder, &self.files, address);
+        let node = self.open(&folder, address).unwrap();
         self.nodes.push(node);
     }
 
@@ -94,16 +98,40 @@ impl Cluster {
 
     /// Starts a node again that was stopped.
     pub fn start_again(&mut self, node: usize) {
-        let folder = self.folder_of(node);
-        self.nodes[node] = open(&folder, &self.files, self.address.clone());
+        self.nodes[node] = self.try_to_start(node).unwrap();
+    }
+
+    /// Starts the node in a folder that is there.
+    pub fn try_to_start(&self, node: usize) -> Result<Arc<App>> {
+        self.open(&self.folder_of(node), self.address.clone())
+    }
+
+    fn open(&self, folder: &Path, address: Address) -> Result<Arc<App>> {
+        let location = Location::on_a_server(&folder.join("db"), address);
+        let app = setup::open(location, self.files.clone(), &[], sources())?;
+        setup::load_keys(&app)?;
+        Ok(app)
+    }
+
+    /// Opens the folder of a node that was stopped, as a command does.
+    pub fn open_for_a_command(&self, node: usize) -> Arc<App> {
+        let location =
+            Location::on_a_server(&self.folder_of(node).join("db"), self.address.clone());
+        setup::open_for_a_command(location, self.files.clone(), &[], sources()).unwrap()
     }
 
     /// Ends all nodes, copies the database, and starts the nodes again: a database that is in use cannot be copied.
     pub fn copy(&mut self) -> Database {
-        (0..self.nodes.len()).for_each(|node| self.stop(node));
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.copy_while(&all)
+    }
+
+    /// The same while only these nodes run.
+    pub fn copy_while(&mut self, running: &[usize]) -> Database {
+        running.iter().for_each(|node| self.stop(*node));
         let name = self.database.as_ref().unwrap().name();
         let (copy, _) = server::new_copy_of(name).unwrap();
-        (0..self.nodes.len()).for_each(|node| self.start_again(node));
+        running.iter().for_each(|node| self.start_again(*node));
         copy
     }
 
@@ -167,13 +195,6 @@ fn sources() -> Sources {
     }
 }
 
-fn open(folder: &Path, files: &KeyFiles, address: Address) -> Arc<App> {
-    let location = Location::on_a_server(&folder.join("db"), address);
-    let app = setup::open(location, files.clone(), &[], sources()).unwrap();
-    setup::load_keys(&app).unwrap();
-    app
-}
-
 /// The administrator of a node.
 pub fn local(app: &App) -> Caller {
     Caller::local(&app.index.directory(), 0, Origin::default()).unwrap()
@@ -210,6 +231,24 @@ pub fn issued_with(
         issued.view.key.id,
         issued.secret.unwrap().expose().to_owned(),
     ))
+}
+
+/// Creates a user with [`PASSWORD`].
+pub fn user(app: &App, name: &str) {
+    let new = NewUser {
+        user_name: name.to_owned(),
+        password: Some(PASSWORD.to_owned()),
+        email: None,
+        workspace: None,
+        roles: Vec::new(),
+    };
+    users::create(app, &local(app), new, None).unwrap();
+}
+
+/// The access token of a new session of a user.
+pub fn user_session(app: &App, name: &str) -> String {
+    let begun = sessions::sign_in(app, name, PASSWORD, None, Origin::default()).unwrap();
+    begun.token.expose().to_owned()
 }
 
 /// The verdict on a secret, which is not counted as a use.

@@ -61,11 +61,14 @@ impl Applier {
                     return Ok(false);
                 };
                 let followed = self.follow_to(read, book, end.head, Within::HeadLock);
-                match within {
-                    Within::Closing if self.fork().is_some() => Ok(true),
-                    Within::HeadLock if self.is_waiting() => Err(self.waits_for_nodes()),
-                    Within::Closing | Within::HeadLock | Within::Snapshot => followed,
+                let is_closing = within == Within::Closing;
+                if is_closing && self.fork().is_some() {
+                    return Ok(true);
                 }
+                if !is_closing && self.is_waiting() {
+                    return Err(self.waits_for_nodes());
+                }
+                followed
             }
             Within::Snapshot => {
                 let check = self.checks.fetch_add(1, Relaxed) + 1;
@@ -121,6 +124,7 @@ impl Applier {
     pub fn is_confirmed_after(&self, check: u64) -> bool {
         self.fork().is_none() && self.confirmed.load(Acquire) > check
     }
+
     /// The other log that the database has, if it has one.
     pub fn fork(&self) -> Option<Forked> {
         lock(&self.progress).fork
@@ -156,6 +160,10 @@ impl Applier {
                 return Err(self.note_fork(Forked { mine, theirs: head }));
             }
             Gap::Unread if within == Within::HeadLock => return Ok(false),
+            // Other nodes may have closed an older copy, and then cut the log.
+            Gap::Unread if book.is_left(read)? => {
+                return Err(self.note_fork(Forked { mine, theirs: head }));
+            }
             Gap::Unread => {
                 log::warn!(
                     "store: the events from {} to {} cannot be followed any more; everything is loaded again",
@@ -230,15 +238,16 @@ impl Applier {
     }
 
     fn note_fork(&self, fork: Forked) -> Error {
-        let (mine, theirs) = (fork.mine.seq, fork.theirs.seq);
         if lock(&self.progress).fork.replace(fork).is_none() {
             self.forks.fetch_add(1, Relaxed);
             log::error!(
-                "store: the database does not have event {mine}, which this node knows; its newest event is {theirs}. Another copy has \
-                 taken its place: changes are refused, and verification goes on from memory"
+                "store: the database does not have event {}, which this node knows; its newest event is {}. Another copy has taken its \
+                 place: changes are refused until what had ended is ended again, and verification goes on from memory",
+                fork.mine.seq,
+                fork.theirs.seq
             );
         }
-        Error::Unavailable(refusals::server::forked(mine, theirs))
+        fork.refusal()
     }
 
     pub(in crate::ops) fn waits_for_nodes(&self) -> Error {

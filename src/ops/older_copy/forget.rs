@@ -45,5 +45,5 @@ pub fn forget(app: &App, caller: &Caller, node: &str) -> Result<()> {
     {
         return Err(unknown());
     }
-    app.store.read_from_now(|read| app.applier.take_over(read))
+    app.read(|read| app.applier.load_closing(read))
 }

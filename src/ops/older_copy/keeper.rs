@@ -36,7 +36,7 @@ pub fn begin(app: &Arc<App>) -> Result<()> {
 
 /// What the thread remembers.
 #[derive(Default)]
-struct Keeper {
+pub(super) struct Keeper {
     looks: u32,
     /// The nodes that were written; `None` before.
     written: Option<Vec<NamedNode>>,
@@ -45,7 +45,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn look(&mut self, app: &App) {
+    pub(super) fn look(&mut self, app: &App) {
         let done = match app.must_close() {
             true => app.close_older_copy(),
             false if self.looks.is_multiple_of(LOOKS_A_LIST) => self.remember(app),
@@ -75,6 +75,10 @@ impl Keeper {
         live.retain(|(id, _)| *id != own);
         // A node that has gone is forgotten only by a node that has everything that it had acknowledged.
         if self.written.as_ref() == Some(&live) || !app.applier.has(head) {
+            return Ok(());
+        }
+        // So is a node that still has to close a copy: another copy may not know of that.
+        if app.applier.is_waiting() {
             return Ok(());
         }
         known::write(app.store.path(), &live)?;

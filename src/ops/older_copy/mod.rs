@@ -2,12 +2,17 @@
 //!
 //! The database was restored, or a server has taken over that lacks what was acknowledged. The tombstone file of a node knows what has
 //! ended since, and ends it again. On a server, each node knows something, so the nodes do this in turn, under the lock on the newest
-//! event. The first of them records against which time everything is compared, ends what needs no tombstone, and records for which
-//! nodes all of them wait: those that it remembers ([`known`]), and those that had a lease in the copy. Until all of these have closed
-//! the copy or are given up ([`forget`]), nothing else is changed, and a node that has closed nothing gives no verdicts.
+//! event, each against the time of the last event that it and the copy have in common. The first of them ends what needs no tombstone,
+//! and records for which nodes all of them wait: those that it remembers ([`known`]), and those that had a lease in the copy. Until all
+//! of these have closed the copy or are given up ([`forget`]), nothing else is changed, and a node that has closed nothing gives no
+//! verdicts.
 //!
-//! A node that was away closes the copy when it comes back, even if no node waits for it.
+//! A node that was away closes the copy when it comes back, even if no node waits for it, and even if the log was cut meanwhile: the event
+//! that closed the copy stays recorded, and a tombstone file that belongs to the log after it has the mark of that event.
 
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+mod several_copies;
 #[cfg(test)]
 #[cfg(feature = "postgres")]
 mod tests;
@@ -27,7 +32,8 @@ use crate::ops::App;
 use crate::ops::clock::Reading;
 use crate::ops::restore::closing::{ClosedThings, Closing};
 use crate::refusals;
-use crate::store::audit::events;
+use crate::store::audit::{Cut, events};
+use crate::store::heads::{Common, Head};
 use crate::store::leases::{self, NamedNode};
 use crate::store::nodes::name_of_machine;
 use crate::store::older_copy::{self, ClosingState, OlderCopy};
@@ -38,6 +44,8 @@ pub use keeper::begin;
 
 /// How far numbers go on after those that a node knows: other nodes may have given numbers that it has not seen.
 const NUMBERS_AHEAD: i64 = 65_536;
+/// How long two servers may have been written to at the same time before one of them is found to lack what the other one has.
+const SPLIT_MS: i64 = 3_600_000;
 /// How long before the newest event of a copy a node may have renewed its lease that was in use at that event.
 const LEASE_MS: i64 = 120_000;
 
@@ -46,6 +54,8 @@ pub struct Closer {
     pub node: NodeId,
     pub seal_keys: Arc<SealKeys>,
     pub clock: Reading,
+    /// The newest event that the index has; `None` before it is loaded.
+    pub newest: Option<Head>,
 }
 
 /// The turn of a node.
@@ -78,7 +88,7 @@ impl Closer {
         let newest = events::newest(tx)?;
         let is_shared = tx.is_shared();
         let turn = match is_shared {
-            true => self.turn(tx, tombstones, newest, remembered)?,
+            true => self.turn(tx, tombstones, remembered)?,
             false => Some(Turn {
                 copied_at: tombstones.copied_at(newest),
                 is_first: true,
@@ -124,53 +134,60 @@ impl Closer {
             ..Event::of_system("server.close_older_copy", Target::server(), now)
         };
         audit::append(tx, &self.seal_keys, event)?;
+        if is_shared && turn.is_first {
+            let copy = OlderCopy {
+                closed_by: heads::newest(tx)?,
+                copied_at: turn.copied_at,
+            };
+            older_copy::replace(tx, &copy)?;
+        }
         Ok(Some(closed))
     }
 
     /// Takes the turn of this node among those that share the database; `None` if it has closed the copy already, and only its file
-    /// does not have that.
+    /// does not have that, or if the log of the database is the one that it knows.
     fn turn(
         &self,
         tx: &Write<'_>,
         tombstones: &Tombstones,
-        newest: Option<Mark>,
         remembered: &[NamedNode],
     ) -> Result<Option<Turn>> {
-        let common = heads::last_common(tx, tombstones)?;
+        let common = heads::common(tx, tombstones)?;
         let nodes = older_copy::list(tx)?;
         let own = nodes.iter().find(|node| node.id == self.node);
         let own = own.map(|node| node.state);
+        let is_left = heads::is_left(tx, tombstones)? || self.index_is_left(tx)?;
         let recorded = older_copy::find(tx)?;
-        // A node that knows events after the recorded copy by its file has left that copy behind.
-        let is_before = |copy: &OlderCopy, common: Mark| common.seq <= copy.newest.seq;
-        let turn = match (&recorded, own) {
-            (Some(copy), Some(ClosingState::Closed))
-                if common.is_some_and(|common| is_before(copy, common)) =>
-            {
-                return Ok(None);
-            }
-            (Some(copy), Some(ClosingState::Waiting)) => Turn {
-                copied_at: copy.copied_at,
+        let recorded =
+            recorded.filter(|copy| !is_left || !left_behind(copy, tombstones, common, own));
+        let turn = match recorded {
+            Some(_) if own == Some(ClosingState::Closed) => return Ok(None),
+            _ if !is_left && own != Some(ClosingState::Waiting) => return Ok(None),
+            Some(copy) => Turn {
+                copied_at: match common {
+                    Common::Mark(mark) => tombstones.copied_at(Some(mark)),
+                    Common::Nothing | Common::Unknown => copy.copied_at,
+                },
                 is_first: false,
             },
-            (Some(copy), None | Some(ClosingState::Forgotten))
-                if common.is_none_or(|common| is_before(copy, common)) =>
-            {
-                Turn {
-                    copied_at: copy.copied_at,
-                    is_first: false,
-                }
-            }
-            _ => {
-                // What comes after the last event that this node knows may be of others that lack what has ended.
-                let copied_at = tombstones.copied_at(common.or(newest));
-                self.begin(tx, copied_at)?;
-                Turn {
-                    copied_at,
-                    is_first: true,
-                }
-            }
+            None => Turn {
+                copied_at: match common {
+                    // What comes after the last event that this node knows may be of others that lack what has ended.
+                    Common::Mark(mark) => tombstones.copied_at(Some(mark)),
+                    Common::Nothing | Common::Unknown => copied_before(tx, tombstones)?,
+                },
+                is_first: true,
+            },
         };
+        if turn.is_first {
+            older_copy::forget_closed(tx)?;
+        }
+        if turn.is_first || nodes.is_empty() {
+            // The nodes that were in use when the copy was made.
+            for (id, name) in leases::seen_since(tx, Timestamp(turn.copied_at.0 - LEASE_MS))? {
+                older_copy::expect(tx, id, &name)?;
+            }
+        }
         for (id, name) in remembered {
             older_copy::expect(tx, *id, name)?;
         }
@@ -178,18 +195,40 @@ impl Closer {
         Ok(Some(turn))
     }
 
-    /// Records a copy that no node has closed, and waits for the nodes that were in use when it was made.
-    fn begin(&self, tx: &Write<'_>, copied_at: Timestamp) -> Result<()> {
-        let copy = OlderCopy {
-            newest: heads::newest(tx)?,
-            copied_at,
-        };
-        older_copy::begin(tx, &copy)?;
-        for (id, name) in leases::seen_since(tx, Timestamp(copied_at.0 - LEASE_MS))? {
-            older_copy::expect(tx, id, &name)?;
+    /// Whether the log lacks the newest event that the index has.
+    fn index_is_left(&self, tx: &Write<'_>) -> Result<bool> {
+        match self.newest {
+            Some(newest) => Ok(heads::has(tx, newest)? == Some(false)),
+            None => Ok(false),
         }
-        Ok(())
     }
+}
+
+/// Whether a node whose log is another one had gone on with a recorded copy before, so that what it has found is another copy.
+fn left_behind(
+    copy: &OlderCopy,
+    tombstones: &Tombstones,
+    common: Common,
+    own: Option<ClosingState>,
+) -> bool {
+    let is_closed = own == Some(ClosingState::Closed);
+    copy.is_known_to(tombstones)
+        || match common {
+            Common::Mark(mark) => mark.seq > copy.closed_by.seq,
+            Common::Nothing => is_closed,
+            Common::Unknown => false,
+        }
+}
+
+/// A time before which a copy was certainly made of which no mark of a node is left: that of the newest event from before the last one
+/// that the node knows.
+fn copied_before(tx: &Write<'_>, tombstones: &Tombstones) -> Result<Timestamp> {
+    let end = tombstones.mark.map_or(0, |mark| mark.at.0);
+    let last = audit::last(tx, Cut::Before(Timestamp(end - SPLIT_MS)))?;
+    let event = audit::find(tx, last)?;
+    Ok(event.map_or(Timestamp(0), |event| {
+        tombstones.copied_at(Some(Mark::of(&event)))
+    }))
 }
 
 impl App {
@@ -200,6 +239,7 @@ impl App {
             node: self.node.id(),
             seal_keys: self.seal_keys.clone(),
             clock: self.clock.reading(),
+            newest: self.applier.newest(),
         };
         closer.close(&self.store, tombstones)?;
         self.store
@@ -208,7 +248,7 @@ impl App {
 
     /// How often the database was found to be an older copy while this node runs; `None` if it shares the database with no other node.
     pub fn forks(&self) -> Option<u64> {
-        (self.store.is_shared()).then(|| self.applier.fork_count())
+        self.store.is_shared().then(|| self.applier.fork_count())
     }
 
     /// Whether this node has to close an older copy.

@@ -10,18 +10,18 @@ use crate::domain::policies::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::fence::Limits;
-use crate::ops::following::cluster::{Cluster, issued, issued_with, local, verdict};
+use crate::ops::following::cluster::{
+    Cluster, PASSWORD, issued, issued_with, local, user, user_session, verdict,
+};
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::{self, edit, rotate};
 use crate::ops::sessions;
-use crate::ops::users::{self, NewUser, UserEdit};
+use crate::ops::users::{self, UserEdit};
 use crate::ops::{authenticate, verify};
 use crate::refusals;
 use crate::store::audit::events;
 use crate::store::postgres::server::{date, wait_for};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-
-const PASSWORD: &str = "seven lanterns over the harbour";
 
 fn members(name: &str) -> KeyMembers {
     KeyMembers {
@@ -44,34 +44,30 @@ fn disabled() -> KeyMembers {
     }
 }
 
-fn narrowed() -> KeyMembers {
+pub(super) fn narrowed() -> KeyMembers {
     KeyMembers {
         expires_at: Some(Some(crate::domain::time::Timestamp(date().0 + 300))),
         ..KeyMembers::default()
     }
 }
 
+pub(super) fn no_use() -> KeyMembers {
+    KeyMembers {
+        uses_left: Some(Some(1)),
+        ..KeyMembers::default()
+    }
+}
+
 /// Whether a node lets a secret pass. A refusal to answer opens nothing.
-fn opens(app: &App, secret: &str) -> bool {
+pub(super) fn opens(app: &App, secret: &str) -> bool {
     let code = verify::verify_blocking(app, secret, &Question::default(), None, |it| it.code);
     matches!(code, Ok(Code::Valid))
 }
 
-fn is_session(app: &App, token: &str) -> bool {
+pub(super) fn is_session(app: &App, token: &str) -> bool {
     let header = CredentialHeader::Bearer;
     let found = authenticate::authenticate(app, token, header, Origin::default(), true);
     matches!(found, Ok(Some(_)))
-}
-
-fn user(app: &App, name: &str) {
-    let new = NewUser {
-        user_name: name.to_owned(),
-        password: Some(PASSWORD.to_owned()),
-        email: None,
-        workspace: None,
-        roles: Vec::new(),
-    };
-    users::create(app, &local(app), new, None).unwrap();
 }
 
 fn number(app: &App, id: KeyId) -> i64 {
@@ -80,7 +76,7 @@ fn number(app: &App, id: KeyId) -> i64 {
 }
 
 /// The events of the nodes that have closed the copy.
-fn closings(app: &App) -> Vec<Event> {
+pub(super) fn closings(app: &App) -> Vec<Event> {
     let mut found = Vec::new();
     app.read(|read| {
         events::each_after(read, 0, |event| {
@@ -94,7 +90,7 @@ fn closings(app: &App) -> Vec<Event> {
     found
 }
 
-fn wait_until_closed(app: &App, count: usize) {
+pub(super) fn wait_until_closed(app: &App, count: usize) {
     wait_for("the copy is not closed", || {
         (closings(app).len() == count && app.applier.fork().is_none()).then_some(())
     });
@@ -262,11 +258,6 @@ fn nothing_that_had_ended_opens_after_a_restore() {
     cluster.check_equal();
 }
 
-fn user_session(app: &App, name: &str) -> String {
-    let begun = sessions::sign_in(app, name, PASSWORD, None, Origin::default()).unwrap();
-    begun.token.expose().to_owned()
-}
-
 /// P4b: the primary that takes over lacks what was acknowledged, and a node that was behind has gone on with it.
 #[test]
 fn what_a_primary_lost_stays_ended_though_another_node_went_on() {
@@ -280,11 +271,7 @@ fn what_a_primary_lost_stays_ended_though_another_node_went_on() {
         wait_until_known(&cluster, node, 1);
     }
     let one = cluster.nodes[0].clone();
-    let no_use = KeyMembers {
-        uses_left: Some(Some(1)),
-        ..KeyMembers::default()
-    };
-    edit::edit(&one, &local(&one), id, no_use).unwrap();
+    edit::edit(&one, &local(&one), id, no_use()).unwrap();
     cluster.stop(0);
     cluster.stop(1);
     cluster.exchange_with(&copy);
@@ -369,6 +356,38 @@ fn a_node_that_is_lost_is_given_up_by_the_administrator_alone() {
     assert_ne!(verdict(&cluster.nodes[1], &secret), Code::Valid);
     drop(one);
     cluster.check_equal();
+}
+
+/// A command has no thread that closes the copy.
+#[test]
+fn giving_a_node_up_loads_nothing_from_a_copy_that_is_not_closed() {
+    let Some(mut cluster) = Cluster::start(3) else {
+        return;
+    };
+    let (id, secret) = issued(&cluster.nodes[0], "ended").unwrap();
+    let (other, _) = issued(&cluster.nodes[0], "ended elsewhere").unwrap();
+    let copy = cluster.copy();
+    for node in 0..3 {
+        wait_until_known(&cluster, node, 2);
+    }
+    let [one, lost] = [0, 2].map(|node| cluster.nodes[node].clone());
+    cluster.stop(1);
+    let command = cluster.open_for_a_command(1);
+    keys::delete(&one, &local(&one), id, None).unwrap();
+    command.store.follow_now().unwrap();
+    assert!(!opens(&command, &secret));
+    // A node that lacks what the other one had acknowledged does not see it leave.
+    let turn = one.read(|read| one.applier.prepare(read, &[])).unwrap();
+    keys::delete(&lost, &local(&lost), other, None).unwrap();
+    cluster.stop(2);
+    cluster.exchange_with(&copy);
+    drop(turn);
+    wait_until_closed(&one, 1);
+    let lost = lost.node.id().to_string();
+    forget::forget(&command, &local(&command), &lost).unwrap();
+    assert!(command.applier.fork().is_some());
+    assert!(!opens(&command, &secret));
+    command.close();
 }
 
 /// The copy has fewer events than the index, so their number proves nothing.

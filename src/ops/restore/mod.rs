@@ -16,9 +16,10 @@ use crate::ops::changed_outside;
 use crate::refusals::verbatim;
 use crate::store::audit::events;
 use crate::store::key_files;
+use crate::store::older_copy::OlderCopy;
 use crate::store::seals::recorded::each_changed;
 use crate::store::{
-    Durability, Foreign, Read, Store, audit, clock, older_copy, packs, site, tombstones,
+    Durability, Foreign, Read, Store, audit, clock, heads, older_copy, packs, site, tombstones,
 };
 use closing::{ClosedThings, Closing};
 use std::path::Path;
@@ -115,7 +116,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
         let mut altered = changed_outside::close_altered(tx, &seal_keys, now)?;
         altered.extend(changed_outside::close_keys(tx, &seal_keys, &keys, now)?);
         let closed = closing.run(tx)?;
-        older_copy::clear(tx)?;
+        older_copy::forget_nodes(tx)?;
         packs::begin_reign(tx, now)?;
         let mut changes = closed.changes();
         changes.note("backup", &String::new(), &wanted.backup);
@@ -124,6 +125,12 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
             ..template
         };
         audit::append(tx, &seal_keys, event)?;
+        // For nodes that share the database and know what this one does not.
+        let copy = OlderCopy {
+            closed_by: heads::newest(tx)?,
+            copied_at: wanted.tombstones.copied_at(newest),
+        };
+        older_copy::replace(tx, &copy)?;
         Ok((closed, altered))
     })?;
     let mark = store.read(events::newest)?;

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod ended;
 pub mod listed;
+pub mod look_ups;
 pub mod password_gate;
 pub mod tokens;
 

@@ -156,7 +156,9 @@ pub fn finish(
         let stored = stretched.bound(after.uid, &seal_keys);
         users::update_password(tx, after.uid, &stored, after.generation + 1)?;
         attempts::begin_again(tx, saving, after.uid)?;
-        setup_codes::delete_all(tx)?;
+        if tx.is_shared() {
+            setup_codes::delete_all(tx)?;
+        }
         let mut changes = Changes::default();
         changes.note("user_name", &before.user_name, &after.user_name);
         let (mut added, mut removed) = (Vec::new(), Vec::new());

@@ -164,8 +164,8 @@ fn opened(
     let begin = |read: &Read| {
         // In a database on a server, another node may have written it, whose clock is wrong.
         let newest = match read.is_shared() {
-            false => events::newest(read)?.map(|event| event.at),
             true => None,
+            false => events::newest(read)?.map(|event| event.at),
         };
         let recorded = clock::find(read, node)?;
         Ok(Clock::new(sources, recorded.as_ref(), newest))
@@ -208,7 +208,7 @@ fn opened(
             Some(site::begin(state, path, own))
         }
     };
-    let fence = (store.is_shared()).then(Arc::default);
+    let fence = store.is_shared().then(Arc::default);
     let app = App {
         store,
         index,
@@ -219,11 +219,12 @@ fn opened(
         provided: files.provided.clone(),
         key_files_turn: Default::default(),
         clock,
-        node: OwnNode::new(node),
+        node: Arc::new(OwnNode::new(node)),
         usage_batches: Default::default(),
         passwords: PasswordGate::new(attempts, files.clone())?,
         demand: Default::default(),
         reserving: verify::Reserving::default(),
+        look_ups: Default::default(),
         denials: Denials::default(),
         first_run: Default::default(),
         audit_minimum: Default::default(),
@@ -290,6 +291,7 @@ fn close_older_copy(
         node,
         seal_keys: files.seal.clone(),
         clock: clock.reading(),
+        newest: None,
     };
     closer.close(store, tombstones)?;
     Ok(true)

@@ -198,7 +198,7 @@ pub fn newest_number(read: &Read) -> Result<i64> {
 }
 
 /// The newest event.
-pub(super) fn newest(read: &Read) -> Result<Option<Event>> {
+pub fn newest(read: &Read) -> Result<Option<Event>> {
     match head(read)? {
         Some(head) => find(read, head.seq),
         None => Ok(None),

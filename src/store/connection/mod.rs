@@ -19,7 +19,6 @@ use super::postgres::Postgres;
 use super::sqlite::Sqlite;
 use crate::domain::audit::Target;
 use crate::domain::numbers::{Numbers, Series};
-use crate::domain::tombstones::Tombstone;
 #[cfg(feature = "postgres")]
 use crate::error::Error;
 use crate::error::Result;
@@ -50,7 +49,7 @@ pub struct Read {
     /// Steps in memory that follow the commit.
     after: RefCell<Vec<AfterCommit>>,
     /// Tombstones that are written to their file after the commit.
-    tombstones: RefCell<Vec<Tombstone>>,
+    tombstones: RefCell<Vec<String>>,
     /// The highest assigned numbers: by earlier processes, or by the transaction.
     given: Cell<Numbers>,
     /// The highest numbers that the transaction has assigned; 0 if it has assigned none.
@@ -74,7 +73,8 @@ pub struct Effects {
 /// What is recorded outside the database before a transaction is acknowledged.
 #[derive(Default)]
 pub struct Notes {
-    pub tombstones: Vec<Tombstone>,
+    /// Lines of the tombstone file.
+    pub tombstones: Vec<String>,
     pub given: Numbers,
 }
 
@@ -517,10 +517,9 @@ impl Write<'_> {
         self.read.set_chain_end(mark.chain_end);
     }
 
-    /// Adds tombstones, which are written to their file when this transaction is committed, before it is
-    /// acknowledged.
-    pub fn entomb(&self, tombstones: Vec<Tombstone>) {
-        self.read.tombstones.borrow_mut().extend(tombstones);
+    /// Adds lines of the tombstone file, which are written when this transaction is committed, before it is acknowledged.
+    pub fn entomb(&self, lines: Vec<String>) {
+        self.read.tombstones.borrow_mut().extend(lines);
     }
 
     /// The highest number of a series that earlier processes or this transaction assigned.

@@ -2,10 +2,12 @@
 
 use super::faults;
 use super::link::{Failure, Link};
+use super::pulse::Pulse;
 use super::tls::Tls;
 use crate::error::{Error, Result};
 use crate::refusals::{self, verbatim};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Config, NoTls};
@@ -50,6 +52,7 @@ pub struct Address {
     tls: Option<Tls>,
     /// Whether connections leave this machine without TLS.
     pub is_open: bool,
+    pub pulse: Arc<Pulse>,
 }
 
 /// What connections need besides the address.
@@ -142,6 +145,7 @@ impl Address {
             notifies: true,
             tls,
             is_open,
+            pulse: Arc::default(),
         })
     }
 
@@ -199,14 +203,15 @@ impl Address {
         let hosts = Address::parse(&text, None, None).unwrap().hosts;
         Address {
             hosts,
+            pulse: Arc::default(),
             ..self.clone()
         }
     }
 
     fn connect_to(&self, host: &Config) -> Result<std::result::Result<Link, Failure>> {
         let opened = match &self.tls {
-            None => Link::open(host, NoTls, HOST_MAX),
-            Some(tls) => Link::open(host, tls.clone(), HOST_MAX),
+            None => Link::open(host, NoTls, HOST_MAX, &self.pulse),
+            Some(tls) => Link::open(host, tls.clone(), HOST_MAX, &self.pulse),
         };
         let mut link = match opened? {
             Ok(link) => link,

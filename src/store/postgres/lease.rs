@@ -4,6 +4,7 @@
 //! changes are written to. A server that was replaced still answers queries, and its write is answered with a warning or not at all.
 //! The write has a connection of its own, and waits for no change and no lock but that of its row.
 
+use super::pulse::Watch;
 use super::{Address, Postgres, next_rows};
 use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
@@ -23,9 +24,17 @@ const RENEW: &str = "INSERT INTO node_leases (node, name, seen_at, version, sche
      ON CONFLICT (node) DO UPDATE
      SET name = excluded.name, seen_at = excluded.seen_at, version = excluded.version, schema = excluded.schema
      RETURNING seen_at,
+               (SELECT earlier.seen_at FROM node_leases AS earlier WHERE earlier.node = $1) AS earlier,
+               (SELECT boot FROM nodes WHERE id = $1) AS boot,
                COALESCE((SELECT seq FROM audit_head WHERE one = 1), 0) AS head,
                (SELECT count(*) FROM node_leases AS other
                 WHERE other.node <> node_leases.node AND other.seen_at > node_leases.seen_at - $5) AS others";
+
+/// The lease as it is, and the time, both by the clock of the server.
+const FIND: &str =
+    "SELECT seen_at, CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT) AS now
+     FROM node_leases
+     WHERE node = $1";
 
 /// What a node writes about itself.
 #[derive(Clone, Debug)]
@@ -42,6 +51,10 @@ pub struct Renewed {
     pub head: i64,
     /// By the clock of the server.
     pub at: Timestamp,
+    /// When the lease had been written before, if there was one.
+    pub earlier: Option<Timestamp>,
+    /// The latest start of the node that is recorded.
+    pub boot: Option<i64>,
     /// The number of nodes that are in use, this one included.
     pub live: u64,
 }
@@ -52,15 +65,33 @@ pub struct Lease {
     /// `None` before the first question, and after one that failed.
     connection: Option<Postgres>,
     holder: LeaseHolder,
+    /// The lease is written once a second.
+    _watch: Watch,
 }
 
 impl Lease {
     pub fn new(address: Address, holder: LeaseHolder) -> Lease {
         Lease {
+            _watch: address.pulse.watch(),
             address,
             connection: None,
             holder,
         }
+    }
+
+    /// When the lease was last written, by any process, and the time now; `None` if there is no lease.
+    pub fn find(&mut self) -> Result<Option<(Timestamp, Timestamp)>> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Postgres::open(&self.address)?,
+        };
+        let (mut found, node) = (None, self.holder.node.to_string());
+        connection.each(FIND, &[&node], &mut |row| {
+            found = Some((row.get("seen_at")?, row.get("now")?));
+            Ok(())
+        })?;
+        self.connection = Some(connection);
+        Ok(found)
     }
 
     /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use.
@@ -110,6 +141,8 @@ fn written(postgres: &Postgres, holder: &LeaseHolder, live_ms: i64) -> Result<Re
     let row = Row::new(RowCells::Postgres(Cells { row }));
     Ok(Renewed {
         at: row.get("seen_at")?,
+        earlier: row.get("earlier")?,
+        boot: row.get("boot")?,
         head: row.get("head")?,
         live: row.get::<u64>("others")? + 1,
     })
@@ -135,11 +168,15 @@ mod tests {
             return;
         };
         let (mut one, mut other) = (lease(&address, 1), lease(&address, 2));
+        assert_eq!(one.find().unwrap(), None);
         let first = one.renew(60_000).unwrap();
         assert_eq!((first.head, first.live), (0, 1));
+        assert_eq!((first.earlier, first.boot), (None, None));
+        let found = one.find().unwrap().unwrap();
+        assert!(found.0 == first.at && found.1 >= first.at);
         assert_eq!(other.renew(60_000).unwrap().live, 2);
         let again = one.renew(60_000).unwrap();
-        assert_eq!(again.live, 2);
+        assert_eq!((again.live, again.earlier), (2, Some(first.at)));
         assert!(again.at >= first.at);
         let admin = Postgres::open(&address).unwrap();
         admin

@@ -1,18 +1,21 @@
 //! One connection, driven by the thread that uses it: a runtime for this thread alone, the requests of the client, and
 //! what the server sends without being asked.
 
+use super::pulse::Pulse;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, Error as PgError, Socket};
 
+/// How often a request that waits looks whether the server is still there.
+const LOOKS_AGAIN: Duration = Duration::from_millis(500);
 /// How long the server may take to notice that the connection is closed.
 const CLOSING_MAX: Duration = Duration::from_millis(200);
 
@@ -30,6 +33,7 @@ pub struct Link {
     client: Option<Arc<Client>>,
     messages: Option<Messages>,
     unasked: Unasked,
+    pulse: Arc<Pulse>,
 }
 
 /// What the server has sent without being asked.
@@ -99,6 +103,7 @@ impl Link {
         config: &Config,
         tls: T,
         limit: Duration,
+        pulse: &Arc<Pulse>,
     ) -> Result<std::result::Result<Link, Failure>>
     where
         T: MakeTlsConnect<Socket>,
@@ -125,6 +130,7 @@ impl Link {
                 client: Some(Arc::new(client)),
                 messages: Some(Box::new(move |cx| connection.poll_message(cx))),
                 unasked: Unasked::default(),
+                pulse: pulse.clone(),
             }),
         })
     }
@@ -146,15 +152,41 @@ impl Link {
         limit: Duration,
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> std::result::Result<T, Failure> {
+        self.run_unless_gone(limit, Duration::MAX, request)
+    }
+
+    /// As [`Link::run`], and a request waits no longer if the server has answered nothing for as long as `silence`.
+    pub fn run_unless_gone<T>(
+        &mut self,
+        limit: Duration,
+        silence: Duration,
+        request: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> std::result::Result<T, Failure> {
         let runtime = self.runtime.as_ref().ok_or(Failure::Over)?;
         let (messages, unasked) = (&mut self.messages, &mut self.unasked);
         let mut request = pin!(request);
-        let driven = poll_fn(|cx| {
+        let mut driven = pin!(poll_fn(|cx| {
             drive(messages, unasked, cx);
             request.as_mut().poll(cx)
+        }));
+        let (began, pulse) = (Instant::now(), &self.pulse);
+        let ended = runtime.block_on(async {
+            loop {
+                let left = limit.saturating_sub(began.elapsed()).min(LOOKS_AGAIN);
+                if let Ok(ended) = tokio::time::timeout(left, driven.as_mut()).await {
+                    return ended;
+                }
+                if began.elapsed() >= limit {
+                    return Err(Failure::Late(limit));
+                }
+                if pulse.is_gone(began, silence) {
+                    return Err(Failure::Late(silence));
+                }
+            }
         });
-        let ended = runtime.block_on(async { tokio::time::timeout(limit, driven).await });
-        let ended = ended.unwrap_or(Err(Failure::Late(limit)));
+        if ended.is_ok() {
+            self.pulse.note();
+        }
         if ended.as_ref().is_err_and(Failure::ends_session) {
             self.give_up();
         }

@@ -13,6 +13,7 @@ mod lease;
 mod link;
 mod load;
 mod pipeline;
+mod pulse;
 mod schema;
 mod tls;
 mod values;
@@ -45,6 +46,8 @@ use values::Param;
 
 /// How long a statement may take until its first rows, and then the next ones.
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
+/// How long a request waits for a server that answers nothing to anyone, unless it is a commit, which is given up later.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// The row is the serial order of the changes of all nodes. Only this engine has such a lock: a file has one writer.
 const LOCK_HEAD: &str = "SELECT seq, hash FROM audit_head WHERE one = 1 FOR UPDATE";
 /// The number of rows that are taken from the server at a time.
@@ -358,7 +361,9 @@ impl Postgres {
         }
         drop(self.link.borrow_mut().take_warnings());
         let client = self.link.borrow().client();
-        let answered = self.request(limit, async { Ok(client?.batch_execute(sql).await?) });
+        let commit = async { Ok(client?.batch_execute(sql).await?) };
+        let (earlier, committed) = self.answers(limit, Duration::MAX, commit);
+        let answered = earlier.and(committed);
         self.transaction.set(Transaction::None);
         let warnings = self.link.borrow_mut().take_warnings();
         let unknown = |why: String| {
@@ -419,7 +424,7 @@ impl Postgres {
     /// Undoes the transaction or a part of it, even after a failed statement.
     fn undo(&self, sql: &str) -> Result<()> {
         let client = self.link.borrow().client();
-        let (_, undone) = self.answers(STATEMENT_MAX, async {
+        let (_, undone) = self.answers(STATEMENT_MAX, SILENCE_MAX, async {
             Ok(client?.batch_execute(sql).await?)
         });
         undone.map_err(|failure| faults::error(&failure))
@@ -480,7 +485,7 @@ impl Postgres {
         limit: Duration,
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> std::result::Result<T, Failure> {
-        let (earlier, asked) = self.answers(limit, request);
+        let (earlier, asked) = self.answers(limit, SILENCE_MAX, request);
         earlier.and(asked)
     }
 
@@ -489,6 +494,7 @@ impl Postgres {
     fn answers<T>(
         &self,
         limit: Duration,
+        silence: Duration,
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> (
         std::result::Result<(), Failure>,
@@ -505,7 +511,9 @@ impl Postgres {
         };
         #[cfg(test)]
         WAITS.set(WAITS.get() + 1);
-        let asked = self.link.borrow_mut().run(limit, all);
+        let mut link = self.link.borrow_mut();
+        let asked = link.run_unless_gone(limit, silence, all);
+        drop(link);
         (earlier, asked)
     }
 

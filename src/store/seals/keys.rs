@@ -240,11 +240,14 @@ pub fn find(read: &Read, seal_keys: &SealKeys, id: KeyId) -> Result<Option<KeyWi
 }
 
 /// Announces that the keys among these targets are read next, with [`find`] or [`put`]. None of them may be changed before
-/// it is read.
+/// it is read. A file answers each query at once, so nothing is done for it.
 pub fn announce<'a, 't>(
     read: &'a Read,
     targets: impl IntoIterator<Item = &'t Target>,
 ) -> Result<Announced<'a>> {
+    if !read.is_shared() {
+        return read.announce(ROWS, &[]);
+    }
     let keys = targets
         .into_iter()
         .filter(|target| target.kind == Kind::Key);

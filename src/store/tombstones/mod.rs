@@ -12,11 +12,10 @@ use crate::domain::audit::Event;
 use crate::domain::locks::lock;
 use crate::domain::numbers::Numbers;
 use crate::domain::time::Timestamp;
-use crate::domain::tombstones;
-use crate::domain::tombstones::{Mark, Tombstone, Tombstones};
+use crate::domain::tombstones::{self, Mark, Tombstone, Tombstones};
 use crate::error::{Error, Result};
 use crate::store::connection::{ChainEnd, Notes};
-use crate::store::{Read, audit, heads, numbers};
+use crate::store::{Read, audit, heads, numbers, older_copy};
 pub use file::TombstoneFile;
 use file::unusable;
 use std::fs;
@@ -38,8 +37,8 @@ struct OpenFile {
     marked: i64,
     /// The newest event that was examined: its tombstones, and those of all before it, are in the file or in `unwritten`.
     seen: Option<Mark>,
-    /// Tombstones that are committed and not in the file yet.
-    unwritten: Vec<Tombstone>,
+    /// Lines of what is committed that are not in the file yet.
+    unwritten: Vec<String>,
     /// There are events after `seen` that have not been examined, and later ones that have been.
     has_gap: bool,
     /// The highest numbers that are known to be assigned.
@@ -62,14 +61,7 @@ impl SharedTombstoneFile {
         known: Tombstones,
         read: &Read,
     ) -> Result<Option<Tombstones>> {
-        let newest = events::newest(read)?.map_or(0, |mark| mark.seq);
-        let is_stale = match known.mark {
-            None => false,
-            Some(mark) if mark.seq > newest => true,
-            // The comparison is impossible if the event was pruned. This is safe because every cut writes a mark of
-            // its own.
-            Some(mark) => heads::has_mark(read, mark)? == Some(false),
-        };
+        let is_stale = heads::is_left(read, &known)?;
         // The marks of another audit log say nothing about this one.
         let mark = known.mark.filter(|_| !is_stale);
         let mut open = OpenFile::new(file, mark, known.given);
@@ -90,21 +82,19 @@ impl SharedTombstoneFile {
         let mut open = self.lock();
         let open = open.as_mut();
         let open = open.ok_or_else(|| Error::internal("there is no tombstone file"))?;
-        if !open.is_stale && open.has_unwritten() {
-            open.write()?;
-        }
-        let bytes = fs::read(&open.file.path).map_err(|err| unusable(&open.file.path, &err))?;
-        let mut known = Tombstones::parse(&bytes);
-        let seen = open.seen.filter(|_| !open.is_stale);
-        if let Some(seen) = seen.filter(|seen| Some(*seen) != known.mark) {
-            known.add_mark(seen);
-        }
-        if let Some(seen) = seen
-            && heads::has_mark(read, seen)? == Some(false)
-        {
+        let known = open.known()?;
+        if !open.is_stale && heads::is_left(read, &known)? {
             open.begin_closing(read, &known)?;
         }
         Ok(known)
+    }
+
+    /// Whether the database is known not to have the log that the file belongs to ([`heads::is_left`]).
+    pub fn is_left(&self, read: &Read) -> Result<bool> {
+        match self.lock().as_mut() {
+            Some(open) => heads::is_left(read, &open.known()?),
+            None => Ok(false),
+        }
     }
 
     /// What the file records now; `None` if there is no file.
@@ -170,7 +160,7 @@ impl SharedTombstoneFile {
     pub(in crate::store) fn make_room(&self, notes: &Notes) -> Result<()> {
         match self.lock().as_mut() {
             Some(open) if open.lacks(notes) => {
-                let bytes: usize = notes.tombstones.iter().map(|one| one.line().len()).sum();
+                let bytes: usize = notes.tombstones.iter().map(String::len).sum();
                 open.file.prepare(bytes + MARK_BYTES_MAX)
             }
             _ => Ok(()),
@@ -263,11 +253,25 @@ impl OpenFile {
         }
     }
 
+    /// What the file records with everything that was added.
+    fn known(&mut self) -> Result<Tombstones> {
+        if !self.is_stale && self.has_unwritten() {
+            self.write()?;
+        }
+        let bytes = fs::read(&self.file.path).map_err(|err| unusable(&self.file.path, &err))?;
+        let mut known = Tombstones::parse(&bytes);
+        let seen = self.seen.filter(|_| !self.is_stale);
+        if let Some(seen) = seen.filter(|seen| Some(*seen) != known.mark) {
+            known.add_mark(seen);
+        }
+        Ok(known)
+    }
+
     /// Leaves the log that the file belongs to, for the one of the database, which is an older copy.
     fn begin_closing(&mut self, read: &Read, known: &Tombstones) -> Result<()> {
         let is_shared = read.is_shared();
         self.seen = match is_shared {
-            true => heads::last_common(read, known)?,
+            true => heads::common(read, known)?.mark(),
             false => None,
         };
         // Other nodes may have written to the copy.
@@ -290,14 +294,22 @@ impl OpenFile {
     fn catch_up(&mut self, read: &Read) -> Result<()> {
         let mut seen = self.seen;
         let mut before = audit::time_of(read, self.seen_seq())?;
+        let end = audit::newest_number(read)?;
         let mut found = Vec::new();
+        let cut = older_copy::cut_closing(read, self.seen_seq())?;
+        found.extend(cut.map(|mark| mark.line()));
         events::each_after(read, self.seen_seq(), |event| {
             found.extend(tombstones::following(&event, before.replace(event.at)));
-            seen = Some(Mark::of(&event));
+            let mark = Mark::of(&event);
+            // Fewer marks the older they are: by them it is found how far another log is the same.
+            if (end - event.seq).count_ones() == 1 {
+                found.push(mark.line());
+            }
+            seen = Some(mark);
             Ok(())
         })?;
         let assigned = self.assigned.or_later(numbers::latest(read)?);
-        let bytes: usize = found.iter().map(|one| one.line().len()).sum();
+        let bytes: usize = found.iter().map(String::len).sum();
         self.file.prepare(bytes + MARK_BYTES_MAX)?;
         // After a cut of the log there may be no event that was not examined.
         self.seen = seen.or(events::newest(read)?);
@@ -357,7 +369,7 @@ impl OpenFile {
 
     /// Writes what was added, with these bounds of the assigned numbers. What cannot be written now is written by a later call.
     fn write_with(&mut self, given: Numbers) -> Result<()> {
-        let mut lines: String = self.unwritten.iter().map(Tombstone::line).collect();
+        let mut lines = self.unwritten.concat();
         let at = self.seen.map_or(Timestamp(0), |mark| mark.at);
         lines.push_str(&self.given.lines(given, at));
         if let Some(mark) = self.seen.filter(|mark| mark.seq != self.marked) {
