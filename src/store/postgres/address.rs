@@ -5,6 +5,7 @@ use super::link::{Failure, Link};
 use super::tls::Tls;
 use crate::error::{Error, Result};
 use crate::refusals::{self, verbatim};
+use crate::store::migrations::rolling::Schemas;
 use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
@@ -46,6 +47,8 @@ pub struct Address {
     pub resolve_max: Duration,
     /// Whether a commit with new events notifies the other nodes, which would otherwise find it when they look next.
     pub notifies: bool,
+    /// Which schemas are used there.
+    pub schemas: Schemas,
     /// `None` for connections that do not leave this machine.
     tls: Option<Tls>,
     /// Whether connections leave this machine without TLS.
@@ -140,6 +143,7 @@ impl Address {
             commit_max: COMMIT_MAX,
             resolve_max: RESOLVE_MAX,
             notifies: true,
+            schemas: Schemas::OURS,
             tls,
             is_open,
         })
