@@ -6,6 +6,7 @@ mod commands;
 mod moves;
 mod postgres;
 mod program;
+mod upgrade;
 #[path = "../server/support/wait.rs"]
 #[allow(dead_code, reason = "the tests of the server use more of it")]
 mod wait;
