@@ -37,6 +37,7 @@ mod retired_names;
 #[cfg(test)]
 #[cfg(feature = "postgres")]
 mod round_trips;
+pub mod schema_upgrade;
 pub mod secrets;
 pub mod self_test;
 pub mod sessions;

@@ -8,6 +8,7 @@ sentences! { "backups":
     exists(path) = "{path} is there already; a backup replaces nothing, name another file";
     file_is_local() = "only the administrator of the machine chooses where a backup lands; leave file out";
     folder(folder, cause) = "the folder {folder} cannot be made: {cause}";
+    newer_schema(version, known) = "the database has schema {version}, and this program knows {known}; make the backup on a node with the newer program";
     room_to_check() = "the disk has too little room for a copy of the backup, on which the check works; remove something, or check the backup on another machine";
     running() = "a backup is being made already; wait for its end";
     secrets_are_local() = "only the administrator of the machine takes a copy of the key files";

@@ -129,6 +129,11 @@ sentences! { "findings":
     rows_changed(what) = "not what Latchkey last wrote, and closed: {what}";
     rows_fit() = "as Latchkey last wrote them";
     schema_fits() = "as this version makes it";
+    schema_newer(version, own) = "the database has schema {version}, and this program is of schema {own}, which may still use it";
+    schema_newer_advice() = "start the newer program on this node";
+    schema_older(version, own) = "the database has schema {version}, and this program is of schema {own}; what is new in that is not used yet";
+    schema_older_advice() = "every node in use has this program, so run: latchkey cluster upgrade";
+    schema_older_wait(nodes) = "start this program on these nodes too: {nodes}; then run: latchkey cluster upgrade";
     second_factors_all() = "every owner who has a password signs in with a second factor";
     second_factors_one(user) = "the user {user} signs in with the password alone; two-step sign-in is set up on the account page of the console, and the setting second_factor_roles demands it";
     second_factors_some(users) = "the users {users} sign in with the password alone; two-step sign-in is set up on the account page of the console, and the setting second_factor_roles demands it";

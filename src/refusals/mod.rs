@@ -11,7 +11,8 @@ macro_rules! sentences {
             english: $english,
             arguments: &[$(stringify!($argument)),*],
         }),*];
-        $(pub fn $name($($argument: sentences!(@type $($nested)?)),*) -> $crate::refusals::Refusal {
+        $(#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "a file is no server"))]
+        pub fn $name($($argument: sentences!(@type $($nested)?)),*) -> $crate::refusals::Refusal {
             $crate::refusals::Refusal {
                 sentence: &$crate::refusals::Sentence {
                     code: concat!($noun, ".", stringify!($name)),

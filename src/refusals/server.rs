@@ -30,13 +30,17 @@ sentences! { "server":
     node_id_unusable(path, why) = "{path} has not the id of this node: {why}; put the file back, or delete it, and this folder counts as a new node";
     node_not_waited_for(node) = "no node {node} is waited for";
     not_saved() = "the connection to the database broke, and the change was not saved; try again";
+    older_nodes(nodes, schema) = "nothing was changed, because these nodes are in use with an older program than one of schema {schema}: {nodes}. Start the newer program there, or stop them";
     outcome_unknown() = "it is not known whether this was saved; ask again with the same Idempotency-Key";
+    program_too_old(version, oldest, own) = "the database has schema {version}, for programs of schema {oldest} and later, and this program is of schema {own}: start the newer program on this node";
+    schema_of_file() = "the database is a file, which each program brings to its own schema when it opens it; only a database on a server is upgraded by a command";
     stale(seconds) = "STALE: this node was last certain {seconds} s ago to know every change, so it gives no verdicts and shows nothing until the database can be reached again";
     stale_changes(seconds) = "STALE: this node was last certain {seconds} s ago to know every change, so nothing is changed here until the database can be reached again; try again, or send the change to another node";
     stale_from_start() = "STALE: this node has not reached the database since its start, or does not have all changes yet, so it gives no verdicts and shows nothing";
     stopping() = "the server is stopping";
     tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";
     tombstones_unusable(path, cause) = "{path} cannot be read or written ({cause}), so nothing can be deleted or disabled safely";
+    upgrade_is_local() = "only the administrator of a machine upgrades the schema of the database";
     waits_for_nodes(nodes) = "the database was replaced by an older copy, and these nodes may know what had ended since and have not ended it again yet: {nodes}. Until then nothing is changed and nobody signs in; verification goes on. Start them; a node that is lost is given up with: latchkey cluster forget NODE";
 }
 

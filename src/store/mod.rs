@@ -52,6 +52,7 @@ pub mod reserve;
 pub mod restore;
 pub mod retired;
 pub mod retired_names;
+pub mod schema_upgrade;
 pub mod seals;
 pub mod sessions;
 pub mod setup_codes;
@@ -78,6 +79,8 @@ pub use connection::{Facts, Foreign, Location, Read, Row, Write};
 use follower::Follower;
 pub use index_steps::{Follow, IndexSteps, Publish, Within};
 pub use migrations::SEAL_KEY_SINCE;
+#[cfg(all(test, feature = "postgres"))]
+pub use migrations::rolling::testing as migrations_testing;
 use replaced_file::DatabasePaths;
 use reserve::Reserve;
 #[cfg(test)]

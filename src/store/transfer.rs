@@ -1,17 +1,18 @@
-//! Copying every row of a database into another one with the same schema and no rows, of the same or the other engine.
+//! Copying every row of a database into another one with the same schema and no rows, of the same or the other engine. A database on
+//! a server may have an older schema than that of this build; a file that it is copied into has the same one then.
 //!
 //! This is the one place whose statements are not literals: they are made of the schema of this build, and of nothing
 //! else. Values keep their types. What was read and what was written are compared by the number of rows and a digest of
 //! each table.
 
-use super::sqlite;
-use super::{Read, Row};
+use super::{Read, Row, schema_upgrade, sqlite};
 use crate::domain::declared::sha256;
+use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::refusals;
-use crate::store::connection::{ToValue, Value};
+use crate::store::connection::{Additions, ToValue, Value};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 /// The number of rows that one statement inserts. SQLite takes 32,766 parameters in one.
 const ROWS_AT_A_TIME: usize = 64;
@@ -55,9 +56,13 @@ impl TableSum {
 }
 
 impl Table {
-    fn new(names: sqlite::TableNames) -> Table {
+    /// A table without the columns that a database lacks.
+    fn new(names: sqlite::TableNames, lacking: &Additions) -> Table {
         let key = names.key();
-        let sqlite::TableNames { name, columns, .. } = names;
+        let sqlite::TableNames {
+            name, mut columns, ..
+        } = names;
+        columns.retain(|column| !lacking.has_column(&name, column));
         let list = columns.join(", ");
         let row = |first: usize| {
             let places: Vec<String> = (first..first + columns.len())
@@ -89,25 +94,36 @@ impl Table {
     }
 }
 
-/// The tables of the schema in the order of their creation.
-fn tables() -> Result<&'static [Table]> {
-    static TABLES: OnceLock<Vec<Table>> = OnceLock::new();
-    if let Some(known) = TABLES.get() {
-        return Ok(known);
+/// The tables of the schema in the order of their creation, without what a database lacks.
+fn tables(lacking: &Additions) -> Result<&'static [Table]> {
+    /// Each with what it leaves out. There are few: one for each schema that this process has met.
+    static TABLES: Mutex<Vec<(Additions, &'static [Table])>> = Mutex::new(Vec::new());
+    let mut known = lock(&TABLES);
+    if let Some((_, tables)) = known.iter().find(|(lacked, _)| lacked == lacking) {
+        return Ok(tables);
     }
-    let found = sqlite::tables()?;
-    let tables = found.into_iter().map(Table::new);
-    Ok(TABLES.get_or_init(|| tables.collect()))
+    let found = sqlite::tables()?.into_iter();
+    let found = found.filter(|table| !lacking.has_table(&table.name));
+    let tables: Vec<Table> = found.map(|names| Table::new(names, lacking)).collect();
+    let tables: &'static [Table] = tables.leak();
+    known.push((lacking.clone(), tables));
+    Ok(tables)
 }
 
-/// What each table has.
-pub fn sums(read: &Read) -> Result<Vec<TableSum>> {
+/// What each table has, for tests.
+#[cfg(test)]
+fn sums(read: &Read) -> Result<Vec<TableSum>> {
+    sums_of(read, tables(&read.lacking()?)?)
+}
+
+/// What each of these tables has.
+fn sums_of(read: &Read, tables: &'static [Table]) -> Result<Vec<TableSum>> {
     let sum = |table: &'static Table| {
         let mut sum = TableSum::of(table);
         read.each(&table.select, &[], &mut |row| sum.add(row, table.columns))?;
         Ok(sum)
     };
-    tables()?.iter().map(sum).collect()
+    tables.iter().map(sum).collect()
 }
 
 /// The number of all rows.
@@ -116,21 +132,21 @@ pub fn rows(read: &Read) -> Result<u64> {
         let count = read.query_one(&table.count, &[], |row| row.get::<u64>("count"))?;
         Ok(count.unwrap_or(0))
     };
-    tables()?.iter().map(count).sum()
+    tables(&read.lacking()?)?.iter().map(count).sum()
 }
 
 /// Copies all rows, and compares both sides at the end. Each side is in a transaction, and references are not checked in the
 /// second one meanwhile. `progress` is called with the number of rows that were copied, and of all rows.
 pub fn copy(from: &Read, to: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<TableSum>> {
-    let all = rows(from)?;
+    let (tables, all) = (tables(&from.lacking()?)?, rows(from)?);
     let mut copied = Vec::new();
     let mut done: u64 = 0;
-    for table in tables()? {
+    for table in tables {
         let sum = copy_table(from, to, table, &mut |rows| progress(done + rows, all))?;
         done += sum.rows;
         copied.push(sum);
     }
-    check_equal(&copied, &sums(to)?)?;
+    check_equal(&copied, &sums_of(to, tables)?)?;
     progress(all, all);
     Ok(copied)
 }
@@ -172,18 +188,27 @@ pub fn check_equal(source: &[TableSum], copy: &[TableSum]) -> Result<()> {
     }
 }
 
-/// Writes one state of a database into an empty file, which becomes an SQLite database of the current schema. The reader has no
-/// open transaction.
+/// Writes one state of a database into an empty file, which becomes an SQLite database of the same schema. The reader has no open
+/// transaction.
 pub fn to_file(
     from: &Read,
     path: &Path,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Vec<TableSum>> {
     let file = sqlite::fill(path)?;
-    from.begin_reading()?;
-    let copied = copy(from, &file, &mut progress);
-    from.end();
-    let copied = copied?;
+    let copied = from.in_snapshot(|from| {
+        let (version, known) = schema_upgrade::versions(from)?;
+        if version > known {
+            return Err(Error::Unavailable(refusals::backups::newer_schema(
+                version, known,
+            )));
+        }
+        if version < known {
+            file.batch(&from.lacking()?.undo())?;
+            file.batch(&format!("PRAGMA user_version = {version}"))?;
+        }
+        copy(from, &file, &mut progress)
+    })?;
     file.commit().map_err(|fault| fault.error)?;
     sqlite::close_filled(&file)?;
     Ok(copied)
@@ -200,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_table_and_column_of_the_schema_is_copied() {
-        let tables = tables().unwrap();
+        let tables = tables(&Additions::default()).unwrap();
         let created = sqlite::SCHEMA.matches("CREATE TABLE ").count();
         assert_eq!(tables.len(), created);
         let keys = tables.iter().find(|table| table.name == "keys").unwrap();

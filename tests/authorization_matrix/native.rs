@@ -87,6 +87,7 @@ pub const LINES: &[Line] = &[
     line("GET",    "/clock",               Everywhere(ServerAdmin)),
     line("POST",   "/clock/accept",        Local(ServerAdmin)),
     line("POST",   "/cluster/forget",      Local(ServerAdmin)).with(r#"{"node":"00112233445566778899aabbccddeeff"}"#),
+    line("POST",   "/cluster/upgrade",     Local(ServerAdmin)).with(r#"{"dry_run":true}"#),
     line("GET",    "/secrets",             Everywhere(ServerAdmin)),
     line("POST",   "/secrets/rotate",      Local(ServerAdmin)),
     line("POST",   "/secrets/retire",      Local(ServerAdmin)).with(r#"{"file":"pepper","version":1}"#),

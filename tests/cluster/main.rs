@@ -8,6 +8,7 @@ mod installed;
 mod moves;
 mod postgres;
 mod program;
+mod upgrade;
 #[path = "../server/support/wait.rs"]
 #[allow(dead_code, reason = "the tests of the server use more of it")]
 mod wait;

@@ -15,6 +15,8 @@ const KEY_FILES: [&str; 3] = ["pepper", "seal-key", "sealing-key"];
 pub struct Folder {
     top: PathBuf,
     pub path: PathBuf,
+    /// The program that its commands run.
+    pub program: PathBuf,
 }
 
 /// How a command ended.
@@ -33,6 +35,7 @@ impl Folder {
         fs::create_dir_all(&top).unwrap();
         Folder {
             path: top.join("data"),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_latchkey")),
             top,
         }
     }
@@ -59,7 +62,7 @@ impl Folder {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        let mut command = Command::new(&self.program);
         command.args(args).arg("--data").arg(&self.path);
         command
             .stdin(Stdio::piped())

@@ -8,6 +8,7 @@ use crate::config::database::{DatabaseArgs, remembered};
 use crate::config::folder::Folder;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::ops::doctor::{self, cluster};
+use crate::ops::schema_upgrade::LIVE_MS_MIN;
 use crate::store::postgres::{Address, facts};
 use crate::store::{Location, Read};
 use std::path::Path;
@@ -82,7 +83,7 @@ fn of_server(address: &Address, data: &Path) -> Vec<Check> {
 
 fn of_schema(read: &Read, data: &Path) -> Vec<Check> {
     let mut found = Vec::new();
-    match doctor::schema_of(read) {
+    match doctor::schema_of(read, LIVE_MS_MIN) {
         Ok(check) => found.push(Check::of(&check)),
         Err(err) => found.push(Check::failed(
             "schema",

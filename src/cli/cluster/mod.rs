@@ -11,6 +11,7 @@ mod check;
 mod forget;
 #[cfg(feature = "postgres")]
 mod patroni;
+mod upgrade;
 
 /// Check the PostgreSQL server that several nodes share.
 #[derive(Clone, Debug, Subcommand)]
@@ -32,6 +33,24 @@ pub enum ClusterCommand {
                       latchkey cluster forget 00112233445566778899aabbccddeeff --yes --data /var/lib/latchkey"
     )]
     Forget(ForgetArgs),
+    /// Bring the schema of the database to that of this program, when every node runs it
+    ///
+    /// It adds what the program needs, in one transaction, and takes nothing away. Changes wait meanwhile, and verification goes on.
+    /// Older programs cannot be started afterwards. If it was interrupted, run it again: the database has the older schema or the
+    /// newer one.
+    #[command(
+        after_help = "Examples:\n  latchkey cluster upgrade\n  latchkey cluster upgrade --yes --data /var/lib/latchkey"
+    )]
+    Upgrade(UpgradeArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct UpgradeArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -63,6 +82,7 @@ pub fn run(command: &ClusterCommand) -> Result<End> {
     match command {
         ClusterCommand::Check(args) => check(args),
         ClusterCommand::Forget(args) => forget::run(args),
+        ClusterCommand::Upgrade(args) => upgrade::run(args),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::ops::doctor::{self, Finding};
 use crate::ops::moving::{Departure, Mover, departure, refuse_left};
 use crate::ops::{restore, setup};
 use crate::store::postgres::{Address, set_aside};
-use crate::store::{Location, Store, transfer};
+use crate::store::{Location, Store, schema_upgrade, transfer};
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 
@@ -173,6 +173,13 @@ fn leave_server(
     place: &str,
 ) -> Result<(Mover, Departure)> {
     let found = location.database.open_reader()?;
+    let (version, own) = schema_upgrade::versions(&found)?;
+    if version != own {
+        return Err(Failure::refused(format!(
+            "nothing was moved, because the database has schema {version} and this program is of schema {own}; bring the database \
+             there first with latchkey cluster upgrade, or move it with the program of its schema"
+        )));
+    }
     if let Some(left) = departure(&found)? {
         if left.to != place {
             refuse_left(&found)?;

@@ -173,6 +173,7 @@ const ROUTES: &[Route] = &strict([
     get   (        "/clock",              Caller,   clock::find),
     post  (        "/clock/accept",       Caller,   clock::accept),
     post  (        "/cluster/forget",     Caller,   cluster::forget),
+    post  (        "/cluster/upgrade",    Caller,   cluster::upgrade),
     get   (        "/secrets",            Caller,   secrets::status),
     post  (        "/secrets/rotate",     Caller,   secrets::rotate),
     post  (        "/secrets/retire",     Caller,   secrets::retire),

@@ -26,9 +26,10 @@ use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
 use crate::refusals::{Refusal, findings};
 use crate::store::seals::recorded::each_changed;
-use crate::store::{Foreign, Read, audit};
+use crate::store::{Foreign, Read, audit, schema_upgrade};
 use finding::NAMED_MAX;
 pub use finding::{Check, Finding};
+use std::cmp::Ordering;
 
 /// Attacks and faults that these checks cannot detect.
 pub const UNSEEN: &[&str] = &[
@@ -156,11 +157,12 @@ fn database(app: &App) -> Result<Check> {
 }
 
 fn schema(app: &App) -> Result<Check> {
-    app.read(schema_of)
+    app.read(|read| schema_of(read, app.live_ms()))
 }
 
-/// Whether a database has the schema of this build, and nothing else.
-pub fn schema_of(read: &Read) -> Result<Check> {
+/// Whether a database has the schema of this build, and nothing else. Nodes count as in use if they were seen within so many
+/// milliseconds.
+pub fn schema_of(read: &Read, live_ms: i64) -> Result<Check> {
     let name = "schema";
     let difference = read.difference()?;
     let (harmless, refused) = (difference.harmless(), difference.refused());
@@ -180,13 +182,26 @@ pub fn schema_of(read: &Read) -> Result<Check> {
             removal(read, &active),
         ));
     }
-    Ok(match harmless.is_empty() {
-        true => Check::ok(name, findings::schema_fits()),
-        false => Check::warning(
+    if !harmless.is_empty() {
+        let found = findings::foreign_harmless(backups::names(&harmless));
+        return Ok(Check::warning(name, found, removal(read, &harmless)));
+    }
+    let (version, own) = schema_upgrade::versions(read)?;
+    Ok(match version.cmp(&own) {
+        Ordering::Equal => Check::ok(name, findings::schema_fits()),
+        Ordering::Greater => Check::warning(
             name,
-            findings::foreign_harmless(backups::names(&harmless)),
-            removal(read, &harmless),
+            findings::schema_newer(version, own),
+            findings::schema_newer_advice(),
         ),
+        Ordering::Less => {
+            let older = schema_upgrade::older_nodes(read, live_ms, own)?;
+            let advice = match older.is_empty() {
+                true => findings::schema_older_advice(),
+                false => findings::schema_older_wait(older.join(", ")),
+            };
+            Check::warning(name, findings::schema_older(version, own), advice)
+        }
     })
 }
 

@@ -4,6 +4,7 @@
 //! What an engine has of its own is in a folder named after it: opening, settings, transactions, and the classes of its
 //! errors.
 
+mod additions;
 mod announced;
 mod chain;
 mod database;
@@ -22,6 +23,7 @@ use crate::domain::numbers::{Numbers, Series};
 #[cfg(feature = "postgres")]
 use crate::error::Error;
 use crate::error::Result;
+pub use additions::Additions;
 pub use announced::Announced;
 pub use chain::{ChainEnd, Head};
 pub use database::{Database, Location};
@@ -194,8 +196,17 @@ impl Read {
         }
     }
 
-    /// The schema version of the database.
-    pub(super) fn version(&self) -> Result<i64> {
+    /// What the schema of this build has, and that of the database lacks. A file has the schema of this build.
+    pub(super) fn lacking(&self) -> Result<Additions> {
+        match &self.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(postgres) => postgres.lacking(),
+            Engine::Sqlite(_) => Ok(Additions::default()),
+        }
+    }
+
+    /// The version of the schema of the database, on a server that which the transaction sees.
+    pub fn version(&self) -> Result<i64> {
         match &self.engine {
             #[cfg(feature = "postgres")]
             Engine::Postgres(postgres) => postgres.version(),

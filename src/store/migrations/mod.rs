@@ -11,6 +11,8 @@
 //! old seal, so a migration never makes a changed row valid. Keys, whose seals are in their own rows, are treated the
 //! same way. One `server.migrate` event names both versions.
 
+#[cfg(feature = "postgres")]
+pub mod rolling;
 mod to_2;
 mod to_3;
 mod to_4;
@@ -118,8 +120,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
         true => key_files::check_before_5(read, files).map(|()| &of_peppers),
         false => key_files::check(read, files).map(|()| &*files.seal),
     }?;
-    let altered = altered(read, former, first.sealed_before)?;
-    let sound_keys = (first.sound_keys)(read, former)?;
+    let fitting = Fitting::find(read, former, first)?;
     let newest = audit::newest(read)?.map_or(now, |event| event.at);
     let now = now.max(newest);
     let tx = read.write();
@@ -141,17 +142,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
         ))));
     }
     audit::append(&tx, &files.seal, event(from, now))?;
-    for kind in seals::KINDS {
-        for target in seals::list(read, kind)? {
-            if !altered.contains(&target) {
-                seals::put(&tx, &files.seal, &target)?;
-            }
-        }
-    }
-    let seq = audit::head(read)?.map_or(0, |head| head.seq);
-    for id in sound_keys {
-        seals::keys::put(&tx, &files.seal, id, seq)?;
-    }
+    fitting.seal(&tx, files)?;
     let mut faults = foreign_schema(read)?;
     if faults.is_empty() {
         faults = read.faults()?;
@@ -159,6 +150,37 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     match faults.is_empty() {
         true => Ok(()),
         false => Err(Error::Unavailable(verbatim(faults.join("; ")))),
+    }
+}
+
+/// What fits its seal before the first step, and is sealed again after the last one.
+struct Fitting {
+    /// What does not fit; everything else of these kinds does.
+    altered: HashSet<Target>,
+    keys: Vec<KeyId>,
+}
+
+impl Fitting {
+    fn find(read: &Read, former: &SealKeys, first: &Step) -> Result<Fitting> {
+        Ok(Fitting {
+            altered: altered(read, former, first.sealed_before)?,
+            keys: (first.sound_keys)(read, former)?,
+        })
+    }
+
+    fn seal(self, tx: &Write<'_>, files: &KeyFiles) -> Result<()> {
+        for kind in seals::KINDS {
+            for target in seals::list(tx, kind)? {
+                if !self.altered.contains(&target) {
+                    seals::put(tx, &files.seal, &target)?;
+                }
+            }
+        }
+        let seq = audit::head(tx)?.map_or(0, |head| head.seq);
+        for id in self.keys {
+            seals::keys::put(tx, &files.seal, id, seq)?;
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use super::pulse::Pulse;
 use super::tls::Tls;
 use crate::error::{Error, Result};
 use crate::refusals::{self, verbatim};
+use crate::store::migrations::rolling::Schemas;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Address {
     pub resolve_max: Duration,
     /// Whether a commit with new events notifies the other nodes, which would otherwise find it when they look next.
     pub notifies: bool,
+    /// Which schemas are used there.
+    pub schemas: Schemas,
     /// `None` for connections that do not leave this machine.
     tls: Option<Tls>,
     /// Whether connections leave this machine without TLS.
@@ -143,6 +146,7 @@ impl Address {
             commit_max: COMMIT_MAX,
             resolve_max: RESOLVE_MAX,
             notifies: true,
+            schemas: Schemas::OURS,
             tls,
             is_open,
             pulse: Arc::default(),

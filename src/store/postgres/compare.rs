@@ -7,6 +7,7 @@ use super::schema::statements;
 use super::{Postgres, SCHEMA_NAME};
 use crate::error::Result;
 use crate::store::connection::{Difference, Foreign, quoted};
+use crate::store::sqlite::SCHEMA_VERSION;
 use std::collections::BTreeMap;
 
 /// Tables with their columns, and all that belongs to them, of the schema `$1`.
@@ -89,23 +90,44 @@ struct Object {
 }
 
 impl Postgres {
-    /// Compares this database with the schema that this build creates, over a connection of its own.
+    /// Compares this database with the schema that this build would have made of its version, over a connection of its own. Of a
+    /// newer schema only the part is known that this build has.
     pub fn difference(&self) -> Result<Difference> {
         let other = Postgres::open(&self.address)?;
-        other.batch("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
-        // A name without a schema is that of a temporary table from here on.
-        other.batch("SET LOCAL search_path = pg_temp")?;
-        // A temporary table is never logged, and no other word for that is allowed.
-        other.batch(&statements().replace("CREATE UNLOGGED TABLE", "CREATE TABLE"))?;
-        let temporary = other.text("SELECT CAST(nspname AS text) AS text FROM pg_namespace WHERE oid = pg_my_temp_schema()")?;
-        let wanted = other.objects(&temporary)?;
-        other.batch("SET LOCAL search_path = latchkey, pg_temp")?;
+        let (wanted, version) = other.begin_comparing(None)?;
         let found = other.objects(SCHEMA_NAME)?;
         let faults = other.sentences(FAULTS)?;
         other.batch("ROLLBACK")?;
-        let mut difference = compare(&wanted, &found);
-        difference.faults.extend(faults);
-        Ok(difference)
+        Ok(compared(&wanted, &found, faults, version))
+    }
+
+    /// As [`Postgres::difference`], of what the transaction of this connection sees.
+    pub fn difference_here(&self) -> Result<Difference> {
+        let version = self.version()?;
+        let other = Postgres::open(&self.address)?;
+        let (wanted, _) = other.begin_comparing(Some(version))?;
+        other.batch("ROLLBACK")?;
+        let found = self.objects(SCHEMA_NAME)?;
+        let faults = self.sentences(FAULTS)?;
+        Ok(compared(&wanted, &found, faults, version))
+    }
+
+    /// Begins a transaction of comparing, and describes what there should be in a database of a schema, or of that of the database.
+    fn begin_comparing(&self, version: Option<i64>) -> Result<(BTreeMap<Key, Object>, i64)> {
+        self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
+        let version = match version {
+            Some(version) => version,
+            None => super::schema::versions(self)?.version,
+        };
+        // A name without a schema is that of a temporary table from here on.
+        self.batch("SET LOCAL search_path = pg_temp")?;
+        // A temporary table is never logged, and no other word for that is allowed.
+        self.batch(&statements().replace("CREATE UNLOGGED TABLE", "CREATE TABLE"))?;
+        self.batch(&self.address.schemas.lacking(version)?.undo())?;
+        let temporary = self.text("SELECT CAST(nspname AS text) AS text FROM pg_namespace WHERE oid = pg_my_temp_schema()")?;
+        let wanted = self.objects(&temporary)?;
+        self.batch("SET LOCAL search_path = latchkey, pg_temp")?;
+        Ok((wanted, version))
     }
 
     /// What the server has not finished; empty if there is nothing.
@@ -141,7 +163,24 @@ impl Postgres {
     }
 }
 
-fn compare(wanted: &BTreeMap<Key, Object>, found: &BTreeMap<Key, Object>) -> Difference {
+/// Everything that differs. What a newer schema may have added is not known here.
+fn compared(
+    wanted: &BTreeMap<Key, Object>,
+    found: &BTreeMap<Key, Object>,
+    faults: Vec<String>,
+    version: i64,
+) -> Difference {
+    let is_newer = version > SCHEMA_VERSION;
+    let mut difference = compare(wanted, found, is_newer);
+    difference.faults.extend(faults);
+    difference
+}
+
+fn compare(
+    wanted: &BTreeMap<Key, Object>,
+    found: &BTreeMap<Key, Object>,
+    is_newer: bool,
+) -> Difference {
     let mut difference = Difference::default();
     let is_ours = |table: &str| {
         wanted
@@ -152,6 +191,13 @@ fn compare(wanted: &BTreeMap<Key, Object>, found: &BTreeMap<Key, Object>) -> Dif
         let (kind, owner, _) = key;
         let kind = word(kind);
         match wanted.get(key) {
+            // Newer columns come last.
+            Some(known)
+                if is_newer
+                    && kind == "table"
+                    && object
+                        .definition
+                        .starts_with(&format!("{}, ", known.definition)) => {}
             Some(known) if known.definition != object.definition => {
                 let fault = format!("{kind} {} is not what it should be", object.name);
                 difference.faults.push(fault);
@@ -159,6 +205,7 @@ fn compare(wanted: &BTreeMap<Key, Object>, found: &BTreeMap<Key, Object>) -> Dif
             Some(_) => {}
             // What belongs to a foreign table goes with it.
             None if owner != &object.name && !is_ours(owner) => {}
+            None if is_newer && !["policy", "rule", "trigger"].contains(&kind) => {}
             None => difference.foreign.push(foreign(key, object)),
         }
     }

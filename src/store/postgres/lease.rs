@@ -5,7 +5,7 @@
 //! The write has a connection of its own, and waits for no change and no lock but that of its row.
 
 use super::pulse::Watch;
-use super::{Address, Postgres, next_rows};
+use super::{Address, Postgres, next_rows, schema};
 use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -18,9 +18,13 @@ use std::time::Duration;
 /// How long the server may take to write a lease. A later answer would prove nothing that is still of use.
 const RENEW_MAX: Duration = Duration::from_secs(5);
 
-/// Writes the lease. The number of the newest event is read after the question was sent, by the same statement.
+/// Writes the lease, unless this program is too old for the database by now. The number of the newest event is read after the question
+/// was sent, by the same statement.
 const RENEW: &str = "INSERT INTO node_leases (node, name, seen_at, version, schema)
-     VALUES ($1, $2, CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT), $3, $4)
+     SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT),
+            CAST($3 AS TEXT), CAST($4 AS BIGINT)
+     FROM latchkey_schema
+     WHERE one = 1 AND oldest_reader <= $4
      ON CONFLICT (node) DO UPDATE
      SET name = excluded.name, seen_at = excluded.seen_at, version = excluded.version, schema = excluded.schema
      RETURNING seen_at,
@@ -135,9 +139,10 @@ fn written(postgres: &Postgres, holder: &LeaseHolder, live_ms: i64) -> Result<Re
         log::warn!("store: a lease does not count: {}", warnings.join("; "));
         return Err(Error::Unavailable(refusals::server::database_unusable()));
     }
-    let row = rows
-        .first()
-        .ok_or_else(|| Error::internal("a lease was not written"))?;
+    let Some(row) = rows.first() else {
+        schema::versions(postgres)?.check_readable()?;
+        return Err(Error::internal("a lease was not written"));
+    };
     let row = Row::new(RowCells::Postgres(Cells { row }));
     Ok(Renewed {
         at: row.get("seen_at")?,

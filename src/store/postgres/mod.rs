@@ -16,7 +16,9 @@ mod pipeline;
 mod pulse;
 mod schema;
 mod tls;
+mod upgrade;
 mod values;
+mod versions;
 
 #[cfg(test)]
 pub mod installed;
@@ -24,6 +26,8 @@ pub mod installed;
 pub mod server;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 use super::connection::{Cells as RowCells, Fault, FaultKind, Head, Read, Row, ToValue, Value};
 use crate::error::{Error, Result};
@@ -35,12 +39,14 @@ pub use lease::{Lease, LeaseHolder, Renewed};
 use link::{Failure, Link};
 pub use load::{Earlier, load, set_aside};
 use pipeline::{Pipeline, StatementId};
+pub use schema::in_words_of_postgres;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 use tokio_postgres::{Error as PgError, RowStream, Statement};
+pub use upgrade::{state as schema_state, upgrade as upgrade_schema};
 pub use values::Cells;
 use values::Param;
 
@@ -49,7 +55,12 @@ const STATEMENT_MAX: Duration = Duration::from_secs(30);
 /// How long a request waits for a server that answers nothing to anyone, unless it is a commit, which is given up later.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// The row is the serial order of the changes of all nodes. Only this engine has such a lock: a file has one writer.
-const LOCK_HEAD: &str = "SELECT seq, hash FROM audit_head WHERE one = 1 FOR UPDATE";
+const LOCK_HEAD: &str = "SELECT seq, hash,
+            (SELECT version FROM latchkey_schema WHERE one = 1) AS version,
+            (SELECT oldest_reader FROM latchkey_schema WHERE one = 1) AS oldest_reader
+     FROM audit_head
+     WHERE one = 1
+     FOR UPDATE";
 /// The number of rows that are taken from the server at a time.
 const ROWS_AT_A_TIME: usize = 256;
 /// The schema with Latchkey's tables.
@@ -70,6 +81,8 @@ pub struct Postgres {
     notifies: bool,
     /// Whether the transaction was begun as one that the standbys must have.
     syncs: Cell<bool>,
+    /// Of the schema, as the transaction sees it; `None` if it was not asked for.
+    version: Cell<Option<i64>>,
     /// Where the server is, for other connections.
     address: Address,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
@@ -152,6 +165,7 @@ impl Postgres {
             commit_max: address.commit_max,
             notifies: address.notifies,
             syncs: Cell::new(true),
+            version: Cell::new(None),
             address: address.clone(),
             is_reading: Cell::new(false),
             #[cfg(test)]
@@ -206,14 +220,18 @@ impl Postgres {
 
     /// Runs statements without parameters.
     pub fn batch(&self, sql: &str) -> Result<()> {
+        self.batch_within(STATEMENT_MAX, sql)
+    }
+
+    /// As [`Postgres::batch`], for statements that may take another time than usual.
+    pub fn batch_within(&self, limit: Duration, sql: &str) -> Result<()> {
         let client = self.link.borrow().client();
-        self.run(STATEMENT_MAX, async {
-            Ok(client?.batch_execute(sql).await?)
-        })
+        self.run(limit, async { Ok(client?.batch_execute(sql).await?) })
     }
 
     /// Begins a transaction that sees one state of the database and changes nothing.
     pub fn begin_reading(&self) -> Result<()> {
+        self.forget_version();
         self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         self.transaction.set(Transaction::Open);
         Ok(())
@@ -247,17 +265,8 @@ impl Postgres {
     /// the other. Returns the newest event, which no other transaction changes any more; `None` if there is none.
     pub fn begin_at_head(&self, syncs: bool) -> std::result::Result<Option<Head>, Fault> {
         self.begin(syncs)?;
-        let mut head = None;
-        let take = &mut |row: &Row<'_>| {
-            head = Some(Head {
-                seq: row.get("seq")?,
-                hash: row.get("hash")?,
-            });
-            Ok(())
-        };
-        self.each(LOCK_HEAD, &[], take)
-            .map_err(|err| Fault::new(FaultKind::Refused, err))?;
-        Ok(head)
+        self.lock_head()
+            .map_err(|err| Fault::new(FaultKind::Refused, err))
     }
 
     /// Waits until each transaction that was begun before with [`Postgres::begin`] has ended, and commits something after
@@ -311,6 +320,7 @@ impl Postgres {
         lock: &str,
         limit: Duration,
     ) -> std::result::Result<(), Fault> {
+        self.forget_version();
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;
              SET LOCAL synchronous_commit = {synchronous_commit}; SELECT {lock}(hashtextextended('latchkey', 0))"
@@ -438,11 +448,6 @@ impl Postgres {
     /// Whether no transaction is open.
     pub fn is_idle(&self) -> bool {
         self.transaction.get() == Transaction::None || self.link.borrow().is_over()
-    }
-
-    /// The schema version of the database.
-    pub fn version(&self) -> Result<i64> {
-        Ok(schema::versions(self)?.version)
     }
 
     /// The prepared statement of a literal.

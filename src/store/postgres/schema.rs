@@ -1,6 +1,7 @@
 //! The schema in PostgreSQL's words, made of `schema.sql`, and its version.
 
 use super::Postgres;
+use super::versions::Versions;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
 use crate::store::sqlite::{SCHEMA, SCHEMA_VERSION};
@@ -9,15 +10,6 @@ use crate::store::sqlite::{SCHEMA, SCHEMA_VERSION};
 const ATTEMPTS: &str = "shared_attempts";
 /// The oldest PostgreSQL that is used.
 const SERVER_VERSION_MIN: i64 = 140_000;
-
-/// The versions that a database records.
-#[derive(Debug, Eq, PartialEq)]
-pub struct Versions {
-    /// Of its schema.
-    pub version: i64,
-    /// The oldest version of Latchkey's schema whose programs may use it.
-    pub oldest_reader: i64,
-}
 
 /// The start of the name of a schema that was left; the number of its last event follows.
 pub const ASIDE: &str = "latchkey_moved_";
@@ -64,18 +56,26 @@ pub fn translated() -> Translated {
                 "ALTER TABLE {table} ADD FOREIGN KEY ({column}) {reference};\n"
             ));
         }
-        if line.starts_with(')') {
-            line = line
-                .replace(" STRICT, WITHOUT ROWID", "")
-                .replace(" STRICT", "");
-        }
-        text.push_str(&with_types(&line));
+        text.push_str(&in_words_of_postgres(&line));
         text.push('\n');
     }
     Translated {
         tables: text,
         references: late,
     }
+}
+
+/// A statement or a line of one in PostgreSQL's words.
+pub fn in_words_of_postgres(sql: &str) -> String {
+    let mut lines = sql.lines().map(|line| match line.starts_with(')') {
+        true => line
+            .replace(" STRICT, WITHOUT ROWID", "")
+            .replace(" STRICT", ""),
+        false => line.to_owned(),
+    });
+    let first = lines.next().unwrap_or_default();
+    let joined = lines.fold(first, |text, line| format!("{text}\n{line}"));
+    with_types(&joined)
 }
 
 /// The reference of a line: its position and its text.
@@ -145,7 +145,7 @@ fn record_version(postgres: &Postgres) -> Result<()> {
         .execute(
             "INSERT INTO latchkey_schema (one, version, oldest_reader)
              VALUES (1, $1, $2)",
-            &[&SCHEMA_VERSION, &SCHEMA_VERSION],
+            &[&SCHEMA_VERSION, &postgres.address.schemas.oldest_reader()],
         )
         .map(drop)
 }
@@ -177,7 +177,7 @@ pub fn check_free(postgres: &Postgres) -> Result<()> {
     }
 }
 
-/// Refuses a server that is too old, and a database without the schema of this build.
+/// Refuses a server that is too old, and a database with a schema that this build cannot use.
 pub fn check(postgres: &Postgres) -> Result<()> {
     check_server(postgres)?;
     if !has_schema(postgres)? {
@@ -198,9 +198,10 @@ pub fn check(postgres: &Postgres) -> Result<()> {
              build knows {SCHEMA_VERSION}); start that version, the database was left as it is"
         )));
     }
-    if version < SCHEMA_VERSION {
+    let oldest = postgres.address.schemas.oldest;
+    if version < oldest {
         return Err(refused(&format!(
-            "has schema {version}, this build needs {SCHEMA_VERSION}; start the version that wrote it"
+            "has schema {version}, this build needs {oldest}; start the version that wrote it"
         )));
     }
     Ok(())
@@ -213,10 +214,7 @@ pub fn versions(postgres: &Postgres) -> Result<Versions> {
         "SELECT version, oldest_reader FROM latchkey_schema WHERE one = 1",
         &[],
         &mut |row| {
-            found = Some(Versions {
-                version: row.get("version")?,
-                oldest_reader: row.get("oldest_reader")?,
-            });
+            found = Some(Versions::from_row(row)?);
             Ok(())
         },
     )?;
