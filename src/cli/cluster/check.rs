@@ -3,7 +3,6 @@
 use super::{CheckArgs, patroni};
 use crate::cli::doctor::{Check, Doctor};
 use crate::cli::failure::{End, Failure, Result};
-use crate::cli::print;
 use crate::config::database::{DatabaseArgs, remembered};
 use crate::config::folder::Folder;
 use crate::domain::keys::keyfile::KeyFiles;
@@ -26,15 +25,8 @@ pub fn run(args: &CheckArgs) -> Result<End> {
     for url in &args.patroni {
         checks.extend(patroni::checks(url));
     }
-    let found = Doctor::of(checks, &UNSEEN);
-    match args.json {
-        true => print::print(&serde_json::to_string(&found).unwrap_or_default())?,
-        false => print::print(&found.written())?,
-    }
-    Ok(match found.is_healthy() {
-        true => End::Done,
-        false => End::Found,
-    })
+    let unseen = UNSEEN.map(str::to_owned).to_vec();
+    Doctor::of(checks, unseen).print(args.json)
 }
 
 /// The database of the options, otherwise the one that the folder remembers.
