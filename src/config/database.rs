@@ -3,7 +3,7 @@
 //! A setting takes precedence over what the folder remembers. Commands have no settings and use what the folder remembers, so
 //! a server that could open its database writes it down.
 
-use super::file::{Entry, FileValue, SettingsFile};
+use super::file::{Entry, FileValue, SettingsFile, quoted};
 use super::folder::{Folder, refused};
 #[cfg(feature = "postgres")]
 use super::owner::as_caller;
@@ -55,6 +55,12 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
+    /// These settings, if they name a database, and its address.
+    pub fn named(self) -> Option<(DatabaseArgs, String)> {
+        let database = self.database.clone()?;
+        Some((self, database))
+    }
+
     /// Refuses settings that contradict each other, and an address that cannot be used. It connects to nothing.
     pub fn check(&self, folder: &Path) -> Result<()> {
         let Some(database) = &self.database else {
@@ -83,7 +89,7 @@ impl DatabaseArgs {
 
     #[cfg(feature = "postgres")]
     fn location(&self, folder: &Path, database: &str) -> Result<Location> {
-        let address = self.address(Some(folder), database)?;
+        let address = self.address(folder, database)?;
         Ok(Location::on_a_server(
             &folder.join(super::folder::DATABASE),
             address,
@@ -98,9 +104,9 @@ impl DatabaseArgs {
         )))
     }
 
-    /// Where the server of `database` is, and how connections to it are made.
+    /// Where the server of `database` is, and how connections to it are made. `folder` may have the password.
     #[cfg(feature = "postgres")]
-    pub fn address(&self, folder: Option<&Path>, database: &str) -> Result<Address> {
+    pub fn address(&self, folder: &Path, database: &str) -> Result<Address> {
         let password = self.password(folder)?;
         let access = Access {
             password: password.as_deref(),
@@ -112,7 +118,7 @@ impl DatabaseArgs {
 
     /// The password, if there is one.
     #[cfg(feature = "postgres")]
-    fn password(&self, folder: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    fn password(&self, folder: &Path) -> Result<Option<Vec<u8>>> {
         if let Some(path) = &self.database_password_file {
             return read_password(path, true).map(Some);
         }
@@ -122,9 +128,10 @@ impl DatabaseArgs {
             // systemd itself protects the credentials that it provides.
             return read_password(&path, false).map(Some);
         }
-        match folder.map(|folder| folder.join(PASSWORD)) {
-            Some(path) if path.exists() => read_password(&path, true).map(Some),
-            _ => Ok(None),
+        let path = folder.join(PASSWORD);
+        match path.exists() {
+            true => read_password(&path, true).map(Some),
+            false => Ok(None),
         }
     }
 
@@ -153,7 +160,7 @@ impl DatabaseArgs {
             ("database_ca", path(&self.database_ca)),
         ] {
             if let Some(value) = value {
-                text.push_str(&format!("{name} = {}\n", quoted(name, &value)?));
+                text.push_str(&format!("{name} = {}\n", checked(name, &value)?));
             }
         }
         if self.allow_plain_database {
@@ -182,9 +189,10 @@ impl DatabaseArgs {
 }
 
 /// A text as TOML has it.
-fn quoted(name: &str, text: &str) -> Result<String> {
-    if text.chars().any(char::is_control) {
-        return Err(Error::invalid_text(name, "it contains control characters"));
+fn checked(name: &str, text: &str) -> Result<String> {
+    match text.chars().any(char::is_control) {
+        true => Err(Error::invalid_text(name, "it contains control characters")),
+        false => Ok(quoted(text)),
     }
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     Ok(format!("\"{escaped}\""))
@@ -269,8 +277,7 @@ impl Folder {
             Some(settings) => Some(settings.clone()),
             None => remembered(self.path())?,
         };
-        let Some((settings, database)) = found.and_then(|it| Some((it.clone(), it.database?)))
-        else {
+        let Some((settings, database)) = found.and_then(DatabaseArgs::named) else {
             return Ok(Location::from(&own));
         };
         let location = settings.location(self.path(), &database)?;

@@ -6,7 +6,7 @@ mod cluster;
 pub mod data_folder;
 pub mod database;
 pub mod declared;
-mod file;
+pub mod file;
 pub mod folder;
 pub mod key_files;
 mod leak_keys;

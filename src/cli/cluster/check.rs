@@ -20,7 +20,7 @@ const UNSEEN: [&str; 2] = [
 pub fn run(args: &CheckArgs) -> Result<End> {
     let (settings, database) = settings(args)?;
     settings.check(&args.data.data)?;
-    let address = settings.address(Some(&args.data.data), &database)?;
+    let address = settings.address(&args.data.data, &database)?;
     let mut checks = of_server(&address, &args.data.data);
     for url in &args.patroni {
         checks.extend(patroni::checks(url));
@@ -35,7 +35,7 @@ fn settings(args: &CheckArgs) -> Result<(DatabaseArgs, String)> {
         Some(_) => Some(args.database.clone()),
         None => remembered(&args.data.data)?,
     };
-    let found = found.and_then(|it| Some((it.clone(), it.database?)));
+    let found = found.and_then(DatabaseArgs::named);
     found.ok_or_else(|| {
         Failure::refused(format!(
             "{} has no database on PostgreSQL; name the one to check with --database",

@@ -65,7 +65,7 @@ fn to_server(args: &MoveArgs, folder: &Folder) -> Result<()> {
     };
     settings.check(folder.path())?;
     let own = folder.database();
-    let address = settings.address(Some(folder.path()), &args.to)?;
+    let address = settings.address(folder.path(), &args.to)?;
     let location = Location::on_a_server(&own, address.clone());
     let mover = match Store::read_copy(&own, departure)? {
         None => {
@@ -114,14 +114,13 @@ fn to_folder(args: &MoveArgs, folder: &Folder) -> Result<()> {
     };
     let target = other.as_ref().unwrap_or(folder);
     let settings = crate::config::database::remembered(folder.path())?;
-    let settings = settings.and_then(|it| Some((it.clone(), it.database?)));
-    let Some((settings, database)) = settings else {
+    let Some((settings, database)) = settings.and_then(DatabaseArgs::named) else {
         return Err(Failure::refused(format!(
             "the database of {} is a file already; stop the server and move the folder",
             folder.path().display()
         )));
     };
-    let address = settings.address(Some(folder.path()), &database)?;
+    let address = settings.address(folder.path(), &database)?;
     let location = Location::on_a_server(&folder.database(), address.clone());
     copy_key_files(folder, target)?;
     let own = target.database();
