@@ -314,7 +314,9 @@ impl Folder {
     /// this name must not find one.
     pub fn keep_left(&self, left: &Departure) -> Result<PathBuf> {
         let own = self.database();
-        let kept = self.path().join(format!("{LEFT_DATABASE}{}", left.seq));
+        let kept = self
+            .path()
+            .join(format!("{LEFT_DATABASE}{}", left.event.seq));
         let beside =
             |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
         let rename = || {

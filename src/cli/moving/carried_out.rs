@@ -18,8 +18,8 @@ use crate::dialects::PRESETS;
 use crate::domain::keys::keyfile::KeyKind;
 use crate::error::Error;
 use crate::ops::doctor::{self, Finding};
-use crate::ops::moving::{Departure, Mover, departure, refuse_left};
-use crate::ops::{restore, setup};
+use crate::ops::moving::{Departure, Mover, departure};
+use crate::ops::{App, restore, setup};
 use crate::store::postgres::{Address, set_aside};
 use crate::store::{Location, Store, transfer};
 use std::io::{IsTerminal, Write, stderr};
@@ -80,18 +80,10 @@ fn to_server(args: &MoveArgs, folder: &Folder) -> Result<()> {
             })?;
             mover
         }
-        Some(left) if left.to == args.to => Mover {
-            files: folder.read_key_files()?,
-            actor: actor(),
-            now: (TIME.wall)(),
-        },
-        Some(_) => {
-            Store::read_copy(&own, refuse_left)?;
-            return Err(Error::internal("a database that was left is not refused").into());
-        }
+        Some(left) if left.to == args.to => mover_of(folder)?,
+        Some(left) => return Err(left.refusal().into()),
     };
-    let left = Store::read_copy(&own, departure)?;
-    let left = left.ok_or_else(|| Error::internal("the departure was not recorded"))?;
+    let left = recorded(Store::read_copy(&own, departure)?)?;
     mover.arrive(location.clone(), &left, &own.display().to_string())?;
     folder.remember(&settings)?;
     let kept = folder.keep_left(&left)?;
@@ -130,14 +122,7 @@ fn to_folder(args: &MoveArgs, folder: &Folder) -> Result<()> {
     };
     let (mover, left) = match arriving {
         // The copy is complete, so it is enough to finish.
-        Some(Some(left)) if left.to == place => {
-            let mover = Mover {
-                files: target.read_key_files()?,
-                actor: actor(),
-                now: (TIME.wall)(),
-            };
-            (mover, left)
-        }
+        Some(Some(left)) if left.to == place => (mover_of(target)?, left),
         Some(_) => {
             return Err(Failure::refused(format!(
                 "{} is there already and has data; it was left as it is",
@@ -150,7 +135,7 @@ fn to_folder(args: &MoveArgs, folder: &Folder) -> Result<()> {
             (mover, left)
         }
     };
-    let aside = set_aside(&address, (left.seq, left.hash))?;
+    let aside = set_aside(&address, left.event)?;
     mover.arrive(&own, &left, &database)?;
     if is_own {
         folder.forget()?;
@@ -171,28 +156,25 @@ fn leave_server(
     location: Location,
     place: &str,
 ) -> Result<(Mover, Departure)> {
-    let found = location.database.open_reader()?;
-    if let Some(left) = departure(&found)? {
-        if left.to != place {
-            refuse_left(&found)?;
-        }
-        let mover = Mover {
-            files: folder.read_key_files()?,
-            actor: actor(),
-            now: (TIME.wall)(),
-        };
-        return Ok((mover, left));
+    let found = departure(&location.database.open_reader()?)?;
+    match found {
+        Some(left) if left.to == place => return Ok((mover_of(folder)?, left)),
+        Some(left) => return Err(left.refusal().into()),
+        None => {}
     }
-    drop(found);
     let mover = mover(folder, location.clone())?;
     confirm(
         args,
         "Stop every node first; none of them can be used afterwards.",
     )?;
     mover.leave(location.clone(), place, |_| Ok(()))?;
-    let left = departure(&location.database.open_reader()?)?;
-    let left = left.ok_or_else(|| Error::internal("the departure was not recorded"))?;
+    let left = recorded(departure(&location.database.open_reader()?)?)?;
     Ok((mover, left))
+}
+
+fn recorded(left: Option<Departure>) -> Result<Departure> {
+    let left = left.ok_or_else(|| Error::internal("the departure was not recorded"));
+    Ok(left?)
 }
 
 /// Copies a database from a server into the folder, where it ends with the departure.
@@ -217,19 +199,13 @@ fn mover(folder: &Folder, location: Location) -> Result<Mover> {
     let app = setup::open_for_a_command(location, files.clone(), PRESETS, TIME)?;
     let now = app.now().wall;
     let is_site = app.site().is_some();
-    let checks = doctor::of_content(&app);
+    let failed = failures(&app);
     app.close();
     if is_site {
         return Err(Failure::refused(
             "a site has its database in its folder; it is not moved",
         ));
     }
-    let failed = checks
-        .iter()
-        .filter(|check| check.finding == Finding::Failed);
-    let failed: Vec<String> = failed
-        .map(|check| format!("{}: {}", check.name, check.found))
-        .collect();
     match failed.is_empty() {
         true => Ok(Mover {
             files,
@@ -241,6 +217,24 @@ fn mover(folder: &Folder, location: Location) -> Result<Mover> {
             failed.join("; ")
         ))),
     }
+}
+
+/// Who goes on with a move that was interrupted.
+fn mover_of(folder: &Folder) -> Result<Mover> {
+    Ok(Mover {
+        files: folder.read_key_files()?,
+        actor: actor(),
+        now: (TIME.wall)(),
+    })
+}
+
+/// The checks of the content that fail.
+fn failures(app: &App) -> Vec<String> {
+    let checks = doctor::of_content(app).into_iter();
+    let failed = checks.filter(|check| check.finding == Finding::Failed);
+    failed
+        .map(|check| format!("{}: {}", check.name, check.found))
+        .collect()
 }
 
 fn actor() -> String {
@@ -299,17 +293,12 @@ fn tell(folder: &Folder, location: Location, note: &str) -> Result<()> {
     let files = folder.read_key_files()?;
     let reader = location.database.open_reader()?;
     let app = setup::open_for_a_command(location, files, PRESETS, TIME)?;
-    let checks = doctor::of_content(&app);
+    let failed = failures(&app);
     let rows = transfer::rows(&reader)?;
     // The last connection to a file removes its log.
     drop(reader);
     app.close();
-    let failed = checks
-        .iter()
-        .filter(|check| check.finding == Finding::Failed);
-    for check in failed {
-        eprintln!("{}: {}", check.name, check.found);
-    }
+    failed.iter().for_each(|failed| eprintln!("{failed}"));
     print(&format!(
         "Moved {rows} rows; every table has the same rows in both places. {note}\nServe it with:\n  {}",
         data_folder::start_command(folder.path())

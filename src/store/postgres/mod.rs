@@ -128,7 +128,7 @@ impl Postgres {
 
     /// Creates the schema in a database that has none of Latchkey.
     pub fn create(address: &Address) -> Result<()> {
-        schema::create(&Postgres::connect(address)?)
+        schema::create(&Postgres::connect(address)?.into())
     }
 
     /// Refuses a database in which [`Postgres::create`] would not create the schema.
@@ -271,9 +271,25 @@ impl Postgres {
         committed.map_err(|fault| fault.error)
     }
 
+    /// Runs work in a transaction that runs alone, and commits it. An error undoes all of it.
+    fn alone<T>(read: &Read, work: impl FnOnce(&Postgres) -> Result<T>) -> Result<T> {
+        let postgres = read.postgres()?;
+        postgres.begin_alone()?;
+        match work(postgres) {
+            Ok(done) => {
+                postgres.commit(None).map_err(|fault| fault.error)?;
+                Ok(done)
+            }
+            Err(err) => {
+                postgres.end();
+                Err(err)
+            }
+        }
+    }
+
     /// Begins a transaction that runs alone: no other one that was begun with [`Postgres::begin`] is open meanwhile. The wait for
     /// their ends is limited by `lock_timeout`.
-    pub fn begin_alone(&self) -> Result<()> {
+    fn begin_alone(&self) -> Result<()> {
         let begun = self.begin_as("on", "pg_advisory_xact_lock", STATEMENT_MAX);
         begun.map_err(|fault| fault.error)?;
         // Work on this machine may take longer between two statements.

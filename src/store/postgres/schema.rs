@@ -3,6 +3,7 @@
 use super::Postgres;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
+use crate::store::Read;
 use crate::store::sqlite::{SCHEMA, SCHEMA_VERSION};
 
 /// The table that is lost when the server fails, because a row for each attempt to sign in must not wait for standbys.
@@ -114,19 +115,14 @@ fn with_types(line: &str) -> String {
 
 /// Creates the schema `latchkey` with all tables, or nothing. What an interrupted creation has left, which no node has opened
 /// yet, is replaced.
-pub fn create(postgres: &Postgres) -> Result<()> {
-    check_server(postgres)?;
-    postgres.begin_alone()?;
-    let made = clear_unopened(postgres).and_then(|()| {
+pub fn create(read: &Read) -> Result<()> {
+    check_server(read.postgres()?)?;
+    Postgres::alone(read, |postgres| {
+        clear_unopened(postgres)?;
         postgres.batch("CREATE SCHEMA latchkey")?;
         postgres.batch(&statements())?;
         record_version(postgres)
-    });
-    if let Err(err) = made {
-        postgres.end();
-        return Err(err);
-    }
-    postgres.commit(None).map_err(|fault| fault.error)
+    })
 }
 
 /// Creates the schema with what `fill` writes into it, in the transaction that is open. There is none of this name.
