@@ -126,8 +126,8 @@ fn round(
     stopping: &Stopping,
 ) -> Result<()> {
     let connection = match connection {
-        Some(connection) => connection,
-        none => none.insert(database.open_listener()?),
+        Some(connection) if !connection.is_over() => connection,
+        other => other.insert(database.open_listener()?),
     };
     while !follow(connection, book, Within::Snapshot)? {
         if stopping.is_set() {

@@ -138,6 +138,12 @@ fn a_folder_with_the_key_files_is_served_with_an_address_and_remembers_it() {
     let _ = server.kill();
     let _ = server.wait();
     assert_eq!(second.verify(&secret), "VALID");
+    // A start that waits for its server would never find out that its settings contradict each other.
+    let nowhere = ["--database", "postgres://lk@127.0.0.1:1/x"];
+    second.refused(
+        &[&["serve", "--listen", "0.0.0.0:0"], nowhere.as_slice()].concat(),
+        "--allow-plain-http",
+    );
     // An address that cannot be opened is not remembered.
     let other = database.address().replace("dbname=", "dbname=no_such_");
     let before = std::fs::read(second.path.join("database.toml")).unwrap();
@@ -209,7 +215,7 @@ fn an_address_that_cannot_be_used_is_refused_by_name() {
         (&["--database-ca", "ca.pem"], "of no use without --database"),
         (
             &["--database", "postgres://lk@127.0.0.1:1/x"],
-            "the database cannot be read or written just now",
+            "PostgreSQL at 127.0.0.1:1 cannot be used: error connecting to server: Connection refused",
         ),
     ] {
         folder.refused(&[&["init"], args].concat(), why);

@@ -180,7 +180,7 @@ fn recorded(left: Option<Departure>) -> Result<Departure> {
 /// Copies a database from a server into the folder, where it ends with the departure.
 fn fetch(mover: &Mover, address: &Address, target: &Folder, left: &Departure) -> Result<()> {
     let path = target.new_file(ARRIVING)?;
-    let reader = Location::on_a_server(&path, address.clone());
+    let reader = Location::on_a_server(&path, address.patient());
     let reader = reader.database.open_reader()?;
     transfer::to_file(&reader, &path, watched())?;
     restore::check(&path, &mover.files, mover.now)?;

@@ -65,6 +65,15 @@ impl Lease {
 
     /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use.
     pub fn renew(&mut self, live_ms: i64) -> Result<Renewed> {
+        let renewed = self.renew_here(live_ms);
+        match renewed {
+            Ok(_) => self.address.primary.stay(),
+            Err(_) => self.address.primary.leave(),
+        }
+        renewed
+    }
+
+    fn renew_here(&mut self, live_ms: i64) -> Result<Renewed> {
         // A connection with an answer that is still to come, or that was lost, is not used again.
         let connection = match self.connection.take() {
             Some(connection) => connection,

@@ -1,6 +1,7 @@
 //! One connection, driven by the thread that uses it: a runtime for this thread alone, the requests of the client, and
 //! what the server sends without being asked.
 
+use super::primary::Wake;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -172,15 +173,16 @@ impl Link {
         std::mem::take(&mut self.unasked.warnings)
     }
 
-    /// Waits for a notification that has come since this was last called, at most for a time. A closed connection has none.
-    pub fn wait_for_notification(&mut self, limit: Duration) {
+    /// Waits for a notification that has come since this was last called, or for `wake`, at most for a time. A closed connection has
+    /// no notifications.
+    pub fn wait_for_notification(&mut self, limit: Duration, wake: &Wake) {
         let Some(runtime) = &self.runtime else {
             return;
         };
         let (messages, unasked) = (&mut self.messages, &mut self.unasked);
         let notified = poll_fn(|cx| {
             drive(messages, unasked, cx);
-            match unasked.is_notified || messages.is_none() {
+            match unasked.is_notified || messages.is_none() || wake.was_called(cx) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }

@@ -26,7 +26,8 @@ pub fn load(
     check: &dyn Fn(&Read) -> Result<()>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<bool> {
-    let postgres = Postgres::connect(address)?;
+    // Adding the references to many rows takes long, and so does comparing them.
+    let postgres = Postgres::connect(&address.patient())?;
     schema::check_server(&postgres)?;
     let read = Read::from(postgres);
     Postgres::alone(&read, |_| {

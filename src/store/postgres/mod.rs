@@ -13,6 +13,7 @@ mod lease;
 mod link;
 mod load;
 mod pipeline;
+mod primary;
 mod schema;
 mod tls;
 mod values;
@@ -25,6 +26,7 @@ mod tests;
 use super::connection::{Cells as RowCells, Fault, FaultKind, Head, Read, Row, ToValue, Value};
 use crate::error::{Error, Result};
 use crate::refusals;
+use address::STATEMENT_MAX;
 pub use address::{Access, Address};
 pub use facts::facts;
 use futures_core::Stream;
@@ -41,8 +43,6 @@ use tokio_postgres::{Error as PgError, RowStream, Statement};
 pub use values::Cells;
 use values::Param;
 
-/// How long a statement may take until its first rows, and then the next ones.
-const STATEMENT_MAX: Duration = Duration::from_secs(30);
 /// The row is the serial order of the changes of all nodes. Only this engine has such a lock: a file has one writer.
 const LOCK_HEAD: &str = "SELECT seq, hash FROM audit_head WHERE one = 1 FOR UPDATE";
 /// The number of rows that are taken from the server at a time.
@@ -59,14 +59,12 @@ pub struct Postgres {
     /// The prepared statements by their texts, which are literals.
     statements: RefCell<HashMap<StatementId, Statement>>,
     transaction: Cell<Transaction>,
-    /// How long a commit may take.
-    commit_max: Duration,
-    /// Whether a commit with new events notifies the other nodes.
-    notifies: bool,
     /// Whether the transaction was begun as one that the standbys must have.
     syncs: Cell<bool>,
-    /// Where the server is, for other connections.
+    /// Where the server is, and how long it may take.
     address: Address,
+    /// When it was opened, among the other connections of its node ([`primary`]).
+    round: u64,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
     is_reading: Cell<bool>,
     /// The database of a test, which is removed after its connections.
@@ -139,19 +137,22 @@ impl Postgres {
     }
 
     fn connect(address: &Address) -> Result<Postgres> {
-        Ok(Postgres {
+        primary::connect(address)
+    }
+
+    fn over(link: Link, address: Address, round: u64) -> Postgres {
+        Postgres {
             pipeline: Pipeline::default(),
-            link: RefCell::new(address.connect()?),
+            link: RefCell::new(link),
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
-            commit_max: address.commit_max,
-            notifies: address.notifies,
             syncs: Cell::new(true),
-            address: address.clone(),
+            address,
+            round,
             is_reading: Cell::new(false),
             #[cfg(test)]
             database: None,
-        })
+        }
     }
 
     /// Runs a query and calls `take` with each row. `take` cannot use this connection.
@@ -168,7 +169,7 @@ impl Postgres {
         let statement = self.prepared(sql)?;
         let client = self.link.borrow().client();
         let params: Vec<Param> = params.into_iter().map(Param).collect();
-        let (mut stream, mut rows) = self.run(STATEMENT_MAX, async {
+        let (mut stream, mut rows) = self.run(self.address.statement_max, async {
             let mut stream = Box::pin(client?.query_raw(&statement, params).await?);
             let rows = next_rows(&mut stream).await?;
             Ok((stream, rows))
@@ -184,7 +185,9 @@ impl Postgres {
             if is_last {
                 return Ok(());
             }
-            rows = self.run(STATEMENT_MAX, async { Ok(next_rows(&mut stream).await?) })?;
+            rows = self.run(self.address.statement_max, async {
+                Ok(next_rows(&mut stream).await?)
+            })?;
         }
     }
 
@@ -193,7 +196,7 @@ impl Postgres {
         let statement = self.prepared(sql)?;
         let client = self.link.borrow().client();
         let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
-        let changed = self.run(STATEMENT_MAX, async {
+        let changed = self.run(self.address.statement_max, async {
             Ok(client?.execute_raw(&statement, params).await?)
         })?;
         usize::try_from(changed).map_err(Error::internal)
@@ -202,7 +205,7 @@ impl Postgres {
     /// Runs statements without parameters.
     pub fn batch(&self, sql: &str) -> Result<()> {
         let client = self.link.borrow().client();
-        self.run(STATEMENT_MAX, async {
+        self.run(self.address.statement_max, async {
             Ok(client?.batch_execute(sql).await?)
         })
     }
@@ -214,16 +217,20 @@ impl Postgres {
         Ok(())
     }
 
-    /// As [`Postgres::open_reader`], for a connection that learns of the commits of all nodes with new events.
+    /// As [`Postgres::open_reader`], for a connection that learns of the commits of all nodes with new events, if they notify.
     pub fn open_listener(address: &Address) -> Result<Postgres> {
         let postgres = Postgres::open_reader(address)?;
-        postgres.batch("LISTEN latchkey")?;
+        if address.notifies {
+            postgres.batch("LISTEN latchkey")?;
+        }
         Ok(postgres)
     }
 
-    /// Waits for such a commit, at most for a time. A closed connection ends the wait, and so do commits since the last wait.
+    /// Waits for such a commit, at most for a time, or until the node has another reason to look. A closed connection ends the wait, and
+    /// so do commits since the last wait.
     pub fn wait_for_commit(&self, limit: Duration) {
-        self.link.borrow_mut().wait_for_notification(limit);
+        let wake = &self.address.primary.wake;
+        self.link.borrow_mut().wait_for_notification(limit, wake);
     }
 
     /// Begins a transaction. If `syncs` is set, its commit is acknowledged when the standbys that the server names as
@@ -267,7 +274,7 @@ impl Postgres {
         if changed != 1 {
             return Err(Error::internal("the schema has no version to write"));
         }
-        let committed = self.commit_as("COMMIT", limit.min(self.commit_max));
+        let committed = self.commit_as("COMMIT", limit.min(self.address.commit_max));
         committed.map_err(|fault| fault.error)
     }
 
@@ -353,11 +360,11 @@ impl Postgres {
         if news.is_some() && !self.syncs.get() {
             sql.push_str("SET LOCAL synchronous_commit = on; ");
         }
-        if let Some(head) = news.filter(|_| self.notifies) {
+        if let Some(head) = news.filter(|_| self.address.notifies) {
             sql.push_str(&format!("NOTIFY latchkey, '{}'; ", head.seq));
         }
         sql.push_str("COMMIT");
-        self.commit_as(&sql, self.commit_max)
+        self.commit_as(&sql, self.address.commit_max)
     }
 
     fn commit_as(&self, sql: &str, limit: Duration) -> std::result::Result<(), Fault> {
@@ -433,15 +440,15 @@ impl Postgres {
     /// Undoes the transaction or a part of it, even after a failed statement.
     fn undo(&self, sql: &str) -> Result<()> {
         let client = self.link.borrow().client();
-        let (_, undone) = self.answers(STATEMENT_MAX, async {
+        let (_, undone) = self.answers(self.address.statement_max, async {
             Ok(client?.batch_execute(sql).await?)
         });
         undone.map_err(|failure| faults::error(&failure))
     }
 
-    /// Whether the connection is closed.
+    /// Whether the connection is closed, or to be replaced because the connections of the node were opened again.
     pub fn is_over(&self) -> bool {
-        self.link.borrow().is_over()
+        self.link.borrow().is_over() || self.round != self.address.primary.round()
     }
 
     /// Whether no transaction is open.
@@ -461,7 +468,9 @@ impl Postgres {
             return Ok(known.clone());
         }
         let client = self.link.borrow().client();
-        let statement = self.run(STATEMENT_MAX, async { Ok(client?.prepare(sql).await?) })?;
+        let statement = self.run(self.address.statement_max, async {
+            Ok(client?.prepare(sql).await?)
+        })?;
         self.statements.borrow_mut().insert(key, statement.clone());
         Ok(statement)
     }
@@ -470,7 +479,9 @@ impl Postgres {
     #[cfg(test)]
     fn describe(&self, sql: &str) -> Result<(Vec<String>, Vec<String>)> {
         let client = self.link.borrow().client();
-        let statement = self.run(STATEMENT_MAX, async { Ok(client?.prepare(sql).await?) })?;
+        let statement = self.run(self.address.statement_max, async {
+            Ok(client?.prepare(sql).await?)
+        })?;
         let parameters = statement.params().iter().map(|ty| ty.name().to_owned());
         let columns = statement.columns().iter();
         let columns = columns.map(|column| column.type_().name().to_owned());

@@ -239,20 +239,46 @@ impl Server {
 
     /// The error is the log of a server that ended.
     fn start_in(folder: &Path, settings: &[&str]) -> std::result::Result<Server, String> {
-        let mut command = Command::new("sh");
-        if rustix::process::geteuid().is_root() {
-            // PostgreSQL refuses to run as root.
-            command = Command::new("setpriv");
-            command.args([
-                "--reuid",
-                USER,
-                "--regid",
-                USER,
-                "--clear-groups",
-                "--",
-                "sh",
-            ]);
-        }
+        let server = Server::launch(folder, settings);
+        server.prepare()?;
+        Ok(server)
+    }
+
+    /// Starts a standby of this server, which follows it and only reads until [`Server::promote`].
+    pub fn start_standby(&self) -> Server {
+        let folder = new_folder();
+        let copied = command(&programs().unwrap().join("pg_basebackup"))
+            .args(["--username", "latchkey", "--host"])
+            .arg(&self.folder)
+            .arg("--pgdata")
+            .arg(folder.join("data"))
+            .args(["--write-recovery-conf", "--checkpoint", "fast", "--no-sync"])
+            .current_dir("/")
+            .output()
+            .unwrap();
+        let why = String::from_utf8_lossy(&copied.stderr).into_owned();
+        assert!(copied.status.success(), "{why}");
+        let server = Server::launch(&folder, &["listen_addresses="]);
+        wait_for("the standby does not start", || {
+            let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+            log.contains("ready to accept read-only connections")
+                .then_some(())
+        });
+        server
+    }
+
+    /// Makes a primary of a standby, as its supervisor does. The server that it followed goes on as one.
+    pub fn promote(&self) {
+        let promoted = command(&programs().unwrap().join("pg_ctl"))
+            .args(["promote", "--wait", "--silent", "--pgdata"])
+            .arg(self.folder.join("data"))
+            .current_dir("/")
+            .status();
+        assert!(promoted.unwrap().success());
+    }
+
+    fn launch(folder: &Path, settings: &[&str]) -> Server {
+        let mut command = command(Path::new("sh"));
         // A signal for the group of this process, such as that of Ctrl-C, must not end the server before its tests.
         let shell = command
             .args(["-c", SHELL, "sh"])
@@ -267,14 +293,12 @@ impl Server {
             .spawn()
             .unwrap();
         let port = settings.iter().find_map(|it| it.strip_prefix("port="));
-        let server = Server {
+        Server {
             folder: folder.to_owned(),
             port: port.unwrap_or("5432").to_owned(),
             password: String::new(),
             shell,
-        };
-        server.prepare()?;
-        Ok(server)
+        }
     }
 
     /// Waits until the server answers, and creates the schema.
@@ -348,6 +372,17 @@ pub fn wait_for<T>(otherwise: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "{otherwise}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A command that runs as the user of the server: PostgreSQL refuses to run as root.
+fn command(program: &Path) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]);
+    command.arg(program);
+    command
 }
 
 fn free_port() -> u16 {
