@@ -2,7 +2,8 @@
 
 use crate::postgres::database;
 use crate::program::{Folder, finding, text};
-use crate::wait::until;
+use crate::wait::{pause, until};
+use std::time::Duration;
 
 #[test]
 fn a_database_is_created_once_and_another_node_joins_it_with_the_same_key_files() {
@@ -59,6 +60,28 @@ fn an_interrupted_init_can_be_repeated() {
     second.good(&["init", "--database", &database.address()]);
     assert!(second.finding("audit log").starts_with("ok"));
     first.refused(&["key", "list"], "the pepper file is not the one");
+}
+
+#[test]
+fn an_idle_node_asks_its_server_for_little() {
+    const SECONDS: u64 = 10;
+    let Some(database) = database() else { return };
+    let node = Folder::new();
+    node.good(&["init", "--database", &database.address()]);
+    let mut server = node.begin(&["serve", "--listen", "127.0.0.1:0"]);
+    until("the server answers", || node.run(&["health"]).is_good);
+    let transactions = || -> u64 {
+        let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        database.ask(sql).parse().unwrap()
+    };
+    // At some time, what a start does is over, and counted. A slow machine makes it fewer.
+    until("an idle node asks little", || {
+        let before = transactions();
+        pause(Duration::from_secs(SECONDS));
+        transactions() - before <= 2 * SECONDS
+    });
+    let _ = server.kill();
+    let _ = server.wait();
 }
 
 #[test]

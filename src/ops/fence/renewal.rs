@@ -1,5 +1,6 @@
 //! The thread that proves once a second that this node is not behind: it writes the lease of the node, and waits until the index
-//! has the events that the server had then.
+//! has the events that the server had then. If the index does not end with the newest one of them, it wakes the thread that follows other
+//! nodes, which compares the log; so a node where nothing happens asks the server for nothing but its lease.
 
 use super::Fence;
 use crate::domain::locks::lock;
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::applier::Applier;
 use crate::ops::clock::Clock;
+use crate::store::heads::Head;
 use crate::store::postgres::{LeaseHolder, Renewed};
 use crate::store::{Store, nodes, postgres};
 use std::collections::VecDeque;
@@ -60,6 +62,8 @@ struct Renewal {
     applier: Arc<Applier>,
     clock: Arc<Clock>,
     lease: postgres::Lease,
+    /// Lets the index follow other nodes at once.
+    follow_soon: Box<dyn Fn() + Send>,
     /// The answers that prove nothing yet; oldest first.
     waiting: VecDeque<LeaseAnswer>,
     /// Whether it was logged that the server is out of reach.
@@ -137,6 +141,7 @@ impl Renewal {
             applier: applier.clone(),
             clock: clock.clone(),
             lease: store.lease(LeaseHolder { node, name })?,
+            follow_soon: Box::new(store.follow_soon()),
             waiting: VecDeque::new(),
             has_failed: false,
         })
@@ -183,11 +188,7 @@ impl Renewal {
                     false => of_now,
                 };
                 self.fence.note(&renewed, worse);
-                if self.waiting.len() >= WAITING_MAX {
-                    self.waiting.pop_front();
-                }
-                let (head, check) = (renewed.head, self.applier.last_check());
-                self.waiting.push_back(LeaseAnswer { head, sent, check });
+                self.note_answer(renewed.head, sent);
                 if std::mem::take(&mut self.has_failed) {
                     log::info!("lease: the database can be written again");
                 }
@@ -202,6 +203,24 @@ impl Renewal {
             }
         }
         self.prove();
+    }
+
+    /// An index that ends with the event of the answer is proved at once. Otherwise the log has to be compared.
+    fn note_answer(&mut self, head: Head, sent: Moment) {
+        let check = self.applier.last_check();
+        if self.applier.is_at(head) {
+            self.waiting.clear();
+            return self.fence.prove(sent);
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(LeaseAnswer {
+            head: head.seq,
+            sent,
+            check,
+        });
+        (self.follow_soon)();
     }
 
     /// Lets those answers count whose events the index has by now.

@@ -9,7 +9,7 @@ use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals;
-use crate::store::connection::{Cells as RowCells, Row, ToValue};
+use crate::store::connection::{Cells as RowCells, Head, Row, ToValue};
 use crate::store::postgres::values::{Cells, Param};
 use crate::store::sqlite::SCHEMA_VERSION;
 use std::time::Duration;
@@ -23,7 +23,8 @@ const RENEW: &str = "INSERT INTO node_leases (node, name, seen_at, version, sche
      ON CONFLICT (node) DO UPDATE
      SET name = excluded.name, seen_at = excluded.seen_at, version = excluded.version, schema = excluded.schema
      RETURNING seen_at,
-               COALESCE((SELECT seq FROM audit_head WHERE one = 1), 0) AS head,
+               COALESCE((SELECT seq FROM audit_head WHERE one = 1), 0) AS seq,
+               (SELECT hash FROM audit_head WHERE one = 1) AS hash,
                (SELECT count(*) FROM node_leases AS other
                 WHERE other.node <> node_leases.node AND other.seen_at > node_leases.seen_at - $5) AS others";
 
@@ -38,8 +39,8 @@ pub struct LeaseHolder {
 /// What the server has answered when it had written a lease.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Renewed {
-    /// The number of the newest event that was acknowledged when the lease was asked for, or a later one.
-    pub head: i64,
+    /// The newest event that was acknowledged when the lease was asked for, or a later one.
+    pub head: Head,
     /// By the clock of the server.
     pub at: Timestamp,
     /// The number of nodes that are in use, this one included.
@@ -119,7 +120,12 @@ fn written(postgres: &Postgres, holder: &LeaseHolder, live_ms: i64) -> Result<Re
     let row = Row::new(RowCells::Postgres(Cells { row }));
     Ok(Renewed {
         at: row.get("seen_at")?,
-        head: row.get("head")?,
+        head: Head {
+            seq: row.get("seq")?,
+            hash: row
+                .get::<Option<[u8; 32]>>("hash")?
+                .unwrap_or(Head::NONE.hash),
+        },
         live: row.get::<u64>("others")? + 1,
     })
 }
@@ -145,7 +151,7 @@ mod tests {
         };
         let (mut one, mut other) = (lease(&address, 1), lease(&address, 2));
         let first = one.renew(60_000).unwrap();
-        assert_eq!((first.head, first.live), (0, 1));
+        assert_eq!((first.head, first.live), (Head::NONE, 1));
         assert_eq!(other.renew(60_000).unwrap().live, 2);
         let again = one.renew(60_000).unwrap();
         assert_eq!(again.live, 2);
