@@ -103,6 +103,7 @@ mod tests {
                 live: 3,
                 skew_ms,
                 is_connected: true,
+                head_seq: 0,
                 limits,
             };
             let found = of(&figures, &["a".to_owned(), "b".to_owned()]);

@@ -82,6 +82,8 @@ pub struct Fence {
     is_connected: AtomicBool,
     /// The number of nodes in use, this one included.
     live: AtomicU64,
+    /// The number of the newest event that the server had when it last wrote the lease.
+    head_seq: AtomicI64,
     #[cfg(feature = "postgres")]
     ending: renewal::Ending,
 }
@@ -96,6 +98,8 @@ pub struct FenceFigures {
     pub live: u64,
     pub skew_ms: i64,
     pub is_connected: bool,
+    /// The number of the newest event that the database had when the lease was written last.
+    pub head_seq: i64,
     pub limits: Limits,
 }
 
@@ -112,6 +116,7 @@ impl Default for Fence {
             skew_ms: AtomicI64::new(0),
             is_connected: AtomicBool::new(false),
             live: AtomicU64::new(1),
+            head_seq: AtomicI64::new(0),
             #[cfg(feature = "postgres")]
             ending: renewal::Ending::default(),
         }
@@ -214,6 +219,7 @@ impl Fence {
             live: self.live(),
             skew_ms: self.skew_ms.load(Relaxed),
             is_connected: self.is_connected.load(Relaxed),
+            head_seq: self.head_seq.load(Relaxed),
             limits,
         }
     }
@@ -352,6 +358,12 @@ impl App {
     pub fn fence_figures(&self) -> Option<FenceFigures> {
         let fence = self.fence.as_ref()?;
         Some(fence.figures(self.now()))
+    }
+
+    /// How many events the database had when the lease was written last, and that the index does not have yet.
+    pub fn lag_events(&self) -> Option<i64> {
+        let head_seq = self.fence_figures()?.head_seq;
+        Some((head_seq - self.applier.applied()).max(0))
     }
 
     /// The number of nodes that limits are shared with, this one included.

@@ -121,6 +121,7 @@ impl Fence {
 
     fn note(&self, renewed: &Renewed, skew_ms: i64) {
         self.live.store(renewed.live, Relaxed);
+        self.head_seq.store(renewed.head.seq, Relaxed);
         self.skew_ms.store(skew_ms, Relaxed);
         self.is_connected.store(true, Relaxed);
     }
