@@ -63,6 +63,41 @@ fn an_interrupted_init_can_be_repeated() {
 }
 
 #[test]
+fn nothing_replaces_a_database_that_other_nodes_use() {
+    let Some(database) = database() else { return };
+    let node = Folder::new();
+    node.good(&["init", "--database", &database.address()]);
+    let (_, secret) = node.issue("in use");
+    let file = node.file("backup.db");
+    node.good(&["backup", text(&file)]);
+    let other = Folder::with_keys_of(&node);
+    let mut server = other.begin(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        &database.address(),
+    ]);
+    until("the server answers", || other.run(&["health"]).is_good);
+    let into = Folder::new();
+    for command in [
+        ["restore", text(&file), "--yes"].as_slice(),
+        &["move", "--yes", "--to", text(&into.path)],
+    ] {
+        node.refused(command, "is used by these nodes");
+        node.refused(command, "until their leases are over");
+    }
+    assert!(!into.has("latchkey.db"));
+    // A node that was killed keeps its lease for a time.
+    let _ = server.kill();
+    let _ = server.wait();
+    node.refused(&["restore", text(&file), "--yes"], "is used by these nodes");
+    database.ask("UPDATE latchkey.node_leases SET seen_at = seen_at - 60000");
+    node.good(&["restore", text(&file), "--yes"]);
+    assert_eq!(node.verify(&secret), "VALID");
+}
+
+#[test]
 fn an_idle_node_asks_its_server_for_little() {
     const SECONDS: u64 = 10;
     let Some(database) = database() else { return };

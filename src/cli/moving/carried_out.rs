@@ -19,6 +19,7 @@ use crate::domain::keys::keyfile::KeyKind;
 use crate::error::Error;
 use crate::ops::doctor::{self, Finding};
 use crate::ops::moving::{Departure, Mover, departure};
+use crate::ops::nodes::require_others_stopped;
 use crate::ops::{App, restore, setup};
 use crate::store::postgres::{Address, set_aside};
 use crate::store::{Location, Store, transfer};
@@ -67,6 +68,7 @@ fn to_server(args: &MoveArgs, folder: &Folder) -> Result<()> {
     let own = folder.database();
     let address = settings.address(folder.path(), &args.to)?;
     let location = Location::on_a_server(&own, address.clone());
+    require_others_stopped(&location)?;
     let mover = match Store::read_copy(&own, departure)? {
         None => {
             let mover = mover(folder, Location::from(&own))?;
@@ -114,6 +116,7 @@ fn to_folder(args: &MoveArgs, folder: &Folder) -> Result<()> {
     };
     let address = settings.address(folder.path(), &database)?;
     let location = Location::on_a_server(&folder.database(), address.clone());
+    require_others_stopped(&location)?;
     copy_key_files(folder, target)?;
     let own = target.database();
     let arriving = match own.exists() {

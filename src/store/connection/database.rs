@@ -1,10 +1,11 @@
 //! Where a database is, and how connections to it are opened.
 
 use super::Read;
+use crate::domain::nodes::NodeId;
 use crate::error::{Error, Result};
 use crate::store::Known;
 #[cfg(feature = "postgres")]
-use crate::store::postgres::{Address, Postgres};
+use crate::store::postgres::{self, Address, Postgres};
 use crate::store::sqlite;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,6 +62,19 @@ impl Database {
         match self {
             #[cfg(feature = "postgres")]
             Database::Postgres(address) => Postgres::check_free(address),
+            Database::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Refuses a database that other nodes than `own` use. A file belongs to one data folder, whose lock shows whether it is in use.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "a file has no other nodes")
+    )]
+    pub fn check_unused(&self, own: Option<NodeId>) -> Result<()> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => postgres::check_unused(address, own),
             Database::Sqlite(_) => Ok(()),
         }
     }

@@ -4,7 +4,7 @@
 //! changes are written to. A server that was replaced still answers queries, and its write is answered with a warning or not at all.
 //! The write has a connection of its own, and waits for no change and no lock but that of its row.
 
-use super::{Address, Postgres, next_rows};
+use super::{Address, Postgres, next_rows, schema};
 use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -17,7 +17,10 @@ use std::time::Duration;
 /// How long the server may take to write a lease. A later answer would prove nothing that is still of use.
 const RENEW_MAX: Duration = Duration::from_secs(5);
 
-/// Writes the lease. The number of the newest event is read after the question was sent, by the same statement.
+/// How long a node counts as in use after its lease was written last.
+const IN_USE_MS: i64 = 60_000;
+
+/// Writes the lease. The newest event is read after the question was sent, by the same statement.
 const RENEW: &str = "INSERT INTO node_leases (node, name, seen_at, version, schema)
      VALUES ($1, $2, CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT), $3, $4)
      ON CONFLICT (node) DO UPDATE
@@ -64,7 +67,8 @@ impl Lease {
         }
     }
 
-    /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use.
+    /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use. If
+    /// that fails, the server may be one that another one has replaced, so all connections of the node are opened again.
     pub fn renew(&mut self, live_ms: i64) -> Result<Renewed> {
         let renewed = self.renew_here(live_ms);
         match renewed {
@@ -76,7 +80,7 @@ impl Lease {
 
     fn renew_here(&mut self, live_ms: i64) -> Result<Renewed> {
         // A connection with an answer that is still to come, or that was lost, is not used again.
-        let connection = match self.connection.take() {
+        let connection = match self.connection.take().filter(|it| !it.is_over()) {
             Some(connection) => connection,
             None => Postgres::open(&self.address)?,
         };
@@ -94,6 +98,40 @@ impl Lease {
         connection
             .execute("DELETE FROM node_leases WHERE node = $1", &[&node])
             .map(drop)
+    }
+}
+
+/// The nodes but one whose leases are younger than so many milliseconds, and the seconds until a lease is older. Their names are those
+/// of their machines.
+const IN_USE: &str = "SELECT node, name, CAST(ceil((seen_at + $2 - extract(epoch FROM clock_timestamp()) * 1000) / 1000) AS BIGINT) AS left_s
+     FROM latchkey.node_leases
+     WHERE node <> $1 AND seen_at + $2 > extract(epoch FROM clock_timestamp()) * 1000
+     ORDER BY name, node";
+
+/// Refuses a database that other nodes than `own` use, for work that no node may see. A node that was killed counts until its lease is
+/// old.
+pub fn check_unused(address: &Address, own: Option<NodeId>) -> Result<()> {
+    let postgres = Postgres::connect(address)?;
+    let has_leases = "SELECT CAST(count(*) AS BIGINT) AS count FROM pg_catalog.pg_tables
+         WHERE schemaname = 'latchkey' AND tablename = 'node_leases'";
+    if postgres.count(has_leases)? == 0 {
+        return Ok(());
+    }
+    let own = own.map(|own| own.to_string()).unwrap_or_default();
+    let (mut nodes, mut left_s) = (Vec::new(), 0);
+    postgres.each(IN_USE, &[&own, &IN_USE_MS], &mut |row| {
+        let (node, name): (String, String) = (row.get("node")?, row.get("name")?);
+        nodes.push(format!("{name} ({node})"));
+        left_s = row.get::<i64>("left_s")?.max(left_s);
+        Ok(())
+    })?;
+    match nodes.is_empty() {
+        true => Ok(()),
+        false => Err(schema::refused(&format!(
+            "is used by these nodes: {}. Stop them; if they do not run any more, wait {left_s} s until their leases are over. Nothing was \
+             changed",
+            nodes.join(", ")
+        ))),
     }
 }
 
@@ -166,6 +204,32 @@ mod tests {
         let names = leases::list(&admin.into()).unwrap();
         assert_eq!(names.len(), 1);
         assert_eq!(names[0].name, "machine-2");
+    }
+
+    #[test]
+    fn a_database_is_in_use_until_the_leases_of_other_nodes_are_over() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let own = NodeId([1; 16]);
+        let (mut one, mut other) = (lease(&address, 1), lease(&address, 2));
+        one.renew(60_000).unwrap();
+        check_unused(&address, Some(own)).unwrap();
+        other.renew(60_000).unwrap();
+        let refused = check_unused(&address, Some(own)).unwrap_err().to_string();
+        assert!(
+            refused.contains("machine-2") && !refused.contains("machine-1"),
+            "{refused}"
+        );
+        let refused = check_unused(&address, None).unwrap_err().to_string();
+        assert!(refused.contains("machine-1 ("), "{refused}");
+        let admin = Postgres::open(&address).unwrap();
+        admin
+            .batch("UPDATE node_leases SET seen_at = seen_at - 60000 WHERE name = 'machine-2'")
+            .unwrap();
+        check_unused(&address, Some(own)).unwrap();
+        admin.batch("DROP SCHEMA latchkey CASCADE").unwrap();
+        check_unused(&address, None).unwrap();
     }
 
     /// The server waits for a standby that does not exist, and a wait that is stopped is answered like a success.

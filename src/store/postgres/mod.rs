@@ -30,7 +30,7 @@ use address::STATEMENT_MAX;
 pub use address::{Access, Address};
 pub use facts::facts;
 use futures_core::Stream;
-pub use lease::{Lease, LeaseHolder, Renewed};
+pub use lease::{Lease, LeaseHolder, Renewed, check_unused};
 use link::{Failure, Link};
 pub use load::{Earlier, load, set_aside};
 use pipeline::{Pipeline, StatementId};
