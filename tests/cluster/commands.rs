@@ -63,6 +63,19 @@ fn an_interrupted_init_can_be_repeated() {
 }
 
 #[test]
+fn a_schema_that_has_more_than_a_creation_leaves_is_kept() {
+    let Some(database) = database() else { return };
+    let first = Folder::new();
+    first.good(&["init", "--database", &database.address()]);
+    let (_, secret) = first.issue("in use");
+    // As in a copy of some of the tables.
+    database.ask("DELETE FROM latchkey.usage_flush; DELETE FROM latchkey.nodes");
+    let second = Folder::new();
+    second.refused(&["init", "--database", &database.address()], "add --join");
+    assert_eq!(first.verify(&secret), "VALID");
+}
+
+#[test]
 fn nothing_replaces_a_database_that_other_nodes_use() {
     let Some(database) = database() else { return };
     let node = Folder::new();

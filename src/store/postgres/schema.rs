@@ -146,26 +146,30 @@ fn record_version(postgres: &Postgres) -> Result<()> {
         .map(drop)
 }
 
+/// What an interrupted creation does not leave: nodes, a part of the log that was cut off, events of anything else, and more users and
+/// keys than the first ones.
+const USED: &str = "SELECT count(*) AS count
+     FROM (SELECT 1 FROM latchkey.nodes
+           UNION ALL SELECT 1 FROM latchkey.node_leases
+           UNION ALL SELECT 1 FROM latchkey.audit_checkpoint
+           UNION ALL SELECT 1 FROM latchkey.audit_events
+                     WHERE actor <> 'system' OR action NOT IN ('server.init', 'key.issue', 'catalog.install', 'policy.install')
+           UNION ALL (SELECT 1 FROM latchkey.users OFFSET 1)
+           UNION ALL (SELECT 1 FROM latchkey.keys OFFSET 2)) AS used";
+
 /// Removes a schema that no node has opened; refuses any other.
 fn clear_unopened(postgres: &Postgres) -> Result<()> {
     check_free(postgres)?;
     postgres.batch("DROP SCHEMA IF EXISTS latchkey CASCADE")
 }
 
-/// Refuses a database with a schema that a node has opened, or that is a part of a move.
+/// Refuses a database with a schema that is not certainly that of an interrupted creation.
 pub fn check_free(postgres: &Postgres) -> Result<()> {
     if !has_schema(postgres)? {
         return Ok(());
     }
-    let is_unopened = postgres
-        .count("SELECT count(*) AS count FROM latchkey.nodes")
-        .and_then(|nodes| {
-            let moves =
-                "SELECT count(*) AS count FROM latchkey.audit_events WHERE action = 'server.move'";
-            Ok(nodes == 0 && postgres.count(moves)? == 0)
-        });
-    match is_unopened {
-        Ok(true) => Ok(()),
+    match postgres.count(USED) {
+        Ok(0) => Ok(()),
         _ => Err(refused(
             "has a schema latchkey already, which was left as it is; to make this folder a node of it, copy the key files of \
              another node into the folder and add --join",
