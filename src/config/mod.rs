@@ -2,7 +2,7 @@
 //! sees raw input.
 
 #[cfg(feature = "postgres")]
-mod cluster;
+pub mod cluster;
 pub mod data_folder;
 pub mod database;
 pub mod declared;

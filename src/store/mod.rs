@@ -74,6 +74,8 @@ pub mod workspaces;
 mod writer;
 
 use connection::Database;
+#[cfg(feature = "postgres")]
+pub use connection::quoted;
 pub use connection::{Facts, Foreign, Location, Read, Row, Write};
 use follower::Follower;
 pub use index_steps::{Follow, IndexSteps, Known, Publish, Within};

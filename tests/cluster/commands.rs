@@ -244,6 +244,20 @@ fn cluster_check_names_each_weakness() {
     let admin = check(&["--database", &database.address_of("latchkey")]);
     assert!(finding(&admin, "database user").starts_with("warning: latchkey is a superuser"));
 
+    // The owner of a database may create schemas in it, and another user may not by default.
+    let stranger = database.address_of("stranger");
+    database.ask("CREATE ROLE stranger LOGIN");
+    let found = finding(&check(&["--database", &stranger]), "schema");
+    assert!(
+        found.starts_with("failed: ") && found.contains("stranger may not create its schema"),
+        "{found}"
+    );
+    let nowhere = database.address().replace("dbname=", "dbname=no_such_");
+    let found = finding(&check(&["--database", &nowhere]), "PostgreSQL");
+    assert!(
+        found.contains("does not exist") && found.contains("create the database there"),
+        "{found}"
+    );
     node.good(&["init", "--database", &database.address()]);
     assert!(finding(&check(&[]), "key files of the nodes").starts_with("ok"));
     database.ask(

@@ -8,7 +8,7 @@ use crate::config::folder::Folder;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::ops::doctor::{self, cluster};
 use crate::store::postgres::{Address, facts};
-use crate::store::{Location, Read};
+use crate::store::{Location, Read, quoted};
 use std::path::Path;
 
 /// What this cannot see.
@@ -21,9 +21,10 @@ pub fn run(args: &CheckArgs) -> Result<End> {
     let (settings, database) = settings(args)?;
     settings.check(&args.data.data)?;
     let address = settings.address(&args.data.data, &database)?;
+    let limits = args.cluster.limits(true)?.unwrap_or_default();
     let mut checks = of_server(&address, &args.data.data);
     for url in &args.patroni {
-        checks.extend(patroni::checks(url));
+        checks.extend(patroni::checks(url, limits.refuse_after_ms));
     }
     let unseen = UNSEEN.map(str::to_owned).to_vec();
     Doctor::of(checks, unseen).print(args.json)
@@ -52,6 +53,21 @@ fn of_server(address: &Address, data: &Path) -> Vec<Check> {
         Err(err) => return unusable(shown(err)),
     };
     let mut found: Vec<Check> = cluster::of_server(&facts).iter().map(Check::of).collect();
+    if !facts.has_schema && !facts.may_create {
+        found.push(Check::failed(
+            "schema",
+            &format!(
+                "there is no database of Latchkey yet, and the user {} may not create its schema in the database {}",
+                facts.user, facts.database
+            ),
+            &format!(
+                "GRANT CREATE ON DATABASE {} TO {}",
+                quoted(&facts.database),
+                quoted(&facts.user)
+            ),
+        ));
+        return found;
+    }
     if !facts.has_schema {
         found.push(Check::warning(
             "schema",
