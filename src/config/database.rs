@@ -52,6 +52,10 @@ pub struct DatabaseArgs {
     /// Allow connections without TLS to a database on another machine; everything in it then crosses the network unencrypted
     #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_DATABASE", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_database: bool,
+    /// Neither send nor await notifications, which the server delivers one commit after the other; this node then looks four times a
+    /// second for what other nodes have changed
+    #[arg(long, env = "LATCHKEY_NO_NOTIFY", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
+    pub no_notify: bool,
 }
 
 impl DatabaseArgs {
@@ -76,6 +80,7 @@ impl DatabaseArgs {
                 self.database_password_file.is_some(),
             )?;
             useless("database-ca", self.database_ca.is_some())?;
+            useless("no-notify", self.no_notify)?;
             return useless("allow-plain-database", self.allow_plain_database);
         };
         if self.database_ca.is_some() && self.allow_plain_database {
@@ -113,7 +118,9 @@ impl DatabaseArgs {
             authorities: self.database_ca.as_deref(),
             allows_plain: self.allow_plain_database,
         };
-        Address::of(database, access)
+        let mut address = Address::of(database, access)?;
+        address.notifies = !self.no_notify;
+        Ok(address)
     }
 
     /// The password, if there is one.
@@ -163,8 +170,13 @@ impl DatabaseArgs {
                 text.push_str(&format!("{name} = {}\n", checked(name, &value)?));
             }
         }
-        if self.allow_plain_database {
-            text.push_str("allow_plain_database = true\n");
+        for (name, is_on) in [
+            ("allow_plain_database", self.allow_plain_database),
+            ("no_notify", self.no_notify),
+        ] {
+            if is_on {
+                text.push_str(&format!("{name} = true\n"));
+            }
         }
         Ok(text)
     }
@@ -178,6 +190,7 @@ impl DatabaseArgs {
             }
             ("database_ca", FileValue::Text(text)) => self.database_ca = Some(text.into()),
             ("allow_plain_database", FileValue::Switch(on)) => self.allow_plain_database = on,
+            ("no_notify", FileValue::Switch(on)) => self.no_notify = on,
             (name, _) => {
                 return Err(format!(
                     "{name} is unknown there, or has a value of another kind"
@@ -380,6 +393,7 @@ mod tests {
             database_password_file: Some("/run/secrets/password".into()),
             database_ca: Some("/etc/ca.pem".into()),
             allow_plain_database: true,
+            no_notify: true,
             ..plain.clone()
         };
         for one in [plain, full] {
@@ -458,6 +472,20 @@ mod tests {
         }
         assert!(put(&"x".repeat(PASSWORD_BYTES_MAX + 1), 0o600).is_err());
         let _ = std::fs::remove_dir_all(path);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_node_notifies_unless_that_is_switched_off() {
+        for no_notify in [false, true] {
+            let settings = DatabaseArgs {
+                no_notify,
+                ..args("postgres://lk@localhost/latchkey")
+            };
+            let (settings, database) = settings.named().unwrap();
+            let address = settings.address(Path::new("."), &database).unwrap();
+            assert_eq!(address.notifies, !no_notify);
+        }
     }
 
     #[cfg(feature = "postgres")]

@@ -371,6 +371,7 @@ log_level = "debug"
 max_stale = "30s"
 metrics_listen = "10.0.0.5:9420"
 mounts = ["vspc=/veeam"]
+no_notify = true
 notice_allow = ["10.0.0.0/8"]
 notice_ca = "/etc/latchkey/authorities.pem"
 notice_file = "/var/log/latchkey/notices.jsonl"

@@ -63,6 +63,7 @@ fn to_server(args: &MoveArgs, folder: &Folder) -> Result<()> {
         database_password_file: args.database_password_file.clone(),
         database_ca: args.database_ca.clone(),
         allow_plain_database: args.allow_plain_database,
+        no_notify: false,
     };
     settings.check(folder.path())?;
     let own = folder.database();
