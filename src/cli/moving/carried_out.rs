@@ -62,6 +62,8 @@ fn to_server(args: &MoveArgs, folder: &Folder) -> Result<()> {
         database: Some(args.to.clone()),
         database_password_file: args.database_password_file.clone(),
         database_ca: args.database_ca.clone(),
+        database_certificate: args.database_certificate.clone(),
+        database_key: args.database_key.clone(),
         allow_plain_database: args.allow_plain_database,
         no_notify: false,
     };

@@ -1,7 +1,8 @@
 //! Where a server is, as a setting names it, and how connections to it are opened.
 
 use super::link::{Failure, Link};
-use super::tls::Tls;
+use super::primary::{Primary, Unusable, joined};
+use super::tls::{ClientCertificate, Tls};
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
 use crate::store::Known;
@@ -70,6 +71,8 @@ pub struct Access<'a> {
     pub password: Option<&'a [u8]>,
     /// A file of certificate authorities in PEM.
     pub authorities: Option<&'a Path>,
+    /// What the user logs in with, if the server asks for a certificate.
+    pub client: Option<ClientCertificate<'a>>,
     /// Whether connections without TLS may leave this machine.
     pub allows_plain: bool,
 }
@@ -100,8 +103,14 @@ impl Address {
         let Access {
             password,
             authorities,
+            client,
             allows_plain,
         } = access;
+        if client.is_some() && authorities.is_none() {
+            return Err(refused(
+                "is used without TLS, over which no certificate is sent",
+            ));
+        }
         // The text itself may have a password in it and is not repeated.
         let parsed: std::result::Result<Config, _> = text.parse();
         let config = parsed.map_err(|_| {
@@ -127,7 +136,7 @@ impl Address {
             (None, Err(_)) if allows_plain && config.get_ssl_mode() != SslMode::Require => true,
             (None, Err(err)) => return Err(err),
         };
-        let tls = authorities.map(Tls::read).transpose()?;
+        let tls = authorities.map(|it| Tls::read(it, client)).transpose()?;
         let mut hosts = each_host(&config)?;
         for host in &mut hosts {
             if let Some(password) = password {

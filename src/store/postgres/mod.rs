@@ -39,6 +39,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
+pub use tls::ClientCertificate;
 use tokio_postgres::{Error as PgError, RowStream, Statement};
 pub use values::Cells;
 use values::Param;

@@ -26,6 +26,8 @@ const VERSION_MIN: u32 = 14;
 const USER: &str = "postgres";
 /// How long anything may take on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(120);
+/// A user who logs in with a certificate, `client.crt` in the folder of an encrypted server.
+pub const CERTIFIED: &str = "certified";
 /// The database with the schema, of which each test gets a copy.
 pub const TEMPLATE: &str = "latchkey_template";
 
@@ -198,7 +200,9 @@ impl Server {
         let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let admin = Postgres::connect(&server.address("postgres")).unwrap();
         admin
-            .batch(&format!("ALTER ROLE latchkey PASSWORD '{password}'"))
+            .batch(&format!(
+                "ALTER ROLE latchkey PASSWORD '{password}'; CREATE ROLE {CERTIFIED} LOGIN SUPERUSER"
+            ))
             .unwrap();
         server.password = password;
         Some(server)
@@ -206,22 +210,34 @@ impl Server {
 
     fn start_encrypted_on(port: u16) -> std::result::Result<Server, String> {
         let folder = new_folder();
-        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        let rules = format!(
+            "local all all trust\nhostssl all {CERTIFIED} 127.0.0.1/32 cert\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        );
+        let mut client = rcgen::CertificateParams::default();
+        client.distinguished_name = rcgen::DistinguishedName::new();
+        client
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, CERTIFIED);
+        let client_key = rcgen::KeyPair::generate().unwrap();
+        let client = client.self_signed(&client_key).unwrap();
         let name = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = name.self_signed(&key).unwrap();
         for (file, text) in [
             ("server.crt", certificate.pem()),
             ("server.key", key.serialize_pem()),
-            ("rules", rules.to_owned()),
+            ("client.crt", client.pem()),
+            ("client.key", client_key.serialize_pem()),
+            ("rules", rules),
         ] {
             let file = folder.join(file);
             std::fs::write(&file, text).unwrap();
             std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
             give_away(&file);
         }
-        let (port, certificate, key, rules) = (
+        let (port, authority, certificate, key, rules) = (
             format!("port={port}"),
+            format!("ssl_ca_file={}/client.crt", folder.display()),
             format!("ssl_cert_file={}/server.crt", folder.display()),
             format!("ssl_key_file={}/server.key", folder.display()),
             format!("hba_file={}/rules", folder.display()),
@@ -230,6 +246,7 @@ impl Server {
             "listen_addresses=127.0.0.1",
             &port,
             "ssl=on",
+            &authority,
             &certificate,
             &key,
             &rules,
