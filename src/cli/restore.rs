@@ -14,6 +14,7 @@ use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::text::counted;
 use crate::domain::tombstones::Tombstones;
 use crate::ops::backups::names;
+use crate::ops::nodes::require_others_stopped;
 use crate::ops::restore;
 use crate::ops::restore::{RestoreOptions, Restored};
 use crate::ops::setup::TOMBSTONES;
@@ -83,6 +84,7 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
         ),
         args.yes,
     )?;
+    require_others_stopped(&location)?;
     let staged = folder.stage(&mut backup, &args.file)?;
     let now = wall_clock();
     let uid = rustix::process::geteuid().as_raw();

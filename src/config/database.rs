@@ -3,7 +3,7 @@
 //! A setting takes precedence over what the folder remembers. Commands have no settings and use what the folder remembers, so
 //! a server that could open its database writes it down.
 
-use super::file::{Entry, FileValue, SettingsFile};
+use super::file::{Entry, FileValue, SettingsFile, quoted};
 use super::folder::{Folder, refused};
 #[cfg(feature = "postgres")]
 use super::owner::as_caller;
@@ -16,7 +16,7 @@ use clap::{ArgAction, Args};
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "postgres")]
-use crate::store::postgres::{Access, Address};
+use crate::store::postgres::{Access, Address, ClientCertificate};
 
 /// The file of the folder with the database that the folder remembers.
 pub const REMEMBERED: &str = "database.toml";
@@ -28,6 +28,9 @@ const PASSWORD: &str = "database-password";
 /// A longer file cannot be one with a password.
 #[cfg(feature = "postgres")]
 const PASSWORD_BYTES_MAX: usize = 4096;
+/// The largest part of a private file that is read.
+#[cfg(feature = "postgres")]
+const PRIVATE_BYTES_MAX: u64 = 65_536;
 
 /// What a program without PostgreSQL answers.
 #[cfg(not(feature = "postgres"))]
@@ -49,12 +52,28 @@ pub struct DatabaseArgs {
     /// the host is checked
     #[arg(long, env = "LATCHKEY_DATABASE_CA", value_name = "FILE")]
     pub database_ca: Option<PathBuf>,
+    /// A certificate that this node logs in with, in PEM, if that server asks for one
+    #[arg(long, env = "LATCHKEY_DATABASE_CERTIFICATE", value_name = "FILE")]
+    pub database_certificate: Option<PathBuf>,
+    /// The private key of that certificate, in PEM
+    #[arg(long, env = "LATCHKEY_DATABASE_KEY", value_name = "FILE")]
+    pub database_key: Option<PathBuf>,
     /// Allow connections without TLS to a database on another machine; everything in it then crosses the network unencrypted
     #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_DATABASE", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_database: bool,
+    /// Neither send nor await notifications, which the server delivers one commit after the other; this node then looks four times a
+    /// second for what other nodes have changed
+    #[arg(long, env = "LATCHKEY_NO_NOTIFY", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
+    pub no_notify: bool,
 }
 
 impl DatabaseArgs {
+    /// These settings, if they name a database, and its address.
+    pub fn named(self) -> Option<(DatabaseArgs, String)> {
+        let database = self.database.clone()?;
+        Some((self, database))
+    }
+
     /// Refuses settings that contradict each other, and an address that cannot be used. It connects to nothing.
     pub fn check(&self, folder: &Path) -> Result<()> {
         let Some(database) = &self.database else {
@@ -70,6 +89,9 @@ impl DatabaseArgs {
                 self.database_password_file.is_some(),
             )?;
             useless("database-ca", self.database_ca.is_some())?;
+            useless("database-certificate", self.database_certificate.is_some())?;
+            useless("database-key", self.database_key.is_some())?;
+            useless("no-notify", self.no_notify)?;
             return useless("allow-plain-database", self.allow_plain_database);
         };
         if self.database_ca.is_some() && self.allow_plain_database {
@@ -78,12 +100,24 @@ impl DatabaseArgs {
                 "it contradicts database-ca, with which all connections are encrypted",
             ));
         }
+        if self.database_certificate.is_some() != self.database_key.is_some() {
+            return Err(Error::invalid_text(
+                "database-certificate",
+                "a certificate and its key (database-key) are specified together",
+            ));
+        }
+        if self.database_certificate.is_some() && self.database_ca.is_none() {
+            return Err(Error::invalid_text(
+                "database-certificate",
+                "it is of no use without database-ca, with which connections are encrypted",
+            ));
+        }
         self.location(folder, database).map(drop)
     }
 
     #[cfg(feature = "postgres")]
     fn location(&self, folder: &Path, database: &str) -> Result<Location> {
-        let address = self.address(Some(folder), database)?;
+        let address = self.address(folder, database)?;
         Ok(Location::on_a_server(
             &folder.join(super::folder::DATABASE),
             address,
@@ -98,21 +132,28 @@ impl DatabaseArgs {
         )))
     }
 
-    /// Where the server of `database` is, and how connections to it are made.
+    /// Where the server of `database` is, and how connections to it are made. `folder` may have the password.
     #[cfg(feature = "postgres")]
-    pub fn address(&self, folder: Option<&Path>, database: &str) -> Result<Address> {
+    pub fn address(&self, folder: &Path, database: &str) -> Result<Address> {
         let password = self.password(folder)?;
+        let key = self.database_key.as_deref();
+        let key = key.map(|path| read_private("private key", path, true));
+        let key = key.transpose()?;
+        let client = self.database_certificate.as_deref().zip(key.as_deref());
         let access = Access {
             password: password.as_deref(),
             authorities: self.database_ca.as_deref(),
+            client: client.map(|(certificate, key)| ClientCertificate { certificate, key }),
             allows_plain: self.allow_plain_database,
         };
-        Address::of(database, access)
+        let mut address = Address::of(database, access)?;
+        address.notifies = !self.no_notify;
+        Ok(address)
     }
 
     /// The password, if there is one.
     #[cfg(feature = "postgres")]
-    fn password(&self, folder: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    fn password(&self, folder: &Path) -> Result<Option<Vec<u8>>> {
         if let Some(path) = &self.database_password_file {
             return read_password(path, true).map(Some);
         }
@@ -122,9 +163,10 @@ impl DatabaseArgs {
             // systemd itself protects the credentials that it provides.
             return read_password(&path, false).map(Some);
         }
-        match folder.map(|folder| folder.join(PASSWORD)) {
-            Some(path) if path.exists() => read_password(&path, true).map(Some),
-            _ => Ok(None),
+        let path = folder.join(PASSWORD);
+        match path.exists() {
+            true => read_password(&path, true).map(Some),
+            false => Ok(None),
         }
     }
 
@@ -137,6 +179,8 @@ impl DatabaseArgs {
         DatabaseArgs {
             database_password_file: absolute(&self.database_password_file),
             database_ca: absolute(&self.database_ca),
+            database_certificate: absolute(&self.database_certificate),
+            database_key: absolute(&self.database_key),
             ..self.clone()
         }
     }
@@ -151,13 +195,20 @@ impl DatabaseArgs {
             ("database", self.database.clone()),
             ("database_password_file", path(&self.database_password_file)),
             ("database_ca", path(&self.database_ca)),
+            ("database_certificate", path(&self.database_certificate)),
+            ("database_key", path(&self.database_key)),
         ] {
             if let Some(value) = value {
-                text.push_str(&format!("{name} = {}\n", quoted(name, &value)?));
+                text.push_str(&format!("{name} = {}\n", checked(name, &value)?));
             }
         }
-        if self.allow_plain_database {
-            text.push_str("allow_plain_database = true\n");
+        for (name, is_on) in [
+            ("allow_plain_database", self.allow_plain_database),
+            ("no_notify", self.no_notify),
+        ] {
+            if is_on {
+                text.push_str(&format!("{name} = true\n"));
+            }
         }
         Ok(text)
     }
@@ -170,7 +221,12 @@ impl DatabaseArgs {
                 self.database_password_file = Some(text.into());
             }
             ("database_ca", FileValue::Text(text)) => self.database_ca = Some(text.into()),
+            ("database_certificate", FileValue::Text(text)) => {
+                self.database_certificate = Some(text.into());
+            }
+            ("database_key", FileValue::Text(text)) => self.database_key = Some(text.into()),
             ("allow_plain_database", FileValue::Switch(on)) => self.allow_plain_database = on,
+            ("no_notify", FileValue::Switch(on)) => self.no_notify = on,
             (name, _) => {
                 return Err(format!(
                     "{name} is unknown there, or has a value of another kind"
@@ -182,21 +238,20 @@ impl DatabaseArgs {
 }
 
 /// A text as TOML has it.
-fn quoted(name: &str, text: &str) -> Result<String> {
-    if text.chars().any(char::is_control) {
-        return Err(Error::invalid_text(name, "it contains control characters"));
+fn checked(name: &str, text: &str) -> Result<String> {
+    match text.chars().any(char::is_control) {
+        true => Err(Error::invalid_text(name, "it contains control characters")),
+        false => Ok(quoted(text)),
     }
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-    Ok(format!("\"{escaped}\""))
 }
 
-/// The first line of a file that only its owner, or the group of another owner, can read.
+/// What a file has that only its owner, or the group of another owner, can read; at most one byte more than [`PRIVATE_BYTES_MAX`].
 #[cfg(feature = "postgres")]
-fn read_password(path: &Path, is_checked: bool) -> Result<Vec<u8>> {
+fn read_private(kind: &str, path: &Path, is_checked: bool) -> Result<Vec<u8>> {
     use std::io::Read as _;
     use std::os::unix::fs::MetadataExt;
     let shown = path.display();
-    let unreadable = |err| refused(format!("the password file {shown} cannot be read: {err}"));
+    let unreadable = |err| refused(format!("the {kind} file {shown} cannot be read: {err}"));
     let file = as_caller(|| std::fs::File::open(path)).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let open = match metadata.uid() == rustix::process::geteuid().as_raw() {
@@ -205,14 +260,22 @@ fn read_password(path: &Path, is_checked: bool) -> Result<Vec<u8>> {
     };
     if is_checked && metadata.mode() & open != 0 {
         return Err(refused(format!(
-            "the password file {shown} can be read or changed by others (mode {:03o}); close it with: chmod go= {shown}",
+            "the {kind} file {shown} can be read or changed by others (mode {:03o}); close it with: chmod go= {shown}",
             metadata.mode() & 0o777
         )));
     }
     let mut bytes = Vec::new();
-    file.take(PASSWORD_BYTES_MAX as u64 + 1)
+    file.take(PRIVATE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// The password in the first line of a file.
+#[cfg(feature = "postgres")]
+fn read_password(path: &Path, is_checked: bool) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let bytes = read_private("password", path, is_checked)?;
     let line = bytes
         .split(|byte| *byte == b'\n')
         .next()
@@ -269,8 +332,7 @@ impl Folder {
             Some(settings) => Some(settings.clone()),
             None => remembered(self.path())?,
         };
-        let Some((settings, database)) = found.and_then(|it| Some((it.clone(), it.database?)))
-        else {
+        let Some((settings, database)) = found.and_then(DatabaseArgs::named) else {
             return Ok(Location::from(&own));
         };
         let location = settings.location(self.path(), &database)?;
@@ -307,7 +369,9 @@ impl Folder {
     /// this name must not find one.
     pub fn keep_left(&self, left: &Departure) -> Result<PathBuf> {
         let own = self.database();
-        let kept = self.path().join(format!("{LEFT_DATABASE}{}", left.seq));
+        let kept = self
+            .path()
+            .join(format!("{LEFT_DATABASE}{}", left.event.seq));
         let beside =
             |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
         let rename = || {
@@ -370,7 +434,10 @@ mod tests {
         let full = DatabaseArgs {
             database_password_file: Some("/run/secrets/password".into()),
             database_ca: Some("/etc/ca.pem".into()),
+            database_certificate: Some("/etc/node.pem".into()),
+            database_key: Some("/etc/node.key".into()),
             allow_plain_database: true,
+            no_notify: true,
             ..plain.clone()
         };
         for one in [plain, full] {
@@ -449,6 +516,20 @@ mod tests {
         }
         assert!(put(&"x".repeat(PASSWORD_BYTES_MAX + 1), 0o600).is_err());
         let _ = std::fs::remove_dir_all(path);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_node_notifies_unless_that_is_switched_off() {
+        for no_notify in [false, true] {
+            let settings = DatabaseArgs {
+                no_notify,
+                ..args("postgres://lk@localhost/latchkey")
+            };
+            let (settings, database) = settings.named().unwrap();
+            let address = settings.address(Path::new("."), &database).unwrap();
+            assert_eq!(address.notifies, !no_notify);
+        }
     }
 
     #[cfg(feature = "postgres")]

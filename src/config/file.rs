@@ -137,6 +137,11 @@ fn written(value: &Spanned<DeValue<'_>>) -> FileValue {
     }
 }
 
+/// A text as a basic string of TOML. It has no control characters.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

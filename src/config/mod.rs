@@ -2,11 +2,11 @@
 //! sees raw input.
 
 #[cfg(feature = "postgres")]
-mod cluster;
+pub mod cluster;
 pub mod data_folder;
 pub mod database;
 pub mod declared;
-mod file;
+pub mod file;
 pub mod folder;
 pub mod key_files;
 mod leak_keys;

@@ -358,6 +358,8 @@ cors_origins = ["https://app.example"]
 data = "/var/lib/latchkey"
 database = "postgres://latchkey@db.example/latchkey"
 database_ca = "/etc/latchkey/db-ca.pem"
+database_certificate = "/etc/latchkey/db-node.pem"
+database_key = "/etc/latchkey/db-node.key"
 database_password_file = "/etc/latchkey/database-password"
 ends_wait_for_sites = true
 head_bytes_max = 65536
@@ -371,6 +373,7 @@ log_level = "debug"
 max_stale = "30s"
 metrics_listen = "10.0.0.5:9420"
 mounts = ["vspc=/veeam"]
+no_notify = true
 notice_allow = ["10.0.0.0/8"]
 notice_ca = "/etc/latchkey/authorities.pem"
 notice_file = "/var/log/latchkey/notices.jsonl"

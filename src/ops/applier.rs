@@ -125,6 +125,11 @@ impl Applier {
         lock(&self.progress).applied
     }
 
+    /// The newest event that the index has of the log that it follows; `None` before it was loaded.
+    pub fn known(&self) -> Option<Head> {
+        lock(&self.progress).applied
+    }
+
     /// Loads everything but the keys, for the start. Users and workspaces that were changed outside Latchkey are closed, in memory
     /// unless that was done in the store (`are_closed`).
     pub fn load(self: &Arc<Self>, read: &Read, are_closed: bool, now: Timestamp) -> Result<()> {

@@ -6,6 +6,7 @@
 use crate::domain::audit::{actions, changes};
 use crate::error::{Error, Result};
 use crate::refusals;
+use crate::store::heads::Head;
 use crate::store::{Read, audit};
 
 /// The event with which a database was left.
@@ -13,8 +14,15 @@ use crate::store::{Read, audit};
 pub struct Departure {
     /// Where the data went: the address of a database on a server, or a folder.
     pub to: String,
-    pub seq: i64,
-    pub hash: [u8; 32],
+    /// The event itself.
+    pub event: Head,
+}
+
+impl Departure {
+    /// Why a database that was left is not used.
+    pub fn refusal(&self) -> Error {
+        Error::Unavailable(refusals::server::moved(&self.to))
+    }
 }
 
 /// The departure, if it is the newest event.
@@ -22,8 +30,10 @@ pub fn departure(read: &Read) -> Result<Option<Departure>> {
     let newest = audit::newest(read)?.filter(|event| event.action == actions::LEAVE);
     Ok(newest.map(|event| Departure {
         to: changes::after(&event.changes, "to").unwrap_or_default(),
-        seq: event.seq,
-        hash: event.hash(),
+        event: Head {
+            seq: event.seq,
+            hash: event.hash(),
+        },
     }))
 }
 
@@ -31,7 +41,7 @@ pub fn departure(read: &Read) -> Result<Option<Departure>> {
 pub fn refuse_left(read: &Read) -> Result<()> {
     match departure(read)? {
         None => Ok(()),
-        Some(left) => Err(Error::Unavailable(refusals::server::moved(left.to))),
+        Some(left) => Err(left.refusal()),
     }
 }
 
@@ -139,11 +149,9 @@ mod carried_out {
 
     /// Whether the event after the departure is an arrival.
     pub fn has_arrived(read: &Read, left: &Departure) -> Result<bool> {
-        let departed = audit::find(read, left.seq)?.map(|event| event.hash());
-        let next = audit::find(read, left.seq + 1)?;
-        Ok(
-            departed == Some(left.hash)
-                && next.is_some_and(|event| event.action == actions::ARRIVE),
-        )
+        let departed = audit::find(read, left.event.seq)?.map(|event| event.hash());
+        let next = audit::find(read, left.event.seq + 1)?;
+        Ok(departed == Some(left.event.hash)
+            && next.is_some_and(|event| event.action == actions::ARRIVE))
     }
 }

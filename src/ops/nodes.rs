@@ -4,7 +4,7 @@ use super::App;
 use crate::domain::locks::lock;
 use crate::domain::nodes::{Node, NodeId};
 use crate::error::Result;
-use crate::store::{Durability, Write, nodes};
+use crate::store::{Durability, Location, Write, nodes};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
@@ -38,6 +38,12 @@ impl OwnNode {
     pub fn id(&self) -> NodeId {
         self.id
     }
+}
+
+/// Refuses a database that other nodes use. The file with the id of this node is in the folder of the location.
+pub fn require_others_stopped(location: &Location) -> Result<()> {
+    let own = nodes::read_file(&location.path.with_file_name(FILE))?;
+    location.database.check_unused(own)
 }
 
 impl App {

@@ -1,7 +1,8 @@
 //! The thread through which an index follows what other nodes commit, over a connection of its own.
 //!
-//! A notification says that there are new events. It is only a hint: without one, the thread looks after [`POLL`]. After a
-//! fault it opens another connection, with longer and longer pauses.
+//! A notification means that there are new events. It is only a hint. The answer to the lease of the node, which is written once a
+//! second, names the newest event; if that is not the one of the index, the thread is woken ([`Store::follow_soon`]). Where nodes do not notify,
+//! it looks after [`POLL`]. After a fault it opens another connection, with longer and longer pauses.
 
 use super::connection::{Database, Read};
 use super::tombstones::SharedTombstoneFile;
@@ -13,14 +14,17 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long the thread waits for a notification before it looks.
+/// How long the thread waits before it looks, where nodes do not notify.
 const POLL: Duration = Duration::from_millis(250);
+/// The same where they do.
+const LISTENS: Duration = Duration::from_secs(10);
 /// The pauses after faults: the first one, and the longest one.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The running thread.
 pub struct Follower {
+    database: Database,
     stopping: Arc<Stopping>,
     thread: JoinHandle<()>,
 }
@@ -53,18 +57,23 @@ impl Follower {
         book: Arc<SharedTombstoneFile>,
     ) -> Result<Follower> {
         let stopping = Arc::<Stopping>::default();
-        let stops = stopping.clone();
+        let (stops, followed) = (stopping.clone(), database.clone());
         let thread = std::thread::Builder::new()
             .name("store follower".to_owned())
-            .spawn(move || run(&database, &follow, &book, &stops))
+            .spawn(move || run(&followed, &follow, &book, &stops))
             .map_err(Error::internal)?;
-        Ok(Follower { stopping, thread })
+        Ok(Follower {
+            database,
+            stopping,
+            thread,
+        })
     }
 
     /// Ends the thread, and waits for that.
     pub fn stop(self) {
         *lock(&self.stopping.is_set) = true;
         self.stopping.changed.notify_all();
+        self.database.wake_listener();
         if self.thread.join().is_err() {
             log::error!("store: the follower did not end in order");
         }
@@ -79,6 +88,13 @@ impl Store {
             while !(self.follow)(read, &self.book, Within::Snapshot)? {}
             Ok(())
         })
+    }
+
+    /// Lets the thread that follows other nodes look at once.
+    #[cfg(feature = "postgres")]
+    pub fn follow_soon(&self) -> impl Fn() + Send + 'static {
+        let database = self.database.clone();
+        move || database.wake_listener()
     }
 
     /// Runs work on a connection that has no transaction yet.
@@ -126,8 +142,8 @@ fn round(
     stopping: &Stopping,
 ) -> Result<()> {
     let connection = match connection {
-        Some(connection) => connection,
-        none => none.insert(database.open_listener()?),
+        Some(connection) if !connection.is_over() => connection,
+        other => other.insert(database.open_listener()?),
     };
     while !follow(connection, book, Within::Snapshot)? {
         if stopping.is_set() {
@@ -135,6 +151,9 @@ fn round(
         }
     }
     book.flush(connection)?;
-    connection.wait_for_commit(POLL);
+    connection.wait_for_commit(match database.notifies() {
+        true => LISTENS,
+        false => POLL,
+    });
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The steps by which an index keeps up with a database: after a change of this process, and after those of other nodes.
 
 use super::Read;
+use super::heads::Head;
 use super::tombstones::SharedTombstoneFile;
 use crate::domain::audit::Target;
 use crate::error::Result;
@@ -13,6 +14,9 @@ pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + S
 /// Lets the index follow what other nodes have committed. `false` means that the index is not at the end yet, because one step only
 /// goes so far. The next step must then not be under the lock on the newest event, for which the other nodes wait.
 pub type Follow = Arc<dyn Fn(&Read, &SharedTombstoneFile, Within) -> Result<bool> + Send + Sync>;
+
+/// The newest event whose changes the index has; `None` before it is loaded.
+pub type Known = Arc<dyn Fn() -> Option<Head> + Send + Sync>;
 
 /// Where an index follows other nodes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,4 +33,16 @@ pub enum Within {
 pub struct IndexSteps {
     pub publish: Publish,
     pub follow: Follow,
+    pub known: Known,
+}
+
+impl IndexSteps {
+    /// Those of an index that does not follow other nodes.
+    pub fn alone(publish: Publish) -> IndexSteps {
+        IndexSteps {
+            publish,
+            follow: Arc::new(|_, _, _| Ok(true)),
+            known: Arc::new(|| None),
+        }
+    }
 }

@@ -75,9 +75,11 @@ pub mod workspaces;
 mod writer;
 
 use connection::Database;
+#[cfg(feature = "postgres")]
+pub use connection::quoted;
 pub use connection::{Facts, Foreign, Location, Read, Row, Write};
 use follower::Follower;
-pub use index_steps::{Follow, IndexSteps, Publish, Within};
+pub use index_steps::{Follow, IndexSteps, Known, Publish, Within};
 pub use migrations::SEAL_KEY_SINCE;
 #[cfg(all(test, feature = "postgres"))]
 pub use migrations::rolling::testing as migrations_testing;
@@ -186,8 +188,7 @@ impl Store {
         now: Timestamp,
         publish: Publish,
     ) -> Result<Store> {
-        let follow = Arc::new(|_: &Read, _: &SharedTombstoneFile, _| Ok(true));
-        Store::open_with(location, files, now, IndexSteps { publish, follow })
+        Store::open_with(location, files, now, IndexSteps::alone(publish))
     }
 
     /// Opens an existing database and starts its writer, which seals rows with the seal key. A file is migrated to the
@@ -198,7 +199,8 @@ impl Store {
         now: Timestamp,
         index: IndexSteps,
     ) -> Result<Store> {
-        let Location { path, database } = location.into();
+        let Location { path, mut database } = location.into();
+        database.begin_node(&index.known);
         let (connections, place) = match &database {
             #[cfg(feature = "postgres")]
             Database::Postgres(_) => (
@@ -363,6 +365,7 @@ impl Store {
     /// idle connection that has become useless, because its server was started again, is replaced.
     fn reader(&self, idle: Option<Read>) -> Result<Read> {
         if let Some(connection) = idle
+            && !connection.is_over()
             && connection.begin_reading().is_ok()
         {
             return Ok(connection);
@@ -374,7 +377,7 @@ impl Store {
     }
 
     fn put_back(&self, connection: Read) {
-        if !connection.is_idle() && connection.end() {
+        if !connection.is_idle() && connection.end() && !connection.is_over() {
             let mut readers = lock(&self.readers);
             if readers.idle.len() < READERS_MAX && !readers.closed {
                 readers.idle.push(connection);
@@ -403,7 +406,7 @@ impl Store {
             return anchor.sqlite()?.copy_to(path, progress);
         }
         // The server of the connection that is open from the start may have been started again.
-        let reader = self.database.open_reader()?;
+        let reader = self.database.patient().open_reader()?;
         let difference = reader.difference()?;
         difference.check_useful()?;
         transfer::to_file(&reader, path, progress)?;

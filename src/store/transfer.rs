@@ -83,14 +83,13 @@ impl Table {
         }
     }
 
-    /// Inserts rows, each as many values as there are columns.
+    /// Inserts one row or [`ROWS_AT_A_TIME`], each as many values as there are columns.
     fn insert(&'static self, to: &Read, values: &[Value]) -> Result<()> {
         let params: Vec<&dyn ToValue> = values.iter().map(|value| value as &dyn ToValue).collect();
-        let sql = match values.len() == ROWS_AT_A_TIME * self.columns {
-            true => &self.insert_many,
-            false => &self.insert,
-        };
-        to.write().execute(sql, &params).map(drop)
+        match values.len() == ROWS_AT_A_TIME * self.columns {
+            true => to.write().execute(&self.insert_many, &params).map(drop),
+            false => to.write().send(&self.insert, &params),
+        }
     }
 }
 
@@ -137,7 +136,11 @@ pub fn rows(read: &Read) -> Result<u64> {
 
 /// Copies all rows, and compares both sides at the end. Each side is in a transaction, and references are not checked in the
 /// second one meanwhile. `progress` is called with the number of rows that were copied, and of all rows.
-pub fn copy(from: &Read, to: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<TableSum>> {
+pub(in crate::store) fn copy(
+    from: &Read,
+    to: &Read,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<TableSum>> {
     let (tables, all) = (tables(&from.lacking()?)?, rows(from)?);
     let mut copied = Vec::new();
     let mut done: u64 = 0;
@@ -177,7 +180,7 @@ fn copy_table(
 }
 
 /// Refuses a copy with other rows than its source.
-pub fn check_equal(source: &[TableSum], copy: &[TableSum]) -> Result<()> {
+fn check_equal(source: &[TableSum], copy: &[TableSum]) -> Result<()> {
     let different = source.iter().zip(copy).find(|(from, to)| from != to);
     match different {
         None if source.len() == copy.len() => Ok(()),

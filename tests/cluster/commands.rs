@@ -2,7 +2,8 @@
 
 use crate::postgres::database;
 use crate::program::{Folder, finding, text};
-use crate::wait::until;
+use crate::wait::{pause, until};
+use std::time::Duration;
 
 #[test]
 fn a_database_is_created_once_and_another_node_joins_it_with_the_same_key_files() {
@@ -59,6 +60,76 @@ fn an_interrupted_init_can_be_repeated() {
     second.good(&["init", "--database", &database.address()]);
     assert!(second.finding("audit log").starts_with("ok"));
     first.refused(&["key", "list"], "the pepper file is not the one");
+}
+
+#[test]
+fn a_schema_that_has_more_than_a_creation_leaves_is_kept() {
+    let Some(database) = database() else { return };
+    let first = Folder::new();
+    first.good(&["init", "--database", &database.address()]);
+    let (_, secret) = first.issue("in use");
+    // As in a copy of some of the tables.
+    database.ask("DELETE FROM latchkey.usage_flush; DELETE FROM latchkey.nodes");
+    let second = Folder::new();
+    second.refused(&["init", "--database", &database.address()], "add --join");
+    assert_eq!(first.verify(&secret), "VALID");
+}
+
+#[test]
+fn nothing_replaces_a_database_that_other_nodes_use() {
+    let Some(database) = database() else { return };
+    let node = Folder::new();
+    node.good(&["init", "--database", &database.address()]);
+    let (_, secret) = node.issue("in use");
+    let file = node.file("backup.db");
+    node.good(&["backup", text(&file)]);
+    let other = Folder::with_keys_of(&node);
+    let mut server = other.begin(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        &database.address(),
+    ]);
+    until("the server answers", || other.run(&["health"]).is_good);
+    let into = Folder::new();
+    for command in [
+        ["restore", text(&file), "--yes"].as_slice(),
+        &["move", "--yes", "--to", text(&into.path)],
+    ] {
+        node.refused(command, "is used by these nodes");
+        node.refused(command, "until their leases are over");
+    }
+    assert!(!into.has("latchkey.db"));
+    // A node that was killed keeps its lease for a time.
+    let _ = server.kill();
+    let _ = server.wait();
+    node.refused(&["restore", text(&file), "--yes"], "is used by these nodes");
+    database.ask("UPDATE latchkey.node_leases SET seen_at = seen_at - 60000");
+    node.good(&["restore", text(&file), "--yes"]);
+    assert_eq!(node.verify(&secret), "VALID");
+}
+
+#[test]
+fn an_idle_node_asks_its_server_for_little() {
+    const SECONDS: u64 = 10;
+    let Some(database) = database() else { return };
+    let node = Folder::new();
+    node.good(&["init", "--database", &database.address()]);
+    let mut server = node.begin(&["serve", "--listen", "127.0.0.1:0"]);
+    until("the server answers", || node.run(&["health"]).is_good);
+    let transactions = || -> u64 {
+        let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        database.ask(sql).parse().unwrap()
+    };
+    // At some time, what a start does is over, and counted. A slow machine makes it fewer.
+    until("an idle node asks little", || {
+        let before = transactions();
+        pause(Duration::from_secs(SECONDS));
+        transactions() - before <= 2 * SECONDS
+    });
+    let _ = server.kill();
+    let _ = server.wait();
 }
 
 #[test]
@@ -138,6 +209,12 @@ fn a_folder_with_the_key_files_is_served_with_an_address_and_remembers_it() {
     let _ = server.kill();
     let _ = server.wait();
     assert_eq!(second.verify(&secret), "VALID");
+    // A start that waits for its server would never find out that its settings contradict each other.
+    let nowhere = ["--database", "postgres://lk@127.0.0.1:1/x"];
+    second.refused(
+        &[&["serve", "--listen", "0.0.0.0:0"], nowhere.as_slice()].concat(),
+        "--allow-plain-http",
+    );
     // An address that cannot be opened is not remembered.
     let other = database.address().replace("dbname=", "dbname=no_such_");
     let before = std::fs::read(second.path.join("database.toml")).unwrap();
@@ -167,6 +244,20 @@ fn cluster_check_names_each_weakness() {
     let admin = check(&["--database", &database.address_of("latchkey")]);
     assert!(finding(&admin, "database user").starts_with("warning: latchkey is a superuser"));
 
+    // The owner of a database may create schemas in it, and another user may not by default.
+    let stranger = database.address_of("stranger");
+    database.ask("CREATE ROLE stranger LOGIN");
+    let found = finding(&check(&["--database", &stranger]), "schema");
+    assert!(
+        found.starts_with("failed: ") && found.contains("stranger may not create its schema"),
+        "{found}"
+    );
+    let nowhere = database.address().replace("dbname=", "dbname=no_such_");
+    let found = finding(&check(&["--database", &nowhere]), "PostgreSQL");
+    assert!(
+        found.contains("does not exist") && found.contains("create the database there"),
+        "{found}"
+    );
     node.good(&["init", "--database", &database.address()]);
     assert!(finding(&check(&[]), "key files of the nodes").starts_with("ok"));
     database.ask(
@@ -209,7 +300,7 @@ fn an_address_that_cannot_be_used_is_refused_by_name() {
         (&["--database-ca", "ca.pem"], "of no use without --database"),
         (
             &["--database", "postgres://lk@127.0.0.1:1/x"],
-            "the database cannot be read or written just now",
+            "PostgreSQL at 127.0.0.1:1 cannot be used: error connecting to server: Connection refused",
         ),
     ] {
         folder.refused(&[&["init"], args].concat(), why);

@@ -3,14 +3,13 @@
 use super::{CheckArgs, patroni};
 use crate::cli::doctor::{Check, Doctor};
 use crate::cli::failure::{End, Failure, Result};
-use crate::cli::print;
 use crate::config::database::{DatabaseArgs, remembered};
 use crate::config::folder::Folder;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::ops::doctor::{self, cluster};
 use crate::ops::schema_upgrade::LIVE_MS_MIN;
 use crate::store::postgres::{Address, facts};
-use crate::store::{Location, Read};
+use crate::store::{Location, Read, quoted};
 use std::path::Path;
 
 /// What this cannot see.
@@ -22,20 +21,14 @@ const UNSEEN: [&str; 2] = [
 pub fn run(args: &CheckArgs) -> Result<End> {
     let (settings, database) = settings(args)?;
     settings.check(&args.data.data)?;
-    let address = settings.address(Some(&args.data.data), &database)?;
+    let address = settings.address(&args.data.data, &database)?;
+    let limits = args.cluster.limits(true)?.unwrap_or_default();
     let mut checks = of_server(&address, &args.data.data);
     for url in &args.patroni {
-        checks.extend(patroni::checks(url));
+        checks.extend(patroni::checks(url, limits.refuse_after_ms));
     }
-    let found = Doctor::of(checks, &UNSEEN);
-    match args.json {
-        true => print::print(&serde_json::to_string(&found).unwrap_or_default())?,
-        false => print::print(&found.written())?,
-    }
-    Ok(match found.is_healthy() {
-        true => End::Done,
-        false => End::Found,
-    })
+    let unseen = UNSEEN.map(str::to_owned).to_vec();
+    Doctor::of(checks, unseen).print(args.json)
 }
 
 /// The database of the options, otherwise the one that the folder remembers.
@@ -44,7 +37,7 @@ fn settings(args: &CheckArgs) -> Result<(DatabaseArgs, String)> {
         Some(_) => Some(args.database.clone()),
         None => remembered(&args.data.data)?,
     };
-    let found = found.and_then(|it| Some((it.clone(), it.database?)));
+    let found = found.and_then(DatabaseArgs::named);
     found.ok_or_else(|| {
         Failure::refused(format!(
             "{} has no database on PostgreSQL; name the one to check with --database",
@@ -61,6 +54,21 @@ fn of_server(address: &Address, data: &Path) -> Vec<Check> {
         Err(err) => return unusable(shown(err)),
     };
     let mut found: Vec<Check> = cluster::of_server(&facts).iter().map(Check::of).collect();
+    if !facts.has_schema && !facts.may_create {
+        found.push(Check::failed(
+            "schema",
+            &format!(
+                "there is no database of Latchkey yet, and the user {} may not create its schema in the database {}",
+                facts.user, facts.database
+            ),
+            &format!(
+                "GRANT CREATE ON DATABASE {} TO {}",
+                quoted(&facts.database),
+                quoted(&facts.user)
+            ),
+        ));
+        return found;
+    }
     if !facts.has_schema {
         found.push(Check::warning(
             "schema",

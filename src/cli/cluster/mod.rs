@@ -1,4 +1,4 @@
-//! `latchkey cluster`: checks of the PostgreSQL server that several nodes share.
+//! `latchkey cluster`: checks of the PostgreSQL server that several nodes share, and nodes that are lost.
 
 use crate::cli::failure::{End, Result};
 use crate::cli::print::Common;
@@ -13,13 +13,15 @@ mod forget;
 mod patroni;
 mod upgrade;
 
-/// Check the PostgreSQL server that several nodes share.
+/// Check the PostgreSQL server that several nodes share, and give up nodes that are lost.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ClusterCommand {
     /// Check whether the server keeps what was acknowledged, and whether its tables are Latchkey's; exits 1 if something is wrong
     #[command(
         after_help = "Without --database, the database of the data folder is checked. Before the first start, check the address that \
-                      you are going to use.\n\n\
+                      you are going to use. \
+                      With --patroni, the time of a failover is compared with database-refuse-after; name the one of the nodes, if it is \
+                      not the default.\n\n\
                       Examples:\n  latchkey cluster check\n  latchkey cluster check --patroni http://db1:8008 --patroni http://db2:8008\n  \
                       latchkey cluster check --database postgres://latchkey@db.example/latchkey --database-ca db-ca.pem --json"
     )]
@@ -73,6 +75,9 @@ pub struct CheckArgs {
     /// The address of the REST API of a Patroni, whose version and settings are checked too; can be repeated
     #[arg(long, value_name = "URL")]
     patroni: Vec<String>,
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    cluster: crate::config::cluster::ClusterArgs,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -91,11 +96,14 @@ fn check(args: &CheckArgs) -> Result<End> {
     return check::run(args);
     #[cfg(not(feature = "postgres"))]
     Err(crate::cli::failure::Failure::refused(format!(
-        "the database {} is not checked{}: {}",
-        args.database.database.as_deref().unwrap_or_default(),
+        "{} is not checked{}: {}",
+        match &args.database.database {
+            Some(database) => format!("the database {database}"),
+            None => format!("the database of {}", args.data.data.display()),
+        },
         match (args.patroni.is_empty(), args.json) {
-            (true, _) => format!(" for {}", args.data.data.display()),
-            (false, _) => ", nor is Patroni".to_owned(),
+            (true, _) => "",
+            (false, _) => ", nor is Patroni",
         },
         crate::config::database::NO_POSTGRES
     )))

@@ -10,11 +10,15 @@ use std::net::ToSocketAddrs;
 /// Below this, a primary whose network is cut for a time loses changes that its successor has acknowledged: it takes the
 /// leadership back without a comparison (Patroni, pull requests 2689 and 2693).
 const SAFE_SINCE: [u64; 3] = [3, 0, 3];
+/// What Patroni does where its settings do not say, in seconds: how long a primary stays one without renewing that, and how often it
+/// does (Patroni's documentation, "Dynamic configuration settings").
+const TTL_S: i64 = 30;
+const LOOP_WAIT_S: i64 = 10;
 /// What the documentation recommends, and what the tests run with.
 const RECOMMENDED: [u64; 3] = [4, 1, 0];
 
-/// The checks of one Patroni.
-pub fn checks(url: &str) -> Vec<Check> {
+/// The checks of one Patroni. Nodes refuse verdicts after so long without the database; `None` for never.
+pub fn checks(url: &str, refuse_after_ms: Option<i64>) -> Vec<Check> {
     let state = match ask(url, "/patroni") {
         Ok(state) => state,
         Err(why) => {
@@ -23,15 +27,43 @@ pub fn checks(url: &str) -> Vec<Check> {
         }
     };
     let mut found = vec![version(url, &state)];
-    found.push(match ask(url, "/config") {
-        Ok(config) => strictness(url, &config),
-        Err(why) => Check::failed(
+    match ask(url, "/config") {
+        Ok(config) => {
+            found.push(strictness(url, &config));
+            found.push(failover(url, &config, refuse_after_ms));
+        }
+        Err(why) => found.push(Check::failed(
             "Patroni's mode",
             &format!("{url}: {why}"),
             "see the log of Patroni",
-        ),
-    });
+        )),
+    }
     found
+}
+
+/// Whether nodes give verdicts for long enough without the database: for a failover, and for one that goes wrong at first.
+fn failover(url: &str, config: &Value, refuse_after_ms: Option<i64>) -> Check {
+    let name = "failover";
+    let seconds = |setting: &str, default: i64| config[setting].as_i64().unwrap_or(default);
+    let (ttl_s, wait_s) = (seconds("ttl", TTL_S), seconds("loop_wait", LOOP_WAIT_S));
+    let longest_s = ttl_s.saturating_add(wait_s);
+    let takes =
+        format!("{url}: a failover takes up to {longest_s} s (ttl {ttl_s}, loop_wait {wait_s})");
+    let Some(refuse_after_s) = refuse_after_ms.map(|ms| ms / 1_000) else {
+        return Check::ok(name, &format!("{takes}; nodes never refuse verdicts"));
+    };
+    let text =
+        format!("{takes}; nodes refuse verdicts after {refuse_after_s} s without the database");
+    let enough_s = longest_s.saturating_mul(2);
+    let advice = format!(
+        "set database_refuse_after to {enough_s}s or longer on every node, or shorten ttl and loop_wait: patronictl edit-config -s ttl=20 \
+         -s loop_wait=5"
+    );
+    match refuse_after_s {
+        after if after < longest_s => Check::failed(name, &text, &advice),
+        after if after < enough_s => Check::warning(name, &text, &advice),
+        _ => Check::ok(name, &text),
+    }
 }
 
 fn version(url: &str, state: &Value) -> Check {
@@ -149,6 +181,27 @@ mod tests {
             );
         }
         assert_eq!(version("http://db1:8008", &json!([])).finding, "failed");
+    }
+
+    #[test]
+    fn nodes_must_outlast_two_failovers() {
+        for (config, refuse_after_ms, finding) in [
+            (json!({ "ttl": 20, "loop_wait": 5 }), Some(60_000), "ok"),
+            (json!({ "ttl": 20, "loop_wait": 5 }), Some(50_000), "ok"),
+            (
+                json!({ "ttl": 20, "loop_wait": 5 }),
+                Some(49_000),
+                "warning",
+            ),
+            (json!({ "ttl": 20, "loop_wait": 5 }), Some(24_000), "failed"),
+            (json!({ "ttl": 300, "loop_wait": 10 }), None, "ok"),
+            // Patroni's own values.
+            (json!({}), Some(60_000), "warning"),
+            (json!({}), Some(80_000), "ok"),
+        ] {
+            let found = failover("http://db1:8008", &config, refuse_after_ms);
+            assert_eq!(found.finding, finding, "{config} {refuse_after_ms:?}");
+        }
     }
 
     #[test]

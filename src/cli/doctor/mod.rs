@@ -72,17 +72,7 @@ pub fn run(args: &DoctorArgs) -> Result<End> {
     if let Some(DoctorCommand::Accept(args)) = &args.command {
         return accept(args);
     }
-    let doctor = examine(&args.common.data.data);
-    if args.common.json {
-        print::print(&serde_json::to_string(&doctor).unwrap_or_default())?;
-    } else {
-        print::print(&doctor.written())?;
-    }
-    Ok(if doctor.healthy {
-        End::Done
-    } else {
-        End::Found
-    })
+    examine(&args.common.data.data).print(args.common.json)
 }
 
 fn accept(args: &AcceptArgs) -> Result<End> {
@@ -108,13 +98,8 @@ fn accept(args: &AcceptArgs) -> Result<End> {
 /// All results. If the server does not answer, that is a result, too.
 fn examine(data: &Path) -> Doctor {
     if let Some(check) = folder::fault(data) {
-        return Doctor {
-            healthy: false,
-            checks: vec![check],
-            unseen: vec![
-                "anything else: without the data folder there is nothing to look into".to_owned(),
-            ],
-        };
+        let unseen = "anything else: without the data folder there is nothing to look into";
+        return Doctor::of(vec![check], vec![unseen.to_owned()]);
     }
     let target = Target::of(&["doctor"]);
     let told = Server::reach(data)
@@ -139,11 +124,7 @@ fn examine(data: &Path) -> Doctor {
             vec!["the database was not looked into".to_owned()]
         }
     };
-    Doctor {
-        healthy: checks.iter().all(|check| check.finding != "failed"),
-        checks,
-        unseen,
-    }
+    Doctor::of(checks, unseen)
 }
 
 impl Check {
@@ -154,11 +135,7 @@ impl Check {
             name: check.name.to_owned(),
             finding: check.finding.as_str().to_owned(),
             text: check.found.to_string(),
-            advice: check
-                .advice
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            advice: check.advice_text(),
         }
     }
 
@@ -189,23 +166,29 @@ impl Check {
 }
 
 impl Doctor {
-    #[cfg(feature = "postgres")]
-    pub fn of(checks: Vec<Check>, unseen: &[&str]) -> Doctor {
+    /// It is healthy if no check has failed.
+    pub fn of(checks: Vec<Check>, unseen: Vec<String>) -> Doctor {
         Doctor {
             healthy: checks.iter().all(|check| check.finding != "failed"),
             checks,
-            unseen: unseen.iter().map(|text| (*text).to_owned()).collect(),
+            unseen,
         }
     }
 
-    /// Whether no check failed.
-    #[cfg(feature = "postgres")]
-    pub fn is_healthy(&self) -> bool {
-        self.healthy
+    /// Prints the results, and ends the command by them.
+    pub fn print(&self, as_json: bool) -> Result<End> {
+        match as_json {
+            true => print::print(&serde_json::to_string(self).unwrap_or_default())?,
+            false => print::print(&self.written())?,
+        }
+        Ok(match self.healthy {
+            true => End::Done,
+            false => End::Found,
+        })
     }
 
     /// One line for each check, followed by the advice if there is any.
-    pub fn written(&self) -> String {
+    fn written(&self) -> String {
         let mut text = String::new();
         for check in &self.checks {
             text.push_str(&format!(

@@ -3,6 +3,7 @@
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::print::print;
 use crate::cli::prompt;
+use crate::config::file::quoted;
 use crate::domain::declared::sha256;
 use crate::domain::hex::hex;
 use crate::domain::keys::KeyId;
@@ -104,9 +105,4 @@ pub fn digest(args: &DigestArgs) -> Result<End> {
 
 fn digest_of(secret: &str) -> String {
     format!("sha256:{}", hex(&sha256(secret.as_bytes())))
-}
-
-/// A basic string of TOML. Names have no control characters.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

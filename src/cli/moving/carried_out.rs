@@ -18,8 +18,9 @@ use crate::dialects::PRESETS;
 use crate::domain::keys::keyfile::KeyKind;
 use crate::error::Error;
 use crate::ops::doctor::{self, Finding};
-use crate::ops::moving::{Departure, Mover, departure, refuse_left};
-use crate::ops::{restore, setup};
+use crate::ops::moving::{Departure, Mover, departure};
+use crate::ops::nodes::require_others_stopped;
+use crate::ops::{App, restore, setup};
 use crate::store::postgres::{Address, set_aside};
 use crate::store::{Location, Store, schema_upgrade, transfer};
 use std::io::{IsTerminal, Write, stderr};
@@ -61,12 +62,16 @@ fn to_server(args: &MoveArgs, folder: &Folder) -> Result<()> {
         database: Some(args.to.clone()),
         database_password_file: args.database_password_file.clone(),
         database_ca: args.database_ca.clone(),
+        database_certificate: args.database_certificate.clone(),
+        database_key: args.database_key.clone(),
         allow_plain_database: args.allow_plain_database,
+        no_notify: false,
     };
     settings.check(folder.path())?;
     let own = folder.database();
-    let address = settings.address(Some(folder.path()), &args.to)?;
+    let address = settings.address(folder.path(), &args.to)?;
     let location = Location::on_a_server(&own, address.clone());
+    require_others_stopped(&location)?;
     let mover = match Store::read_copy(&own, departure)? {
         None => {
             let mover = mover(folder, Location::from(&own))?;
@@ -80,18 +85,10 @@ fn to_server(args: &MoveArgs, folder: &Folder) -> Result<()> {
             })?;
             mover
         }
-        Some(left) if left.to == args.to => Mover {
-            files: folder.read_key_files()?,
-            actor: actor(),
-            now: (TIME.wall)(),
-        },
-        Some(_) => {
-            Store::read_copy(&own, refuse_left)?;
-            return Err(Error::internal("a database that was left is not refused").into());
-        }
+        Some(left) if left.to == args.to => mover_of(folder)?,
+        Some(left) => return Err(left.refusal().into()),
     };
-    let left = Store::read_copy(&own, departure)?;
-    let left = left.ok_or_else(|| Error::internal("the departure was not recorded"))?;
+    let left = recorded(Store::read_copy(&own, departure)?)?;
     mover.arrive(location.clone(), &left, &own.display().to_string())?;
     folder.remember(&settings)?;
     let kept = folder.keep_left(&left)?;
@@ -114,15 +111,15 @@ fn to_folder(args: &MoveArgs, folder: &Folder) -> Result<()> {
     };
     let target = other.as_ref().unwrap_or(folder);
     let settings = crate::config::database::remembered(folder.path())?;
-    let settings = settings.and_then(|it| Some((it.clone(), it.database?)));
-    let Some((settings, database)) = settings else {
+    let Some((settings, database)) = settings.and_then(DatabaseArgs::named) else {
         return Err(Failure::refused(format!(
             "the database of {} is a file already; stop the server and move the folder",
             folder.path().display()
         )));
     };
-    let address = settings.address(Some(folder.path()), &database)?;
+    let address = settings.address(folder.path(), &database)?;
     let location = Location::on_a_server(&folder.database(), address.clone());
+    require_others_stopped(&location)?;
     copy_key_files(folder, target)?;
     let own = target.database();
     let arriving = match own.exists() {
@@ -131,14 +128,7 @@ fn to_folder(args: &MoveArgs, folder: &Folder) -> Result<()> {
     };
     let (mover, left) = match arriving {
         // The copy is complete, so it is enough to finish.
-        Some(Some(left)) if left.to == place => {
-            let mover = Mover {
-                files: target.read_key_files()?,
-                actor: actor(),
-                now: (TIME.wall)(),
-            };
-            (mover, left)
-        }
+        Some(Some(left)) if left.to == place => (mover_of(target)?, left),
         Some(_) => {
             return Err(Failure::refused(format!(
                 "{} is there already and has data; it was left as it is",
@@ -151,7 +141,7 @@ fn to_folder(args: &MoveArgs, folder: &Folder) -> Result<()> {
             (mover, left)
         }
     };
-    let aside = set_aside(&address, (left.seq, left.hash))?;
+    let aside = set_aside(&address, left.event)?;
     mover.arrive(&own, &left, &database)?;
     if is_own {
         folder.forget()?;
@@ -180,33 +170,32 @@ fn leave_server(
              there first with latchkey cluster upgrade, or move it with the program of its schema"
         )));
     }
-    if let Some(left) = departure(&found)? {
-        if left.to != place {
-            refuse_left(&found)?;
-        }
-        let mover = Mover {
-            files: folder.read_key_files()?,
-            actor: actor(),
-            now: (TIME.wall)(),
-        };
-        return Ok((mover, left));
-    }
+    let left = departure(&found)?;
     drop(found);
+    match left {
+        Some(left) if left.to == place => return Ok((mover_of(folder)?, left)),
+        Some(left) => return Err(left.refusal().into()),
+        None => {}
+    }
     let mover = mover(folder, location.clone())?;
     confirm(
         args,
         "Stop every node first; none of them can be used afterwards.",
     )?;
     mover.leave(location.clone(), place, |_| Ok(()))?;
-    let left = departure(&location.database.open_reader()?)?;
-    let left = left.ok_or_else(|| Error::internal("the departure was not recorded"))?;
+    let left = recorded(departure(&location.database.open_reader()?)?)?;
     Ok((mover, left))
+}
+
+fn recorded(left: Option<Departure>) -> Result<Departure> {
+    let left = left.ok_or_else(|| Error::internal("the departure was not recorded"));
+    Ok(left?)
 }
 
 /// Copies a database from a server into the folder, where it ends with the departure.
 fn fetch(mover: &Mover, address: &Address, target: &Folder, left: &Departure) -> Result<()> {
     let path = target.new_file(ARRIVING)?;
-    let reader = Location::on_a_server(&path, address.clone());
+    let reader = Location::on_a_server(&path, address.patient());
     let reader = reader.database.open_reader()?;
     transfer::to_file(&reader, &path, watched())?;
     restore::check(&path, &mover.files, mover.now)?;
@@ -225,19 +214,13 @@ fn mover(folder: &Folder, location: Location) -> Result<Mover> {
     let app = setup::open_for_a_command(location, files.clone(), PRESETS, TIME)?;
     let now = app.now().wall;
     let is_site = app.site().is_some();
-    let checks = doctor::of_content(&app);
+    let failed = failures(&app);
     app.close();
     if is_site {
         return Err(Failure::refused(
             "a site has its database in its folder; it is not moved",
         ));
     }
-    let failed = checks
-        .iter()
-        .filter(|check| check.finding == Finding::Failed);
-    let failed: Vec<String> = failed
-        .map(|check| format!("{}: {}", check.name, check.found))
-        .collect();
     match failed.is_empty() {
         true => Ok(Mover {
             files,
@@ -249,6 +232,24 @@ fn mover(folder: &Folder, location: Location) -> Result<Mover> {
             failed.join("; ")
         ))),
     }
+}
+
+/// Who goes on with a move that was interrupted.
+fn mover_of(folder: &Folder) -> Result<Mover> {
+    Ok(Mover {
+        files: folder.read_key_files()?,
+        actor: actor(),
+        now: (TIME.wall)(),
+    })
+}
+
+/// The checks of the content that fail.
+fn failures(app: &App) -> Vec<String> {
+    let checks = doctor::of_content(app).into_iter();
+    let failed = checks.filter(|check| check.finding == Finding::Failed);
+    failed
+        .map(|check| format!("{}: {}", check.name, check.found))
+        .collect()
 }
 
 fn actor() -> String {
@@ -307,17 +308,12 @@ fn tell(folder: &Folder, location: Location, note: &str) -> Result<()> {
     let files = folder.read_key_files()?;
     let reader = location.database.open_reader()?;
     let app = setup::open_for_a_command(location, files, PRESETS, TIME)?;
-    let checks = doctor::of_content(&app);
+    let failed = failures(&app);
     let rows = transfer::rows(&reader)?;
     // The last connection to a file removes its log.
     drop(reader);
     app.close();
-    let failed = checks
-        .iter()
-        .filter(|check| check.finding == Finding::Failed);
-    for check in failed {
-        eprintln!("{}: {}", check.name, check.found);
-    }
+    failed.iter().for_each(|failed| eprintln!("{failed}"));
     print(&format!(
         "Moved {rows} rows; every table has the same rows in both places. {note}\nServe it with:\n  {}",
         data_folder::start_command(folder.path())

@@ -21,6 +21,12 @@ pub struct MoveArgs {
     /// The certificate authorities, in PEM, of the server of that database
     #[arg(long, value_name = "FILE")]
     database_ca: Option<PathBuf>,
+    /// A certificate to log in there with, in PEM
+    #[arg(long, value_name = "FILE")]
+    database_certificate: Option<PathBuf>,
+    /// The private key of that certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    database_key: Option<PathBuf>,
     /// Allow connections without TLS to a database on another machine
     #[arg(long)]
     allow_plain_database: bool,

@@ -80,6 +80,7 @@ pub fn serve(args: &RunArgs) -> Result<()> {
     if !is_ready {
         return Err(missing(&args.data.data));
     }
+    args.check()?;
     wait_for_database(&folder.location(Some(&args.serve.database))?);
     let doors = Doors::open(args, &folder)?;
     let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
@@ -149,9 +150,9 @@ const REACHED_EVERY: Duration = Duration::from_secs(1);
 /// unit that fails again and again is given up. Meanwhile nothing listens, so no load balancer sends anything here.
 fn wait_for_database(location: &Location) {
     let mut is_first = true;
-    while location.database.is_out_of_reach() {
+    while let Some(why) = location.database.out_of_reach() {
         if std::mem::take(&mut is_first) {
-            log::warn!("the server of the database cannot be reached yet; this start waits for it");
+            log::warn!("this start waits for the server of the database: {why}");
         }
         std::thread::sleep(REACHED_EVERY);
     }

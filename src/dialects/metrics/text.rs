@@ -218,6 +218,7 @@ impl Snapshot {
         ]);
         snapshot.add_process(&Process::now());
         snapshot.families = families(app);
+        snapshot.families.extend(commits_of_node(app));
         snapshot
     }
 
@@ -302,8 +303,24 @@ fn forks_of_node(app: &App) -> Option<(&'static str, &'static str, u64)> {
     Some(("latchkey_forks", help, app.forks()?))
 }
 
+/// The commits of such a node whose answer did not come.
+fn commits_of_node(app: &App) -> Option<Family> {
+    app.fence_figures()?;
+    let figures = app.figures();
+    Some(Family {
+        name: "latchkey_commit_unknown",
+        help: "Commits that the database did not answer in order, by what was found out about them",
+        label: "resolved",
+        counts_up: true,
+        values: vec![
+            ("saved", figures.unanswered_saved.load(Relaxed)),
+            ("not_saved", figures.unanswered_not_saved.load(Relaxed)),
+        ],
+    })
+}
+
 /// The gauges of a node that shares its database with others.
-fn of_node(app: &App) -> [Gauge; 5] {
+fn of_node(app: &App) -> [Gauge; 6] {
     let found = app.fence_figures();
     let seconds = |ms: i64| ms as f64 / 1000.0;
     [
@@ -321,6 +338,11 @@ fn of_node(app: &App) -> [Gauge; 5] {
             "latchkey_lease_seconds",
             "At a node that shares its database, seconds for which it gives verdicts without the database",
             found.and_then(|found| found.left_ms).map(seconds),
+        ),
+        (
+            "latchkey_feed_lag_events",
+            "At a node that shares its database, events that the database had when the lease was last renewed, and that the node has not taken in yet",
+            app.lag_events().map(|lag| lag as f64),
         ),
         (
             "latchkey_nodes_live",

@@ -208,11 +208,7 @@ impl CheckBody {
             name: check.name,
             finding: check.finding.as_str(),
             text: check.found.to_string(),
-            advice: check
-                .advice
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            advice: check.advice_text(),
         }
     }
 }

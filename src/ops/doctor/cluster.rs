@@ -167,6 +167,8 @@ mod tests {
             user: "latchkey".to_owned(),
             is_open: false,
             has_schema: true,
+            database: "latchkey".to_owned(),
+            may_create: true,
         }
     }
 

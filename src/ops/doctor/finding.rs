@@ -53,6 +53,12 @@ impl Display for Sentences {
 }
 
 impl Check {
+    /// The advice in English; empty if there is nothing to do.
+    pub fn advice_text(&self) -> String {
+        let advice = self.advice.as_ref().map(ToString::to_string);
+        advice.unwrap_or_default()
+    }
+
     pub fn ok(name: &'static str, found: impl Into<Sentences>) -> Check {
         Check {
             name,

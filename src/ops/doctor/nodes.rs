@@ -97,6 +97,7 @@ mod tests {
             live: 1,
             skew_ms: 0,
             is_connected: true,
+            head_seq: 0,
             is_doubled: true,
             limits,
         };

@@ -89,6 +89,8 @@ pub struct Fence {
     is_doubled: AtomicBool,
     /// Whether this process has stopped for that reason.
     has_given_way: AtomicBool,
+    /// The number of the newest event that the server had when it last wrote the lease.
+    head_seq: AtomicI64,
     #[cfg(feature = "postgres")]
     ending: renewal::Ending,
 }
@@ -105,6 +107,8 @@ pub struct FenceFigures {
     pub is_connected: bool,
     /// Whether another process uses the id of this node.
     pub is_doubled: bool,
+    /// The number of the newest event that the database had when the lease was written last.
+    pub head_seq: i64,
     pub limits: Limits,
 }
 
@@ -123,6 +127,7 @@ impl Default for Fence {
             live: AtomicU64::new(1),
             is_doubled: AtomicBool::new(false),
             has_given_way: AtomicBool::new(false),
+            head_seq: AtomicI64::new(0),
             #[cfg(feature = "postgres")]
             ending: renewal::Ending::default(),
         }
@@ -243,6 +248,7 @@ impl Fence {
             skew_ms: self.skew_ms.load(Relaxed),
             is_connected: self.is_connected.load(Relaxed),
             is_doubled: self.is_doubled.load(Relaxed),
+            head_seq: self.head_seq.load(Relaxed),
             limits,
         }
     }
@@ -374,6 +380,12 @@ impl App {
     pub fn fence_figures(&self) -> Option<FenceFigures> {
         let fence = self.fence.as_ref()?;
         Some(fence.figures(self.now()))
+    }
+
+    /// How many events the database had when the lease was written last, and that the index does not have yet.
+    pub fn lag_events(&self) -> Option<i64> {
+        let head_seq = self.fence_figures()?.head_seq;
+        Some((head_seq - self.applier.applied()).max(0))
     }
 
     /// The number of nodes that limits are shared with, this one included.

@@ -1,5 +1,6 @@
 //! The thread that proves once a second that this node is not behind: it writes the lease of the node, and waits until the index
-//! has the events that the server had then.
+//! has the events that the server had then. If the index does not end with the newest one of them, it wakes the thread that follows other
+//! nodes, which compares the log; so a node where nothing happens asks the server for nothing but its lease.
 
 use super::Fence;
 use crate::domain::locks::lock;
@@ -10,6 +11,7 @@ use crate::ops::applier::Applier;
 use crate::ops::clock::Clock;
 use crate::ops::nodes::OwnNode;
 use crate::refusals;
+use crate::store::heads::Head;
 use crate::store::postgres::{LeaseHolder, Renewed};
 use crate::store::{Store, nodes, postgres};
 use std::collections::VecDeque;
@@ -73,6 +75,8 @@ struct Renewal {
     written: Option<Timestamp>,
     /// How often in a row another process had written it meanwhile.
     by_another: u32,
+    /// Lets the index follow other nodes at once.
+    follow_soon: Box<dyn Fn() + Send>,
     /// The answers that prove nothing yet; oldest first.
     waiting: VecDeque<LeaseAnswer>,
     /// Whether it was logged that the server is out of reach.
@@ -134,6 +138,7 @@ impl Fence {
 
     fn note(&self, renewed: &Renewed, skew_ms: i64) {
         self.live.store(renewed.live, Relaxed);
+        self.head_seq.store(renewed.head.seq, Relaxed);
         self.skew_ms.store(skew_ms, Relaxed);
         self.is_connected.store(true, Relaxed);
     }
@@ -157,6 +162,7 @@ impl Renewal {
             lease: store.lease(LeaseHolder { node, name })?,
             written: None,
             by_another: 0,
+            follow_soon: Box::new(store.follow_soon()),
             waiting: VecDeque::new(),
             has_failed: false,
         })
@@ -264,11 +270,7 @@ impl Renewal {
                 if self.fence.has_given_way.load(Relaxed) {
                     return;
                 }
-                if self.waiting.len() >= WAITING_MAX {
-                    self.waiting.pop_front();
-                }
-                let (head, check) = (renewed.head, self.applier.last_check());
-                self.waiting.push_back(LeaseAnswer { head, sent, check });
+                self.note_answer(renewed.head, sent);
                 if std::mem::take(&mut self.has_failed) {
                     log::info!("lease: the database can be written again");
                 }
@@ -284,6 +286,24 @@ impl Renewal {
             }
         }
         self.prove();
+    }
+
+    /// An index that ends with the event of the answer is proved at once. Otherwise the log has to be compared.
+    fn note_answer(&mut self, head: Head, sent: Moment) {
+        let check = self.applier.last_check();
+        if self.applier.is_at(head) {
+            self.waiting.clear();
+            return self.fence.prove(sent);
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(LeaseAnswer {
+            head: head.seq,
+            sent,
+            check,
+        });
+        (self.follow_soon)();
     }
 
     /// Lets those answers count whose events the index has by now.

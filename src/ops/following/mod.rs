@@ -135,7 +135,8 @@ impl Applier {
         self.forks.load(Relaxed)
     }
 
-    fn is_at(&self, head: Head) -> bool {
+    /// Whether the index has this event and none after it, of the log that it follows.
+    pub fn is_at(&self, head: Head) -> bool {
         let progress = *lock(&self.progress);
         progress.fork.is_none() && progress.applied == Some(head)
     }

@@ -33,6 +33,9 @@ const LOOK_MS: u64 = 60_000;
 const STORED_MAX: u64 = 10_000;
 /// How many are deleted together.
 const DELETED: i64 = 1_000;
+/// After an event, so many rounds ask a database on a server, which other nodes may add notices to. Later only each so many-th one does.
+const ASKS_AFTER_EVENT: u32 = 3;
+const ASKS_EVERY: u32 = 30;
 /// More than this of one kind in one workspace at once are one notice.
 const SINGLE_MAX: usize = 20;
 
@@ -82,20 +85,46 @@ impl Notices {
     }
 }
 
+/// Which rounds ask the database. The index follows the events of all nodes in any case, so an idle node rarely asks a server.
+#[derive(Default)]
+struct Rounds {
+    /// The newest event that the index had in the latest round.
+    applied: i64,
+    /// The number of rounds since it had another one.
+    since: u32,
+}
+
+impl Rounds {
+    /// Begins a round; `true` if it is one that asks.
+    fn next(&mut self, app: &App) -> bool {
+        let applied = app.applier.applied();
+        self.since = match self.applied == applied {
+            true => self.since.saturating_add(1),
+            false => 0,
+        };
+        self.applied = applied;
+        !app.store.is_shared()
+            || self.since < ASKS_AFTER_EVENT
+            || self.since.is_multiple_of(ASKS_EVERY)
+    }
+}
+
 /// Finds and stores notices until the server stops.
 pub fn run(app: &App) {
     app.notices.running.store(true, Relaxed);
     let mut looked_ms = None;
+    let mut rounds = Rounds::default();
     while !app.is_closed() {
         let steady_ms = app.now().steady_ms;
         if looked_ms.is_none_or(|at| steady_ms.saturating_sub(at) >= LOOK_MS) {
             looked_ms = Some(steady_ms);
             look(app);
         }
-        let pause = match round(app) {
+        let pause = match begun_round(app, rounds.next(app)) {
             Ok(()) => ROUND,
             // A full disk stays full for longer than a second.
             Err(err) => {
+                rounds = Rounds::default();
                 log::warn!("notices: {err}");
                 PAUSE
             }
@@ -113,12 +142,21 @@ pub fn look(app: &App) {
     }
 }
 
-/// One round. It writes only if there is something to store, so an idle server writes nothing.
+/// A round that asks the database.
 fn round(app: &App) -> Result<()> {
-    from_events::read(app)?;
-    write_waiting(app)?;
-    let newest = app.read(notices::newest)?;
-    app.notices.note_newest(Series::Notices, newest);
+    begun_round(app, true)
+}
+
+/// One round. It writes only if there is something to store, so an idle server writes nothing; and it reads if `asks` is set, or if it
+/// has written.
+fn begun_round(app: &App, asks: bool) -> Result<()> {
+    if asks {
+        from_events::read(app)?;
+    }
+    if write_waiting(app)? || asks {
+        let newest = app.read(notices::newest)?;
+        app.notices.note_newest(Series::Notices, newest);
+    }
     Ok(())
 }
 
@@ -132,11 +170,11 @@ pub(super) fn flush(app: &App) {
     }
 }
 
-/// Stores the notices that wait in memory.
-fn write_waiting(app: &App) -> Result<()> {
+/// Stores the notices that wait in memory; `false` if there are none.
+fn write_waiting(app: &App) -> Result<bool> {
     let drafts = lock(&app.notices.waiting).take(app.now());
     if drafts.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let (copies, sinks) = (drafts.clone(), cursors(app));
     let written = app.store.write(Durability::Relaxed, move |tx| {
@@ -145,7 +183,7 @@ fn write_waiting(app: &App) -> Result<()> {
     if written.is_err() {
         lock(&app.notices.waiting).put_back(drafts);
     }
-    written
+    written.map(|()| true)
 }
 
 /// Stores notices of a reader together with its new position, so that each is found once. Those whose kind and subject

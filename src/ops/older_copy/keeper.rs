@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// How often the thread looks whether there is an older copy.
 const EVERY: Duration = Duration::from_millis(100);
-/// The number of looks after which it asks which nodes are in use.
-const LOOKS_A_LIST: u32 = 20;
+/// The number of looks after which it asks which nodes are in use: five seconds.
+const LOOKS_A_LIST: u32 = 50;
 /// Nodes that have renewed their leases so long ago are not in use.
 const LIVE_MS: i64 = 60_000;
 
@@ -70,11 +70,17 @@ impl Keeper {
             return Ok(());
         }
         let own = app.node.id();
-        let (mut live, head) =
-            app.read(|read| Ok((leases::live(read, LIVE_MS)?, heads::newest(read)?)))?;
-        live.retain(|(id, _)| *id != own);
+        let (live, head) = app.read(|read| {
+            let mut live = leases::live(read, LIVE_MS)?;
+            live.retain(|(id, _)| *id != own);
+            let head = match self.written.as_ref() == Some(&live) {
+                true => None,
+                false => Some(heads::newest(read)?),
+            };
+            Ok((live, head))
+        })?;
         // A node that has gone is forgotten only by a node that has everything that it had acknowledged.
-        if self.written.as_ref() == Some(&live) || !app.applier.has(head) {
+        if head.is_none_or(|head| !app.applier.has(head)) {
             return Ok(());
         }
         // So is a node that still has to close a copy: another copy may not know of that.

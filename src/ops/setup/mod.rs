@@ -150,12 +150,13 @@ fn opened(
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let feed = Arc::new(Feed::default());
     let applier = Applier::new(index.clone(), files.seal.clone(), feed.clone());
-    let (applying, following) = (applier.clone(), applier.clone());
+    let (applying, following, knowing) = (applier.clone(), applier.clone(), applier.clone());
     let path = location.path.clone();
     let path = path.as_path();
     let steps = IndexSteps {
         publish: Box::new(move |read, targets| applying.prepare(read, targets)),
         follow: Arc::new(move |read, book, within| following.follow(read, book, within)),
+        known: Arc::new(move || knowing.known()),
     };
     let store = Store::open_with(location, &files, (sources.wall)(), steps)?;
     store.read(|read| key_files::check(read, &files))?;

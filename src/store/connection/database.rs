@@ -1,9 +1,11 @@
 //! Where a database is, and how connections to it are opened.
 
 use super::Read;
+use crate::domain::nodes::NodeId;
 use crate::error::{Error, Result};
+use crate::store::Known;
 #[cfg(feature = "postgres")]
-use crate::store::postgres::{Address, Postgres};
+use crate::store::postgres::{self, Address, Postgres};
 use crate::store::sqlite;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,6 +66,19 @@ impl Database {
         }
     }
 
+    /// Refuses a database that other nodes than `own` use. A file belongs to one data folder, whose lock shows whether it is in use.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "a file has no other nodes")
+    )]
+    pub fn check_unused(&self, own: Option<NodeId>) -> Result<()> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => postgres::check_unused(address, own),
+            Database::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Opens a connection for queries, over which nothing can be written.
     pub fn open_reader(&self) -> Result<Read> {
         match self {
@@ -113,11 +128,60 @@ impl Database {
         }
     }
 
-    /// Whether a server cannot be reached now, for reasons that can pass without anyone's help.
-    pub fn is_out_of_reach(&self) -> bool {
+    /// Why a server cannot be reached now, if all reasons can pass without anyone's help.
+    pub fn out_of_reach(&self) -> Option<String> {
         match self {
             #[cfg(feature = "postgres")]
-            Database::Postgres(address) => address.is_out_of_reach(),
+            Database::Postgres(address) => address.out_of_reach(),
+            Database::Sqlite(_) => None,
+        }
+    }
+
+    /// Gives all connections of a node what they have in common. `known` is the newest event that the node knows.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "a file has no choice of servers")
+    )]
+    pub fn begin_node(&mut self, known: &Known) {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => address.begin_node(known.clone()),
+            Database::Sqlite(_) => {}
+        }
+    }
+
+    /// The same database, for work on all of its rows, which may take any time.
+    pub fn patient(&self) -> Database {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => Database::Postgres(Box::new(address.patient())),
+            Database::Sqlite(path) => Database::Sqlite(path.clone()),
+        }
+    }
+
+    /// Lets the next connection to a server look for the one that takes changes, because what became of a commit is not known.
+    pub fn reconsider(&self) {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => address.reconsider(),
+            Database::Sqlite(_) => {}
+        }
+    }
+
+    /// Lets the connection of the follower look at once.
+    pub fn wake_listener(&self) {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => address.wake_listener(),
+            Database::Sqlite(_) => {}
+        }
+    }
+
+    /// Whether commits notify the other nodes.
+    pub fn notifies(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(address) => address.notifies,
             Database::Sqlite(_) => false,
         }
     }

@@ -24,4 +24,8 @@ pub struct Facts {
     pub is_open: bool,
     /// Whether there is a schema of Latchkey.
     pub has_schema: bool,
+    /// The name of the database.
+    pub database: String,
+    /// Whether the user may create a schema in it.
+    pub may_create: bool,
 }

@@ -319,7 +319,7 @@ impl Read {
         }
     }
 
-    /// Whether the connection is closed, so that it has to be opened again. A connection to a file never is.
+    /// Whether the connection has to be opened again: it is closed, or the node has left its server. A connection to a file never is.
     pub(super) fn is_over(&self) -> bool {
         match &self.engine {
             #[cfg(feature = "postgres")]

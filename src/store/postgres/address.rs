@@ -1,11 +1,12 @@
 //! Where a server is, as a setting names it, and how connections to it are opened.
 
-use super::faults;
 use super::link::{Failure, Link};
+use super::primary::{Primary, Unusable, joined};
 use super::pulse::Pulse;
-use super::tls::Tls;
+use super::tls::{ClientCertificate, Tls};
 use crate::error::{Error, Result};
-use crate::refusals::{self, verbatim};
+use crate::refusals::verbatim;
+use crate::store::Known;
 use crate::store::migrations::rolling::Schemas;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,12 @@ const CONNECT_MAX: Duration = Duration::from_millis(1_500);
 const HOST_MAX: Duration = Duration::from_secs(3);
 /// How long a commit may take. It waits for the standbys.
 const COMMIT_MAX: Duration = Duration::from_secs(10);
+/// How long a statement may take until its first rows, and then the next ones.
+pub const STATEMENT_MAX: Duration = Duration::from_secs(30);
+/// The same for all rows of a database, which are sorted before the first one comes, and for adding references to them.
+const WHOLE_STATEMENT_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How long the commit of all rows of a database may take.
+const WHOLE_COMMIT_MAX: Duration = Duration::from_secs(600);
 /// How long callers wait at most to learn whether a commit without an answer has saved their changes.
 const RESOLVE_MAX: Duration = Duration::from_secs(15);
 /// How long sent bytes may stay without an acknowledgement, and how a dead peer is noticed.
@@ -42,9 +49,13 @@ const SESSION: &str = "SET client_min_messages = warning; SET synchronous_commit
 #[derive(Clone)]
 pub struct Address {
     /// A configuration for each host, in the order of the text; see [`each_host`].
-    hosts: Vec<Config>,
+    pub(super) hosts: Vec<Config>,
+    /// What all connections of a node have in common.
+    pub(super) primary: Arc<Primary>,
     /// How long a commit may take.
     pub commit_max: Duration,
+    /// How long a statement may take until its first rows, and then the next ones.
+    pub(super) statement_max: Duration,
     /// How long callers wait at most for the outcome of a commit without an answer.
     pub resolve_max: Duration,
     /// Whether a commit with new events notifies the other nodes, which would otherwise find it when they look next.
@@ -65,6 +76,8 @@ pub struct Access<'a> {
     pub password: Option<&'a [u8]>,
     /// A file of certificate authorities in PEM.
     pub authorities: Option<&'a Path>,
+    /// What the user logs in with, if the server asks for a certificate.
+    pub client: Option<ClientCertificate<'a>>,
     /// Whether connections without TLS may leave this machine.
     pub allows_plain: bool,
 }
@@ -80,7 +93,7 @@ impl Address {
         let access = Access {
             password,
             authorities,
-            allows_plain: false,
+            ..Access::default()
         };
         Address::of(text, access)
     }
@@ -95,8 +108,14 @@ impl Address {
         let Access {
             password,
             authorities,
+            client,
             allows_plain,
         } = access;
+        if client.is_some() && authorities.is_none() {
+            return Err(refused(
+                "is used without TLS, over which no certificate is sent",
+            ));
+        }
         // The text itself may have a password in it and is not repeated.
         let parsed: std::result::Result<Config, _> = text.parse();
         let config = parsed.map_err(|_| {
@@ -122,7 +141,7 @@ impl Address {
             (None, Err(_)) if allows_plain && config.get_ssl_mode() != SslMode::Require => true,
             (None, Err(err)) => return Err(err),
         };
-        let tls = authorities.map(Tls::read).transpose()?;
+        let tls = authorities.map(|it| Tls::read(it, client)).transpose()?;
         let mut hosts = each_host(&config)?;
         for host in &mut hosts {
             if let Some(password) = password {
@@ -143,7 +162,9 @@ impl Address {
         }
         Ok(Address {
             hosts,
+            primary: Arc::default(),
             commit_max: COMMIT_MAX,
+            statement_max: STATEMENT_MAX,
             resolve_max: RESOLVE_MAX,
             notifies: true,
             schemas: Schemas::OURS,
@@ -153,33 +174,39 @@ impl Address {
         })
     }
 
-    /// Opens a connection with the settings of a session, to the first host that can be used.
-    pub fn connect(&self) -> Result<Link> {
-        let mut failures = Vec::with_capacity(self.hosts.len());
-        for host in &self.hosts {
-            match self.connect_to(host)? {
-                Ok(link) => return Ok(link),
-                Err(failure) => failures.push((host, failure)),
-            }
-        }
-        // Another host of a list often only reads; that is nothing to report.
-        for (host, failure) in failures {
-            let advice = faults::advice(&failure);
-            log::error!(
-                "store: PostgreSQL at {} cannot be used: {failure}; {advice}",
-                name(host)
-            );
-        }
-        Err(Error::Unavailable(refusals::server::database_unusable()))
+    /// Gives the connections of one node what they have in common.
+    pub fn begin_node(&mut self, known: Known) {
+        self.primary = Arc::new(Primary::of_a_node(known));
     }
 
-    /// Whether no host can be used now, for reasons that can pass without anyone's help.
-    pub fn is_out_of_reach(&self) -> bool {
-        let can_pass = |host: &Config| match self.connect_to(host) {
-            Ok(Err(failure)) => faults::can_pass(&failure),
-            Ok(Ok(_)) | Err(_) => false,
+    /// Lets the next connection ask all hosts which of them takes changes.
+    pub fn reconsider(&self) {
+        self.primary.reconsider();
+    }
+
+    /// Ends the wait of the connection that learns of commits.
+    pub fn wake_listener(&self) {
+        self.primary.wake.call();
+    }
+
+    /// The same for work on all rows: nothing is late before such work would be done.
+    pub fn patient(&self) -> Address {
+        Address {
+            commit_max: WHOLE_COMMIT_MAX,
+            statement_max: WHOLE_STATEMENT_MAX,
+            ..self.clone()
+        }
+    }
+
+    /// Why no host can be used now, if all reasons can pass without anyone's help.
+    pub fn out_of_reach(&self) -> Option<String> {
+        let ask = |host| match self.connect_to(host) {
+            Ok(Err(failure)) => Some(Unusable::of(self, host, &failure)),
+            Ok(Ok(_)) | Err(_) => None,
         };
-        self.hosts.iter().all(can_pass)
+        let hosts: Option<Vec<Unusable>> = (0..self.hosts.len()).map(ask).collect();
+        let unusable = hosts.filter(|hosts| hosts.iter().all(|host| host.can_pass))?;
+        Some(joined(&unusable))
     }
 
     /// The socket of the first host, if it is in a folder.
@@ -204,15 +231,34 @@ impl Address {
             config.get_user().unwrap(),
             config.get_dbname().unwrap()
         );
-        let hosts = Address::parse(&text, None, None).unwrap().hosts;
+        let Address { hosts, primary, .. } = Address::parse(&text, None, None).unwrap();
         Address {
             hosts,
             pulse: Arc::default(),
+            primary,
             ..self.clone()
         }
     }
 
-    fn connect_to(&self, host: &Config) -> Result<std::result::Result<Link, Failure>> {
+    /// The same database, at this host and then at another one.
+    #[cfg(test)]
+    pub fn or_at(&self, other: &Address) -> Address {
+        let mut both = self.at(&self.socket().unwrap().with_file_name(""));
+        both.hosts.extend(other.hosts.iter().cloned());
+        both
+    }
+
+    /// The host at a position, for messages.
+    pub(super) fn host_name(&self, host: usize) -> String {
+        self.hosts.get(host).map(name).unwrap_or_default()
+    }
+
+    /// Opens a connection to the host at a position, with the settings of a session.
+    pub(super) fn connect_to(&self, host: usize) -> Result<std::result::Result<Link, Failure>> {
+        let host = self
+            .hosts
+            .get(host)
+            .ok_or_else(|| Error::internal("there is no such host"))?;
         let opened = match &self.tls {
             None => Link::open(host, NoTls, HOST_MAX, &self.pulse),
             Some(tls) => Link::open(host, tls.clone(), HOST_MAX, &self.pulse),

@@ -17,6 +17,8 @@ pub fn facts(address: &Address) -> Result<Facts> {
                 current_setting('fsync') = 'on' AS fsync,
                 current_setting('full_page_writes') = 'on' AS full_page_writes,
                 CAST(session_user AS text) AS user_name,
+                CAST(current_database() AS text) AS database,
+                has_database_privilege(session_user, current_database(), 'CREATE') AS may_create,
                 (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user) AS is_superuser,
                 pg_has_role(session_user, 'pg_read_all_stats', 'USAGE') AS sees_standbys,
                 (SELECT count(*) FROM pg_catalog.pg_stat_replication) AS standbys,
@@ -36,6 +38,8 @@ pub fn facts(address: &Address) -> Result<Facts> {
                 user: row.get("user_name")?,
                 is_open: address.is_open,
                 has_schema,
+                database: row.get("database")?,
+                may_create: row.get("may_create")?,
             });
             Ok(())
         },

@@ -4,6 +4,7 @@ use super::link::Failure;
 use crate::error::Error;
 use crate::refusals;
 use crate::store::connection::FaultKind;
+use std::io;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 /// Derives the kind of a failed BEGIN or COMMIT.
@@ -112,6 +113,21 @@ pub fn can_pass(failure: &Failure) -> bool {
         }
         (None, Failure::Nested | Failure::Over) => false,
     }
+}
+
+/// Whether a connection was not made because its host has answered so: the server there, or the machine, on which nothing listens.
+/// Of a host that is silent nothing is known.
+pub fn is_answer(failure: &Failure) -> bool {
+    let Failure::Server(err) = failure else {
+        return false;
+    };
+    let source = std::error::Error::source(err).and_then(|it| it.downcast_ref::<io::Error>());
+    let nothing_listens = source.is_some_and(|source| {
+        [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound].contains(&source.kind())
+    });
+    err.as_db_error().is_some()
+        || nothing_listens
+        || failure.to_string().contains("does not allow writes")
 }
 
 fn error_of(failure: &Failure) -> Option<&DbError> {

@@ -10,7 +10,7 @@ use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals;
-use crate::store::connection::{Cells as RowCells, Row, ToValue};
+use crate::store::connection::{Cells as RowCells, Head, Row, ToValue};
 use crate::store::postgres::values::{Cells, Param};
 use crate::store::sqlite::SCHEMA_VERSION;
 use std::time::Duration;
@@ -18,8 +18,11 @@ use std::time::Duration;
 /// How long the server may take to write a lease. A later answer would prove nothing that is still of use.
 const RENEW_MAX: Duration = Duration::from_secs(5);
 
-/// Writes the lease, unless this program is too old for the database by now. The number of the newest event is read after the question
-/// was sent, by the same statement.
+/// How long a node counts as in use after its lease was written last.
+const IN_USE_MS: i64 = 60_000;
+
+/// Writes the lease, unless this program is too old for the database by now. The newest event is read after the question was sent, by
+/// the same statement.
 const RENEW: &str = "INSERT INTO node_leases (node, name, seen_at, version, schema)
      SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT),
             CAST($3 AS TEXT), CAST($4 AS BIGINT)
@@ -30,7 +33,8 @@ const RENEW: &str = "INSERT INTO node_leases (node, name, seen_at, version, sche
      RETURNING seen_at,
                (SELECT earlier.seen_at FROM node_leases AS earlier WHERE earlier.node = $1) AS earlier,
                (SELECT boot FROM nodes WHERE id = $1) AS boot,
-               COALESCE((SELECT seq FROM audit_head WHERE one = 1), 0) AS head,
+               COALESCE((SELECT seq FROM audit_head WHERE one = 1), 0) AS seq,
+               (SELECT hash FROM audit_head WHERE one = 1) AS hash,
                (SELECT count(*) FROM node_leases AS other
                 WHERE other.node <> node_leases.node AND other.seen_at > node_leases.seen_at - $5) AS others";
 
@@ -51,8 +55,8 @@ pub struct LeaseHolder {
 /// What the server has answered when it had written a lease.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Renewed {
-    /// The number of the newest event that was acknowledged when the lease was asked for, or a later one.
-    pub head: i64,
+    /// The newest event that was acknowledged when the lease was asked for, or a later one.
+    pub head: Head,
     /// By the clock of the server.
     pub at: Timestamp,
     /// When the lease had been written before, if there was one.
@@ -85,10 +89,7 @@ impl Lease {
 
     /// When the lease was last written, by any process, and the time now; `None` if there is no lease.
     pub fn find(&mut self) -> Result<Option<(Timestamp, Timestamp)>> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Postgres::open(&self.address)?,
-        };
+        let connection = self.connection()?;
         let (mut found, node) = (None, self.holder.node.to_string());
         connection.each(FIND, &[&node], &mut |row| {
             found = Some((row.get("seen_at")?, row.get("now")?));
@@ -98,13 +99,27 @@ impl Lease {
         Ok(found)
     }
 
-    /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use.
+    /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use. If
+    /// that fails, the server may be one that another one has replaced, so all connections of the node are opened again.
     pub fn renew(&mut self, live_ms: i64) -> Result<Renewed> {
-        // A connection with an answer that is still to come, or that was lost, is not used again.
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Postgres::open(&self.address)?,
-        };
+        let renewed = self.renew_here(live_ms);
+        match renewed {
+            Ok(_) => self.address.primary.stay(),
+            Err(_) => self.address.primary.leave(),
+        }
+        renewed
+    }
+
+    /// The connection that was used before, if it can be used again: not one that was lost, or with an answer that is still to come.
+    fn connection(&mut self) -> Result<Postgres> {
+        match self.connection.take().filter(|it| !it.is_over()) {
+            Some(connection) => Ok(connection),
+            None => Postgres::open(&self.address),
+        }
+    }
+
+    fn renew_here(&mut self, live_ms: i64) -> Result<Renewed> {
+        let connection = self.connection()?;
         let renewed = written(&connection, &self.holder, live_ms)?;
         self.connection = Some(connection);
         Ok(renewed)
@@ -119,6 +134,40 @@ impl Lease {
         connection
             .execute("DELETE FROM node_leases WHERE node = $1", &[&node])
             .map(drop)
+    }
+}
+
+/// The nodes but one whose leases are younger than so many milliseconds, and the seconds until a lease is older. Their names are those
+/// of their machines.
+const IN_USE: &str = "SELECT node, name, CAST(ceil((seen_at + $2 - extract(epoch FROM clock_timestamp()) * 1000) / 1000) AS BIGINT) AS left_s
+     FROM latchkey.node_leases
+     WHERE node <> $1 AND seen_at + $2 > extract(epoch FROM clock_timestamp()) * 1000
+     ORDER BY name, node";
+
+/// Refuses a database that other nodes than `own` use, for work that no node may see. A node that was killed counts until its lease is
+/// old.
+pub fn check_unused(address: &Address, own: Option<NodeId>) -> Result<()> {
+    let postgres = Postgres::connect(address)?;
+    let has_leases = "SELECT CAST(count(*) AS BIGINT) AS count FROM pg_catalog.pg_tables
+         WHERE schemaname = 'latchkey' AND tablename = 'node_leases'";
+    if postgres.count(has_leases)? == 0 {
+        return Ok(());
+    }
+    let own = own.map(|own| own.to_string()).unwrap_or_default();
+    let (mut nodes, mut left_s) = (Vec::new(), 0);
+    postgres.each(IN_USE, &[&own, &IN_USE_MS], &mut |row| {
+        let (node, name): (String, String) = (row.get("node")?, row.get("name")?);
+        nodes.push(format!("{name} ({node})"));
+        left_s = row.get::<i64>("left_s")?.max(left_s);
+        Ok(())
+    })?;
+    match nodes.is_empty() {
+        true => Ok(()),
+        false => Err(schema::refused(&format!(
+            "is used by these nodes: {}. Stop them; if they do not run any more, wait {left_s} s until their leases are over. Nothing was \
+             changed",
+            nodes.join(", ")
+        ))),
     }
 }
 
@@ -148,7 +197,12 @@ fn written(postgres: &Postgres, holder: &LeaseHolder, live_ms: i64) -> Result<Re
         at: row.get("seen_at")?,
         earlier: row.get("earlier")?,
         boot: row.get("boot")?,
-        head: row.get("head")?,
+        head: Head {
+            seq: row.get("seq")?,
+            hash: row
+                .get::<Option<[u8; 32]>>("hash")?
+                .unwrap_or(Head::NONE.hash),
+        },
         live: row.get::<u64>("others")? + 1,
     })
 }
@@ -175,7 +229,7 @@ mod tests {
         let (mut one, mut other) = (lease(&address, 1), lease(&address, 2));
         assert_eq!(one.find().unwrap(), None);
         let first = one.renew(60_000).unwrap();
-        assert_eq!((first.head, first.live), (0, 1));
+        assert_eq!((first.head, first.live), (Head::NONE, 1));
         assert_eq!((first.earlier, first.boot), (None, None));
         let found = one.find().unwrap().unwrap();
         assert!(found.0 == first.at && found.1 >= first.at);
@@ -193,6 +247,32 @@ mod tests {
         let names = leases::list(&admin.into()).unwrap();
         assert_eq!(names.len(), 1);
         assert_eq!(names[0].name, "machine-2");
+    }
+
+    #[test]
+    fn a_database_is_in_use_until_the_leases_of_other_nodes_are_over() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let own = NodeId([1; 16]);
+        let (mut one, mut other) = (lease(&address, 1), lease(&address, 2));
+        one.renew(60_000).unwrap();
+        check_unused(&address, Some(own)).unwrap();
+        other.renew(60_000).unwrap();
+        let refused = check_unused(&address, Some(own)).unwrap_err().to_string();
+        assert!(
+            refused.contains("machine-2") && !refused.contains("machine-1"),
+            "{refused}"
+        );
+        let refused = check_unused(&address, None).unwrap_err().to_string();
+        assert!(refused.contains("machine-1 ("), "{refused}");
+        let admin = Postgres::open(&address).unwrap();
+        admin
+            .batch("UPDATE node_leases SET seen_at = seen_at - 60000 WHERE name = 'machine-2'")
+            .unwrap();
+        check_unused(&address, Some(own)).unwrap();
+        admin.batch("DROP SCHEMA latchkey CASCADE").unwrap();
+        check_unused(&address, None).unwrap();
     }
 
     /// The server waits for a standby that does not exist, and a wait that is stopped is answered like a success.

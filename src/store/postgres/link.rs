@@ -1,6 +1,7 @@
 //! One connection, driven by the thread that uses it: a runtime for this thread alone, the requests of the client, and
 //! what the server sends without being asked.
 
+use super::primary::Wake;
 use super::pulse::Pulse;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -152,14 +153,16 @@ impl Link {
         limit: Duration,
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> std::result::Result<T, Failure> {
-        self.run_unless_gone(limit, Duration::MAX, request)
+        self.run_unless_gone(limit, Duration::MAX, || false, request)
     }
 
-    /// As [`Link::run`], and a request waits no longer if the server has answered nothing for as long as `silence`.
+    /// As [`Link::run`], and a request waits no longer if the server has answered nothing for as long as `silence`, or if the node
+    /// `has_left` the server. A request whose silence has no end is a commit, and waits even then.
     pub fn run_unless_gone<T>(
         &mut self,
         limit: Duration,
         silence: Duration,
+        has_left: impl Fn() -> bool,
         request: impl Future<Output = std::result::Result<T, Failure>>,
     ) -> std::result::Result<T, Failure> {
         let runtime = self.runtime.as_ref().ok_or(Failure::Over)?;
@@ -181,6 +184,9 @@ impl Link {
                 }
                 if pulse.is_gone(began, silence) {
                     return Err(Failure::Late(silence));
+                }
+                if silence < Duration::MAX && has_left() {
+                    return Err(Failure::Late(began.elapsed()));
                 }
             }
         });
@@ -204,15 +210,16 @@ impl Link {
         std::mem::take(&mut self.unasked.warnings)
     }
 
-    /// Waits for a notification that has come since this was last called, at most for a time. A closed connection has none.
-    pub fn wait_for_notification(&mut self, limit: Duration) {
+    /// Waits for a notification that has come since this was last called, or for `wake`, at most for a time. A closed connection has
+    /// no notifications.
+    pub fn wait_for_notification(&mut self, limit: Duration, wake: &Wake) {
         let Some(runtime) = &self.runtime else {
             return;
         };
         let (messages, unasked) = (&mut self.messages, &mut self.unasked);
         let notified = poll_fn(|cx| {
             drive(messages, unasked, cx);
-            match unasked.is_notified || messages.is_none() {
+            match unasked.is_notified || messages.is_none() || wake.was_called(cx) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }

@@ -4,6 +4,7 @@ use super::{Address, Postgres, schema};
 use crate::domain::audit::actions::LEAVE;
 use crate::error::Result;
 use crate::store::connection::quoted;
+use crate::store::heads::{self, Head};
 use crate::store::{Read, audit, transfer};
 
 /// What becomes of a schema of Latchkey that is there already.
@@ -25,18 +26,15 @@ pub fn load(
     check: &dyn Fn(&Read) -> Result<()>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<bool> {
-    let postgres = Postgres::connect(address)?;
+    // Adding the references to many rows takes long, and so does comparing them.
+    let postgres = Postgres::connect(&address.patient())?;
     schema::check_server(&postgres)?;
-    postgres.begin_alone()?;
     let read = Read::from(postgres);
-    let filled = fill(&read, from, earlier, progress);
-    let filled = filled.and_then(|was_there| check(&read).map(|()| was_there));
-    if filled.is_err() {
-        read.end();
-        return filled;
-    }
-    read.commit().map_err(|fault| fault.error)?;
-    filled
+    Postgres::alone(&read, |_| {
+        let was_there = fill(&read, from, earlier, progress)?;
+        check(&read)?;
+        Ok(was_there)
+    })
 }
 
 fn fill(
@@ -77,28 +75,20 @@ fn clear(read: &Read, from: &Read) -> Result<()> {
 
 /// Gives the schema of a database, which was left, another name, so that no node uses it any more, also none that runs. Returns
 /// the name. Refuses if the newest event is not `newest`: then a node has written after it.
-pub fn set_aside(address: &Address, newest: (i64, [u8; 32])) -> Result<String> {
-    let name = format!("{}{}", schema::ASIDE, newest.0);
+pub fn set_aside(address: &Address, newest: Head) -> Result<String> {
+    let name = format!("{}{}", schema::ASIDE, newest.seq);
     let postgres = Postgres::connect(address)?;
     if !schema::has_schema(&postgres)? && schema::aside(&postgres)?.contains(&name) {
         return Ok(name);
     }
     schema::check(&postgres)?;
-    postgres.begin_alone()?;
     let read = Read::from(postgres);
-    let renamed = audit::head(&read).and_then(|head| {
-        match head.map(|head| (head.seq, head.hash)) == Some(newest) {
-            true => rename(read.postgres()?, &name),
-            false => Err(schema::refused(
-                "was written to after it was left, so another node still runs; stop every node, and repeat the move",
-            )),
-        }
-    });
-    if let Err(err) = renamed {
-        read.end();
-        return Err(err);
-    }
-    read.commit().map_err(|fault| fault.error)?;
+    Postgres::alone(&read, |postgres| match heads::newest(&read)? == newest {
+        true => rename(postgres, &name),
+        false => Err(schema::refused(
+            "was written to after it was left, so another node still runs; stop every node, and repeat the move",
+        )),
+    })?;
     Ok(name)
 }
 

@@ -13,6 +13,7 @@ mod lease;
 mod link;
 mod load;
 mod pipeline;
+mod primary;
 mod pulse;
 mod schema;
 mod tls;
@@ -32,10 +33,11 @@ mod upgrade_tests;
 use super::connection::{Cells as RowCells, Fault, FaultKind, Head, Read, Row, ToValue, Value};
 use crate::error::{Error, Result};
 use crate::refusals;
+use address::STATEMENT_MAX;
 pub use address::{Access, Address};
 pub use facts::facts;
 use futures_core::Stream;
-pub use lease::{Lease, LeaseHolder, Renewed};
+pub use lease::{Lease, LeaseHolder, Renewed, check_unused};
 use link::{Failure, Link};
 pub use load::{Earlier, load, set_aside};
 use pipeline::{Pipeline, StatementId};
@@ -45,14 +47,14 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
+pub use tls::ClientCertificate;
 use tokio_postgres::{Error as PgError, RowStream, Statement};
 pub use upgrade::{state as schema_state, upgrade as upgrade_schema};
 pub use values::Cells;
 use values::Param;
 
-/// How long a statement may take until its first rows, and then the next ones.
-const STATEMENT_MAX: Duration = Duration::from_secs(30);
-/// How long a request waits for a server that answers nothing to anyone, unless it is a commit, which is given up later.
+/// How long a request waits for a server that answers nothing to anyone, unless it is a commit, which is given up later. Nor does it wait
+/// when the connections of the node go to another server.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// The row is the serial order of the changes of all nodes. Only this engine has such a lock: a file has one writer.
 const LOCK_HEAD: &str = "SELECT seq, hash,
@@ -75,16 +77,14 @@ pub struct Postgres {
     /// The prepared statements by their texts, which are literals.
     statements: RefCell<HashMap<StatementId, Statement>>,
     transaction: Cell<Transaction>,
-    /// How long a commit may take.
-    commit_max: Duration,
-    /// Whether a commit with new events notifies the other nodes.
-    notifies: bool,
     /// Whether the transaction was begun as one that the standbys must have.
     syncs: Cell<bool>,
     /// Of the schema, as the transaction sees it; `None` if it was not asked for.
     version: Cell<Option<i64>>,
-    /// Where the server is, for other connections.
+    /// Where the server is, and how long it may take.
     address: Address,
+    /// When it was opened, among the other connections of its node ([`primary`]).
+    round: u64,
     /// Whether rows of a query are still to come. Another query would wait for them for ever.
     is_reading: Cell<bool>,
     /// The database of a test, which is removed after its connections.
@@ -146,7 +146,7 @@ impl Postgres {
 
     /// Creates the schema in a database that has none of Latchkey.
     pub fn create(address: &Address) -> Result<()> {
-        schema::create(&Postgres::connect(address)?)
+        schema::create(&Postgres::connect(address)?.into())
     }
 
     /// Refuses a database in which [`Postgres::create`] would not create the schema.
@@ -157,20 +157,23 @@ impl Postgres {
     }
 
     fn connect(address: &Address) -> Result<Postgres> {
-        Ok(Postgres {
+        primary::connect(address)
+    }
+
+    fn over(link: Link, address: Address, round: u64) -> Postgres {
+        Postgres {
             pipeline: Pipeline::default(),
-            link: RefCell::new(address.connect()?),
+            link: RefCell::new(link),
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
-            commit_max: address.commit_max,
-            notifies: address.notifies,
             syncs: Cell::new(true),
             version: Cell::new(None),
-            address: address.clone(),
+            address,
+            round,
             is_reading: Cell::new(false),
             #[cfg(test)]
             database: None,
-        })
+        }
     }
 
     /// Runs a query and calls `take` with each row. `take` cannot use this connection.
@@ -187,7 +190,7 @@ impl Postgres {
         let statement = self.prepared(sql)?;
         let client = self.link.borrow().client();
         let params: Vec<Param> = params.into_iter().map(Param).collect();
-        let (mut stream, mut rows) = self.run(STATEMENT_MAX, async {
+        let (mut stream, mut rows) = self.run(self.address.statement_max, async {
             let mut stream = Box::pin(client?.query_raw(&statement, params).await?);
             let rows = next_rows(&mut stream).await?;
             Ok((stream, rows))
@@ -203,7 +206,9 @@ impl Postgres {
             if is_last {
                 return Ok(());
             }
-            rows = self.run(STATEMENT_MAX, async { Ok(next_rows(&mut stream).await?) })?;
+            rows = self.run(self.address.statement_max, async {
+                Ok(next_rows(&mut stream).await?)
+            })?;
         }
     }
 
@@ -212,7 +217,7 @@ impl Postgres {
         let statement = self.prepared(sql)?;
         let client = self.link.borrow().client();
         let params: Vec<Param> = params.iter().map(|param| Param(param.to_value())).collect();
-        let changed = self.run(STATEMENT_MAX, async {
+        let changed = self.run(self.address.statement_max, async {
             Ok(client?.execute_raw(&statement, params).await?)
         })?;
         usize::try_from(changed).map_err(Error::internal)
@@ -220,7 +225,7 @@ impl Postgres {
 
     /// Runs statements without parameters.
     pub fn batch(&self, sql: &str) -> Result<()> {
-        self.batch_within(STATEMENT_MAX, sql)
+        self.batch_within(self.address.statement_max, sql)
     }
 
     /// As [`Postgres::batch`], for statements that may take another time than usual.
@@ -237,16 +242,20 @@ impl Postgres {
         Ok(())
     }
 
-    /// As [`Postgres::open_reader`], for a connection that learns of the commits of all nodes with new events.
+    /// As [`Postgres::open_reader`], for a connection that learns of the commits of all nodes with new events, if they notify.
     pub fn open_listener(address: &Address) -> Result<Postgres> {
         let postgres = Postgres::open_reader(address)?;
-        postgres.batch("LISTEN latchkey")?;
+        if address.notifies {
+            postgres.batch("LISTEN latchkey")?;
+        }
         Ok(postgres)
     }
 
-    /// Waits for such a commit, at most for a time. A closed connection ends the wait, and so do commits since the last wait.
+    /// Waits for such a commit, at most for a time, or until the node has another reason to look. A closed connection ends the wait, and
+    /// so do commits since the last wait.
     pub fn wait_for_commit(&self, limit: Duration) {
-        self.link.borrow_mut().wait_for_notification(limit);
+        let wake = &self.address.primary.wake;
+        self.link.borrow_mut().wait_for_notification(limit, wake);
     }
 
     /// Begins a transaction. If `syncs` is set, its commit is acknowledged when the standbys that the server names as
@@ -281,13 +290,29 @@ impl Postgres {
         if changed != 1 {
             return Err(Error::internal("the schema has no version to write"));
         }
-        let committed = self.commit_as("COMMIT", limit.min(self.commit_max));
+        let committed = self.commit_as("COMMIT", limit.min(self.address.commit_max));
         committed.map_err(|fault| fault.error)
+    }
+
+    /// Runs work in a transaction that runs alone, and commits it. An error undoes all of it.
+    fn alone<T>(read: &Read, work: impl FnOnce(&Postgres) -> Result<T>) -> Result<T> {
+        let postgres = read.postgres()?;
+        postgres.begin_alone()?;
+        match work(postgres) {
+            Ok(done) => {
+                postgres.commit(None).map_err(|fault| fault.error)?;
+                Ok(done)
+            }
+            Err(err) => {
+                postgres.end();
+                Err(err)
+            }
+        }
     }
 
     /// Begins a transaction that runs alone: no other one that was begun with [`Postgres::begin`] is open meanwhile. The wait for
     /// their ends is limited by `lock_timeout`.
-    pub fn begin_alone(&self) -> Result<()> {
+    fn begin_alone(&self) -> Result<()> {
         let begun = self.begin_as("on", "pg_advisory_xact_lock", STATEMENT_MAX);
         begun.map_err(|fault| fault.error)?;
         // Work on this machine may take longer between two statements.
@@ -352,11 +377,11 @@ impl Postgres {
         if news.is_some() && !self.syncs.get() {
             sql.push_str("SET LOCAL synchronous_commit = on; ");
         }
-        if let Some(head) = news.filter(|_| self.notifies) {
+        if let Some(head) = news.filter(|_| self.address.notifies) {
             sql.push_str(&format!("NOTIFY latchkey, '{}'; ", head.seq));
         }
         sql.push_str("COMMIT");
-        self.commit_as(&sql, self.commit_max)
+        self.commit_as(&sql, self.address.commit_max)
     }
 
     fn commit_as(&self, sql: &str, limit: Duration) -> std::result::Result<(), Fault> {
@@ -434,15 +459,15 @@ impl Postgres {
     /// Undoes the transaction or a part of it, even after a failed statement.
     fn undo(&self, sql: &str) -> Result<()> {
         let client = self.link.borrow().client();
-        let (_, undone) = self.answers(STATEMENT_MAX, SILENCE_MAX, async {
+        let (_, undone) = self.answers(self.address.statement_max, SILENCE_MAX, async {
             Ok(client?.batch_execute(sql).await?)
         });
         undone.map_err(|failure| faults::error(&failure))
     }
 
-    /// Whether the connection is closed.
+    /// Whether the connection is closed, or to be replaced because the connections of the node were opened again.
     pub fn is_over(&self) -> bool {
-        self.link.borrow().is_over()
+        self.link.borrow().is_over() || self.round != self.address.primary.round()
     }
 
     /// Whether no transaction is open.
@@ -457,7 +482,9 @@ impl Postgres {
             return Ok(known.clone());
         }
         let client = self.link.borrow().client();
-        let statement = self.run(STATEMENT_MAX, async { Ok(client?.prepare(sql).await?) })?;
+        let statement = self.run(self.address.statement_max, async {
+            Ok(client?.prepare(sql).await?)
+        })?;
         self.statements.borrow_mut().insert(key, statement.clone());
         Ok(statement)
     }
@@ -466,7 +493,9 @@ impl Postgres {
     #[cfg(test)]
     fn describe(&self, sql: &str) -> Result<(Vec<String>, Vec<String>)> {
         let client = self.link.borrow().client();
-        let statement = self.run(STATEMENT_MAX, async { Ok(client?.prepare(sql).await?) })?;
+        let statement = self.run(self.address.statement_max, async {
+            Ok(client?.prepare(sql).await?)
+        })?;
         let parameters = statement.params().iter().map(|ty| ty.name().to_owned());
         let columns = statement.columns().iter();
         let columns = columns.map(|column| column.type_().name().to_owned());
@@ -517,7 +546,8 @@ impl Postgres {
         #[cfg(test)]
         WAITS.set(WAITS.get() + 1);
         let mut link = self.link.borrow_mut();
-        let asked = link.run_unless_gone(limit, silence, all);
+        let has_left = || self.round != self.address.primary.round();
+        let asked = link.run_unless_gone(limit, silence, has_left, all);
         drop(link);
         (earlier, asked)
     }

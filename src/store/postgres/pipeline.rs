@@ -3,7 +3,7 @@
 
 use super::link::Failure;
 use super::values::{Cells, Param};
-use super::{Postgres, Reading, STATEMENT_MAX, faults, id_of};
+use super::{Postgres, Reading, faults, id_of};
 use crate::domain::locks::lock;
 use crate::error;
 use crate::store::connection::{Cells as RowCells, Row, ToValue, Value};
@@ -175,7 +175,7 @@ impl Postgres {
     pub(super) fn settle_sent(&self) -> error::Result<()> {
         match self.pipeline.is_empty() {
             true => Ok(()),
-            false => self.run(STATEMENT_MAX, async { Ok(()) }),
+            false => self.run(self.address.statement_max, async { Ok(()) }),
         }
     }
 

@@ -68,9 +68,9 @@ mod tests {
         };
         let _watch = address.pulse.watch();
         let (none, hour) = (Duration::ZERO, Duration::from_secs(3_600));
-        let mut link = address.connect().unwrap();
+        let mut link = address.connect_to(0).unwrap().unwrap();
         let request = pending::<std::result::Result<(), Failure>>();
-        let given_up = link.run_unless_gone(hour, none, request);
+        let given_up = link.run_unless_gone(hour, none, || false, request);
         assert!(matches!(given_up, Err(Failure::Late(limit)) if limit == none));
         assert!(link.is_over());
     }

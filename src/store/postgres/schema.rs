@@ -4,6 +4,7 @@ use super::Postgres;
 use super::versions::Versions;
 use crate::error::{Error, Result};
 use crate::refusals::verbatim;
+use crate::store::Read;
 use crate::store::sqlite::{SCHEMA, SCHEMA_VERSION};
 
 /// The table that is lost when the server fails, because a row for each attempt to sign in must not wait for standbys.
@@ -114,19 +115,14 @@ fn with_types(line: &str) -> String {
 
 /// Creates the schema `latchkey` with all tables, or nothing. What an interrupted creation has left, which no node has opened
 /// yet, is replaced.
-pub fn create(postgres: &Postgres) -> Result<()> {
-    check_server(postgres)?;
-    postgres.begin_alone()?;
-    let made = clear_unopened(postgres).and_then(|()| {
+pub fn create(read: &Read) -> Result<()> {
+    check_server(read.postgres()?)?;
+    Postgres::alone(read, |postgres| {
+        clear_unopened(postgres)?;
         postgres.batch("CREATE SCHEMA latchkey")?;
         postgres.batch(&statements())?;
         record_version(postgres)
-    });
-    if let Err(err) = made {
-        postgres.end();
-        return Err(err);
-    }
-    postgres.commit(None).map_err(|fault| fault.error)
+    })
 }
 
 /// Creates the schema with what `fill` writes into it, in the transaction that is open. There is none of this name.
@@ -150,26 +146,30 @@ fn record_version(postgres: &Postgres) -> Result<()> {
         .map(drop)
 }
 
+/// What an interrupted creation does not leave: nodes, a part of the log that was cut off, events of anything else, and more users and
+/// keys than the first ones.
+const USED: &str = "SELECT count(*) AS count
+     FROM (SELECT 1 FROM latchkey.nodes
+           UNION ALL SELECT 1 FROM latchkey.node_leases
+           UNION ALL SELECT 1 FROM latchkey.audit_checkpoint
+           UNION ALL SELECT 1 FROM latchkey.audit_events
+                     WHERE actor <> 'system' OR action NOT IN ('server.init', 'key.issue', 'catalog.install', 'policy.install')
+           UNION ALL (SELECT 1 FROM latchkey.users OFFSET 1)
+           UNION ALL (SELECT 1 FROM latchkey.keys OFFSET 2)) AS used";
+
 /// Removes a schema that no node has opened; refuses any other.
 fn clear_unopened(postgres: &Postgres) -> Result<()> {
     check_free(postgres)?;
     postgres.batch("DROP SCHEMA IF EXISTS latchkey CASCADE")
 }
 
-/// Refuses a database with a schema that a node has opened, or that is a part of a move.
+/// Refuses a database with a schema that is not certainly that of an interrupted creation.
 pub fn check_free(postgres: &Postgres) -> Result<()> {
     if !has_schema(postgres)? {
         return Ok(());
     }
-    let is_unopened = postgres
-        .count("SELECT count(*) AS count FROM latchkey.nodes")
-        .and_then(|nodes| {
-            let moves =
-                "SELECT count(*) AS count FROM latchkey.audit_events WHERE action = 'server.move'";
-            Ok(nodes == 0 && postgres.count(moves)? == 0)
-        });
-    match is_unopened {
-        Ok(true) => Ok(()),
+    match postgres.count(USED) {
+        Ok(0) => Ok(()),
         _ => Err(refused(
             "has a schema latchkey already, which was left as it is; to make this folder a node of it, copy the key files of \
              another node into the folder and add --join",

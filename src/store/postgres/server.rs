@@ -2,7 +2,7 @@
 //!
 //! `installed.rs` starts it.
 
-use super::installed::{Once, give_away, is_here, new_folder, once, start};
+use super::installed::{Once, command, give_away, is_here, new_folder, once, programs, start};
 use super::{Address, Postgres};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long anything may take on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(120);
+/// A user who logs in with a certificate, `client.crt` in the folder of an encrypted server.
+pub const CERTIFIED: &str = "certified";
 /// The database with the schema, of which each test gets a copy.
 pub const TEMPLATE: &str = "latchkey_template";
 
@@ -159,7 +161,9 @@ impl Server {
         let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let admin = Postgres::connect(&server.address("postgres")).unwrap();
         admin
-            .batch(&format!("ALTER ROLE latchkey PASSWORD '{password}'"))
+            .batch(&format!(
+                "ALTER ROLE latchkey PASSWORD '{password}'; CREATE ROLE {CERTIFIED} LOGIN SUPERUSER"
+            ))
             .unwrap();
         server.password = password;
         Some(server)
@@ -167,22 +171,34 @@ impl Server {
 
     fn start_encrypted_on(port: u16) -> std::result::Result<Server, String> {
         let folder = new_folder();
-        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        let rules = format!(
+            "local all all trust\nhostssl all {CERTIFIED} 127.0.0.1/32 cert\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        );
+        let mut client = rcgen::CertificateParams::default();
+        client.distinguished_name = rcgen::DistinguishedName::new();
+        client
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, CERTIFIED);
+        let client_key = rcgen::KeyPair::generate().unwrap();
+        let client = client.self_signed(&client_key).unwrap();
         let name = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = name.self_signed(&key).unwrap();
         for (file, text) in [
             ("server.crt", certificate.pem()),
             ("server.key", key.serialize_pem()),
-            ("rules", rules.to_owned()),
+            ("client.crt", client.pem()),
+            ("client.key", client_key.serialize_pem()),
+            ("rules", rules),
         ] {
             let file = folder.join(file);
             std::fs::write(&file, text).unwrap();
             std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
             give_away(&file);
         }
-        let (port, certificate, key, rules) = (
+        let (port, authority, certificate, key, rules) = (
             format!("port={port}"),
+            format!("ssl_ca_file={}/client.crt", folder.display()),
             format!("ssl_cert_file={}/server.crt", folder.display()),
             format!("ssl_key_file={}/server.key", folder.display()),
             format!("hba_file={}/rules", folder.display()),
@@ -191,6 +207,7 @@ impl Server {
             "listen_addresses=127.0.0.1",
             &port,
             "ssl=on",
+            &authority,
             &certificate,
             &key,
             &rules,
@@ -200,16 +217,53 @@ impl Server {
 
     /// The error is the log of a server that ended.
     fn start_in(folder: &Path, settings: &[&str]) -> std::result::Result<Server, String> {
+        let server = Server::launch(folder, settings);
+        server.prepare()?;
+        Ok(server)
+    }
+
+    /// Starts a standby of this server, which follows it and only reads until [`Server::promote`].
+    pub fn start_standby(&self) -> Server {
+        let folder = new_folder();
+        let copied = command(&programs().unwrap().join("pg_basebackup"))
+            .args(["--username", "latchkey", "--host"])
+            .arg(&self.folder)
+            .arg("--pgdata")
+            .arg(folder.join("data"))
+            .args(["--write-recovery-conf", "--checkpoint", "fast", "--no-sync"])
+            .current_dir("/")
+            .output()
+            .unwrap();
+        let why = String::from_utf8_lossy(&copied.stderr).into_owned();
+        assert!(copied.status.success(), "{why}");
+        let server = Server::launch(&folder, &["listen_addresses="]);
+        wait_for("the standby does not start", || {
+            let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+            log.contains("ready to accept read-only connections")
+                .then_some(())
+        });
+        server
+    }
+
+    /// Makes a primary of a standby, as its supervisor does. The server that it followed goes on as one.
+    pub fn promote(&self) {
+        let promoted = command(&programs().unwrap().join("pg_ctl"))
+            .args(["promote", "--wait", "--silent", "--pgdata"])
+            .arg(self.folder.join("data"))
+            .current_dir("/")
+            .status();
+        assert!(promoted.unwrap().success());
+    }
+
+    fn launch(folder: &Path, settings: &[&str]) -> Server {
         let shell = start(folder, settings);
         let port = settings.iter().find_map(|it| it.strip_prefix("port="));
-        let server = Server {
+        Server {
             folder: folder.to_owned(),
             port: port.unwrap_or("5432").to_owned(),
             password: String::new(),
             shell,
-        };
-        server.prepare()?;
-        Ok(server)
+        }
     }
 
     /// Waits until the server answers, and creates the schema.

@@ -291,7 +291,7 @@ fn a_commit_that_no_standby_has_is_never_called_saved() {
     });
     for (round, how) in ["cancel", "terminate", "late"].into_iter().enumerate() {
         let mut writer = Postgres::open(&address).unwrap();
-        writer.commit_max = match how {
+        writer.address.commit_max = match how {
             "late" => Duration::from_millis(100),
             _ => Duration::from_secs(60),
         };

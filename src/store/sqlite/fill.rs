@@ -1,9 +1,10 @@
 //! A new database that another one is copied into, and the tables of the schema.
 
+use super::backup::{close_copy, open_empty};
 use super::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION, from_sqlite, settled};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::Read;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use std::path::Path;
 
 /// A table of the schema.
@@ -57,17 +58,12 @@ pub fn tables() -> Result<Vec<TableNames>> {
     Ok(found)
 }
 
-/// Makes a database of an empty file, in a transaction that is open, for rows that are not in the order of their references.
-///
-/// SQLite derives the paths of further files from this path, so the file must be in a folder where no other user can write.
+/// Makes a database of an empty file ([`open_empty`]), in a transaction that is open, for rows that are not in the order of their
+/// references.
 pub fn fill(path: &Path) -> Result<Read> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sqlite = settled(Connection::open_with_flags(path, flags).map_err(from_sqlite)?)?;
-    // The caller renames the file when it is complete and synced. Until then no program relies on it.
+    let sqlite = settled(open_empty(path)?)?;
     sqlite.batch(&format!(
-        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN EXCLUSIVE; {SCHEMA};
+        "PRAGMA foreign_keys = OFF; BEGIN EXCLUSIVE; {SCHEMA};
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
     ))?;
     Ok(sqlite.into())
@@ -75,13 +71,5 @@ pub fn fill(path: &Path) -> Result<Read> {
 
 /// Ends what [`fill`] began, after the commit.
 pub fn close_filled(read: &Read) -> Result<()> {
-    let mode: String = read
-        .sqlite()?
-        .connection
-        .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
-        .map_err(from_sqlite)?;
-    match mode.as_str() {
-        "delete" => Ok(()),
-        _ => Err(Error::internal("the copy could not be closed")),
-    }
+    close_copy(&read.sqlite()?.connection)
 }

@@ -249,18 +249,24 @@ impl Writer {
         }
     }
 
-    /// Begins the transaction of a batch. A connection that turns out to be closed has changed nothing, so the database is
-    /// opened again, once.
+    /// Begins the transaction of a batch. A connection that is closed, or that turns out to be, has changed nothing, so the database
+    /// is opened again, once.
     fn begin(&mut self, syncs: bool, within: Within) -> std::result::Result<(), Fault> {
-        let begun = self.begin_once(syncs, within);
-        if begun.is_ok() || !self.connection.as_ref().is_some_and(Read::is_over) {
-            return begun;
+        if !self.has_lost_connection() {
+            let begun = self.begin_once(syncs, within);
+            if begun.is_ok() || !self.has_lost_connection() {
+                return begun;
+            }
         }
         self.connection = None;
         self.before = None;
         self.reopen(within)
             .map_err(|err| Fault::new(FaultKind::Refused, err))?;
         self.begin_once(syncs, within)
+    }
+
+    fn has_lost_connection(&self) -> bool {
+        self.connection.as_ref().is_some_and(Read::is_over)
     }
 
     fn begin_once(&self, syncs: bool, within: Within) -> std::result::Result<(), Fault> {
@@ -314,10 +320,12 @@ impl Writer {
         if touched.is_empty() || connection.is_idle() {
             return Ok(());
         }
-        let before = match &mut self.before {
+        let before = self.before.take().filter(|before| !before.is_over());
+        let before = match before {
             Some(before) => before,
-            none => none.insert(self.database.open_reader()?),
+            None => self.database.open_reader()?,
         };
+        let before = &*self.before.insert(before);
         seals::renew(&connection.write(), before, &self.seal_keys, &touched)
     }
 
@@ -337,6 +345,7 @@ impl Writer {
             return;
         }
         self.connection = None;
+        self.database.reconsider();
         self.doubtful.extend(touched);
         match self.reopen(Within::HeadLock) {
             Ok(()) => log::warn!("store: the database was opened again; changes are accepted"),

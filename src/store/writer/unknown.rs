@@ -53,6 +53,7 @@ impl Writer {
     ) {
         self.connection = None;
         self.before = None;
+        self.database.reconsider();
         // Events need not name all of it.
         self.doubtful.append(&mut effects.touched);
         self.unresolved = Some(Unresolved {

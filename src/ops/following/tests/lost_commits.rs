@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// The names of all keys, with how many have each.
-fn names(app: &App) -> BTreeMap<String, usize> {
+pub(super) fn names(app: &App) -> BTreeMap<String, usize> {
     let mut names = BTreeMap::new();
     let read = |read: &Read| {
         read.query("SELECT name FROM keys", &[], |row| {
@@ -32,7 +32,7 @@ fn names(app: &App) -> BTreeMap<String, usize> {
 }
 
 /// Sets the standbys that commits wait for, and waits until that counts.
-fn set_standbys(admin: &Read, names: &str) {
+pub(super) fn set_standbys(admin: &Read, names: &str) {
     admin.tamper(&format!(
         "ALTER SYSTEM SET synchronous_standby_names = '{names}'"
     ));

@@ -1,6 +1,7 @@
 //! Tests with several nodes on one database of PostgreSQL.
 
 mod lost_commits;
+mod replaced_server;
 
 use super::cluster::{Cluster, caller_of, issued, issued_as, issued_with, local, verdict};
 use super::relay::Relay;
