@@ -19,12 +19,16 @@ pub struct Version {
 }
 
 /// Records every version of every key file that is in use. `now` is the time for those that the database does not have
-/// yet.
+/// yet. Where nodes share the database, a version that is older than its newest one was retired on another node, whose files
+/// lack it: it is not recorded again.
 pub fn insert(tx: &Write<'_>, files: &KeyFiles, now: Timestamp) -> Result<()> {
     for kind in KeyKind::ALL {
-        let is_first = list(tx, kind)?.is_empty();
+        let known = list(tx, kind)?;
+        let newest = known.last().map_or(0, |newest| newest.number);
         for (version, fingerprint) in files.fingerprints(kind) {
-            insert_version(tx, kind, version, &fingerprint, now, is_first)?;
+            if version > newest || !tx.is_shared() {
+                insert_version(tx, kind, version, &fingerprint, now, known.is_empty())?;
+            }
         }
     }
     Ok(())
@@ -170,4 +174,37 @@ fn version_from_row(row: &Row<'_>) -> Result<Version> {
         backed_up_at: row.get("backed_up_at")?,
         is_settled: row.get("settled")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keys::keyfile::with_new_version;
+    use crate::store::testing;
+
+    /// A version that comes back would keep every node whose files lack it from starting.
+    #[test]
+    fn a_version_that_another_node_has_retired_is_not_recorded_again() {
+        for read in testing::stores() {
+            let tx = read.write();
+            let kind = KeyKind::Pepper;
+            let numbers = || -> Vec<u32> {
+                let found = list(&read, kind).unwrap();
+                found.iter().map(|version| version.number).collect()
+            };
+            let files = KeyFiles::generate();
+            let first = format!("1 {}\n", "ab".repeat(32));
+            let (_, both) = with_new_version(&first).unwrap().unwrap();
+            files.replace(kind, &both).unwrap();
+            insert(&tx, &files, Timestamp(0)).unwrap();
+            assert_eq!(numbers(), [1, 2]);
+            assert!(delete(&tx, kind, 1).unwrap());
+            insert(&tx, &files, Timestamp(0)).unwrap();
+            let expected: &[u32] = match read.is_shared() {
+                true => &[2],
+                false => &[1, 2],
+            };
+            assert_eq!(numbers(), expected);
+        }
+    }
 }

@@ -64,7 +64,8 @@ fn commands_in_documents_exist_with_their_flags() {
             };
             let words: Vec<&str> = command.split_whitespace().take_while(is_name).collect();
             // `sudo -u latchkey latchkey init`, and arguments that are users or folders.
-            let Some(first) = words.first().filter(|word| **word != "latchkey") else {
+            let is_program = |word: &str| ["latchkey", "latchkey-cluster"].contains(&word);
+            let Some(first) = words.first().filter(|word| !is_program(word)) else {
                 continue;
             };
             let mut help_of = |name: &str| {

@@ -45,7 +45,7 @@ pub struct Retired {
     pub left_in: Option<PathBuf>,
 }
 
-/// Removes a version. With `disable_unseen`, keys whose digests are still under it are disabled, such sessions and
+/// Removes a version. On a node whose file still has a version that was retired on another node, only the file loses it. With `disable_unseen`, keys whose digests are still under it are disabled, such sessions and
 /// refresh tokens end, and such digests of passwords and marks of imported keys are removed.
 ///
 /// # Errors
@@ -61,10 +61,19 @@ pub fn retire(
     require_local(app, caller, ACTION)?;
     let _turn = lock(&app.key_files_turn.0);
     let known = app.read(|read| key_files::list(read, kind))?;
-    if known.iter().all(|one| one.number != version) {
-        return Err(Error::NotFound("version"));
-    }
     let newest = known.last();
+    if known.iter().all(|one| one.number != version) {
+        let files = app.key_files().fingerprints(kind);
+        let is_older = newest.is_some_and(|newest| version < newest.number);
+        if !is_older || files.iter().all(|(number, _)| *number != version) {
+            return Err(Error::NotFound("version"));
+        }
+        check_file(app, kind)?;
+        return Ok(Retired {
+            left_in: remove_from_file(app, kind, version)?,
+            ..Retired::default()
+        });
+    }
     if newest.is_some_and(|newest| newest.number == version) {
         return Err(Error::Conflict(refusals::secrets::newest(
             version,
