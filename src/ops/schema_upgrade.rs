@@ -70,10 +70,10 @@ mod tests {
     use crate::store::migrations_testing::{OLD, make_older, without_an_index};
     use crate::store::postgres::{Postgres, server};
 
-    fn finding(app: &App) -> (Finding, String) {
-        let found = app.read(|read| schema_of(read, LIVE_MS_MIN)).unwrap();
+    fn finding(app: &App) -> Result<(Finding, String)> {
+        let found = app.read(|read| schema_of(read, LIVE_MS_MIN))?;
         let advice = found.advice.map(|advice| advice.to_string());
-        (found.finding, advice.unwrap_or_default())
+        Ok((found.finding, advice.unwrap_or_default()))
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
              SELECT repeat('a', 32), 'machine-9', CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT), '0.9.0', {OLD}"
         );
         admin.batch(&lease).unwrap();
-        let (found, advice) = finding(&one);
+        let (found, advice) = finding(&one).unwrap();
         assert_eq!(found, Finding::Warning);
         assert!(advice.contains("machine-9 0.9.0"), "{advice}");
         for refused in [plan(&one, &local(&one)), upgrade(&one, &local(&one))] {
@@ -105,7 +105,7 @@ mod tests {
             assert!(why.to_string().contains("machine-9"), "{why}");
         }
         admin.batch("DELETE FROM node_leases").unwrap();
-        let (_, advice) = finding(&one);
+        let (_, advice) = finding(&one).unwrap();
         assert!(advice.ends_with("latchkey cluster upgrade"), "{advice}");
         // Only the administrator of a machine does it.
         let (_, key) = issued(&one, "key").unwrap();
@@ -119,7 +119,7 @@ mod tests {
         let (_, after) = issued(&other, "after").unwrap();
         cluster.check_equal();
         for app in [&one, &other] {
-            assert_eq!(finding(app).0, Finding::Ok);
+            assert_eq!(finding(app).unwrap().0, Finding::Ok);
             for secret in [&before, &after] {
                 assert_eq!(verdict(app, secret), Code::Valid);
             }

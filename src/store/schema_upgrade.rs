@@ -20,10 +20,6 @@ pub struct NodeProgram {
 
 /// Which schema a database has, and which one this program was made for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[cfg_attr(
-    not(feature = "postgres"),
-    expect(dead_code, reason = "a file is used by one program")
-)]
 pub struct SchemaState {
     pub version: i64,
     pub wanted: i64,
