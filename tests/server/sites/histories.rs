@@ -1,9 +1,11 @@
 //! Histories of a server and a site as real processes: after every pack, both give the same verdict on every secret.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Pair, Site};
-use crate::support::{Random, Server, User};
+use crate::support::{Random, Response, Server, User};
 
 /// The number of packs.
 const PACKS: u64 = 40;
@@ -15,7 +17,22 @@ pub struct History {
     keys: Vec<String>,
     /// Every secret that there ever was.
     secrets: Vec<String>,
+    /// How often each kind of change was made.
+    made: BTreeMap<&'static str, u32>,
 }
+
+/// The kinds of changes.
+const KINDS: [&str; 9] = [
+    "delete",
+    "disable",
+    "edit",
+    "enable",
+    "issue",
+    "rotate",
+    "rotate at once",
+    "user",
+    "workspace",
+];
 
 fn text(value: &Value) -> String {
     value
@@ -34,7 +51,32 @@ impl History {
             random: Random::from(seed),
             keys: Vec::new(),
             secrets: Vec::new(),
+            made: BTreeMap::new(),
         }
+    }
+
+    /// Notes a change that the server has made or, with one of `refusals`, refused; any other answer fails the test.
+    #[track_caller]
+    fn note(&mut self, kind: &'static str, answer: &Response, refusals: &[u16]) -> bool {
+        let is_made = (200..300).contains(&answer.status);
+        let is_expected = is_made || refusals.contains(&answer.status);
+        assert!(is_expected, "{kind}: {}", answer.exchange());
+        *self.made.entry(kind).or_default() += u32::from(is_made);
+        is_made
+    }
+
+    /// Each kind of change was made.
+    #[track_caller]
+    pub fn check_kinds(&self) {
+        let missing: Vec<&str> = KINDS
+            .into_iter()
+            .filter(|kind| self.made.get(kind).is_none_or(|count| *count == 0))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "never made: {missing:?}; {:?}",
+            self.made
+        );
     }
 
     /// Both give the same verdict on every secret.
@@ -79,7 +121,7 @@ impl History {
             }
             // A disabled owner or workspace may get no key.
             let answer = admin.post("/v1/keys", key);
-            if answer.status == 201 {
+            if self.note("issue", &answer, &[409, 422]) {
                 let issued = answer.json();
                 self.keys.push(text(&issued["key"]["id"]));
                 self.secrets.push(text(&issued["secret"]));
@@ -88,41 +130,47 @@ impl History {
         }
         let position = random.below(self.keys.len() as u64) as usize;
         let id = self.keys[position].clone();
+        let of_key = |verb: &str| format!("/v1/keys/{id}/{verb}");
         match random.below(7) {
             0 => {
-                admin.delete(&format!("/v1/keys/{id}")).expect(204);
+                let answer = admin.delete(&format!("/v1/keys/{id}"));
+                self.note("delete", &answer, &[]);
                 self.keys.remove(position);
             }
-            1 => drop(admin.post(&format!("/v1/keys/{id}/disable"), json!({}))),
-            2 => drop(admin.post(&format!("/v1/keys/{id}/enable"), json!({}))),
+            1 => {
+                let answer = admin.post(&of_key("disable"), json!({}));
+                self.note("disable", &answer, &[]);
+            }
+            2 => {
+                let answer = admin.post(&of_key("enable"), json!({}));
+                self.note("enable", &answer, &[409]);
+            }
             3 => {
-                let rotated = admin.try_call(
-                    "POST",
-                    &format!("/v1/keys/{id}/rotate"),
-                    Some(&json!({ "grace_period_s": 3600 })),
-                );
-                if let Some(answer) = rotated.filter(|answer| answer.status == 200) {
-                    self.secrets
-                        .push(answer.json()["secret"].as_str().unwrap().to_owned());
+                let (kind, grace_s) = match random.below(3) {
+                    0 => ("rotate at once", 0),
+                    _ => ("rotate", 3600),
+                };
+                let answer = admin.post(&of_key("rotate"), json!({ "grace_s": grace_s }));
+                // A key that is disabled gets no new secret.
+                if self.note(kind, &answer, &[409]) {
+                    self.secrets.push(text(&answer.json()["secret"]));
                 }
             }
             4 => {
                 let slug = ["emea", "plants"][random.below(2) as usize];
-                let enabled = random.below(2) == 0;
-                admin.patch(
-                    &format!("/v1/workspaces/{slug}"),
-                    json!({ "enabled": enabled }),
-                );
+                let body = json!({ "enabled": random.below(2) == 0 });
+                let answer = admin.patch(&format!("/v1/workspaces/{slug}"), body);
+                self.note("workspace", &answer, &[]);
             }
             5 => {
-                let enabled = random.below(2) == 0;
-                admin
-                    .patch("/v1/users/alice", json!({ "enabled": enabled }))
-                    .expect(200);
+                let body = json!({ "enabled": random.below(2) == 0 });
+                let answer = admin.patch("/v1/users/alice", body);
+                self.note("user", &answer, &[]);
             }
             _ => {
                 let body = json!({ "scopes": ["s1:read", "s2:read"] });
-                drop(admin.patch(&format!("/v1/keys/{id}"), body));
+                let answer = admin.patch(&format!("/v1/keys/{id}"), body);
+                self.note("edit", &answer, &[409]);
             }
         }
     }
@@ -162,6 +210,7 @@ fn a_server_and_its_site_agree_on_every_secret_at_every_pack() {
         }
         history.compare(&pair.server, &running, &format!("pack {pack}"));
     }
+    history.check_kinds();
     assert!(
         site.status()["pack"].as_u64() > Some(PACKS / 2),
         "{}",

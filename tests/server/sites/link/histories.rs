@@ -95,6 +95,7 @@ fn a_linked_site_and_its_server_agree_after_every_change() {
             "round {round}"
         );
     }
+    history.check_kinds();
 }
 
 /// Over TLS, the certificate of the server must be one of the authority that is set.
