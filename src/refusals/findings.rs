@@ -152,6 +152,8 @@ sentences! { "findings":
     site_forked_advice() = "this server was restored, or an older copy of its folder was put back; if its state is the right one, run at each of these sites: latchkey site reset";
     site_no_pack(site) = "no pack was made for {site} yet";
     site_unread(site, event) = "event {event} of the audit log cannot be read, so site {site} got a pack in the place of a step over its live link";
+    site_key_old(site, count, most) = "site {site} is only known to trust a key that {count} others have followed, and a pack leads over {most} of them at most";
+    site_log_short(site) = "the audit log no longer reaches back to what site {site} is known to have, so it is not known how many keys that have ended it may still accept";
     sites_advice() = "make packs, and bring them to the sites: latchkey pack make --all --out DIR; take in their reports: latchkey site collect DIR";
     sites_good(count) = "{count}, and each has a pack that counts";
     sites_none() = "there are none";

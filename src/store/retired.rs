@@ -99,12 +99,12 @@ pub fn list_of(read: &Read, key: KeyId) -> Result<Vec<RetiredRow>> {
     )
 }
 
-/// The starts of the digests of those of one key that ended at a time or after it.
-pub fn list_since(read: &Read, key: KeyId, at: Timestamp) -> Result<Vec<[u8; 8]>> {
+/// Those of one key that ended at a time or after it.
+pub fn list_since(read: &Read, key: KeyId, at: Timestamp) -> Result<Vec<RetiredRow>> {
     read.query(
-        "SELECT digest FROM retired_secrets WHERE key_id = $1 AND retired_at >= $2",
+        "SELECT key_id, digest, pepper, after_use FROM retired_secrets WHERE key_id = $1 AND retired_at >= $2",
         &[&key, &at],
-        |row| row.get("digest"),
+        from_row,
     )
 }
 

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 struct RevocationsAnswer {
     codes: Vec<String>,
     keys: u64,
+    whole_keys: u64,
 }
 
 /// Where codes go.
@@ -69,6 +70,13 @@ pub fn run(
             format!("{keys} in {codes}: {}", names.join(", "))
         }
     })?;
+    if found.whole_keys > 0 {
+        let whole = counted(found.whole_keys, "key");
+        print::print(&format!(
+            "{whole} of these have a newer secret, which opens nothing at the site either until it has a pack: the pepper was rotated \
+             since, so the site has other digests"
+        ))?;
+    }
     Ok(End::Done)
 }
 

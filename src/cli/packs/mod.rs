@@ -11,6 +11,7 @@ use crate::cli::failure::{End, Result};
 use crate::cli::print;
 use crate::cli::print::Common;
 use clap::Subcommand;
+use serde::Deserialize;
 
 /// Make packs for sites, and show them.
 #[derive(Debug, Subcommand)]
@@ -58,6 +59,34 @@ pub fn run(command: &PackCommand) -> Result<End> {
 fn rotate_key(common: &Common) -> Result<End> {
     let server = Server::reach(&common.data.data)?;
     let answer = server.ask("POST", &Target::of(&["packs", "signing-keys"]), None)?;
-    print::one(common, &answer)?;
+    let rotated: Rotated = answer.json()?;
+    match common.json {
+        true => print::print(&answer.text())?,
+        false => {
+            let mut shown: print::Object = answer.json()?;
+            shown.remove("far_sites");
+            print::print(&shown.written())?;
+        }
+    }
+    for site in &rotated.far_sites {
+        eprintln!(
+            "latchkey: site {} is only known to trust a key that {} others have followed, and a pack leads over {} of them at most: bring it \
+             a pack, and its report back, before the next rotation",
+            site.name, site.followed_by, site.leads_max
+        );
+    }
     Ok(End::Done)
+}
+
+#[derive(Deserialize)]
+struct Rotated {
+    far_sites: Vec<FarSite>,
+}
+
+/// A site that may soon take no pack any more.
+#[derive(Deserialize)]
+struct FarSite {
+    name: String,
+    followed_by: u64,
+    leads_max: u64,
 }

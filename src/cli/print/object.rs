@@ -21,6 +21,27 @@ impl Object {
         self.0.retain(|(known, _)| known != name);
     }
 
+    /// Puts another value in the place of that of a member, if it is there.
+    pub fn set(&mut self, name: &str, value: Value) {
+        let found = self.0.iter_mut().find(|(known, _)| known == name);
+        if let Some((_, known)) = found {
+            *known = value;
+        }
+    }
+
+    /// Writes each object of a member that is a list as the values of these members, one list in the place of the objects.
+    pub fn join(&mut self, name: &str, members: &[&str]) {
+        let Value::Array(items) = self.member(name) else {
+            return;
+        };
+        let text = |item: &Value| {
+            let values = members.iter().map(|member| text_of(&item[*member]));
+            Value::String(values.collect::<Vec<_>>().join(" "))
+        };
+        let joined = items.iter().map(text).collect();
+        self.set(name, joined);
+    }
+
     /// Puts the members of a member that is an object in its place, with its name before theirs.
     pub fn unfold(&mut self, name: &str) {
         let Some(position) = self.0.iter().position(|(known, _)| known == name) else {

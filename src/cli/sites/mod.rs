@@ -29,6 +29,7 @@ const COLUMNS: &[Column] = &[
     Column { heading: "KEYS",        member: "keys" },
     Column { heading: "APPLIED",     member: "applied" },
     Column { heading: "EVENTS",      member: "applied_events" },
+    Column { heading: "AS OF",       member: "as_of" },
     Column { heading: "REPORTED",    member: "reported_at" },
     Column { heading: "UNCONFIRMED", member: "unconfirmed_revocations" },
     Column { heading: "LINKED",      member: "linked" },
@@ -278,9 +279,24 @@ fn machine() -> String {
 }
 
 fn list(common: &Common) -> Result<End> {
-    let items = Server::reach(&common.data.data)?.list(&Target::of(&["sites"]))?;
+    let mut items = Server::reach(&common.data.data)?.list(&Target::of(&["sites"]))?;
+    if !common.json {
+        items = items.into_iter().map(with_unknown).collect();
+    }
     print::list(common, COLUMNS, &items)?;
     Ok(End::Done)
+}
+
+/// A number of revocations that the server does not know is another thing than one of a site that never reported.
+fn with_unknown(item: Box<RawValue>) -> Box<RawValue> {
+    let Ok(mut site) = serde_json::from_str::<Value>(item.get()) else {
+        return item;
+    };
+    if site["unconfirmed_unknown"] != true {
+        return item;
+    }
+    site["unconfirmed_revocations"] = Value::from("unknown");
+    serde_json::value::to_raw_value(&site).unwrap_or(item)
 }
 
 fn show(args: &SiteArgs) -> Result<End> {
@@ -290,7 +306,8 @@ fn show(args: &SiteArgs) -> Result<End> {
         print::print(&answer.text())?;
         return Ok(End::Done);
     }
-    let site: Object = answer.json()?;
+    let mut site: Object = answer.json()?;
+    site.join("ended_there", &["id", "ended_at"]);
     print::print(&site.written())?;
     let count = |name: &str| site.member(name).as_u64().unwrap_or(0);
     if count("left_out") > 0 {

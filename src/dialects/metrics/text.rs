@@ -190,7 +190,7 @@ impl Snapshot {
             ),
             (
                 "latchkey_site_unconfirmed_revocations",
-                "Keys and secrets that have ended and of which a site that reports is not known to have heard, summed over sites",
+                "Keys and secrets that have ended and of which a site that reports is not known to have heard, summed over sites; an unknown number counts as one",
                 sites.map(|sites| sites.unconfirmed as f64),
             ),
         ]);

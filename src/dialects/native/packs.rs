@@ -8,7 +8,7 @@ use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::packs::make::{self, Made, Wanted};
-use crate::ops::packs::{collect, identity, revocations};
+use crate::ops::packs::{collect, far, identity, revocations};
 use crate::refusals::packs::no_report;
 use crate::store::packs::SigningKeyRow;
 
@@ -63,7 +63,11 @@ answer! {
     /// Signed texts, each for one QR code.
     struct RevocationsBody as "Revocations" {
         codes: Vec<String> = ["LKREV1:…"],
+        /// Keys, and secrets of keys that go on.
         keys: u64 = 12,
+        /// Of these, keys that go on and are named as a whole, because the site has other digests of their secrets: until it has a pack, their
+        /// newer secrets open nothing there either.
+        whole_keys: u64 = 1,
     }
 }
 
@@ -87,6 +91,28 @@ answer! {
         /// As signed notes write it: name, hash and key.
         public_key: String = "keys.example.com/packs+1a2b3c4d+AZ…",
         added_at: Time,
+    }
+}
+
+answer! {
+    /// A key that signs packs from now on.
+    struct NewSigningKeyBody as "NewPackSigningKey" {
+        version: u32 = 2,
+        /// As signed notes write it: name, hash and key.
+        public_key: String = "keys.example.com/packs+1a2b3c4d+AZ…",
+        added_at: Time,
+        /// The sites that may soon take no pack any more: many keys have followed the newest one that they are known to trust.
+        far_sites: Vec<FarSiteBody>,
+    }
+}
+
+answer! {
+    struct FarSiteBody as "FarSite" {
+        name: String = "plant-7",
+        /// The number of keys that have followed.
+        followed_by: u64 = 14,
+        /// Over how many of them a pack leads at most.
+        leads_max: u64 = 16,
     }
 }
 
@@ -146,7 +172,7 @@ pub fn describe(document: &mut Document) {
             "For `latchkey pack rotate-key`, through the Unix socket only. The key before signs the new one, so sites accept it.",
         )
         .needs(&[ServerAdmin])
-        .answers::<SigningKeyBody>(201, "The key that signs from now on.")
+        .answers::<NewSigningKeyBody>(201, "The key that signs from now on.")
         .conflicts();
 }
 
@@ -197,6 +223,7 @@ pub fn revoke(call: &Call<'_>) -> Result<Reply> {
     let body = RevocationsBody {
         codes: codes.texts,
         keys: codes.keys,
+        whole_keys: codes.whole,
     };
     Ok(Reply::json(200, &body))
 }
@@ -241,6 +268,19 @@ pub fn list_keys(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/packs/signing-keys`: through the Unix socket only.
 pub fn rotate_key(call: &Call<'_>) -> Result<Reply> {
-    let row = identity::rotate(call.app, call.caller()?)?;
-    Ok(Reply::json(201, &SigningKeyBody::of(row)))
+    let (app, caller) = (call.app, call.caller()?);
+    let row = identity::rotate(app, caller)?;
+    let far = far::list_far(app, caller)?.into_iter();
+    let far = far.map(|site| FarSiteBody {
+        name: site.name,
+        followed_by: site.followed_by as u64,
+        leads_max: far::LEADS_MAX as u64,
+    });
+    let body = NewSigningKeyBody {
+        version: row.version,
+        public_key: row.public,
+        added_at: Time(row.added_at),
+        far_sites: far.collect(),
+    };
+    Ok(Reply::json(201, &body))
 }

@@ -5,6 +5,7 @@ use crate::domain::packs::SITE_PATTERN;
 use crate::domain::packs::site::{
     LEND, MAX_STALE_S, MAX_STALE_S_MAX, MAX_STALE_S_MIN, UNTIL_S, UNTIL_S_MAX, UNTIL_S_MIN,
 };
+use crate::domain::packs::standing::Unconfirmed;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission::ServerAdmin;
 use crate::error::{Error, Result};
@@ -46,10 +47,17 @@ answer! {
         applied: Option<u64> = 42,
         /// The newest event of the audit log that the site is known to have applied, with a pack or a step.
         applied_events: Option<u64> = 18_211,
+        /// As of when it is known to have everything: its last question over the link, or when the pack was made that it has applied; null
+        /// if that is not known.
+        as_of: Option<Time>,
         /// When that report was made, by the clock of the site.
         reported_at: Option<Time>,
-        /// Keys and secrets that ended here, of which the site is not known to have heard; null if it never reported.
+        /// Keys and secrets that ended here, of which the site is not known to have heard; null if it never reported, or if the number is
+        /// unknown.
         unconfirmed_revocations: Option<u64> = 3,
+        /// Whether that number is unknown, because the audit log no longer reaches back to what the site has. It counts as confirmed only
+        /// after a newer pack and a report.
+        unconfirmed_unknown: bool,
         /// The life of the site's state to which uses of counted keys are lent; null while no report has named it.
         life: Option<String> = "0e1c2f6a-5b1d-4c8e-9a57-3f0b6d2c4e11",
         /// Whether the site was changed past Latchkey. It gets nothing until the administrator of the machine accepts it.
@@ -74,6 +82,8 @@ answer! {
         site: SiteBody,
         /// The keys that it is given now.
         given_keys: u64 = 10_002,
+        /// Of these, keys that were made or changed since what the site is known to have; null if that is not known.
+        changed_keys: Option<u64> = 2,
         /// Keys that stay out of its packs, because another system has made their secrets and their strength is unknown.
         left_out: u64 = 1,
         /// The first hundred of them.
@@ -215,7 +225,7 @@ pub fn describe(document: &mut Document) {
 
 impl SiteBody {
     fn of(view: SiteView) -> SiteBody {
-        let applied_events = view.known_events();
+        let (applied_events, as_of) = (view.known_events(), view.as_of());
         // Only if no later report came by file: see `live_link`.
         let live_pack = view.live_link().and_then(|link| link.pack);
         let link = view.link;
@@ -246,8 +256,10 @@ impl SiteBody {
             keys: given_keys.or(made.map(|made| made.keys)),
             applied: live_pack.or(reported.map(|reported| reported.applied)),
             applied_events,
+            as_of: as_of.map(Time),
             reported_at: reported.map(|reported| Time(reported.at)),
-            unconfirmed_revocations: unconfirmed,
+            unconfirmed_revocations: unconfirmed.count(),
+            unconfirmed_unknown: unconfirmed == Unconfirmed::LogTooShort,
             life: site.lent_life.map(|life| life.to_string()),
             altered: !is_sound,
             linked: link.is_some_and(|link| link.is_linked),
@@ -269,6 +281,7 @@ impl SiteDetailBody {
         SiteDetailBody {
             site: SiteBody::of(detail.view),
             given_keys: detail.keys,
+            changed_keys: detail.changed,
             left_out: detail.left_out,
             left_out_ids: detail
                 .left_out_ids

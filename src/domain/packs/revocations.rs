@@ -3,7 +3,7 @@
 //! secrets.
 
 use super::Checked;
-use super::note::{PublicKey, SigningKey};
+use super::note::{PublicKey, SIGNATURES_MAX, SigningKey};
 use super::record::{Reader, Writer};
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
@@ -12,6 +12,12 @@ use crate::refusals;
 
 /// The number of ids in one code. A secret takes the room of two.
 pub const IDS_MAX: usize = 320;
+/// The number of bytes of a signature, with the hash of its key.
+const SIGNATURE_BYTES: usize = 68;
+/// At least the number of bytes of everything in a code but ids and signatures.
+const REST_BYTES: usize = 80;
+/// The number of signatures in one code: of the newest key, and of keys before it.
+const SIGNERS_MAX: usize = SIGNATURES_MAX + 1;
 /// The number of bytes of a digest that a text has.
 pub const START_BYTES: usize = 8;
 /// The number of characters that a QR code of the largest version holds in its alphanumeric mode.
@@ -38,6 +44,12 @@ pub fn start_of(digest: &[u8; 32]) -> [u8; START_BYTES] {
     let mut start = [0; START_BYTES];
     start.copy_from_slice(&digest[..START_BYTES]);
     start
+}
+
+/// The number of ids in one code with so many signatures.
+pub fn ids_max(signatures: usize) -> usize {
+    let bytes = TEXT_CHARS_MAX / 3 * 2 - REST_BYTES;
+    (bytes.saturating_sub(signatures * SIGNATURE_BYTES) / 8).min(IDS_MAX)
 }
 
 /// Whether a text begins as revocations do.
@@ -126,12 +138,12 @@ impl Revocations {
         (is_ascending && is_part && fits && is_own_form).then_some(revocations)
     }
 
-    /// The signed text.
-    pub fn sign(&self, key: &SigningKey) -> String {
-        signed(self.form(), &self.to_bytes(), key)
+    /// The text, signed by each of these keys, so that a site counts it which trusts one of them.
+    pub fn sign(&self, keys: &[SigningKey]) -> String {
+        signed(self.form(), &self.to_bytes(), keys)
     }
 
-    /// Reads a text that one of these keys has signed.
+    /// Reads a text that one of these keys has signed, with or without others.
     pub fn open(text: &str, trusted: &[PublicKey]) -> Checked<Revocations> {
         let no_text = refusals::packs::no_revocations;
         let text = text.trim_end_matches(['\r', '\n']);
@@ -142,26 +154,47 @@ impl Revocations {
         let digits = text.strip_prefix(first);
         let digits = digits.filter(|digits| digits.len() <= TEXT_CHARS_MAX);
         let bytes = digits.and_then(decode).ok_or_else(no_text)?;
-        let parts = bytes.split_last_chunk::<68>();
-        let (content, last) = parts.ok_or_else(no_text)?;
-        let (hash, signature) = last.split_at(4);
-        let signed = [begin, content].concat();
-        let Ok(signature) = signature.try_into() else {
+        if bytes.len() < SIGNATURE_BYTES {
             return Err(no_text());
-        };
-        let has_signed =
-            |key: &PublicKey| key.hash() == *hash && key.has_signed(&signed, signature);
-        if !trusted.iter().any(has_signed) {
-            return Err(refusals::packs::strange_revocations());
         }
+        let content = signed_part(&bytes, begin, trusted);
+        let content = content.ok_or_else(refusals::packs::strange_revocations)?;
         Revocations::read(content, first == OF_SECRETS.0).ok_or_else(no_text)
     }
 }
 
-/// The text of the bytes of a list in one of the two forms, and their signature.
-pub(super) fn signed((first, begin): Form, bytes: &[u8], key: &SigningKey) -> String {
-    let signature = key.sign(&[begin, bytes].concat());
-    let all = [bytes, &signature.hash, &signature.bytes].concat();
+/// The bytes before the signatures, if one of these keys has made one of them.
+fn signed_part<'a>(bytes: &'a [u8], begin: &[u8], trusted: &[PublicKey]) -> Option<&'a [u8]> {
+    let hashes: Vec<_> = trusted.iter().map(|key| (key.hash(), key)).collect();
+    let mut content = bytes;
+    // How many there are is not written: a signature counts for exactly the bytes that it was made of.
+    for _ in 0..SIGNERS_MAX {
+        (content, _) = content.split_last_chunk::<SIGNATURE_BYTES>()?;
+        let (signatures, _) = bytes[content.len()..].as_chunks::<SIGNATURE_BYTES>();
+        let has_signed = |one: &[u8; SIGNATURE_BYTES]| {
+            let (hash, signature) = one.split_at(4);
+            let Ok(signature) = signature.try_into() else {
+                return false;
+            };
+            let mut keys = hashes.iter().filter(|(of_key, _)| of_key == hash);
+            keys.any(|(_, key)| key.has_signed(&[begin, content].concat(), signature))
+        };
+        if signatures.iter().any(has_signed) {
+            return Some(content);
+        }
+    }
+    None
+}
+
+/// The text of the bytes of a list in one of the two forms, and a signature of each key.
+pub(super) fn signed((first, begin): Form, bytes: &[u8], keys: &[SigningKey]) -> String {
+    let text = [begin, bytes].concat();
+    let mut all = bytes.to_vec();
+    for key in keys {
+        let signature = key.sign(&text);
+        all.extend(signature.hash);
+        all.extend(signature.bytes);
+    }
     format!("{first}{}", encode(&all))
 }
 
@@ -237,14 +270,14 @@ mod tests {
         let (key, _) = SigningKey::generate("server.example/packs").unwrap();
         let (stranger, _) = SigningKey::generate("server.example/packs").unwrap();
         let trusted = [key.public().clone()];
-        let text = sample(IDS_MAX as u64).sign(&key);
+        let text = sample(IDS_MAX as u64).sign(std::slice::from_ref(&key));
         assert!(text.len() <= TEXT_CHARS_MAX, "{}", text.len());
         assert_eq!(Revocations::open(&text, &trusted).unwrap(), sample(320));
         assert!(Revocations::open(&text, &[stranger.public().clone()]).is_err());
-        let more = sample(IDS_MAX as u64 + 1).sign(&key);
+        let more = sample(IDS_MAX as u64 + 1).sign(std::slice::from_ref(&key));
         assert!(Revocations::open(&more, &trusted).is_err());
 
-        let text = sample(2).sign(&key);
+        let text = sample(2).sign(std::slice::from_ref(&key));
         assert!(Revocations::open(&format!("{text}\n"), &trusted).is_ok());
         for end in 0..text.len() {
             assert!(Revocations::open(&text[..end], &trusted).is_err());
@@ -259,7 +292,36 @@ mod tests {
             ids: vec![KeyId(1), KeyId(1)],
             ..sample(0)
         };
-        assert!(Revocations::open(&twice.sign(&key), &trusted).is_err());
+        assert!(Revocations::open(&twice.sign(std::slice::from_ref(&key)), &trusted).is_err());
+    }
+
+    #[test]
+    fn each_of_several_signatures_counts_alone() {
+        let keys: Vec<SigningKey> = (0..SIGNERS_MAX)
+            .map(|_| SigningKey::generate("server.example/packs").unwrap().0)
+            .collect();
+        let (stranger, _) = SigningKey::generate("server.example/packs").unwrap();
+        for count in [1, 2, 3, 4, SIGNERS_MAX] {
+            let list = sample(ids_max(count) as u64);
+            let text = list.sign(&keys[..count]);
+            assert!(text.len() <= TEXT_CHARS_MAX, "{count}: {}", text.len());
+            for key in &keys[..count] {
+                let trusted = [stranger.public().clone(), key.public().clone()];
+                assert_eq!(Revocations::open(&text, &trusted).unwrap(), list);
+            }
+            assert!(Revocations::open(&text, &[stranger.public().clone()]).is_err());
+        }
+        assert_eq!(
+            (ids_max(1), ids_max(3), ids_max(4)),
+            (IDS_MAX, IDS_MAX, 314)
+        );
+        // What no key has signed counts for none, whatever follows it.
+        let (bytes, other) = (sample(3).to_bytes(), sample(2).to_bytes());
+        let text = [OF_KEYS.1, &other].concat();
+        let signature = keys[0].sign(&text);
+        let all = [&bytes[..], &signature.hash, &signature.bytes].concat();
+        let text = format!("{}{}", OF_KEYS.0, encode(&all));
+        assert!(Revocations::open(&text, &[keys[0].public().clone()]).is_err());
     }
 
     #[test]
@@ -276,7 +338,7 @@ mod tests {
         };
         for (ids, secrets) in [(0, 1), (0, 160), (318, 1), (20, 150)] {
             let list = list(ids, secrets);
-            let text = list.sign(&key);
+            let text = list.sign(std::slice::from_ref(&key));
             assert!(is_text(&text) && text.starts_with("LKREV2:"));
             assert!(text.len() <= TEXT_CHARS_MAX, "{}", text.len());
             assert_eq!(Revocations::open(&text, &trusted).unwrap(), list);
@@ -284,10 +346,10 @@ mod tests {
             assert!(Revocations::open(&renamed, &trusted).is_err());
         }
         for list in [list(319, 1), list(0, 161)] {
-            assert!(Revocations::open(&list.sign(&key), &trusted).is_err());
+            assert!(Revocations::open(&list.sign(std::slice::from_ref(&key)), &trusted).is_err());
         }
         let mut twice = list(0, 1);
         twice.secrets.push(twice.secrets[0]);
-        assert!(Revocations::open(&twice.sign(&key), &trusted).is_err());
+        assert!(Revocations::open(&twice.sign(std::slice::from_ref(&key)), &trusted).is_err());
     }
 }

@@ -3,6 +3,35 @@
 use super::site::MadePack;
 use crate::domain::time::Timestamp;
 
+/// How many keys and secrets have ended of which a site is not known to have heard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unconfirmed {
+    Count(u64),
+    /// The audit log no longer reaches back to what the site has.
+    LogTooShort,
+    /// The site never reported, so what it has is not known.
+    NeverReported,
+}
+
+impl Unconfirmed {
+    /// The number, if it is known.
+    pub fn count(self) -> Option<u64> {
+        match self {
+            Unconfirmed::Count(count) => Some(count),
+            Unconfirmed::LogTooShort | Unconfirmed::NeverReported => None,
+        }
+    }
+
+    /// The number for a sum over sites. An unknown one counts as one, so that nothing looks confirmed that may not be.
+    pub fn at_least(self) -> u64 {
+        match self {
+            Unconfirmed::Count(count) => count,
+            Unconfirmed::LogTooShort => 1,
+            Unconfirmed::NeverReported => 0,
+        }
+    }
+}
+
 /// How a site stands. Of what is wrong, the first that is true counts; for a linked site the age of a pack does not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Standing {
@@ -25,20 +54,20 @@ pub enum Standing {
 
 impl Standing {
     /// How a site stands with this newest pack, of which it is known to have applied that one. If that is not known, the
-    /// newest counts. `unconfirmed` is the number of revocations that it is not known to have, `None` if it never reported.
-    /// `linked` is whether its link is up, if it has one.
+    /// newest counts. `linked` is whether its link is up, if it has one.
     pub fn of(
         newest: Option<&MadePack>,
         applied: Option<&MadePack>,
-        unconfirmed: Option<u64>,
+        unconfirmed: Unconfirmed,
         linked: Option<bool>,
         now: Timestamp,
     ) -> Standing {
-        match (linked, unconfirmed) {
-            (Some(false), _) => return Standing::Cut,
-            (Some(true), Some(1..)) => return Standing::Behind,
-            (Some(true), _) => return Standing::Linked,
-            (None, _) => {}
+        let is_behind = unconfirmed.at_least() > 0;
+        match linked {
+            Some(false) => return Standing::Cut,
+            Some(true) if is_behind => return Standing::Behind,
+            Some(true) => return Standing::Linked,
+            None => {}
         }
         let Some(newest) = newest else {
             return Standing::NoPack;
@@ -47,10 +76,10 @@ impl Standing {
         let half = pack.until.0.saturating_sub(pack.made_at.0) / 2;
         match unconfirmed {
             _ if pack.until <= now => Standing::Over,
-            Some(1..) => Standing::Behind,
+            _ if is_behind => Standing::Behind,
             _ if now.0.saturating_sub(pack.made_at.0) > half => Standing::Aging,
-            None => Standing::Silent,
-            Some(0) => Standing::Good,
+            Unconfirmed::NeverReported => Standing::Silent,
+            Unconfirmed::Count(_) | Unconfirmed::LogTooShort => Standing::Good,
         }
     }
 }
@@ -77,7 +106,7 @@ mod tests {
     fn check(
         newest: Option<&MadePack>,
         applied: Option<&MadePack>,
-        unconfirmed: Option<u64>,
+        unconfirmed: Unconfirmed,
         expected: Standing,
     ) {
         let standing = Standing::of(newest, applied, unconfirmed, None, Timestamp(1_000));
@@ -87,14 +116,17 @@ mod tests {
     #[test]
     fn the_gravest_thing_counts() {
         let (fresh, old, over) = (pack(900, 2_000), pack(400, 1_500), pack(0, 1_000));
-        check(None, None, None, Standing::NoPack);
-        check(Some(&over), None, Some(3), Standing::Over);
-        check(Some(&fresh), Some(&over), Some(0), Standing::Over);
-        check(Some(&fresh), Some(&old), Some(1), Standing::Behind);
-        check(Some(&fresh), Some(&old), Some(0), Standing::Aging);
-        check(Some(&old), None, None, Standing::Aging);
-        check(Some(&fresh), None, None, Standing::Silent);
-        check(Some(&fresh), Some(&fresh), Some(0), Standing::Good);
+        let (count, none) = (Unconfirmed::Count, Unconfirmed::NeverReported);
+        check(None, None, none, Standing::NoPack);
+        check(Some(&over), None, count(3), Standing::Over);
+        check(Some(&fresh), Some(&over), count(0), Standing::Over);
+        check(Some(&fresh), Some(&old), count(1), Standing::Behind);
+        check(Some(&fresh), Some(&old), count(0), Standing::Aging);
+        check(Some(&old), None, none, Standing::Aging);
+        check(Some(&fresh), None, none, Standing::Silent);
+        check(Some(&fresh), Some(&fresh), count(0), Standing::Good);
+        let unknown = Unconfirmed::LogTooShort;
+        check(Some(&fresh), Some(&fresh), unknown, Standing::Behind);
     }
 
     #[test]
@@ -109,11 +141,13 @@ mod tests {
                 Timestamp(1_000),
             )
         };
-        assert_eq!(standing(Some(0), true), Standing::Linked);
-        assert_eq!(standing(None, true), Standing::Linked);
-        assert_eq!(standing(Some(2), true), Standing::Behind);
-        assert_eq!(standing(Some(2), false), Standing::Cut);
-        let none = Standing::of(None, None, None, Some(true), Timestamp(1_000));
+        let (count, none) = (Unconfirmed::Count, Unconfirmed::NeverReported);
+        assert_eq!(standing(count(0), true), Standing::Linked);
+        assert_eq!(standing(none, true), Standing::Linked);
+        assert_eq!(standing(count(2), true), Standing::Behind);
+        assert_eq!(standing(Unconfirmed::LogTooShort, true), Standing::Behind);
+        assert_eq!(standing(count(2), false), Standing::Cut);
+        let none = Standing::of(None, None, none, Some(true), Timestamp(1_000));
         assert_eq!(none, Standing::Linked);
     }
 }

@@ -1,11 +1,14 @@
 //! The check of sites: whether their packs still count, and whether they have heard of what ended.
 
 use super::finding::{Check, NAMED_MAX};
+use crate::domain::packs::standing::Unconfirmed;
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::Result;
 use crate::ops::App;
+use crate::ops::packs::far::{FarSite, LEADS_MAX, far_sites};
 use crate::ops::packs::sites::{LinkView, SiteView, all};
 use crate::refusals::findings;
+use crate::store::packs;
 
 const DAY_MS: i64 = 24 * HOUR_MS;
 
@@ -45,11 +48,19 @@ pub fn sites(app: &App) -> Result<Check> {
         if let Some(event) = view.link.and_then(|link| link.unread) {
             found.push(findings::site_unread(site, event));
         }
-        if let Some(count @ 1..) = view.unconfirmed {
-            found.push(findings::site_behind(site, count));
+        match view.unconfirmed {
+            Unconfirmed::Count(count @ 1..) => found.push(findings::site_behind(site, count)),
+            Unconfirmed::LogTooShort => found.push(findings::site_log_short(site)),
+            Unconfirmed::Count(_) | Unconfirmed::NeverReported => {}
         }
     }
-    let silent = sites.iter().filter(|view| view.unconfirmed.is_none());
+    let keys = app.read(packs::list_signing_keys)?;
+    for FarSite { name, followed_by } in far_sites(&sites, &keys) {
+        found.push(findings::site_key_old(name, followed_by, LEADS_MAX));
+    }
+    let silent = sites
+        .iter()
+        .filter(|view| view.unconfirmed == Unconfirmed::NeverReported);
     let silent: Vec<&str> = silent
         .map(|view: &SiteView| view.site.name.as_str())
         .collect();

@@ -4,10 +4,14 @@
 //! The audit log has what things were at that event ([`super::history`]). A key has ended if it would have been accepted as it was
 //! then, at this moment, and is not accepted as it is now: the key itself can have ended it, its owner, its workspace or one
 //! above, its policy, or what the site is given.
+//!
+//! A secret is known to the site by its digest. If uses here have replaced digests since, by ones under a newer pepper, the former
+//! ones are not known any more: then the key counts as a whole.
 
 use super::given::{Given, is_strong};
 use super::history::History;
-use crate::domain::keys::live::Live;
+use crate::domain::keys::keyfile::KeyKind;
+use crate::domain::keys::live::{Live, StoredSecret};
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::packs::revocations::{EndedSecret, start_of};
 use crate::domain::packs::site::Site;
@@ -18,7 +22,7 @@ use crate::error::Result;
 use crate::index::PARTS;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::store::{Read, audit, keys, retired};
+use crate::store::{Read, audit, key_files, keys, retired};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -41,7 +45,9 @@ pub struct Ended {
     pub keys: BTreeSet<KeyId>,
     /// Of keys that go on.
     pub secrets: BTreeSet<EndedSecret>,
-    /// The number of these secrets that the site can have: not those that were made since and have ended already.
+    /// Keys that go on, and of which secrets have ended whose digests at the site are not known.
+    pub whole: BTreeSet<KeyId>,
+    /// The number of secrets of keys that go on which the site can have: not those that were made since and have ended already.
     known_secrets: usize,
 }
 
@@ -52,12 +58,18 @@ impl Ended {
     }
 }
 
-/// What has ended, for each question. The log is read once, from its end back to the earliest of the events.
-pub fn ended(app: &App, read: &Read, asked: &[Asked<'_>]) -> Result<Vec<Ended>> {
-    let mut order: Vec<usize> = (0..asked.len()).collect();
+/// What has ended, for each question; `None` if the log does not reach back to the event, so that it is not known. The log is read
+/// once, from its end back to the earliest of the events.
+pub fn ended(app: &App, read: &Read, asked: &[Asked<'_>]) -> Result<Vec<Option<Ended>>> {
+    let mut order = Vec::new();
+    for (place, one) in asked.iter().enumerate() {
+        if audit::events::has_all_after(read, one.after)? {
+            order.push(place);
+        }
+    }
     order.sort_by_key(|place| std::cmp::Reverse(asked[*place].after));
-    let mut found: Vec<Ended> = asked.iter().map(|_| Ended::default()).collect();
-    let Some(earliest) = asked.iter().map(|one| one.after).min() else {
+    let mut found: Vec<Option<Ended>> = asked.iter().map(|_| None).collect();
+    let Some(earliest) = order.last().map(|place| asked[*place].after) else {
         return Ok(found);
     };
     let mut rows = Rows::default();
@@ -65,7 +77,7 @@ pub fn ended(app: &App, read: &Read, asked: &[Asked<'_>]) -> Result<Vec<Ended>> 
     let mut open = order.into_iter().peekable();
     let mut look = |place: usize, history: &History| -> Result<()> {
         let compared = Compared::new(app, read, history, &asked[place]);
-        found[place] = compared.run(&mut rows)?;
+        found[place] = Some(compared.run(&mut rows)?);
         Ok(())
     };
     audit::events::each_back_to(read, earliest, |event| {
@@ -256,24 +268,32 @@ impl<'a> Compared<'a> {
         let begin = i64::try_from(self.asked.after).unwrap_or(i64::MAX);
         // If the event was cut off from the log, every secret that has ended counts.
         let begin = audit::time_of(self.read, begin)?.unwrap_or(Timestamp(0));
-        let mut over: BTreeSet<EndedSecret> = BTreeSet::new();
-        let (mut live, mut add) = (0, |start| over.insert(EndedSecret { key: id, start }));
+        let mut over: BTreeMap<EndedSecret, u32> = BTreeMap::new();
+        let mut live = 0;
+        let mut add = |start, pepper: u32| over.insert(EndedSecret { key: id, start }, pepper);
         for row in keys::list_secrets(self.read, id)? {
             match row.expires_at {
                 Some(end) if end <= self.now && is_strong(&row.secret) => {
-                    add(start_of(&row.secret.digest.0));
+                    let StoredSecret { digest, pepper, .. } = row.secret;
+                    add(start_of(&digest.0), u32::from(pepper));
                 }
                 Some(end) if end <= self.now => {}
                 _ => live += 1,
             }
         }
-        for start in retired::list_since(self.read, id, begin)? {
-            add(start);
+        for row in retired::list_since(self.read, id, begin)? {
+            add(row.digest, row.pepper);
         }
         // Those that were made since and have ended already were never at the site.
         let unknown = rotations.saturating_sub(live);
-        ended.known_secrets += over.len().saturating_sub(unknown);
-        ended.secrets.extend(over);
+        let known = over.len().saturating_sub(unknown);
+        let is_lost = self.history.had_other_digests(id)
+            && has_newer(self.read, begin, over.values().copied())?;
+        match is_lost {
+            true => drop(ended.whole.insert(id)),
+            false => ended.secrets.extend(over.into_keys()),
+        }
+        ended.known_secrets += known;
         Ok(())
     }
 
@@ -403,6 +423,17 @@ impl<'a> Compared<'a> {
         }
         place
     }
+}
+
+/// Whether one of the versions of the pepper is at least as new as the newest one at a time: only such digests have replaced
+/// others since.
+fn has_newer(read: &Read, at: Timestamp, versions: impl Iterator<Item = u32>) -> Result<bool> {
+    let rows = key_files::list(read, KeyKind::Pepper)?;
+    let then = rows
+        .iter()
+        .filter(|row| row.added_at.is_none_or(|added| added <= at));
+    let newest = then.map(|row| row.number).max().unwrap_or(0);
+    Ok(versions.max().is_some_and(|version| version >= newest))
 }
 
 fn has_owner(directory: &Directory, owner: Uid) -> bool {

@@ -1,12 +1,16 @@
 //! What things were at an audit event: the audit log is read backwards, and each event is undone.
 
 use crate::domain::audit::changes;
+use crate::domain::audit::named::{Named, named};
 use crate::domain::audit::{Event, Kind};
 use crate::domain::keys::KeyId;
 use crate::domain::policies::{TiedTo, from_word};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Uses of secrets have replaced their digests by ones under the newest pepper.
+const UPGRADE: &str = "secrets.upgrade";
 
 /// What has changed since an event. What is not here was then as it is now.
 #[derive(Default)]
@@ -17,6 +21,9 @@ pub struct History {
     pub policies: HashMap<String, PolicyThen>,
     /// The workspaces and the catalogs that a site was given, as its events write them.
     pub given: HashMap<String, GivenThen>,
+    upgraded: HashSet<KeyId>,
+    /// An event that names no keys has replaced digests.
+    all_upgraded: bool,
 }
 
 /// A key, as far as it was another one; `None` for what has not changed.
@@ -104,6 +111,9 @@ impl Before {
 impl History {
     /// Undoes an event; every later one was undone before.
     pub fn undo(&mut self, event: &Event) {
+        if event.action == UPGRADE {
+            return self.undo_upgrade(event);
+        }
         let before = Before::of(event);
         let (noun, verb) = event.action.split_once('.').unwrap_or_default();
         if noun == "site" {
@@ -130,6 +140,18 @@ impl History {
             || !self.users.is_empty()
             || !self.workspaces.is_empty()
             || !self.policies.is_empty()
+    }
+
+    /// Whether a secret of a key can have had a digest under an older pepper then.
+    pub fn had_other_digests(&self, key: KeyId) -> bool {
+        self.all_upgraded || self.upgraded.contains(&key)
+    }
+
+    fn undo_upgrade(&mut self, event: &Event) {
+        match named(event) {
+            Named::Keys(ids) => self.upgraded.extend(ids),
+            _ => self.all_upgraded = true,
+        }
     }
 
     fn undo_user(&mut self, uid: Uid, verb: &str, before: &Before) {
@@ -263,6 +285,23 @@ mod tests {
             changes.note_always("enabled", Some("false"));
         }));
         assert_eq!(history.keys[&KeyId(5)].enabled, None);
+    }
+
+    #[test]
+    fn digests_that_were_replaced_are_known_by_key() {
+        let upgrade = |keys: &'static str| {
+            event(UPGRADE, Target::server(), move |changes| {
+                changes.note(crate::domain::audit::named::KEYS, &"", &keys);
+            })
+        };
+        let mut history = History::default();
+        history.undo(&upgrade("0000000005 0000000007"));
+        let had = |history: &History| [5, 6, 7].map(|id| history.had_other_digests(KeyId(id)));
+        assert_eq!(had(&history), [true, false, true]);
+        assert!(history.keys.is_empty() && !history.concerns_many(None));
+        // What cannot be read concerns every key.
+        history.undo(&upgrade("x"));
+        assert_eq!(had(&history), [true; 3]);
     }
 
     #[test]

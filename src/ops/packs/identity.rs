@@ -46,6 +46,18 @@ pub fn signer(read: &Read, sealing: &SealingKeys) -> Result<Signer> {
     })
 }
 
+/// The newest key that signs packs, and those before it that the next packs name: the newest first. A site that has no pack since a
+/// rotation trusts an older one. One that cannot be opened any more is left out, but for the newest.
+pub fn list_signing(read: &Read, sealing: &SealingKeys) -> Result<Vec<SigningKey>> {
+    let signer = signer(read, sealing)?;
+    let rows = packs::list_signing_keys(read)?;
+    let older = rows.iter().rev().skip(1).take(SIGNATURES_MAX);
+    let older = older.filter_map(|row| open(&signer.server, sealing, row).ok());
+    Ok(std::iter::once(signer.key)
+        .chain(older.collect::<Vec<_>>())
+        .collect())
+}
+
 /// The name of this server in the heads of packs; `None` before the first site.
 pub fn server_name(app: &App, caller: &Caller) -> Result<Option<String>> {
     require(app, caller)?;

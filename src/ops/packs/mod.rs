@@ -6,6 +6,7 @@
 
 pub mod collect;
 mod ended;
+pub mod far;
 pub mod feed;
 mod given;
 mod history;
@@ -54,7 +55,8 @@ const FIGURES_MS: u64 = 10_000;
 pub struct SiteFigures {
     /// Of the oldest among the newest packs of each site.
     pub age_ms: i64,
-    /// Keys and secrets that ended here and of which a site that has reported is not known to have heard; summed over sites.
+    /// Keys and secrets that ended here and of which a site that has reported is not known to have heard; summed over sites. An unknown
+    /// number counts as one.
     pub unconfirmed: u64,
 }
 
@@ -72,7 +74,7 @@ pub fn figures(app: &App) -> Result<Option<SiteFigures>> {
     let oldest = made.map(|made| made.made_at).min();
     let figures = SiteFigures {
         age_ms: oldest.map_or(0, |at| now.wall.0.saturating_sub(at.0)),
-        unconfirmed: sites.iter().filter_map(|view| view.unconfirmed).sum(),
+        unconfirmed: sites.iter().map(|view| view.unconfirmed.at_least()).sum(),
     };
     let figures = (!sites.is_empty()).then_some(figures);
     *last = Some((now.steady_ms, figures));

@@ -24,7 +24,7 @@ pub struct Named {
 pub struct Pending {
     /// Keys that it is given and that were made or changed since; empty if it never reported.
     pub changed: Named,
-    /// Keys that have ended since; empty if it never reported.
+    /// Keys that have ended since; empty if it never reported, or if the audit log does not reach back so far.
     pub ended: Named,
     /// Uses of counted keys that it was lent, of the first [`NAMED_MAX`] keys, by id.
     pub lent: Vec<(KeyId, Lent)>,
@@ -56,10 +56,12 @@ pub fn pending(app: &App, caller: &Caller, name: &str) -> Result<Pending> {
                     after: events,
                     with_new: false,
                 };
-                let ended = ended(app, read, &[asked])?.pop().unwrap_or_default();
+                let ended = ended(app, read, &[asked])?.pop().flatten();
+                let ended = ended.unwrap_or_default();
                 // Keys whose secrets have ended are among those that have ended.
                 let of_secrets = ended.secrets.iter().map(|one| one.key);
-                let ended: Vec<KeyId> = ended.keys.iter().copied().chain(of_secrets).collect();
+                let keys = ended.keys.iter().chain(&ended.whole).copied();
+                let ended: Vec<KeyId> = keys.chain(of_secrets).collect();
                 (changed, ended, lent)
             }
         })

@@ -9,6 +9,7 @@ use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::keyfile::KeyKind;
+use crate::domain::keys::live::Live;
 use crate::domain::keys::passphrase;
 use crate::domain::keys::quota::USES_MAX;
 use crate::domain::packs::enrolment::Enrolment;
@@ -17,6 +18,7 @@ use crate::domain::packs::site::{
     UNTIL_S_MAX, UNTIL_S_MIN, key_purpose,
 };
 use crate::domain::packs::site_key::SiteKey;
+use crate::domain::packs::standing::Unconfirmed;
 use crate::domain::packs::{is_server_name, is_site_name};
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
@@ -82,6 +84,8 @@ pub struct SiteDetail {
     pub view: SiteView,
     /// The keys that it is given.
     pub keys: u64,
+    /// Of these, keys that were made or changed since what it is known to have; `None` if that is not known.
+    pub changed: Option<u64>,
     /// Keys that stay out of packs because another system has made their secrets, and the first of them.
     pub left_out: u64,
     pub left_out_ids: Vec<KeyId>,
@@ -263,11 +267,19 @@ pub fn all(app: &App) -> Result<Vec<SiteView>> {
 /// One site. This looks at every key.
 pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
     require(app, caller)?;
-    let (mut view, ended_there) = app.read(|read| {
-        let site = find(read, name)?;
-        Ok((view(app, read, site)?, rows::list_ended(read, name)?))
+    let (mut view, ended_there, changed) = app.read(|read| {
+        let view = view(app, read, find(read, name)?)?;
+        let has_log = view.unconfirmed != Unconfirmed::LogTooShort;
+        let events = view.known_events().filter(|_| has_log);
+        let changed = events.map(|events| rows::list_changed_since(read, events));
+        Ok((view, rows::list_ended(read, name)?, changed.transpose()?))
     })?;
     let given = Given::of(&view.site, &app.index.directory());
+    let has = |id: &KeyId| {
+        let has = |key: &Live| given.has_key(key) && is_strong(&key.secret);
+        app.index.with_key(*id, has) == Some(true)
+    };
+    let changed = changed.map(|ids| ids.iter().filter(|id| has(id)).count() as u64);
     let (mut keys, mut left_out, mut left_out_ids) = (0, 0, Vec::new());
     for part in 0..PARTS {
         app.index.each_of_part(part, |key| {
@@ -289,6 +301,7 @@ pub fn show(app: &App, caller: &Caller, name: &str) -> Result<SiteDetail> {
     Ok(SiteDetail {
         view,
         keys,
+        changed,
         left_out,
         left_out_ids,
         ended_there,

@@ -87,7 +87,7 @@ fn confirm(fixture: &Fixture, number: u64) {
 
 fn unconfirmed(fixture: &Fixture) -> u64 {
     let all = sites::list(&fixture.app, &fixture.local()).unwrap();
-    all[0].unconfirmed.unwrap()
+    all[0].unconfirmed.count().unwrap()
 }
 
 fn edit_key(fixture: &Fixture, id: KeyId, members: KeyMembers) {
@@ -272,7 +272,11 @@ fn several_sites_are_counted_from_their_own_events() {
             .into();
         ended(app, read, &asked)
     });
-    let counted: Vec<u64> = counted.unwrap().iter().map(|one| one.count()).collect();
+    let counted: Vec<u64> = counted
+        .unwrap()
+        .into_iter()
+        .map(|one| one.unwrap().count())
+        .collect();
     assert_eq!(counted, [2, 0, 3, 1]);
 }
 

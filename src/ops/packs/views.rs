@@ -5,7 +5,7 @@ use super::given::{Given, is_strong};
 use super::is_sound;
 use crate::domain::keys::live::SharedPart;
 use crate::domain::packs::site::{MadePack, Site};
-use crate::domain::packs::standing::Standing;
+use crate::domain::packs::standing::{Standing, Unconfirmed};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -30,8 +30,8 @@ pub struct SiteView {
     pub base: Option<MadePack>,
     /// The pack that it has applied, if it has reported that lately enough.
     pub applied: Option<MadePack>,
-    /// Keys and secrets that ended here, and of which the site is not known to have heard; `None` if it never reported.
-    pub unconfirmed: Option<u64>,
+    /// Keys and secrets that ended here, and of which the site is not known to have heard.
+    pub unconfirmed: Unconfirmed,
     /// `None` if it has never asked over a link, or its link was dropped since.
     pub link: Option<LinkView>,
     /// While it is linked, the keys that it is given now, if they were counted: see [`count_given`].
@@ -73,6 +73,14 @@ impl SiteView {
             .filter(|link| reported <= Some(link.asked_at))
     }
 
+    /// As of when the site is known to have everything: its last question over the link, or when the pack was made that it has.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        match self.live_link() {
+            Some(link) => Some(link.asked_at),
+            None => self.applied.as_ref().map(|pack| pack.made_at),
+        }
+    }
+
     /// The newest event that the site is known to have applied.
     pub fn known_events(&self) -> Option<u64> {
         known_events(&self.site, self.link.as_ref())
@@ -104,7 +112,11 @@ pub(super) fn views(app: &App, read: &Read, sites: Vec<Site>) -> Result<Vec<Site
     let mut counted = Vec::new();
     for place in 0..sites.len() {
         let ended = known(place).and_then(|_| counts.next());
-        counted.push(ended.map(|ended| ended.count()));
+        counted.push(match ended {
+            None => Unconfirmed::NeverReported,
+            Some(None) => Unconfirmed::LogTooShort,
+            Some(Some(ended)) => Unconfirmed::Count(ended.count()),
+        });
     }
     let all = sites.into_iter().zip(links).zip(counted);
     let views = all.map(|((site, link), unconfirmed)| {

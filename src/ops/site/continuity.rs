@@ -262,7 +262,7 @@ fn a_list_ends_secrets_of_keys_that_go_on() {
         secrets: vec![ended(1, &one), ended(2, &old), ended(9, &old)],
     };
     let apply = |plant: &Plant| {
-        let text = list.sign(&signing_key());
+        let text = list.sign(&[signing_key()]);
         let revoked = revoke::apply(&plant.app, &plant.local(), &text).unwrap();
         (revoked.listed, revoked.ended)
     };

@@ -234,7 +234,7 @@ fn a_revocation_counts_before_the_pack_that_has_it() {
         secrets: Vec::new(),
     };
     let revoke = |plant: &Plant, list: &Revocations| {
-        revoke::apply(&plant.app, &plant.local(), &list.sign(&signing_key()))
+        revoke::apply(&plant.app, &plant.local(), &list.sign(&[signing_key()]))
     };
     let of_other = Revocations {
         server: Uid(8),

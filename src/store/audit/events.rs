@@ -42,8 +42,14 @@ pub fn list_after(read: &Read, seq: i64, limit: u32) -> Result<Vec<(i64, Option<
 /// The number of events that [`each_back_to`] reads at a time.
 const PAGE: u32 = 256;
 
-/// Calls `take` with the events after a number that can have ended a key or a secret, the newest first. `take` may use
-/// the connection.
+/// Whether the log has every event after a number. Events before its beginning were removed.
+pub fn has_all_after(read: &Read, after: u64) -> Result<bool> {
+    let ends = audit::ends(read)?;
+    Ok(ends.is_none_or(|(first, _)| first.unsigned_abs() <= after.saturating_add(1)))
+}
+
+/// Calls `take` with the events after a number that can have ended a key or a secret, or replaced the digest of one, the newest
+/// first. `take` may use the connection.
 pub fn each_back_to(
     read: &Read,
     after: u64,
@@ -56,7 +62,7 @@ pub fn each_back_to(
                     reason, changes, previous
              FROM audit_events
              WHERE seq > $1 AND seq < $2 AND outcome = 'allowed'
-                   AND (target_kind IN ('key', 'policy', 'user', 'workspace') OR action = 'site.edit')
+                   AND (target_kind IN ('key', 'policy', 'user', 'workspace') OR action IN ('secrets.upgrade', 'site.edit'))
              ORDER BY seq DESC
              LIMIT $3",
             &[&after, &before, &PAGE],

@@ -139,6 +139,7 @@ pub(super) fn shown(visit: &Visit<'_>, status: u16, outcome: Option<String>) -> 
         left_out,
         left_out_ids,
         ended_there,
+        ..
     } = detail;
     let pack = view.applied.as_ref().or(view.newest.as_ref());
     let left_out = Named {

@@ -115,11 +115,11 @@ impl Link {
 impl Unconfirmed {
     fn of(texts: &Texts, view: &SiteView) -> Unconfirmed {
         Unconfirmed {
-            text: match view.unconfirmed {
+            text: match view.unconfirmed.count() {
                 None => texts.get("sites.unknown").to_owned(),
                 Some(count) => texts.number(count),
             },
-            is_some: view.unconfirmed.is_some_and(|count| count > 0),
+            is_some: view.unconfirmed.at_least() > 0,
         }
     }
 }
@@ -132,7 +132,7 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
 /// The list, with the reason why a report was refused.
 fn list(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Reply> {
     let found = sites::list(visit.call.app, &visit.caller)?;
-    let behind = found.iter().filter_map(|view| view.unconfirmed).sum();
+    let behind = found.iter().map(|view| view.unconfirmed.at_least()).sum();
     let sites = SitesPage {
         s: visit.shell(visit.texts.get("sites.title"), Nav::Sites),
         rows: found.iter().map(|view| row(visit, view)).collect(),

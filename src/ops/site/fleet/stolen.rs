@@ -129,7 +129,7 @@ fn a_thief_of_a_site_makes_no_pack_that_it_or_another_site_takes() {
         secrets: Vec::new(),
     };
     for seed in seeds {
-        let text = list.sign(&SigningKey::of_seed(name, &seed).unwrap());
+        let text = list.sign(&[SigningKey::of_seed(name, &seed).unwrap()]);
         assert!(revoke::apply(&theft.other.app, &theft.other.local(), &text).is_err());
     }
 }
