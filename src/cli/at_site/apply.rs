@@ -54,8 +54,30 @@ struct Applied {
 struct Revoked {
     listed: usize,
     ended: usize,
+    superseded: bool,
     part: u64,
     parts: u64,
+}
+
+impl Revoked {
+    fn told(&self) -> String {
+        let Revoked {
+            listed,
+            ended,
+            part,
+            parts,
+            ..
+        } = self;
+        match self.superseded {
+            true => format!(
+                "code {part} of {parts}: keys and secrets in it: {listed}; what this site has is as new as the code, so nothing was changed"
+            ),
+            false => format!(
+                "code {part} of {parts}: keys and secrets in it: {listed}, of which {ended} could still be used here; they open nothing \
+                 any more"
+            ),
+        }
+    }
 }
 
 /// Applies the newest good pack of files and folders.
@@ -103,10 +125,7 @@ fn revoke(server: &Server, common: &Common, text_or_file: &str) -> Result<End> {
             Ok(answer) if common.json => print::print(&answer.text())?,
             Ok(answer) => {
                 let revoked: Revoked = answer.json()?;
-                print::print(&format!(
-                    "code {} of {}: keys and secrets in it: {}, of which {} could still be used here; they open nothing any more",
-                    revoked.part, revoked.parts, revoked.listed, revoked.ended
-                ))?;
+                print::print(&revoked.told())?;
             }
             Err(Failure::Refused(why)) => {
                 end = End::Found;

@@ -135,6 +135,8 @@ struct RevokedBody {
     ended: usize,
     part: u64,
     parts: u64,
+    /// Whether what the site has is as new as the list, so that nothing was changed.
+    superseded: bool,
 }
 
 #[derive(Serialize)]
@@ -242,6 +244,7 @@ fn apply_revocations(call: &Call<'_>) -> Result<Reply> {
         ended: revoked.ended,
         part: revoked.part,
         parts: revoked.parts,
+        superseded: revoked.is_superseded,
     };
     Ok(Reply::json(200, &body))
 }

@@ -137,6 +137,9 @@ pub struct OptionalPart {
     pub metadata: Box<str>,
     /// What only searches need: the description, the contact, and a hint that [`hint_of`] does not build; one a line.
     pub texts: Box<str>,
+    /// At a site, the starts of digests of secrets of the key that stay ended there. A pack can have such a secret again, with a
+    /// digest under another version of the pepper.
+    pub ended: Box<[[u8; 8]]>,
 }
 
 /// The number of characters at the end of a hint.
@@ -169,7 +172,25 @@ impl OlderSecret {
     }
 }
 
+impl OptionalPart {
+    /// Adds a secret to those that stay ended.
+    pub fn end(&mut self, start: [u8; 8]) {
+        if !self.ended.contains(&start) {
+            let mut all = std::mem::take(&mut self.ended).into_vec();
+            all.push(start);
+            self.ended = all.into();
+        }
+    }
+}
+
 impl Live {
+    /// Whether a text is a secret of the key that stays ended, also if the key has it under a newer pepper again.
+    pub fn has_ended(&self, peppers: &Peppers, text: &str) -> bool {
+        let optional = self.optional.as_ref();
+        let ended = optional.map_or(&[][..], |optional| &optional.ended);
+        !ended.is_empty() && peppers.any_starts(text, ended)
+    }
+
     /// Builds the live form of a stored key with its newest and, in a grace period, its older secret.
     pub fn new(
         key: &Key,
@@ -195,6 +216,7 @@ impl Live {
             counters,
             metadata: metadata.into(),
             texts: texts.into(),
+            ended: Box::default(),
         };
         let plain = optional.older.is_none()
             && optional.addresses.is_none()

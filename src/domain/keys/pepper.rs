@@ -22,7 +22,11 @@ struct Pepper {
 }
 
 /// All versions with which stored digests may have been made. A rotation replaces them while threads use them.
-pub struct Peppers(Versions<Pepper>);
+pub struct Peppers {
+    versions: Versions<Pepper>,
+    /// At a site, every pepper that a pack has ever had: secrets that stay ended may be known by digests under these.
+    former: Versions<hmac::Key>,
+}
 
 impl Pepper {
     fn new(version: u32, bytes: &[u8; 32]) -> Pepper {
@@ -42,36 +46,52 @@ impl Pepper {
 }
 
 impl Peppers {
+    fn of(versions: Vec<Pepper>) -> Peppers {
+        Peppers {
+            versions: Versions::new(versions),
+            former: Versions::new(Vec::new()),
+        }
+    }
+
+    /// The same, with peppers under which digests of secrets may be known that stay ended.
+    #[must_use]
+    pub fn with_former(self, former: &[[u8; 32]]) -> Peppers {
+        let key = |bytes: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        Peppers {
+            former: Versions::new(former.iter().map(key).collect()),
+            ..self
+        }
+    }
+
     /// Generates the first version, and the text of its file.
     pub fn generate() -> Result<(Peppers, String)> {
         let (bytes, text) = keyfile::draw()?;
-        Ok((Peppers(Versions::new(vec![Pepper::new(1, &bytes)])), text))
+        Ok((Peppers::of(vec![Pepper::new(1, &bytes)]), text))
     }
 
     /// Reads the pepper file; `None` if it is damaged.
     pub fn parse(text: &str) -> Option<Peppers> {
         let versions = keyfile::parse(text)?;
         let pepper = |(version, bytes): (u32, [u8; 32])| Pepper::new(version, &bytes);
-        Some(Peppers(Versions::new(
-            versions.into_iter().map(pepper).collect(),
-        )))
+        Some(Peppers::of(versions.into_iter().map(pepper).collect()))
     }
 
     /// Takes over the versions of another value.
     pub fn replace(&self, other: Peppers) {
-        self.0.replace(other.0);
+        self.versions.replace(other.versions);
+        self.former.replace(other.former);
     }
 
     /// The digest of a complete secret, including the prefix, with the newest version, and the number of that version.
     pub fn digest(&self, text: &str) -> (u32, Digest) {
-        let all = self.0.load();
+        let all = self.versions.load();
         let pepper = newest(&all);
         (pepper.version, pepper.digest(text))
     }
 
     /// The digest of a complete text with a version; `None` if that is unknown.
     pub fn digest_with(&self, version: u32, text: &str) -> Option<Digest> {
-        let all = self.0.load();
+        let all = self.versions.load();
         find(&all, version).map(|pepper| pepper.digest(text))
     }
 
@@ -83,21 +103,35 @@ impl Peppers {
 
     /// The number of the newest version, with which digests are made.
     pub fn newest(&self) -> u32 {
-        newest(&self.0.load()).version
+        newest(&self.versions.load()).version
     }
 
     /// Compares a complete secret with a digest that a version has made, in constant time; `false` if the version is
     /// unknown.
     pub fn match_digest(&self, version: u32, text: &str, digest: &Digest) -> bool {
-        let all = self.0.load();
+        let all = self.versions.load();
         let pepper = find(&all, version);
         pepper.is_some_and(|pepper| hmac::verify(&pepper.key, text.as_bytes(), &digest.0).is_ok())
+    }
+
+    /// Whether the digest of a complete secret with any of the versions, or with a former pepper, starts in one of these ways.
+    pub fn any_starts(&self, text: &str, starts: &[[u8; 8]]) -> bool {
+        let (versions, former) = (self.versions.load(), self.former.load());
+        let keys = versions.iter().map(|pepper| &pepper.key);
+        keys.chain(former.iter()).any(|key| {
+            let tag = hmac::sign(key, text.as_bytes());
+            starts.iter().any(|start| tag.as_ref().starts_with(start))
+        })
     }
 
     /// Takes as long as a comparison, for a secret to which there is no digest.
     pub fn match_nothing(&self, text: &str) {
         // The result is not known to the compiler, so the work is not left out.
-        let _ = hmac::verify(&newest(&self.0.load()).key, text.as_bytes(), &[0; 32]);
+        let _ = hmac::verify(
+            &newest(&self.versions.load()).key,
+            text.as_bytes(),
+            &[0; 32],
+        );
     }
 
     /// For each version its number and a value that shows only whether a pepper is the one with which a database was
@@ -107,12 +141,12 @@ impl Peppers {
             let digest = pepper.digest("latchkey: fingerprint of the pepper");
             (pepper.version, digest.0)
         };
-        self.0.load().iter().map(print).collect()
+        self.versions.load().iter().map(print).collect()
     }
 
     /// The number and the bytes of each version, the oldest first, for the sites that verify secrets.
     pub fn expose(&self) -> Vec<(u32, [u8; 32])> {
-        let all = self.0.load();
+        let all = self.versions.load();
         all.iter()
             .map(|pepper| (pepper.version, pepper.bytes))
             .collect()
@@ -121,7 +155,7 @@ impl Peppers {
     /// The keys of all versions, for the seals of older schemas.
     pub(super) fn keys(&self) -> Vec<(u32, hmac::Key)> {
         let key = |pepper: &Pepper| (pepper.version, pepper.key.clone());
-        self.0.load().iter().map(key).collect()
+        self.versions.load().iter().map(key).collect()
     }
 }
 
@@ -143,5 +177,23 @@ mod tests {
         assert!(!read_back.match_digest(version, "lk_secreT", &digest));
         assert!(!read_back.match_digest(version + 1, "lk_secret", &digest));
         assert!(!other.match_digest(version, "lk_secret", &digest));
+    }
+
+    #[test]
+    fn a_secret_that_has_ended_is_known_under_every_pepper_that_there_was() {
+        let (old, _) = Peppers::generate().unwrap();
+        let (bytes, (_, digest)) = (old.expose()[0].1, old.digest("lk_secret"));
+        let (_, text) = Peppers::generate().unwrap();
+        let start = [*digest.0.first_chunk().unwrap()];
+        let knows = |former: &[[u8; 32]], text: &str, secret: &str| {
+            let peppers = Peppers::parse(text).unwrap();
+            let replaced = Peppers::generate().unwrap().0;
+            replaced.replace(peppers.with_former(former));
+            replaced.any_starts(secret, &start)
+        };
+        assert!(old.any_starts("lk_secret", &start));
+        assert!(!knows(&[], &text, "lk_secret"));
+        assert!(knows(&[bytes], &text, "lk_secret"));
+        assert!(!knows(&[bytes], &text, "lk_secreT"));
     }
 }

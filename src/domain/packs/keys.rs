@@ -315,6 +315,7 @@ impl<'a> PackedKey<'a> {
             counters,
             metadata: self.metadata.into(),
             texts: "".into(),
+            ended: Box::default(),
         };
         let plain = optional.older.is_none()
             && optional.addresses.is_none()

@@ -10,13 +10,17 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
 /// The first byte of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The first byte of the encoding without peppers.
+const WITHOUT_PEPPERS: u8 = 2;
 /// The first byte of the encoding before there were links.
 const WITHOUT_LINK: u8 = 1;
 /// The number of bytes of a name.
 const NAME_BYTES_MAX: usize = 200;
 /// The number of keys that a site can trust at once.
 const KEYS_MAX: usize = 64;
+/// The number of peppers that are kept.
+const PEPPERS_MAX: usize = 64;
 
 /// The state of a site.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,6 +65,9 @@ pub struct State {
     pub enrolment: Option<Uid>,
     /// An operator has decided that the newest pack was made under a wrong date: the next one may have been made before it.
     pub is_date_open: bool,
+    /// The peppers of all packs so far, the newest last. The site knows secrets that stay ended by digests under these, while a
+    /// later pack can have such a secret under another one.
+    pub peppers: Vec<[u8; 32]>,
 }
 
 /// A pack in the folder of the site.
@@ -149,6 +156,17 @@ impl State {
         }
     }
 
+    /// Remembers the peppers of a pack.
+    pub fn note_peppers(&mut self, peppers: impl Iterator<Item = [u8; 32]>) {
+        for pepper in peppers {
+            if !self.peppers.contains(&pepper) {
+                self.peppers.push(pepper);
+            }
+        }
+        let surplus = self.peppers.len().saturating_sub(PEPPERS_MAX);
+        self.peppers.drain(..surplus);
+    }
+
     /// Whether the uses that the newest pack lends are lent to this state, and not to one that the site had before.
     pub fn may_spend(&self) -> bool {
         let is_own = |lent| lent == self.life || Some(lent) == self.enrolment;
@@ -197,6 +215,7 @@ impl State {
             writer.option(uid, |writer, uid| writer.raw(&uid.0.to_be_bytes()));
         }
         writer.flag(self.is_date_open);
+        writer.list(self.peppers.iter(), |writer, pepper| writer.raw(pepper));
         writer.0
     }
 
@@ -204,7 +223,7 @@ impl State {
     pub fn parse(bytes: &[u8]) -> Option<State> {
         let mut reader = Reader::new(bytes);
         let version = reader.u8()?;
-        if !matches!(version, VERSION | WITHOUT_LINK) {
+        if !matches!(version, VERSION | WITHOUT_PEPPERS | WITHOUT_LINK) {
             return None;
         }
         let mut state = State {
@@ -232,6 +251,7 @@ impl State {
             lent: None,
             enrolment: None,
             is_date_open: false,
+            peppers: Vec::new(),
         };
         if version == WITHOUT_LINK {
             (state.pack_events, state.pack_hash) = (state.events, state.events_hash);
@@ -245,6 +265,9 @@ impl State {
             state.lent = reader.option(|reader| reader.u128().map(Uid))?;
             state.enrolment = reader.option(|reader| reader.u128().map(Uid))?;
             state.is_date_open = reader.flag()?;
+        }
+        if version == VERSION {
+            state.peppers = reader.list(PEPPERS_MAX, |reader| reader.array())?;
         }
         reader.end()?;
         Some(state)
@@ -289,6 +312,7 @@ pub mod tests {
             lent: Some(Uid(9)),
             enrolment: Some(Uid(4)),
             is_date_open: false,
+            peppers: vec![[2; 32], [3; 32]],
         }
     }
 
@@ -298,6 +322,7 @@ pub mod tests {
         (other.base, other.delta, other.fork) = (None, None, Fork::Accepted);
         (other.lent, other.enrolment, other.is_date_open) = (None, None, true);
         other.distrusts = true;
+        other.peppers = Vec::new();
         for state in [state(), other] {
             let bytes = state.to_bytes();
             assert_eq!(State::parse(&bytes).as_ref(), Some(&state));
@@ -315,15 +340,31 @@ pub mod tests {
     }
 
     #[test]
+    fn the_newest_peppers_are_kept_each_once() {
+        let mut state = state();
+        state.note_peppers([[3; 32], [4; 32], [4; 32]].into_iter());
+        assert_eq!(state.peppers, [[2; 32], [3; 32], [4; 32]]);
+        state.note_peppers((100..100 + PEPPERS_MAX as u8).map(|byte| [byte; 32]));
+        assert_eq!(state.peppers.len(), PEPPERS_MAX);
+        assert_eq!(state.peppers[0], [100; 32]);
+        assert_eq!(State::parse(&state.to_bytes()), Some(state));
+    }
+
+    #[test]
     fn a_state_of_the_first_version_is_read() {
         let state = State {
             has_past: false,
             lent: None,
             enrolment: None,
+            peppers: Vec::new(),
             ..state()
         };
         let own = SiteKey::of(state.key).enrolment();
         let mut bytes = state.to_bytes();
+        // A list without members.
+        bytes.truncate(bytes.len() - 1);
+        bytes[0] = WITHOUT_PEPPERS;
+        assert_eq!(State::parse(&bytes).as_ref(), Some(&state));
         // A number of three bytes, a hash, and five flags.
         bytes.truncate(bytes.len() - 3 - 32 - 5);
         bytes[0] = WITHOUT_LINK;

@@ -200,10 +200,11 @@ impl<'a> New<'a> {
         if content.key_count() as u64 != head.keys {
             return Err(refusals::packs::body("count"));
         }
-        let peppers = content::peppers(state, content)?;
         let of_delta = delta.is_some().then_some(of_newest);
+        let mut state = state.after(&head, pack.signed.signed_by, of_base, of_delta);
+        let peppers = content::peppers(&mut state, content)?;
         Ok(New {
-            state: state.after(&head, pack.signed.signed_by, of_base, of_delta),
+            state,
             delta_file: delta.is_some().then_some(files.newest),
             head,
             base,

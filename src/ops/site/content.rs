@@ -36,9 +36,26 @@ pub struct Overlay {
     digests: HashSet<[u8; 32]>,
     /// Secrets that have ended, by key, with the start of the digest.
     secrets: HashSet<(KeyId, [u8; START_BYTES])>,
+    /// All secrets that stay ended, for texts that a pack has under another version of the pepper.
+    starts: Arc<Starts>,
     spent: HashMap<KeyId, u64>,
     /// Whether the site may spend the uses that its pack lends.
     may_spend: bool,
+}
+
+/// The starts of the digests of secrets that stay ended, by key.
+pub type Starts = HashMap<KeyId, Vec<[u8; START_BYTES]>>;
+
+/// Reads the secrets that stay ended.
+fn starts(digests: &[([u8; 32], KeyId)], secrets: &[EndedSecret]) -> Starts {
+    let mut starts = Starts::new();
+    for (digest, key) in digests {
+        starts.entry(*key).or_default().push(start_of(digest));
+    }
+    for secret in secrets {
+        starts.entry(secret.key).or_default().push(secret.start);
+    }
+    starts
 }
 
 /// What a pack has changed, for the answer and the log.
@@ -67,6 +84,7 @@ impl Overlay {
         let digests = store::site::list_ended_digests(read, true)?;
         let secrets = store::site::list_ended_secrets(read)?;
         Ok(Overlay {
+            starts: Arc::new(starts(&digests, &secrets)),
             ended: ended.into_iter().map(|ended| ended.key).collect(),
             digests: digests.into_iter().map(|(digest, _)| digest).collect(),
             secrets: secrets
@@ -86,11 +104,13 @@ impl Overlay {
     /// The same of some keys alone.
     pub fn read_of<'k>(
         read: &Read,
+        site: &Site,
         state: &State,
         keys: impl Iterator<Item = &'k PackedKey<'k>>,
     ) -> Result<Overlay> {
         let mut overlay = Overlay {
             may_spend: state.may_spend(),
+            starts: site.ended_starts(read)?,
             ..Overlay::default()
         };
         let secrets = store::site::list_ended_secrets(read)?;
@@ -113,6 +133,26 @@ impl Overlay {
             }
         }
         Ok(overlay)
+    }
+}
+
+impl Site {
+    /// The secrets that stay ended here. They are read once, and again after a change.
+    fn ended_starts(&self, read: &Read) -> Result<Arc<Starts>> {
+        let mut known = lock(&self.ended_starts);
+        if let Some(starts) = &*known {
+            return Ok(starts.clone());
+        }
+        let digests = store::site::list_ended_digests(read, true)?;
+        let secrets = store::site::list_ended_secrets(read)?;
+        let starts = Arc::new(starts(&digests, &secrets));
+        *known = Some(starts.clone());
+        Ok(starts)
+    }
+
+    /// Has the secrets that stay ended read again: some were added or forgotten.
+    pub(super) fn forget_ended_starts(&self) {
+        *lock(&self.ended_starts) = None;
     }
 }
 
@@ -146,6 +186,11 @@ pub fn live_of(app: &App, key: &PackedKey<'_>, parts: &Parts, overlay: &Overlay)
     {
         // It stays in the index, so that reports name it until the server has ended it too.
         *older.retired.get_mut() = true;
+    }
+    let own: Vec<_> = digests_of(key).map(|digest| start_of(&digest)).collect();
+    let ended = overlay.starts.get(&key.id).into_iter().flatten();
+    for start in ended.filter(|start| !own.contains(start)) {
+        live.optional.get_or_insert_default().end(*start);
     }
     if let Some(known) = app.index.counters(key.id) {
         let stored = lent.map(|lent| lent.saturating_sub(spent));
@@ -356,16 +401,19 @@ pub fn touched(base: &Content, before: Option<&Body>, delta: &Body) -> Option<BT
     Some(ids)
 }
 
-/// The versions of the pepper that a content needs.
-pub fn peppers(state: &State, content: &Content) -> Checked<Peppers> {
+/// The versions of the pepper that a content needs. The state remembers them.
+pub fn peppers(state: &mut State, content: &Content) -> Checked<Peppers> {
     let key = SiteKey::of(state.key);
-    let mut text = String::new();
+    let (mut text, mut all) = (String::new(), Vec::new());
     for (version, sealed) in &content.peppers {
         let opened = key.open_pepper(state.server, &state.site, *version, sealed);
         let pepper = opened.ok_or_else(|| refusals::packs::body("peppers"))?;
         text += &format!("{version} {}\n", hex(&pepper));
+        all.push(pepper);
     }
-    Peppers::parse(&text).ok_or_else(|| refusals::packs::body("peppers"))
+    let peppers = Peppers::parse(&text).ok_or_else(|| refusals::packs::body("peppers"))?;
+    state.note_peppers(all.into_iter());
+    Ok(peppers.with_former(&state.peppers))
 }
 
 /// What a content ends of what the index has: the digests of secrets, with their keys.
@@ -520,12 +568,15 @@ pub fn end_secrets_in_index(app: &App, secrets: &[EndedSecret]) {
             let is_it = |secret: &StoredSecret| start_of(&secret.digest.0) == ended.start;
             if is_it(&key.secret) {
                 key.enabled = false;
+                return;
             }
             let optional = key.optional.as_ref();
             let older = optional.and_then(|optional| optional.older.as_ref());
             if let Some(older) = older.filter(|older| is_it(&older.secret)) {
                 older.retired.store(true, Ordering::Release);
             }
+            // The pack may have it under another version of the pepper.
+            key.optional.get_or_insert_default().end(ended.start);
         });
     }
 }

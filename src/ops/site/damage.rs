@@ -83,6 +83,7 @@ fn packs() -> Packs {
         lent: None,
         enrolment: None,
         is_date_open: false,
+        peppers: Vec::new(),
     };
     Packs {
         own,

@@ -66,6 +66,7 @@ pub fn retire_older(app: &App, id: KeyId) -> Result<()> {
     // Another pack may have come meanwhile, with another older secret.
     content::end_older_in_index(app, id, &digest);
     if let Some(site) = &app.site {
+        site.forget_ended_starts();
         site.unreported.note_urgent(id);
     }
     Ok(())

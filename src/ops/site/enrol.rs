@@ -42,6 +42,7 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
         lent: None,
         enrolment: (!enrolment.is_used).then(|| enrolment.site_key.enrolment()),
         is_date_open: false,
+        peppers: Vec::new(),
     })
 }
 

@@ -155,7 +155,8 @@ fn put(app: &App, site: &Site, state: State, held: Option<Held>) -> Result<()> {
     };
     let current = held.current().map_err(Error::Unavailable)?;
     let current = current.as_ref().unwrap_or(&held.base);
-    let peppers = content::peppers(&state, current).map_err(Error::Unavailable)?;
+    let mut state = state;
+    let peppers = content::peppers(&mut state, current).map_err(Error::Unavailable)?;
     let overlay = app.read(|read| Overlay::read(read, &state))?;
     let lent = content::lent(current, &state);
     let installed = content::Whole::build(app, site, current, &overlay);

@@ -43,13 +43,14 @@ use crate::domain::locks::{lock, read, write};
 use crate::domain::packs::head::Head;
 use crate::domain::packs::note::PublicKey;
 use crate::domain::packs::question::Events;
+use crate::domain::packs::site::DISABLE;
 use crate::domain::packs::state::{Fork, State};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::append_all;
 use crate::refusals;
-use crate::store::{self, Durability, Read, Write};
+use crate::store::{self, Durability, Read, Urgency, Write};
 use fresh::{Age, Freshness};
 use held::Held;
 use link::Link;
@@ -79,6 +80,8 @@ pub struct Site {
     stepped: Mutex<Stepped>,
     /// The uses that the server has lent in all, by key.
     lent: RwLock<HashMap<KeyId, u64>>,
+    /// The secrets that stay ended, once they were read.
+    ended_starts: Mutex<Option<Arc<content::Starts>>>,
     verdicts: uses::Stored,
     pub unreported: Unreported,
     pub link: Link,
@@ -314,6 +317,7 @@ pub(super) fn begin(state: State, database: &Path, own: Directory) -> Site {
         position: Mutex::default(),
         stepped: Mutex::default(),
         lent: RwLock::default(),
+        ended_starts: Mutex::default(),
         verdicts: uses::Stored::default(),
         unreported: Unreported::default(),
         link: Link::default(),
@@ -330,6 +334,19 @@ pub fn require_local(caller: &Caller) -> Result<()> {
     }
 }
 
+/// The action of a step over the link.
+const STEP: &str = "site.step";
+/// The action of a list of revocations.
+const REVOKE: &str = "site.revoke";
+
+/// What only ends something comes first, and may use the reserved disk space, as at a server.
+fn urgency(action: &str) -> Urgency {
+    match action {
+        DISABLE | REVOKE => Urgency::First,
+        _ => Urgency::Usual,
+    }
+}
+
 /// Runs a change of the site and writes its event. The site is another one only when it is committed.
 fn change<T: Send + 'static>(
     app: &App,
@@ -341,17 +358,22 @@ fn change<T: Send + 'static>(
     let (seal_keys, sealing): (Arc<SealKeys>, Arc<SealingKeys>) =
         (app.seal_keys.clone(), app.sealing.clone());
     let draft = super::draft(caller, action, app.now().wall);
-    let value = app.store.write(Durability::Full, move |tx| {
-        let mut changes = Changes::default();
-        let value = work(tx, &sealing, &mut changes)?;
-        let record = Record {
-            target,
-            workspace: None,
-            changes,
-        };
-        append_all(tx, &seal_keys, &draft, vec![(action, record)])?;
-        Ok(value)
-    })?;
+    let value = app
+        .store
+        .write_in(urgency(action), Durability::Full, move |tx| {
+            let mut changes = Changes::default();
+            let value = work(tx, &sealing, &mut changes)?;
+            let record = Record {
+                target,
+                workspace: None,
+                changes,
+            };
+            append_all(tx, &seal_keys, &draft, vec![(action, record)])?;
+            Ok(value)
+        })?;
+    if let Some(site) = app.site.as_ref().filter(|_| action != STEP) {
+        site.forget_ended_starts();
+    }
     // None of these events has a tombstone, and an older copy of the database gives back uses.
     if let Err(err) = app.store.mark_tombstones() {
         log::warn!("site: an older copy of the database may go unnoticed: {err}");

@@ -1,7 +1,7 @@
 //! Revocations that reach a site as a text, such as that of a QR code: keys and secrets that open nothing any more, before a pack has
 //! it.
 
-use super::{change, content, require_local};
+use super::{REVOKE, change, content, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::Target;
 use crate::domain::keys::KeyId;
@@ -22,6 +22,8 @@ pub struct Revoked {
     pub listed: usize,
     /// Those that could still be used here.
     pub ended: usize,
+    /// What the site has is as new as the list, so nothing was changed. What the list names may work again since.
+    pub is_superseded: bool,
     pub part: u64,
     pub parts: u64,
 }
@@ -37,7 +39,7 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
     if list.server != state.server {
         return Err(Error::Conflict(refusals::site::other_server(list.server)));
     }
-    if list.reign != state.reign {
+    if list.reign < state.reign {
         return Err(Error::Conflict(refusals::site::revocations_of_reign()));
     }
     let ended: Vec<KeyId> = list
@@ -54,27 +56,31 @@ pub fn apply(app: &App, caller: &Caller, text: &str) -> Result<Revoked> {
     let revoked = Revoked {
         listed: list.ids.len() + list.secrets.len(),
         ended: ended.len() + secrets_ended,
+        is_superseded: false,
         part: list.part,
         parts: list.parts,
     };
+    // After a restore the events of the server have other numbers, so that they tell nothing about what the site has.
+    let is_other_history = list.reign > state.reign || state.fork != Fork::None;
     // A pack that is as new as the list has all of it.
-    if list.events <= state.events && state.pack > 0 {
+    if list.events <= state.events && state.pack > 0 && !is_other_history {
         return Ok(Revoked {
             ended: 0,
+            is_superseded: true,
             ..revoked
         });
     }
     let (ids, secrets) = (list.ids.clone(), list.secrets.clone());
     let (events, now) = (list.events, app.now().wall);
-    let reason = match state.fork {
-        Fork::None => Reason::Revoked,
+    let reason = match is_other_history {
+        false => Reason::Revoked,
         // The numbers of events of the next pack are not those of this list.
-        Fork::Seen | Fork::Accepted => Reason::Fork,
+        true => Reason::Fork,
     };
     change(
         app,
         caller,
-        "site.revoke",
+        REVOKE,
         Target::server(),
         move |tx, _, changes| {
             changes.note_always("keys", Some(&ids.len().to_string()));

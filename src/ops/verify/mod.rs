@@ -107,7 +107,7 @@ struct Matched {
     secret: StoredSecret,
     /// Whether it is the newest secret of the key.
     is_newest: bool,
-    /// Whether it works no longer: the grace period of its rotation is over.
+    /// Whether it works no longer: the grace period of its rotation is over, or it stays ended at this site.
     has_ended: bool,
 }
 
@@ -491,9 +491,11 @@ fn matching(
     presented: Presented<'_>,
     now: Moment,
 ) -> Option<Matched> {
-    matching_by(key, now, |secret| {
+    let mut matched = matching_by(key, now, |secret| {
         !secret.is_foreign && secret.matches(peppers, presented.text)
-    })
+    })?;
+    matched.has_ended |= key.has_ended(peppers, presented.text);
+    Some(matched)
 }
 
 /// The first secret of the key, newest first, that `matches` accepts, and whether it works at `now`.

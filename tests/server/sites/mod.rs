@@ -4,10 +4,12 @@ mod commands;
 mod console;
 mod diode;
 mod faults;
+mod full;
 mod histories;
 mod killed;
 mod lent;
 mod link;
+mod paper;
 mod refused;
 mod ways;
 

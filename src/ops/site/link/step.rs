@@ -25,7 +25,7 @@ use crate::ops::App;
 use crate::ops::site::content::{
     self, Distrusted, Overlay, compare_some, digests_of, live_of, parts_of,
 };
-use crate::ops::site::{Position, Site, change, put_state};
+use crate::ops::site::{Position, STEP, Site, change, put_state};
 use crate::refusals;
 use crate::store;
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ pub fn apply(
     change(
         app,
         caller,
-        "site.step",
+        STEP,
         Target::server(),
         move |tx, sealing, changes| {
             changes.note("events", &before.events, &stored.events);
@@ -99,8 +99,11 @@ pub fn apply(
             put_state(tx, sealing, &stored)
         },
     )?;
+    if before.distrusts {
+        site.forget_ended_starts();
+    }
     // Read after the commit, which may have taken a revocation away that this step has itself.
-    let overlay = app.read(|read| Overlay::read_of(read, &state, found.iter().flatten()))?;
+    let overlay = app.read(|read| Overlay::read_of(read, site, &state, found.iter().flatten()))?;
     let removed = ids
         .iter()
         .zip(&found)
@@ -143,7 +146,7 @@ fn store_empty(app: &App, site: &Site, caller: &Caller, state: State) -> Result<
     change(
         app,
         caller,
-        "site.step",
+        STEP,
         Target::server(),
         move |tx, sealing, changes| {
             changes.note_always("events", Some(&stored.events.to_string()));
