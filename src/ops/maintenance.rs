@@ -88,6 +88,9 @@ pub fn flush(app: &App) {
             log::warn!("upkeep: reserved uses were not given back: {err}");
         }
     }
+    if let Err(err) = site::lent::tell(app) {
+        log::warn!("upkeep: an older copy of the database may go unnoticed: {err}");
+    }
 }
 
 /// The batches of usage of this process. Each has a number, by which the store knows whether it is written.

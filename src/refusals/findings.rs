@@ -42,6 +42,8 @@ sentences! { "findings":
     here_date_open() = "the date of the newest pack was wrong; every verdict is refused until the next one is applied";
     here_ended(count) = "keys that stay ended, also if a pack has them: {count}";
     here_ended_none() = "nothing besides what the packs say";
+    here_distrusts(made) = "an older copy has replaced the database; every verdict is refused until a pack is applied that was made at {made} or later";
+    here_distrusts_advice() = "make a pack at the server now, and bring it: latchkey pack apply FILE";
     here_fork(server) = "what {server} signs does not follow what this site knows: it was restored from a backup, or an older copy of its folder was put back; nothing of it is taken";
     here_fork_advice() = "look at the server; if its state is the right one: latchkey site reset";
     here_fresh(until) = "it counts until {until}";
@@ -150,10 +152,10 @@ sentences! { "findings":
     site_ends(site, until) = "the newest pack of {site} ends at {until}";
     site_forked(site, at) = "site {site} knows events that this server does not have, so it takes nothing from it; it asked last at {at}";
     site_forked_advice() = "this server was restored, or an older copy of its folder was put back; if its state is the right one, run at each of these sites: latchkey site reset";
-    site_no_pack(site) = "no pack was made for {site} yet";
-    site_unread(site, event) = "event {event} of the audit log cannot be read, so site {site} got a pack in the place of a step over its live link";
     site_key_old(site, count, most) = "site {site} is only known to trust a key that {count} others have followed, and a pack leads over {most} of them at most";
     site_log_short(site) = "the audit log no longer reaches back to what site {site} is known to have, so it is not known how many keys that have ended it may still accept";
+    site_no_pack(site) = "no pack was made for {site} yet";
+    site_unread(site, event) = "event {event} of the audit log cannot be read, so site {site} got a pack in the place of a step over its live link";
     sites_advice() = "make packs, and bring them to the sites: latchkey pack make --all --out DIR; take in their reports: latchkey site collect DIR";
     sites_good(count) = "{count}, and each has a pack that counts";
     sites_none() = "there are none";

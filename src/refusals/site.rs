@@ -33,6 +33,7 @@ sentences! { "site":
     revocations_of_reign() = "the revocations are of a time before the server was restored";
     serve_as_site(site, server) = "this data folder is that of the site {site} of {server}; start it with: latchkey serve --site";
     stale(until) = "PACK_STALE: the newest pack of this site counted until {until}; bring a newer one: latchkey pack apply FILE";
+    stale_distrusts(made) = "PACK_STALE: an older copy has replaced the database of this site; bring a pack that was made at {made} or later: latchkey pack apply FILE";
     stale_none() = "PACK_STALE: this site has no pack that counts; bring a newer one: latchkey pack apply FILE";
     state_damaged() = "the state of this site cannot be read with its sealing key; put the data folder back from a copy of this site, or enrol the site again: latchkey site init FILE --data DIR";
 }
@@ -43,6 +44,7 @@ pub fn is_stale(why: &super::Refusal) -> bool {
         "site.no_word",
         "site.no_word_since",
         "site.stale",
+        "site.stale_distrusts",
         "site.stale_none",
     ];
     codes.contains(&why.code())

@@ -95,20 +95,48 @@ pub fn apply(args: &ApplyArgs) -> Result<End> {
     match (is_applied, bad.is_empty()) {
         (true, true) => Ok(End::Done),
         (false, true) => {
-            let nothing = match state.pack {
-                0 => "there is no pack for this site; nothing was changed".to_owned(),
-                pack => format!("nothing is newer than pack {pack}, which was applied already"),
-            };
             // Only packs for others: the wrong folder was named, or there are none.
-            let is_own = |found: &Found| found.head.site == state.site;
+            let is_own =
+                |found: &Found| found.head.site == state.site && found.head.origin == state.server;
             if !stick.packs.iter().any(is_own) {
-                return Err(Failure::refused(nothing));
+                return Err(Failure::refused(of_others(&stick.packs, &state)));
+            }
+            let nothing = format!(
+                "nothing is newer than pack {}, which was applied already",
+                state.pack
+            );
+            if let Some(made) = &state.needs_made {
+                return Err(Failure::refused(format!(
+                    "{nothing}; but an older copy has replaced the database of this site, so it gives no verdict before a pack that was made \
+                     at {made} or later"
+                )));
             }
             print::done(&args.common, &nothing)?;
             Ok(End::Done)
         }
         (_, false) => Ok(End::Found),
     }
+}
+
+/// Why nothing is taken of packs for others: the first of them is named.
+fn of_others(packs: &[Found], state: &State) -> String {
+    let none = format!(
+        "there is no pack for site {} of {}; nothing was changed",
+        state.site, state.server
+    );
+    let Some(Found { path, head, .. }) = packs.first() else {
+        return none;
+    };
+    format!(
+        "{none}: {} is for site {} of {}{}",
+        shown(path),
+        harmless(&head.site),
+        harmless(&head.origin),
+        match packs.len() {
+            1 => String::new(),
+            count => format!(", and {} more are for others too", count - 1),
+        }
+    )
 }
 
 /// Applies the revocations of QR codes. Each text counts alone; one that is refused does not stop the others.

@@ -71,6 +71,8 @@ pub struct State {
     /// Of the newest pack.
     pub made: Option<String>,
     pub date_open: bool,
+    /// When a pack has to be made at the earliest, after an older copy has replaced the database.
+    pub needs_made: Option<String>,
     fork: String,
     link: Option<Link>,
 }
@@ -139,6 +141,7 @@ pub fn status(args: &StatusArgs) -> Result<End> {
     }
     let mut object: Object = answer.json()?;
     object.unfold("link");
+    object.join("ended_here", &["key", "reason", "ended_at"]);
     print::print(&object.written())?;
     Ok(End::Done)
 }

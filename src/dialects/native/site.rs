@@ -78,6 +78,8 @@ struct SiteBody {
     fork: &'static str,
     /// Whether the next pack may have been made before the newest one.
     date_open: bool,
+    /// After an older copy has replaced the database: when a pack has to be made at the earliest, before which no verdict is given.
+    needs_made: Option<Time>,
     reports: u64,
     /// The life of this state, which begins with the enrolment.
     life: String,
@@ -131,12 +133,12 @@ struct AppliedBody {
 #[derive(Serialize)]
 struct RevokedBody {
     listed: usize,
-    /// Keys that could still be used here.
+    /// Keys and secrets that could still be used here.
     ended: usize,
-    part: u64,
-    parts: u64,
     /// Whether what the site has is as new as the list, so that nothing was changed.
     superseded: bool,
+    part: u64,
+    parts: u64,
 }
 
 #[derive(Serialize)]
@@ -242,9 +244,9 @@ fn apply_revocations(call: &Call<'_>) -> Result<Reply> {
     let body = RevokedBody {
         listed: revoked.listed,
         ended: revoked.ended,
+        superseded: revoked.is_superseded,
         part: revoked.part,
         parts: revoked.parts,
-        superseded: revoked.is_superseded,
     };
     Ok(Reply::json(200, &body))
 }
@@ -316,6 +318,7 @@ impl SiteBody {
                 Fork::Seen => "seen",
             },
             date_open: view.is_date_open,
+            needs_made: view.needs_made.map(Time),
             reports: view.reports,
             life: view.life,
             may_spend: view.may_spend,

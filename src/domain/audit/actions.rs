@@ -82,6 +82,7 @@ pub const ALL: &[&str] = &[
     "site.revoke",
     "site.disable",
     "site.rotation_complete",
+    "site.uses_taken",
     "site.fork",
     "site.reset",
     "site.reset_date",

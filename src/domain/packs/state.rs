@@ -173,6 +173,11 @@ impl State {
         self.lent.is_none_or(is_own)
     }
 
+    /// When the next pack has to be made at the earliest, if an older copy has replaced the database.
+    pub fn needs_made(&self) -> Option<Timestamp> {
+        self.distrusts.then_some(self.made)
+    }
+
     /// The state after a step over the link. `trusted` are the keys that have signed the word.
     #[must_use]
     pub fn after_step(&self, word: &Word, trusted: Vec<PublicKey>) -> State {

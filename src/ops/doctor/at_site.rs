@@ -14,6 +14,13 @@ pub fn state(app: &App) -> Result<Check> {
     let name = "site";
     let view = view(app)?;
     let (site, server) = (&view.site, &view.origin);
+    if let Some(made) = view.needs_made.filter(|_| view.fork == Fork::None) {
+        let advice = match view.link.is_some() {
+            true => findings::here_link_brings(),
+            false => findings::here_distrusts_advice(),
+        };
+        return Ok(Check::failed(name, findings::here_distrusts(made), advice));
+    }
     Ok(match view.fork {
         Fork::Seen => Check::failed(
             name,

@@ -168,6 +168,55 @@ fn what_was_disabled_here_stays_so_if_an_older_copy_of_the_database_is_put_back(
     assert_eq!(one.reason, store::site::Reason::Site);
 }
 
+/// The action of the newest event of a site, and its number.
+fn newest_event(plant: &Plant) -> (String, i64) {
+    let newest = |read: &Read| {
+        let number = store::audit::newest_number(read)?;
+        let event = store::audit::find(read, number)?;
+        Ok((event.map(|event| event.action).unwrap_or_default(), number))
+    };
+    plant.app.read(newest).unwrap()
+}
+
+#[test]
+fn uses_that_were_taken_do_not_come_back_with_an_older_copy_of_the_database() {
+    let mut packer = Packer::new();
+    let mut plant = Plant::new(&packer);
+    let (counted, other) = (packer.issue(1), packer.issue(2));
+    packer.keys.get_mut(&1).unwrap().lent = Some(5);
+    plant.apply(&packer.make(true)).unwrap();
+    let (database, copy) = (plant.folder.join("db"), plant.folder.join("copy"));
+    plant.app.close();
+    std::fs::copy(&database, &copy).unwrap();
+    plant.restart();
+    assert_eq!(plant.verdict(&counted), "VALID");
+    let (action, number) = newest_event(&plant);
+    assert_eq!(action, "site.uses_taken");
+    // There is no event of each block, but one at the stop.
+    assert_eq!(plant.verdict(&counted), "VALID");
+    assert_eq!(newest_event(&plant).1, number);
+    crate::ops::maintenance::flush(&plant.app);
+    assert_eq!(newest_event(&plant), (action, number + 1));
+    crate::ops::maintenance::flush(&plant.app);
+    assert_eq!(newest_event(&plant).1, number + 1);
+    assert_eq!(show(&plant.app, &plant.local()).unwrap().needs_made, None);
+    plant.app.close();
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(plant.folder.join(format!("db{suffix}")));
+    }
+    std::fs::rename(&copy, &database).unwrap();
+    plant.restart();
+    // What is refused says what it needs.
+    assert_eq!(plant.verdict(&other), "site.stale_distrusts");
+    let needs = show(&plant.app, &plant.local()).unwrap().needs_made;
+    assert!(needs > Some(NOW), "{needs:?}");
+    packer.head.made = far(0).plus_s(60);
+    plant.apply(&packer.make(true)).unwrap();
+    assert_eq!(show(&plant.app, &plant.local()).unwrap().needs_made, None);
+    assert_eq!(plant.verdict(&other), "VALID");
+    assert_eq!(plant.verdict(&counted), "USAGE_EXCEEDED");
+}
+
 #[test]
 fn a_site_that_is_made_again_of_the_same_file_has_nothing_of_what_was_lent() {
     let mut packer = Packer::new();

@@ -18,6 +18,8 @@ pub struct Freshness {
     made_at: AtomicI64,
     half_at: AtomicI64,
     until: AtomicI64,
+    /// When the next pack has to be made at the earliest, because an older copy has replaced the database.
+    needs_made: AtomicI64,
     /// Whether verdicts are given after the end of the pack.
     only_warns: AtomicBool,
     /// What was logged last.
@@ -42,6 +44,7 @@ impl Default for Freshness {
             made_at: AtomicI64::new(NONE),
             half_at: AtomicI64::new(NONE),
             until: AtomicI64::new(NONE),
+            needs_made: AtomicI64::new(NONE),
             only_warns: AtomicBool::new(false),
             told: AtomicI64::new(0),
         }
@@ -57,8 +60,11 @@ impl Freshness {
         self.until.store(until.0, Relaxed);
     }
 
-    /// Refuses every verdict until the next pack is in force.
-    pub fn clear(&self) {
+    /// Refuses every verdict until the next pack is in force. If an older copy has replaced the database, it has to be made at
+    /// `needs_made` or later.
+    pub fn clear(&self, needs_made: Option<Timestamp>) {
+        let needs_made = needs_made.map_or(NONE, |made| made.0);
+        self.needs_made.store(needs_made, Relaxed);
         self.made_at.store(NONE, Relaxed);
         self.half_at.store(NONE, Relaxed);
         self.until.store(NONE, Relaxed);
@@ -145,7 +151,10 @@ impl Freshness {
             });
         }
         Error::Unavailable(match self.until.load(Relaxed) {
-            NONE => refusals::site::stale_none(),
+            NONE => match self.needs_made.load(Relaxed) {
+                NONE => refusals::site::stale_none(),
+                made => refusals::site::stale_distrusts(Timestamp(made)),
+            },
             until => refusals::site::stale(Timestamp(until)),
         })
     }

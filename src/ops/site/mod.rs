@@ -80,6 +80,7 @@ pub struct Site {
     stepped: Mutex<Stepped>,
     /// The uses that the server has lent in all, by key.
     lent: RwLock<HashMap<KeyId, u64>>,
+    taken: lent::Taken,
     /// The secrets that stay ended, once they were read.
     ended_starts: Mutex<Option<Arc<content::Starts>>>,
     verdicts: uses::Stored,
@@ -152,6 +153,8 @@ pub struct View {
     pub fork: Fork,
     /// The next pack may have been made before the newest one.
     pub is_date_open: bool,
+    /// An older copy has replaced the database: no verdict is given before a pack that was made then or later, or a word of the link.
+    pub needs_made: Option<Timestamp>,
     pub reports: u64,
     /// Of this state; reports have it.
     pub life: String,
@@ -208,9 +211,10 @@ impl Site {
     /// older copy replaced the database after the packs were made, so what has ended here since is not known any more; the packs
     /// are older than what a link has brought, whose steps are not kept; or their date is wrong, so their age is not known.
     fn hold(&self, held: Option<Held>) {
-        let (oldest, known, is_date_open) = {
+        let (oldest, known, is_date_open, needs_made) = {
             let state = lock(&self.state);
-            (state.made, (state.reign, state.events), state.is_date_open)
+            let known = (state.reign, state.events);
+            (state.made, known, state.is_date_open, state.needs_made())
         };
         let head = held.as_ref().map(Held::head);
         let counts = |head: &&Head| {
@@ -218,7 +222,7 @@ impl Site {
         };
         match head.filter(counts) {
             Some(head) => self.fresh.set(head.made, head.until),
-            None => self.fresh.clear(),
+            None => self.fresh.clear(needs_made),
         }
         *lock(&self.position) = head.map(Position::of);
         *lock(&self.stepped) = Stepped::default();
@@ -317,6 +321,7 @@ pub(super) fn begin(state: State, database: &Path, own: Directory) -> Site {
         position: Mutex::default(),
         stepped: Mutex::default(),
         lent: RwLock::default(),
+        taken: lent::Taken::default(),
         ended_starts: Mutex::default(),
         verdicts: uses::Stored::default(),
         unreported: Unreported::default(),
@@ -396,6 +401,7 @@ pub fn view(app: &App) -> Result<View> {
     Ok(View {
         life: state.life.to_string(),
         may_spend: state.may_spend(),
+        needs_made: state.needs_made(),
         site: state.site,
         origin: state.origin,
         server: state.server.to_string(),

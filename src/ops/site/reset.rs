@@ -84,5 +84,5 @@ pub fn accept_date(app: &App, caller: &Caller) -> Result<()> {
 /// From now on there are no verdicts.
 fn set(own: &Site, state: State) {
     *lock(&own.state) = state;
-    own.fresh.clear();
+    own.fresh.clear(None);
 }

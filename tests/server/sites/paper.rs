@@ -319,3 +319,22 @@ fn a_site_that_a_few_rotations_of_the_signing_key_would_cut_off_is_named() {
     let ran = rotate();
     assert!(!ran.stderr.contains("plant-7"), "{ran:?}");
 }
+
+#[test]
+fn packs_for_others_alone_are_named() {
+    let pair = Pair::new();
+    pair.issue(1);
+    let other = super::Site::enrol(&pair.server, "plant-8", &[]);
+    let stick = other.stick();
+    let out = ["pack", "make", "--site", "plant-8", "--out"];
+    let out = [&out[..], &[stick.to_str().unwrap()]].concat();
+    pair.line().ok(&out);
+    let folder = stick.join("plant-8");
+    let ran = pair.site.try_apply(&folder);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let names_it = ran.stderr.contains("for site plant-8") && ran.stderr.contains("000001");
+    assert!(names_it, "{ran:?}");
+    other.apply();
+    let again = other.apply();
+    assert!(again.contains("nothing is newer than pack 1"), "{again}");
+}

@@ -50,6 +50,21 @@ fn a_stick_carries_keys_and_their_end_and_a_report_comes_back() {
     assert_eq!(shown["applied"], 3, "{shown}");
     let ended = shown["ended_there"].to_string();
     assert!(ended.contains(&stays.id), "{shown}");
+    for (line, name) in [(&pair.line(), "show plant-7"), (&site.line, "status")] {
+        let command: Vec<&str> = ["site"].into_iter().chain(name.split(' ')).collect();
+        let text = line.ok(&command);
+        let ended = text.lines().find(|line| line.starts_with("ended "));
+        let is_plain = |ended: &str| ended.contains(&stays.id) && !ended.contains('{');
+        assert!(ended.is_some_and(is_plain), "{text}");
+    }
+    // What the site is known to have, and what it lacks.
+    assert!(shown["as_of"].is_string(), "{shown}");
+    assert_eq!(shown["changed_keys"], 0, "{shown}");
+    admin.issue(json!({ "name": "new" }));
+    let shown = pair.line().json(&["site", "show", "plant-7"]);
+    assert_eq!(shown["changed_keys"], 1, "{shown}");
+    let listed = pair.line().ok(&["site", "list"]);
+    assert!(listed.contains("AS OF"), "{listed}");
     assert_eq!(admin.verdict(&stays.secret), "VALID", "only a proposal");
 }
 
