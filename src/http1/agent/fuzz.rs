@@ -100,11 +100,11 @@ fn judge(bytes: &[u8]) -> String {
         };
         let outcome = read(frame);
         if shape.len() < 100 {
-            shape = shape
-                + outcome
-                    .as_ref()
-                    .map_or_else(|status| status.text(), |word| word)
-                + ",";
+            let word = match outcome {
+                Ok(word) => word,
+                Err(status) => status.text(),
+            };
+            shape = shape + word + ",";
         }
         if outcome.is_err() {
             return shape;
