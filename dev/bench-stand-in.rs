@@ -3,7 +3,11 @@
 //! share of the connections; they are kept open. It is no HTTP server: a request with a body is not understood.
 //!
 //!     rustc -O dev/bench-stand-in.rs && ./bench-stand-in 127.0.0.1:8421 ANSWER-FILE
+//!
+//! With a third word, `agent`, it is an agent of HAProxy in the same way: the file has the actions of an answer, which
+//! follow the identifiers of each question.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
@@ -31,8 +35,47 @@ const ADD: i32 = 1;
 const IPPROTO_TCP: i32 = 6;
 const TCP_CONGESTION: i32 = 13;
 
+/// The answer to the hello of HAProxy.
+const HELLO: &[u8] = b"\0\0\0\x40\x65\0\0\0\x01\0\0\x07version\x08\x032.0\x0emax-frame-size\x03\xfc\xf0\x06\
+                       \x0ccapabilities\x08\x0apipelining";
+
+/// Answers all whole frames in `arrived`, and takes them out of it. `None` if HAProxy ends the connection.
+fn answer_frames(arrived: &mut Vec<u8>, actions: &[u8]) -> Option<Vec<u8>> {
+    let (mut out, mut start) = (Vec::new(), 0);
+    while let Some((length, rest)) = arrived[start..].split_first_chunk::<4>() {
+        let Some(frame) = rest.get(..u32::from_be_bytes(*length) as usize) else {
+            break;
+        };
+        start += 4 + frame.len();
+        match frame[0] {
+            1 => out.extend(HELLO),
+            3 => {
+                let first = number_bytes(&frame[5..]);
+                let ids = &frame[5..5 + first + number_bytes(&frame[5 + first..])];
+                let bytes = 5 + ids.len() + actions.len();
+                out.extend((bytes as u32).to_be_bytes());
+                out.extend(b"\x67\0\0\0\x01");
+                out.extend(ids);
+                out.extend(actions);
+            }
+            _ => return None,
+        }
+    }
+    arrived.drain(..start);
+    Some(out)
+}
+
+/// How long the number is with which these bytes begin.
+fn number_bytes(bytes: &[u8]) -> usize {
+    match bytes[0] {
+        0..240 => 1,
+        _ => 1 + bytes[1..].iter().take_while(|byte| **byte >= 128).count() + 1,
+    }
+}
+
 /// Answers on all connections that are added to `epoll`.
-fn serve(epoll: i32, answer: &[u8]) {
+fn serve(epoll: i32, answer: &[u8], is_agent: bool) {
+    let mut arrived: HashMap<u64, Vec<u8>> = HashMap::new();
     let mut events = [Event {
         events: 0,
         connection: 0,
@@ -46,6 +89,12 @@ fn serve(epoll: i32, answer: &[u8]) {
             let mut connection = unsafe { TcpStream::from_raw_fd(event.connection as i32) };
             let goes_on = match connection.read(&mut bytes) {
                 Ok(0) | Err(_) => false,
+                Ok(length) if is_agent => {
+                    let arrived = arrived.entry(event.connection).or_default();
+                    arrived.extend(&bytes[..length]);
+                    answer_frames(arrived, answer)
+                        .is_some_and(|out| connection.write_all(&out).is_ok())
+                }
                 Ok(length) if bytes[..length].ends_with(b"\r\n\r\n") => {
                     connection.write_all(answer).is_ok()
                 }
@@ -53,6 +102,9 @@ fn serve(epoll: i32, answer: &[u8]) {
             };
             if goes_on {
                 let _ = connection.into_raw_fd();
+            } else {
+                // The next connection may have the same number.
+                arrived.remove(&{ event.connection });
             }
         }
     }
@@ -61,6 +113,7 @@ fn serve(epoll: i32, answer: &[u8]) {
 fn main() -> std::io::Result<()> {
     let words: Vec<String> = std::env::args().collect();
     let answer: &'static [u8] = std::fs::read(&words[2])?.leak();
+    let is_agent = words.get(3).is_some_and(|word| word == "agent");
     let listener = TcpListener::bind(&words[1])?;
     // As Latchkey does on loopback: other algorithms set timers for queues that are not there.
     // Safety: the text is as long as it is said to be.
@@ -77,7 +130,7 @@ fn main() -> std::io::Result<()> {
     // Safety: the call has no pointer.
     let epolls: Vec<i32> = (0..workers).map(|_| unsafe { epoll_create1(0) }).collect();
     for epoll in epolls.iter().copied() {
-        thread::spawn(move || serve(epoll, answer));
+        thread::spawn(move || serve(epoll, answer, is_agent));
     }
     for (number, connection) in listener.incoming().flatten().enumerate() {
         connection.set_nodelay(true)?;

@@ -1,6 +1,7 @@
 //! Settings: parses flags, environment variables and the settings file into typed values. The rest of the program never
 //! sees raw input.
 
+pub mod agent;
 #[cfg(feature = "postgres")]
 pub mod cluster;
 pub mod data_folder;
@@ -166,6 +167,14 @@ pub struct ServeArgs {
     /// may read metrics with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_parser = listen, value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// An address on which HAProxy asks about requests in its own protocol (SPOE), as examples/haproxy-spoe has it; or
+    /// unix:/PATH. It answers nothing else [default: none]
+    #[arg(
+        long,
+        env = "LATCHKEY_HAPROXY_AGENT",
+        value_name = "ADDRESS:PORT|unix:/PATH"
+    )]
+    pub haproxy_agent: Option<agent::AgentAddress>,
     /// The contact for reports of vulnerabilities: a file in the format of RFC 9116, which GET /.well-known/security.txt
     /// answers with; without it there is no such page
     #[arg(long, env = "LATCHKEY_SECURITY_TXT", value_name = "FILE")]
@@ -349,6 +358,10 @@ impl ServeArgs {
         self.mounts()?;
         self.console_texts(console::check_texts)?;
         self.leak_keys()?;
+        if let Some(agent) = &self.haproxy_agent {
+            let others = self.listen.iter().chain(&self.metrics_listen);
+            agent.check(self.allow_plain_http, others.map(SocketAddr::port))?;
+        }
         // The server recognises the metrics address by its port.
         match self.metrics_listen.map(|address| address.port()) {
             Some(0) => Err(Error::invalid_text("metrics-listen", "must name a port")),

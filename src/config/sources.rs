@@ -362,6 +362,7 @@ database_certificate = "/etc/latchkey/db-node.pem"
 database_key = "/etc/latchkey/db-node.key"
 database_password_file = "/etc/latchkey/database-password"
 ends_wait_for_sites = true
+haproxy_agent = "127.0.0.1:8422"
 head_bytes_max = 65536
 keys = ["/etc/latchkey/keys.d"]
 keys_allow_management = true

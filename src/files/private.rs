@@ -82,6 +82,11 @@ pub fn close_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
+/// Lets every program of this machine that may enter the folder of a new socket use it.
+pub fn open_to_others(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))
+}
+
 /// Takes rights from a file or folder of this user. `taken` says which of the rights in a mode go; if they are all rights
 /// of others, the bits that give new files to a group go too. Returns whether anything was changed. Links, and files with
 /// several names, stay as they are.

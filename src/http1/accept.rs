@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::slots::{Slot, TICK, Via};
 use super::state::ServerState;
 use super::tls::{LiveTls, Opened, shake_hands};
-use super::{Listener, connection};
+use super::{Listener, agent, connection};
 use crate::http1::request::Peer;
 
 /// How many bytes of answers the kernel buffers for a client that does not read them; Linux reserves twice this size
@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A listening socket that is registered with the tokio runtime.
 pub enum BoundListener {
+    AgentTcp(TcpListener, &'static str),
+    AgentUnix(UnixListener, &'static str),
     Tcp(TcpListener),
     Tls(TcpListener, LiveTls),
     Unix(UnixListener),
@@ -37,6 +39,15 @@ impl BoundListener {
     /// Must be called within the tokio runtime.
     pub fn open(listener: Listener) -> io::Result<BoundListener> {
         Ok(match listener {
+            Listener::AgentTcp(listener, path) => {
+                listener.set_nonblocking(true)?;
+                settle(&listener);
+                BoundListener::AgentTcp(TcpListener::from_std(listener)?, path)
+            }
+            Listener::AgentUnix(listener, path) => {
+                listener.set_nonblocking(true)?;
+                BoundListener::AgentUnix(UnixListener::from_std(listener)?, path)
+            }
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
                 settle(&listener);
@@ -72,6 +83,29 @@ impl BoundListener {
 
     async fn serve_next(&self, state: &Arc<ServerState>) -> io::Result<()> {
         match self {
+            BoundListener::AgentTcp(listener, path) => {
+                let (stream, peer) = accept(listener, false).await?;
+                let slot = slot(state, Via::Tcp).await;
+                let (owner, path) = (Arc::clone(state), *path);
+                state.workers.give(async move {
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        agent::serve(stream, peer, slot, owner, path).await;
+                    }
+                });
+            }
+            BoundListener::AgentUnix(listener, path) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                // The slots that are reserved for the Unix socket of the data folder are not for HAProxy.
+                let slot = slot(state, Via::Tcp).await;
+                let (stream, owner, path) = (stream.into_std()?, Arc::clone(state), *path);
+                state.workers.give(async move {
+                    if let Ok(stream) = UnixStream::from_std(stream) {
+                        let peer = Peer::Unix { uid };
+                        agent::serve(stream, peer, slot, owner, path).await;
+                    }
+                });
+            }
             BoundListener::Tcp(listener) => {
                 let (stream, peer) = accept(listener, false).await?;
                 let slot = slot(state, Via::Tcp).await;

@@ -2,10 +2,12 @@
 //!
 //! It serves the closures of a [`Service`] and knows no route, no credential and no JSON. A byte passes through `accept`,
 //! then `tls` if the server has a certificate, then `connection`, which reads it (`head`, `chunked`), runs the closures
-//! (`handler`, on the I/O thread or on the `pool`) and sends the answer (`answer`, `outgoing`). Every connection has one
+//! (`handler`, on the I/O thread or on the `pool`) and sends the answer (`answer`, `outgoing`). `agent` does the same for the
+//! questions of HAProxy in its own protocol. Every connection has one
 //! of the `slots`, which enforce the deadlines, and belongs to one of the `workers`.
 
 mod accept;
+mod agent;
 mod answer;
 pub mod answer_head;
 mod chunked;
@@ -124,6 +126,10 @@ pub enum Fault {
 
 /// Where connections come from. The caller binds the sockets, so that a port in use is reported before anything starts.
 pub enum Listener {
+    /// For HAProxy's questions in its own protocol, which the route of this path answers.
+    AgentTcp(std::net::TcpListener, &'static str),
+    /// The same over a Unix socket.
+    AgentUnix(std::os::unix::net::UnixListener, &'static str),
     Tcp(std::net::TcpListener),
     Tls(std::net::TcpListener, LiveTls),
     Unix(std::os::unix::net::UnixListener),

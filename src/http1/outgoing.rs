@@ -7,6 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
+use super::limits::PROGRESS_BYTES;
+use super::slots::{Phase, Slot};
+
 /// A body of at most this many bytes is appended to its head, because a copy costs less than a separate write.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
@@ -64,6 +67,24 @@ impl Outgoing {
         self.head.shrink_to(KEPT_BYTES);
         self.body = Bytes::new();
         Pin::new(io).poll_flush(cx)
+    }
+
+    /// Sends everything. A client that does not read has a deadline, which begins again when it has read enough.
+    pub async fn send(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        slot: &Slot,
+    ) -> io::Result<()> {
+        slot.in_time(|cx| {
+            let polled = self.poll_send(io, cx);
+            let begins = || slot.phase() != Phase::Write || self.progress >= PROGRESS_BYTES;
+            if polled.is_pending() && begins() {
+                self.progress = 0;
+                slot.enter(Phase::Write);
+            }
+            polled
+        })
+        .await
     }
 
     fn advance(&mut self, bytes: usize) {

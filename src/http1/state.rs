@@ -25,6 +25,7 @@ pub struct ServerState {
     pub accept_log: OncePerSecond,
     tls_log: OncePerSecond,
     plain_log: OncePerSecond,
+    agent_log: OncePerSecond,
     process: u32,
     id_blocks: AtomicU64,
 }
@@ -47,6 +48,7 @@ impl ServerState {
             accept_log: OncePerSecond::default(),
             tls_log: OncePerSecond::default(),
             plain_log: OncePerSecond::default(),
+            agent_log: OncePerSecond::default(),
             process,
             id_blocks: AtomicU64::new(0),
         }
@@ -71,6 +73,13 @@ impl ServerState {
     pub fn log_plain(&self) {
         if self.plain_log.may(self.slots.now()) {
             log::warn!("a client spoke plain HTTP on the TLS port");
+        }
+    }
+
+    /// `why` is a text of this program, without anything that HAProxy has sent.
+    pub fn log_agent(&self, why: &'static str) {
+        if self.agent_log.may(self.slots.now()) {
+            log::warn!("haproxy_agent: {why}");
         }
     }
 

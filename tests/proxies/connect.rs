@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::client::{Request, get};
-use crate::harness::proxy::{CADDY, CURRENT_CADDY, ENVOY, HAPROXY, NGINX, Proxy, TRAEFIK};
+use crate::harness::proxy::{
+    CADDY, CURRENT_CADDY, ENVOY, HAPROXY, HAPROXY_SPOE, NGINX, Proxy, TRAEFIK,
+};
 use crate::harness::stage::Stage;
 use crate::wait;
 
@@ -132,6 +134,11 @@ fn the_current_caddy_protects_with_the_generated_file() {
 #[test]
 fn haproxy_protects_with_the_generated_files() {
     protects(&HAPROXY);
+}
+
+#[test]
+fn haproxy_protects_with_the_generated_files_for_an_agent() {
+    protects(&HAPROXY_SPOE);
 }
 
 #[test]

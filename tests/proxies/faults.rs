@@ -1,16 +1,18 @@
 //! Latchkey has ended, hangs or sends invalid answers: no fault lets a request pass.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::Behaviour;
 use crate::harness::client::get;
-use crate::harness::latchkey::PORT;
+use crate::harness::latchkey::{AGENT_PORT, PORT};
+use crate::harness::proxy::HAPROXY_SPOE;
 use crate::harness::stage::Stage;
-use crate::{identity, wait};
+use crate::{agent, identity, wait};
 
 #[rustfmt::skip] // Columns are the point of this table.
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -68,15 +70,31 @@ fn gone(stage: &mut Stage) {
 }
 
 fn strange_answers(stage: &mut Stage) {
+    if stage.folder_name() == HAPROXY_SPOE.folder() {
+        for (number, answer) in agent::STRANGE.iter().enumerate() {
+            println!("  strange answer {number}");
+            let give = |stream| agent::give(stream, answer);
+            answering(AGENT_PORT, &give, || denies_soon(stage));
+        }
+        return;
+    }
     for answer in ANSWERS {
         println!("  {answer:?}");
-        answering(answer, || denies_soon(stage));
+        answering(PORT, &|stream| give(stream, answer), || denies_soon(stage));
     }
 }
 
 /// GHSA-7r4p-vjf4-gxv4.
 fn answer_without_identity(stage: &mut Stage) {
-    answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", || {
+    let (port, give): (u16, &(dyn Fn(TcpStream) + Sync)) = match stage.folder_name() {
+        name if name == HAPROXY_SPOE.folder() => {
+            (AGENT_PORT, &|stream| agent::give(stream, &agent::NAMELESS))
+        }
+        _ => (PORT, &|stream| {
+            give(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        }),
+    };
+    answering(port, give, || {
         let seen = stage.passes(&identity::forged(get("/").bearer("lk_any")));
         for name in identity::HEADERS {
             assert!(
@@ -95,23 +113,26 @@ fn back_again(stage: &mut Stage) {
     stage.refuses(&get("/"), 401, None);
 }
 
-/// Another program on Latchkey's port sends `answer` to every client while `work` runs.
-fn answering(answer: &'static str, work: impl FnOnce()) {
-    let address = SocketAddr::from(([127, 0, 0, 1], PORT));
+/// Another program on a port of Latchkey answers every client with `give` while `work` runs.
+fn answering(port: u16, give: &(dyn Fn(TcpStream) + Sync), work: impl FnOnce()) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = TcpListener::bind(address).unwrap();
     let done = AtomicBool::new(false);
+    let clients = Mutex::new(Vec::new());
     thread::scope(|scope| {
         scope.spawn(|| {
             for stream in listener.incoming().flatten() {
                 if done.load(Ordering::SeqCst) {
                     return;
                 }
-                scope.spawn(move || give(stream, answer));
+                clients.lock().unwrap().push(stream.try_clone().unwrap());
+                scope.spawn(move || give(stream));
             }
         });
-        // The thread above must end even if `work` panics.
+        // The threads above must end even if `work` panics.
         let _end = End {
             done: &done,
+            clients: &clients,
             address,
         };
         work();
@@ -126,6 +147,7 @@ fn give(mut stream: TcpStream, answer: &str) {
 
 struct End<'a> {
     done: &'a AtomicBool,
+    clients: &'a Mutex<Vec<TcpStream>>,
     address: SocketAddr,
 }
 
@@ -133,5 +155,9 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         self.done.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
+        for stream in self.clients.lock().unwrap().iter() {
+            // HAProxy keeps its connections to an agent open.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }

@@ -8,6 +8,7 @@
 // Clippy's exception for tests does not apply to helpers of integration tests.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod agent;
 mod bodies;
 mod connect;
 mod decisions;
@@ -32,7 +33,7 @@ mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use harness::proxy::{CADDY, CURRENT_CADDY, ENVOY, HAPROXY, NGINX, Proxy, TRAEFIK};
+use harness::proxy::{CADDY, CURRENT_CADDY, ENVOY, HAPROXY, HAPROXY_SPOE, NGINX, Proxy, TRAEFIK};
 use harness::stage::Stage;
 
 /// A sentence, and the function that tests whether it is true.
@@ -72,6 +73,11 @@ fn envoy_guards_the_application() {
 #[test]
 fn haproxy_guards_the_application() {
     check(&HAPROXY);
+}
+
+#[test]
+fn haproxy_with_an_agent_guards_the_application() {
+    check(&HAPROXY_SPOE);
 }
 
 #[test]

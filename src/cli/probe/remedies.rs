@@ -32,6 +32,7 @@ pub enum Proxy {
     Nginx,
     Caddy,
     Haproxy,
+    HaproxySpoe,
     Envoy,
     Traefik,
     GatewayApi,
@@ -47,7 +48,7 @@ pub struct Line {
     pub is_needed: bool,
 }
 
-use Proxy::{Caddy, Envoy, GatewayApi, Haproxy, Nginx, Traefik};
+use Proxy::{Caddy, Envoy, GatewayApi, Haproxy, HaproxySpoe, Nginx, Traefik};
 
 impl Proxy {
     pub fn word(self) -> &'static str {
@@ -55,6 +56,7 @@ impl Proxy {
             Nginx => "nginx",
             Caddy => "caddy",
             Haproxy => "haproxy",
+            HaproxySpoe => "haproxy-spoe",
             Envoy => "envoy",
             Traefik => "traefik",
             GatewayApi => "gateway-api",
@@ -92,6 +94,7 @@ const APPLICATION: &str = "latchkey-application.conf";
 const CADDY: &str = "Caddyfile";
 const HAPROXY: &str = "haproxy.cfg";
 const LUA: &str = "latchkey.lua";
+const SPOE: &str = "spoe.conf";
 const ENVOY: &str = "envoy.yaml";
 const TRAEFIK: &str = "traefik.yaml";
 const RULES: &str = "rules.yaml";
@@ -133,6 +136,7 @@ impl Remedy {
                 need(Caddy, CADDY, "request_header -X-Forwarded*"),
                 avoid(Caddy, CADDY, "trusted_proxies"),
                 need(Haproxy, LUA, "\"x-forwarded-for: \" .. txn.sf:src(),"),
+                need(HaproxySpoe, SPOE, "args client=src"),
                 need(Envoy, ENVOY, "header: { key: x-forwarded-for, value: \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\" }"),
                 need(Envoy, ENVOY, "use_remote_address: true"),
                 need(Traefik, TRAEFIK, "insecure: false"),
@@ -144,6 +148,7 @@ impl Remedy {
                 need(Nginx, NGINX, "auth_request /_latchkey/billing;"),
                 need(Caddy, CADDY, "uri /auth/caddy?catalog=billing"),
                 need(Haproxy, HAPROXY, "http-request lua.latchkey /auth/haproxy?catalog=billing if billing"),
+                need(HaproxySpoe, HAPROXY, "http-request set-var(txn.latchkey.target) str(/auth/haproxy?catalog=billing) if billing"),
                 need(Envoy, ENVOY, "header: { key: x-latchkey-catalog, value: billing }"),
                 need(Traefik, RULES, "address: http://127.0.0.1:8420/auth/traefik?catalog=billing"),
                 need(GatewayApi, ROUTE, "path: /auth/gateway/CATALOG/-"),
@@ -153,6 +158,8 @@ impl Remedy {
                 need(Nginx, QUESTION, "proxy_set_header X-API-Key $http_x_api_key;"),
                 avoid(Caddy, CADDY, "header_up -Authorization (in the block of forward_auth)"),
                 need(Haproxy, LUA, "local CREDENTIALS = { \"authorization\", \"x-api-key\" }"),
+                need(HaproxySpoe, SPOE, "args authorization=req.fhdr(authorization) authorization.count=req.fhdr_cnt(authorization)"),
+                need(HaproxySpoe, SPOE, "args x-api-key=req.fhdr(x-api-key) x-api-key.count=req.fhdr_cnt(x-api-key)"),
                 need(Envoy, ENVOY, "- exact: x-api-key"),
                 need(Traefik, RULES, "authRequestHeaders: [Authorization, X-API-Key]"),
                 need(GatewayApi, ROUTE, "allowedHeaders: [authorization, x-api-key]"),
@@ -163,6 +170,7 @@ impl Remedy {
                 avoid(Caddy, CADDY, "handle_errors"),
                 need(Haproxy, HAPROXY, "http-request deny deny_status 503 unless { var(txn.latchkey) -m str allowed }"),
                 need(Haproxy, LUA, "refuse(txn, 503)"),
+                need(HaproxySpoe, HAPROXY, "http-request deny deny_status 503 unless { var(txn.latchkey.allowed) -m str allowed }"),
                 need(Envoy, ENVOY, "failure_mode_allow: false"),
                 avoid(Traefik, RULES, "errors: (a middleware that answers in the place of Latchkey)"),
                 avoid(GatewayApi, "the gateway's settings", "failOpen: true"),
@@ -171,6 +179,8 @@ impl Remedy {
                 need(Nginx, QUESTION, "proxy_set_header Host 127.0.0.1:8420;"),
                 need(Caddy, CADDY, "header_up Host {upstream_hostport}"),
                 need(Haproxy, HAPROXY, "server latchkey 127.0.0.1:8420"),
+                need(HaproxySpoe, HAPROXY, "server latchkey 127.0.0.1:8422"),
+                need(HaproxySpoe, SPOE, "use-backend latchkey"),
                 need(Envoy, ENVOY, "server_uri: { uri: \"http://127.0.0.1:8420\", cluster: latchkey, timeout: 2s }"),
                 need(Traefik, RULES, "address: http://127.0.0.1:8420/auth/traefik"),
                 need(GatewayApi, ROUTE, "backendRef: (the Service of Latchkey)"),
@@ -180,6 +190,7 @@ impl Remedy {
                 need(Caddy, CADDY, "copy_headers Remote-User X-Auth-Subject X-Auth-Key-Id X-Auth-Key-Name X-Auth-Workspace X-Auth-Scopes X-Auth-Expires-In"),
                 need(Caddy, CADDY, "header_up X-Auth-Subject {http.request.header.X-Auth-Subject}"),
                 need(Haproxy, HAPROXY, "http-request set-header X-Auth-Subject %[var(txn.latchkey_x_auth_subject)]"),
+                need(HaproxySpoe, HAPROXY, "http-request set-header X-Auth-Subject %[var(txn.latchkey.x_auth_subject)]"),
                 need(Envoy, ENVOY, "- exact: remote-user"),
                 need(Envoy, ENVOY, "- prefix: x-auth-"),
                 need(Traefik, RULES, "authResponseHeaders: [Remote-User, X-Auth-Subject, X-Auth-Key-Id, X-Auth-Key-Name, X-Auth-Workspace, X-Auth-Scopes, X-Auth-Expires-In]"),
@@ -192,7 +203,9 @@ impl Remedy {
                 need(Caddy, CADDY, "request_header -Remote-*"),
                 need(Caddy, CADDY, "request_header -X-Auth-*"),
                 need(Haproxy, HAPROXY, "http-request set-header Remote-User %[var(txn.latchkey_remote_user)]"),
+                need(HaproxySpoe, HAPROXY, "http-request set-header Remote-User %[var(txn.latchkey.remote_user)]"),
                 need(Haproxy, HAPROXY, "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: remote-, ignore_case: true } }"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-auth-, ignore_case: true } }"),
                 need(Traefik, RULES, "authResponseHeaders: [Remote-User, X-Auth-Subject, X-Auth-Key-Id, X-Auth-Key-Name, X-Auth-Workspace, X-Auth-Scopes, X-Auth-Expires-In]"),
@@ -204,7 +217,9 @@ impl Remedy {
                 need(Caddy, CADDY, "header_up -Authorization"),
                 need(Caddy, CADDY, "header_up -X-API-Key"),
                 need(Haproxy, HAPROXY, "http-request del-header Authorization"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header Authorization"),
                 need(Haproxy, HAPROXY, "http-request del-header X-API-Key"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header X-API-Key"),
                 need(Envoy, ENVOY, "request_headers_to_remove: [authorization, x-api-key, x-latchkey-catalog]"),
                 need(Traefik, RULES, "Authorization: \"\""),
                 need(Traefik, RULES, "X-API-Key: \"\""),
@@ -216,6 +231,7 @@ impl Remedy {
                 avoid(Caddy, CADDY, "handle_response (in the block of forward_auth)"),
                 need(Haproxy, LUA, "local REFUSALS = { [401] = true, [403] = true, [429] = true }"),
                 need(Haproxy, LUA, "refuse(txn, answer.status, answer.headers)"),
+                need(HaproxySpoe, HAPROXY, "http-request return status 429 hdr Cache-Control no-store if { var(txn.latchkey.status) -m int 429 }"),
                 avoid(Envoy, ENVOY, "local_reply_config (that maps the statuses of refusals)"),
                 avoid(Traefik, RULES, "errors: (a middleware that answers in the place of Latchkey)"),
             ] },
@@ -224,6 +240,7 @@ impl Remedy {
                 need(Caddy, CADDY, "request_header -X-HTTP-Method*"),
                 need(Caddy, CADDY, "request_header -X-Method-Override"),
                 need(Haproxy, HAPROXY, "http-request del-header '^(forwarded$|x-forwarded|x-http-method|x-method-override$|true-client-)' -m reg"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header '^(forwarded$|x-forwarded|x-http-method|x-method-override$|true-client-)' -m reg"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-http-method, ignore_case: true } }"),
                 need(Envoy, ENVOY, "- remove: x-method-override"),
                 need(Traefik, RULES, "authResponseHeadersRegex: (?i)^((x-)?(remote|auth|original|rewrite|client|latchkey)-|forwarded$|x-forwarded|x-http-method|x-method-override$|true-client-|http2-settings$)"),
@@ -234,6 +251,7 @@ impl Remedy {
                 need(Nginx, APPLICATION, "proxy_pass_request_headers off;"),
                 need(Caddy, CADDY, "request_header -*_*"),
                 need(Haproxy, HAPROXY, "option http-restrict-req-hdr-names delete"),
+                need(HaproxySpoe, HAPROXY, "option http-restrict-req-hdr-names delete"),
                 need(Envoy, ENVOY, "common_http_protocol_options: { headers_with_underscores_action: DROP_HEADER, max_headers_count: 200 }"),
                 need(Traefik, TRAEFIK, "aliasHeadersStrategy: delete"),
                 need(GatewayApi, "the gateway's settings", "headers with underscores: dropped or refused"),
@@ -247,7 +265,9 @@ impl Remedy {
                 need(Caddy, CADDY, "request_header -X-Real-*"),
                 need(Caddy, CADDY, "request_header -Forwarded"),
                 need(Haproxy, HAPROXY, "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg"),
                 need(Haproxy, HAPROXY, "http-request del-header '^(forwarded$|x-forwarded|x-http-method|x-method-override$|true-client-)' -m reg"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header '^(forwarded$|x-forwarded|x-http-method|x-method-override$|true-client-)' -m reg"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-original-, ignore_case: true } }"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-rewrite-, ignore_case: true } }"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-forwarded-, ignore_case: true } }"),
@@ -263,6 +283,7 @@ impl Remedy {
                 need(Caddy, CADDY, "respond @strange 400"),
                 need(Caddy, CADDY, "respond @blank 400"),
                 need(Haproxy, HAPROXY, "http-request deny deny_status 400 if !plain or strange or blank or disguised"),
+                need(HaproxySpoe, HAPROXY, "http-request deny deny_status 400 if !plain or strange or blank or disguised"),
                 need(Envoy, ENVOY, "direct_response: &refused { status: 400 }"),
                 need(Envoy, ENVOY, "normalize_path: false"),
                 need(Envoy, ENVOY, "merge_slashes: false"),
@@ -280,6 +301,7 @@ impl Remedy {
                 need(Caddy, CADDY, "request_header -X-Remote-*"),
                 need(Caddy, CADDY, "request_header -X-Latchkey-*"),
                 need(Haproxy, HAPROXY, "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-auth-, ignore_case: true } }"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: remote-, ignore_case: true } }"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-remote-, ignore_case: true } }"),
@@ -295,6 +317,8 @@ impl Remedy {
                 avoid(Caddy, CADDY, "header_up X-Forwarded-Uri (Caddy itself sets it)"),
                 need(Haproxy, LUA, "\"x-forwarded-uri: \" .. txn.sf:pathq(),"),
                 need(Haproxy, LUA, "\"x-forwarded-method: \" .. txn.sf:method(),"),
+                need(HaproxySpoe, SPOE, "args method=method"),
+                need(HaproxySpoe, SPOE, "args uri=pathq"),
                 need(Envoy, ENVOY, "path_prefix: /auth/envoy"),
                 need(Envoy, ENVOY, "- remove_on_match: { key_matcher: { prefix: x-latchkey-, ignore_case: true } }"),
                 avoid(Traefik, RULES, "trustForwardHeader: true"),
@@ -307,6 +331,8 @@ impl Remedy {
                 need(Nginx, NGINX, "return 401;"),
                 avoid(Caddy, CADDY, "handle_response (in the block of forward_auth)"),
                 need(Haproxy, LUA, "local reply = txn:reply { status = status }"),
+                need(HaproxySpoe, HAPROXY, "http-request return status 401 hdr Cache-Control no-store if { var(txn.latchkey.status) -m int 401 }"),
+                need(HaproxySpoe, HAPROXY, "http-request return status 403 hdr Cache-Control no-store if { var(txn.latchkey.status) -m int 403 }"),
                 avoid(Envoy, ENVOY, "local_reply_config (that maps the statuses of refusals)"),
                 avoid(Traefik, RULES, "errors: (a middleware that answers in the place of Latchkey)"),
             ] },
@@ -317,6 +343,8 @@ impl Remedy {
                 avoid(Caddy, CADDY, "header_up X-Forwarded-Method (Caddy itself sets it)"),
                 need(Haproxy, LUA, "\"x-forwarded-uri: \" .. txn.sf:pathq(),"),
                 need(Haproxy, LUA, "\"x-forwarded-method: \" .. txn.sf:method(),"),
+                need(HaproxySpoe, SPOE, "args method=method"),
+                need(HaproxySpoe, SPOE, "args uri=pathq"),
                 need(Envoy, ENVOY, "path_prefix: /auth/envoy"),
                 avoid(Traefik, RULES, "replacePath, stripPrefix and addPrefix before forwardAuth"),
                 need(Traefik, RULES, "address: http://127.0.0.1:8420/auth/traefik?catalog=billing"),
@@ -329,7 +357,11 @@ impl Remedy {
                 need(Caddy, CADDY, "forward_auth 127.0.0.1:8420 {"),
                 need(Haproxy, HAPROXY, "http-request lua.latchkey /auth/haproxy?catalog=billing if billing"),
                 need(Haproxy, HAPROXY, "http-request lua.latchkey /auth/haproxy unless billing"),
+                need(HaproxySpoe, HAPROXY, "http-request set-var(txn.latchkey.target) str(/auth/haproxy?catalog=billing) if billing"),
+                need(HaproxySpoe, HAPROXY, "http-request set-var(txn.latchkey.target) str(/auth/haproxy) unless billing"),
+                need(HaproxySpoe, HAPROXY, "http-request send-spoe-group latchkey check"),
                 avoid(Haproxy, HAPROXY, "http-request allow (before the question)"),
+                avoid(HaproxySpoe, HAPROXY, "http-request allow (before the question)"),
                 need(Envoy, ENVOY, "- name: envoy.filters.http.ext_authz"),
                 avoid(Envoy, ENVOY, "disabled: true (of ext_authz, on a route to the application)"),
                 need(Traefik, RULES, "middlewares: [no-upgrade, latchkey-billing, keep-key]"),
@@ -342,7 +374,9 @@ impl Remedy {
                 need(Caddy, CADDY, "request_header @tunnel -Upgrade"),
                 need(Caddy, CADDY, "request_header -HTTP2-Settings"),
                 need(Haproxy, HAPROXY, "http-request del-header Upgrade unless websocket one_upgrade"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header Upgrade unless websocket one_upgrade"),
                 need(Haproxy, HAPROXY, "http-request del-header HTTP2-Settings"),
+                need(HaproxySpoe, HAPROXY, "http-request del-header HTTP2-Settings"),
                 need(Envoy, ENVOY, "upgrade_configs: [{ upgrade_type: websocket }]"),
                 need(Envoy, ENVOY, "- remove: http2-settings"),
                 need(Traefik, RULES, "middlewares: [no-upgrade, latchkey-billing, keep-key]"),
@@ -352,6 +386,7 @@ impl Remedy {
                 need(Nginx, QUESTION, "proxy_cache off;"),
                 avoid(Caddy, CADDY, "cache (of a module, around forward_auth)"),
                 avoid(Haproxy, HAPROXY, "http-request cache-use (before the question)"),
+                avoid(HaproxySpoe, HAPROXY, "http-request cache-use (before the question)"),
                 avoid(Envoy, ENVOY, "envoy.filters.http.cache (before ext_authz)"),
                 avoid(Traefik, RULES, "a caching plugin before forwardAuth"),
                 avoid(GatewayApi, "the gateway's settings", "a cache of answers of the authorization service"),
@@ -427,9 +462,9 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_has_lines_for_the_five_proxies() {
+    fn every_fault_has_lines_for_each_proxy() {
         for remedy in ALL {
-            for proxy in [Nginx, Caddy, Haproxy, Envoy, Traefik] {
+            for proxy in [Nginx, Caddy, Haproxy, HaproxySpoe, Envoy, Traefik] {
                 let has = remedy.lines().iter().any(|line| line.proxy == proxy);
                 assert!(has, "{remedy:?} {proxy:?}");
             }

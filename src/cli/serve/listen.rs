@@ -1,9 +1,10 @@
-//! The listeners of the server: sockets from systemd or addresses from the settings, and the Unix socket of the folder.
+//! The listeners of the server: sockets from systemd or addresses from the settings, the Unix socket of the folder, and the
+//! listener for HAProxy.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -11,6 +12,8 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::systemd::Inherited;
 use crate::config::ServeArgs;
+use crate::config::agent::AgentAddress;
+use crate::dialects::forward_auth;
 use crate::error::{Error, Result};
 use crate::files::private;
 use crate::http1::tls::LiveTls;
@@ -31,13 +34,13 @@ pub fn open(
     let mut listeners = Vec::new();
     if let Some(metrics) = settings.metrics_listen {
         // Metrics are not secret, so their address may use plain HTTP on any network.
-        listeners.push(Listener::Tcp(bind(metrics, &[])?));
+        listeners.push(Listener::Tcp(bind(metrics, &[], "--metrics-listen")?));
     }
     if inherited.is_empty() {
         let mut urls = Vec::new();
         for one in &settings.listen {
             settings.check_plain(*one)?;
-            let listener = bind(*one, &settings.listen)?;
+            let listener = bind(*one, &settings.listen, "--listen")?;
             urls.push(format!("{scheme}://{}", address(&listener)?));
             listeners.push(of_tcp(listener));
         }
@@ -65,8 +68,8 @@ fn address(listener: &TcpListener) -> Result<SocketAddr> {
     listener.local_addr().map_err(Error::internal)
 }
 
-/// Binds one of these addresses.
-fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener> {
+/// Binds one of these addresses, which come from this flag.
+fn bind(address: SocketAddr, all: &[SocketAddr], flag: &str) -> Result<TcpListener> {
     let every_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
     let every_v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
     // By default the socket of all IPv6 addresses takes the port of all IPv4 addresses too.
@@ -82,7 +85,7 @@ fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener> {
     };
     bound.map_err(|err| {
         Error::Unavailable(verbatim(format!(
-            "{address} cannot be listened on: {err}; choose another address with --listen"
+            "{address} cannot be listened on: {err}; choose another address with {flag}"
         )))
     })
 }
@@ -101,14 +104,47 @@ fn bind_v6_alone(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
+/// Opens the listener for HAProxy, if there is one; also returns its address as it is printed.
+pub fn open_agent(settings: &ServeArgs) -> Result<Option<(Listener, String)>> {
+    let Some(agent) = &settings.haproxy_agent else {
+        return Ok(None);
+    };
+    Ok(Some(match agent {
+        AgentAddress::Tcp(address) => {
+            let listener = bind(*address, &[], "--haproxy-agent")?;
+            let bound = self::address(&listener)?.to_string();
+            (Listener::AgentTcp(listener, forward_auth::HAPROXY), bound)
+        }
+        AgentAddress::Unix(path) => {
+            // No lock belongs to this path, so another process may use the socket.
+            if UnixStream::connect(path).is_ok() {
+                return Err(cannot_be_made(path, &Errno::ADDRINUSE.into()));
+            }
+            let listener = socket_at(path)?;
+            private::open_to_others(path).map_err(|err| cannot_be_made(path, &err))?;
+            let listener = Listener::AgentUnix(listener, forward_auth::HAPROXY);
+            (listener, agent.to_string())
+        }
+    }))
+}
+
 /// This process holds the lock of the folder, so no other process uses an existing socket file.
 pub fn bind_socket(path: &Path) -> Result<UnixListener> {
-    let failed = |err: std::io::Error| {
-        Error::Unavailable(verbatim(format!(
-            "the socket {} cannot be made: {err}",
-            path.display()
-        )))
-    };
+    let listener = socket_at(path)?;
+    private::close_to_others(path).map_err(|err| cannot_be_made(path, &err))?;
+    Ok(listener)
+}
+
+fn cannot_be_made(path: &Path, err: &std::io::Error) -> Error {
+    Error::Unavailable(verbatim(format!(
+        "the socket {} cannot be made: {err}",
+        path.display()
+    )))
+}
+
+/// Binds a Unix socket in the place of one that a process has left.
+fn socket_at(path: &Path) -> Result<UnixListener> {
+    let failed = |err: std::io::Error| cannot_be_made(path, &err);
     match fs::symlink_metadata(path) {
         Ok(stale) if stale.file_type().is_socket() => private::remove(path).map_err(failed)?,
         Ok(_) => {
@@ -119,7 +155,5 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener> {
         }
         Err(_) => {}
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    private::close_to_others(path).map_err(failed)?;
-    Ok(listener)
+    UnixListener::bind(path).map_err(failed)
 }

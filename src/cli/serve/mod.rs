@@ -8,6 +8,7 @@ mod systemd;
 
 use super::{RunArgs, log_format};
 use crate::config::Stale;
+use crate::config::agent::AgentAddress;
 use crate::config::folder::{Contents, Folder, no_site, not_initialised};
 use crate::dialects::console::sections::SECTIONS;
 use crate::dialects::{PRESETS, console, surfaces};
@@ -129,7 +130,9 @@ pub struct Doors<'a> {
     /// The URLs of the TCP listeners, or a single text if there is no URL.
     pub urls: Vec<String>,
     pub socket: String,
-    file: SocketFile,
+    /// The address for HAProxy, if there is one.
+    agent: Option<String>,
+    files: Vec<SocketFile>,
 }
 
 /// Removes the socket file when it is dropped.
@@ -166,9 +169,16 @@ impl Doors<'_> {
         let inherited = systemd::inherited()?;
         let tls = args.serve.tls()?.map(|files| Identity::load(&files));
         let tls = tls.transpose()?.map(LiveTls::new);
-        let (listeners, urls) = listen::open(&args.serve, inherited, tls.as_ref())?;
+        let (mut listeners, urls) = listen::open(&args.serve, inherited, tls.as_ref())?;
         let unix = listen::bind_socket(&folder.socket())?;
-        let file = SocketFile(folder.socket());
+        let mut files = vec![SocketFile(folder.socket())];
+        let agent = listen::open_agent(&args.serve)?.map(|(listener, address)| {
+            listeners.push(listener);
+            address
+        });
+        if let Some(AgentAddress::Unix(path)) = &args.serve.haproxy_agent {
+            files.push(SocketFile(path.clone()));
+        }
         Ok(Doors {
             args,
             folder,
@@ -177,8 +187,9 @@ impl Doors<'_> {
             unix,
             engine: Engine::start(args.serve.workers()).map_err(cannot_run)?,
             urls,
-            socket: file.0.display().to_string(),
-            file,
+            socket: folder.socket().display().to_string(),
+            agent,
+            files,
         })
     }
 
@@ -196,7 +207,11 @@ impl Doors<'_> {
     /// One line for each address on which the server listens.
     pub fn listening(&self) -> String {
         let all = self.urls.iter().chain([&self.socket]);
-        let lines: Vec<String> = all.map(|place| format!("listening on {place}")).collect();
+        let agent = self.agent.iter();
+        let lines: Vec<String> = all
+            .map(|place| format!("listening on {place}"))
+            .chain(agent.map(|place| format!("listening on {place} for HAProxy")))
+            .collect();
         lines.join("\n")
     }
 
@@ -305,7 +320,7 @@ impl Doors<'_> {
             .engine
             .run(listeners, service, limits, hooks, Stopper::new());
         app.close();
-        drop(self.file);
+        drop(self.files);
         served.map_err(cannot_run)?;
         log::info!("latchkey {version} has stopped; what it had answered is saved");
         Ok(())

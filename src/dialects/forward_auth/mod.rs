@@ -37,6 +37,9 @@ pub const SURFACE: Surface = Surface {
     describes: Some(operations::describe),
 };
 
+/// The route for HAProxy, which its agent asks too.
+pub const HAPROXY: &str = "/auth/haproxy";
+
 /// The mount of the route for Envoy, which sends the original request itself.
 const ENVOY: &str = "/auth/envoy";
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use std::net::IpAddr;
 
 /// The first lines of a file; `mark` begins a comment.
-fn heading(plan: &Plan, mark: &str, more: &[&str]) -> String {
+pub(super) fn heading(plan: &Plan, mark: &str, more: &[&str]) -> String {
     let mut lines = vec![
         format!("Latchkey in front of {}.", plan.host),
         String::new(),
@@ -31,14 +31,14 @@ fn heading(plan: &Plan, mark: &str, more: &[&str]) -> String {
     lines.collect()
 }
 
-fn with_query(path: &str, demands: &str) -> String {
+pub(super) fn with_query(path: &str, demands: &str) -> String {
     match demands {
         "" => path.to_owned(),
         demands => format!("{path}?{demands}"),
     }
 }
 
-fn file(name: &str, text: String) -> ConfigFile {
+pub(super) fn file(name: &str, text: String) -> ConfigFile {
     ConfigFile {
         name: name.to_owned(),
         text,
@@ -154,51 +154,6 @@ pub fn caddy(plan: &Plan) -> Result<Vec<ConfigFile>> {
         "Caddyfile",
         heading(plan, "#", more) + "\n" + &draft.0,
     )])
-}
-
-pub fn haproxy(plan: &Plan) -> Result<Vec<ConfigFile>> {
-    let asked = with_query("/auth/haproxy", &plan.demands());
-    let lua = Draft(include_str!("../../../examples/haproxy/latchkey.lua").to_owned()).put(
-        "lua.latchkey /auth/haproxy?catalog=billing",
-        &format!("lua.latchkey {asked}"),
-    )?;
-    let more = [
-        "Put latchkey.lua beside this file, write its full path after `lua-load-per-thread`, and check both: haproxy -c -f haproxy.cfg",
-        "For TLS, add `ssl crt FILE` to `bind`.",
-    ];
-    let host = format!(
-        "bind {}\n\n    # Only this name is served here.\n    acl host req.hdr(host),field(1,:),lower -m str {}\n    http-request deny deny_status 421 unless host",
-        plan.listen, plan.host
-    );
-    let text = include_str!("../../../examples/haproxy/haproxy.cfg");
-    let draft = Draft(text.to_owned())
-        .cut("# Latchkey in front of", "global\n")?
-        .put("bind 127.0.0.1:8083", &host)?
-        .put_part(
-            "    # The question. A request passes",
-            "    http-request unset-var(txn.latchkey)",
-            "    # The question.\n",
-        )?
-        .put(
-            "    http-request lua.latchkey /auth/haproxy?catalog=billing if billing\n",
-            "",
-        )?
-        .put(
-            "lua.latchkey /auth/haproxy unless billing",
-            &format!("lua.latchkey {asked}"),
-        )?
-        .put(
-            "server application 127.0.0.1:9000",
-            &format!("server application {}", plan.upstream),
-        )?
-        .put(
-            "server latchkey 127.0.0.1:8420",
-            &format!("server latchkey {}", plan.latchkey),
-        )?;
-    Ok(vec![
-        file("haproxy.cfg", heading(plan, "#", &more) + &draft.0),
-        file("latchkey.lua", lua.0),
-    ])
 }
 
 pub fn envoy(plan: &Plan) -> Result<Vec<ConfigFile>> {
@@ -430,13 +385,18 @@ mod tests {
                 ] {
                     assert!(!text.contains(old), "{}: {old} in\n{text}", proxy.name());
                 }
+                let port = match proxy {
+                    // Of the agent.
+                    Proxy::HaproxySpoe => "10.0.0.5:8422",
+                    _ => "8421",
+                };
                 for new in [
                     "orders.example",
                     "10.0.0.7",
                     "9100",
                     "8190",
                     "10.0.0.5",
-                    "8421",
+                    port,
                 ] {
                     assert!(text.contains(new), "{}: {new}", proxy.name());
                 }

@@ -6,6 +6,7 @@
 mod edits;
 mod files;
 mod gateway;
+mod haproxy;
 
 use crate::domain::text::check_slug;
 use crate::domain::uid::Uid;
@@ -21,16 +22,20 @@ pub enum Proxy {
     Envoy,
     /// A gateway in Kubernetes that implements the Gateway API.
     Gateway,
+    /// With the Lua action.
     Haproxy,
+    /// With Latchkey as its agent.
+    HaproxySpoe,
     Nginx,
     Traefik,
 }
 
 impl Proxy {
     /// In the order in which they are offered.
-    pub const ALL: [Proxy; 6] = [
+    pub const ALL: [Proxy; 7] = [
         Proxy::Nginx,
         Proxy::Caddy,
+        Proxy::HaproxySpoe,
         Proxy::Haproxy,
         Proxy::Traefik,
         Proxy::Envoy,
@@ -43,6 +48,7 @@ impl Proxy {
             Proxy::Envoy => "envoy",
             Proxy::Gateway => "gateway",
             Proxy::Haproxy => "haproxy",
+            Proxy::HaproxySpoe => "haproxy-spoe",
             Proxy::Nginx => "nginx",
             Proxy::Traefik => "traefik",
         }
@@ -54,7 +60,8 @@ impl Proxy {
             Proxy::Caddy => "Caddy",
             Proxy::Envoy => "Envoy",
             Proxy::Gateway => "Gateway API (Kubernetes)",
-            Proxy::Haproxy => "HAProxy",
+            Proxy::Haproxy => "HAProxy (Lua)",
+            Proxy::HaproxySpoe => "HAProxy (SPOE)",
             Proxy::Nginx => "nginx",
             Proxy::Traefik => "Traefik",
         }
@@ -145,6 +152,9 @@ pub const LISTEN: &str = "0.0.0.0:80";
 /// Where Latchkey listens by default.
 pub const LATCHKEY: &str = "127.0.0.1:8420";
 
+/// The port on which Latchkey is an agent of HAProxy, in the example.
+const AGENT_PORT: u16 = 8422;
+
 /// A file of a proxy.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
@@ -201,7 +211,12 @@ impl Plan {
     pub fn check_for(&self, proxy: Proxy) -> Result<()> {
         match proxy {
             Proxy::Gateway => gateway::check(self),
-            Proxy::Caddy | Proxy::Envoy | Proxy::Haproxy | Proxy::Nginx | Proxy::Traefik => Ok(()),
+            Proxy::Caddy
+            | Proxy::Envoy
+            | Proxy::Haproxy
+            | Proxy::HaproxySpoe
+            | Proxy::Nginx
+            | Proxy::Traefik => Ok(()),
         }
     }
 
@@ -231,7 +246,8 @@ impl Plan {
             Proxy::Caddy => files::caddy(self),
             Proxy::Envoy => files::envoy(self),
             Proxy::Gateway => gateway::files(self),
-            Proxy::Haproxy => files::haproxy(self),
+            Proxy::Haproxy => haproxy::lua(self),
+            Proxy::HaproxySpoe => haproxy::spoe(self),
             Proxy::Nginx => files::nginx(self),
             Proxy::Traefik => files::traefik(self),
         }

@@ -30,11 +30,16 @@ pub struct Running {
 
 impl Running {
     pub fn start(limits: Limits) -> Running {
+        Running::start_as(limits, Listener::Tcp)
+    }
+
+    /// Starts a server with another kind of listener.
+    pub fn start_as(limits: Limits, kind: impl FnOnce(TcpListener) -> Listener) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stopper = Stopper::new();
         let theirs = stopper.clone();
-        let listeners = vec![Listener::Tcp(listener)];
+        let listeners = vec![kind(listener)];
         let engine = Engine::start(1).unwrap();
         let serve = move || {
             engine.run(

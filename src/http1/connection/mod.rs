@@ -352,21 +352,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.send().await
     }
 
-    /// Sends everything. A client that does not read has a deadline, which begins again when it has read enough.
     async fn send(&mut self) -> io::Result<()> {
-        let Connection {
-            io, slot, outgoing, ..
-        } = self;
-        slot.in_time(|cx| {
-            let polled = outgoing.poll_send(io, cx);
-            let begins = || slot.phase() != Phase::Write || outgoing.progress >= PROGRESS_BYTES;
-            if polled.is_pending() && begins() {
-                outgoing.progress = 0;
-                slot.enter(Phase::Write);
-            }
-            polled
-        })
-        .await
+        self.outgoing.send(&mut self.io, &self.slot).await
     }
 
     /// Ends the connection. If the client may still be sending, its bytes are discarded for a limited time, so that it
@@ -463,7 +450,8 @@ fn expects_only_to_continue(head: &Head) -> bool {
     expectations.all(|member| member.eq_ignore_ascii_case(b"100-continue"))
 }
 
-async fn let_others_run() {
+/// Lets the other connections of the thread have their turn.
+pub async fn let_others_run() {
     let mut has_waited = false;
     poll_fn(|cx| match std::mem::replace(&mut has_waited, true) {
         true => Poll::Ready(()),
@@ -476,6 +464,6 @@ async fn let_others_run() {
 }
 
 #[cfg(test)]
-mod example_service;
+pub mod example_service;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,9 @@ use super::process::Process;
 
 pub const PORT: u16 = 8420;
 const ADDRESS: &str = "127.0.0.1:8420";
+/// Where HAProxy asks in its own protocol.
+pub const AGENT_PORT: u16 = 8422;
+const AGENT: &str = "127.0.0.1:8422";
 
 /// A running server with the catalog `billing`.
 pub struct Latchkey {
@@ -124,7 +127,15 @@ impl Latchkey {
 fn launch(command: &[&str], data: &Path) -> Process {
     let folder = data.parent().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_latchkey"));
-    let options = ["--data", data.to_str().unwrap(), "--listen", ADDRESS];
+    let data = data.to_str().unwrap();
+    let options = [
+        "--data",
+        data,
+        "--listen",
+        ADDRESS,
+        "--haproxy-agent",
+        AGENT,
+    ];
     Process::start(program, &[command, &options].concat(), folder, PORT)
 }
 

@@ -21,8 +21,10 @@ const TWO_SECONDS: Duration = Duration::from_secs(2);
 pub struct Proxy {
     /// The name for messages and for the folder of its run.
     pub name: &'static str,
-    /// Its folder in `examples/`, and the name of its program.
+    /// Its folder in `examples/`.
     folder: &'static str,
+    /// The name of its program.
+    program: &'static str,
     source: Source,
     pub port: u16,
     /// How long the proxy may wait for a Latchkey that hangs.
@@ -41,6 +43,7 @@ enum Source {
 pub const CADDY: Proxy = Proxy {
     name: "caddy",
     folder: "caddy",
+    program: "caddy",
     source: Source::Debian,
     port: 8082,
     patience: TWO_SECONDS,
@@ -57,6 +60,7 @@ pub const CURRENT_CADDY: Proxy = Proxy {
 pub const ENVOY: Proxy = Proxy {
     name: "envoy",
     folder: "envoy",
+    program: "envoy",
     source: Source::PyPi,
     port: 8084,
     patience: TWO_SECONDS,
@@ -76,6 +80,7 @@ pub const ENVOY: Proxy = Proxy {
 pub const HAPROXY: Proxy = Proxy {
     name: "haproxy",
     folder: "haproxy",
+    program: "haproxy",
     source: Source::Debian,
     port: 8083,
     patience: TWO_SECONDS,
@@ -83,9 +88,17 @@ pub const HAPROXY: Proxy = Proxy {
     config: "haproxy.cfg",
 };
 
+/// HAProxy that asks in its own protocol.
+pub const HAPROXY_SPOE: Proxy = Proxy {
+    name: "haproxy spoe",
+    folder: "haproxy-spoe",
+    ..HAPROXY
+};
+
 pub const NGINX: Proxy = Proxy {
     name: "nginx",
     folder: "nginx",
+    program: "nginx",
     source: Source::Debian,
     port: 8081,
     patience: TWO_SECONDS,
@@ -103,6 +116,7 @@ pub const NGINX: Proxy = Proxy {
 pub const TRAEFIK: Proxy = Proxy {
     name: "traefik",
     folder: "traefik",
+    program: "traefik",
     source: Source::PyPi,
     port: 8085,
     // Fixed in Traefik.
@@ -116,8 +130,8 @@ impl Proxy {
     pub fn find(&self) -> Option<PathBuf> {
         let all = std::env::var("LATCHKEY_TEST_ALL").as_deref() == Ok("1");
         let program = match self.source {
-            Source::Debian => process::find(self.folder),
-            Source::PyPi => from_pypi(self.folder, all),
+            Source::Debian => process::find(self.program),
+            Source::PyPi => from_pypi(self.program, all),
         };
         if program.is_none() {
             let left_out = format!(
@@ -130,7 +144,7 @@ impl Proxy {
         program
     }
 
-    /// The name of its program, of its folder in `examples/`, and for `latchkey connect`.
+    /// The name of its folder in `examples/`, and for `latchkey connect`.
     pub fn folder(&self) -> &'static str {
         self.folder
     }
@@ -144,7 +158,7 @@ impl Proxy {
     pub fn start(&self, program: &Path, folder: &Path, example: &Path) -> Process {
         // These look for their second file in the folder where they are started. They write no file.
         let place = match self.folder {
-            "haproxy" | "traefik" => example,
+            "haproxy" | "haproxy-spoe" | "traefik" => example,
             _ => folder,
         };
         let config = example.join(self.config);

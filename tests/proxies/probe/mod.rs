@@ -4,12 +4,13 @@
 mod caddy;
 mod envoy;
 mod haproxy;
+mod haproxy_spoe;
 mod nginx;
 mod traefik;
 
 use serde_json::Value;
 
-use crate::harness::proxy::{CADDY, ENVOY, HAPROXY, NGINX, Proxy, TRAEFIK};
+use crate::harness::proxy::{CADDY, ENVOY, HAPROXY, HAPROXY_SPOE, NGINX, Proxy, TRAEFIK};
 use crate::harness::stage::Stage;
 
 /// Where the probe listens in the place of the application.
@@ -46,6 +47,11 @@ fn the_probe_finds_faults_of_caddy() {
 #[test]
 fn the_probe_finds_faults_of_haproxy() {
     finds(&HAPROXY, &haproxy::SEEDS);
+}
+
+#[test]
+fn the_probe_finds_faults_of_haproxy_with_an_agent() {
+    finds(&HAPROXY_SPOE, &haproxy_spoe::SEEDS);
 }
 
 #[test]

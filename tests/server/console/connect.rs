@@ -42,6 +42,7 @@ fn the_page_and_the_command_write_the_same_text() {
         ("nginx", 1),
         ("caddy", 1),
         ("haproxy", 2),
+        ("haproxy-spoe", 2),
         ("traefik", 2),
         ("envoy", 1),
         ("gateway", 4),

@@ -4,6 +4,7 @@
 //! 100 (one instance for several hosts) is the `workspace` demand and the host of an operation.
 
 mod addresses;
+mod agent;
 mod answers;
 mod caddy;
 mod challenges;

@@ -160,6 +160,21 @@ fn a_line_that_is_wrong_stops_the_start_and_says_what_to_write() {
             &["must have another port than listen"],
         ),
         (
+            "haproxy_agent = \"10.0.0.1:9\"\n",
+            &[
+                "10.0.0.1:9 is reached by other machines",
+                "--allow-plain-http",
+            ],
+        ),
+        (
+            "listen = \"127.0.0.1:9\"\nhaproxy_agent = \"127.0.0.2:9\"\n",
+            &["must have another port than listen"],
+        ),
+        (
+            "haproxy_agent = \"unix:haproxy.sock\"\n",
+            &["settings.toml:1: haproxy_agent: ", "names no full path"],
+        ),
+        (
             "listen = 127.0.0.1:8420\n",
             &["settings.toml:1: a text needs quotation marks: write listen = \"…\""],
         ),
