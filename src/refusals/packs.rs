@@ -12,6 +12,7 @@ sentences! { "packs":
     life() = "must be the life of a site's state, as latchkey site status shows it there";
     linked() = "must be false, which drops the link; a site is linked when it asks";
     local() = "only the administrator of the machine enrols sites and rotates the key that signs packs";
+    made_often() = "the site has had many packs lately, so its next one is made a little later; ask again";
     meanwhile(site) = "another pack of site {site} was made meanwhile; try again";
     no_enrolment() = "the file is not an enrolment of a site";
     no_pack() = "the file is not a pack";

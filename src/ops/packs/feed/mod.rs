@@ -16,6 +16,7 @@ mod lending;
 mod link;
 #[cfg(test)]
 pub mod model;
+mod moved;
 mod pace;
 mod packs;
 mod path;
@@ -25,6 +26,7 @@ mod step;
 mod tests;
 mod unlink;
 pub mod waits;
+mod ways;
 mod word;
 
 use crate::domain::audit::{Kind, Target};
