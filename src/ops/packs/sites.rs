@@ -321,6 +321,10 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
         after.lent_life = edit.life.or(before.lent_life);
         check_max_stale(after.max_stale_s)?;
         let mut changes = changes(&directory, Some(&before), &after);
+        if let Some(life) = edit.life.filter(|life| before.lent_life == Some(*life)) {
+            // The site has no pack that names it yet, or its operator would not ask for this.
+            changes.note_always("life", Some(&life.to_string()));
+        }
         if edit.unlinks && (site_links::delete(tx, &after.name)? || is_linked) {
             changes.note("linked", &true, &false);
         }

@@ -84,8 +84,11 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         lend::lend_to_life(app, name, question.life)?;
         known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
     }
-    // One that comes too early is not acknowledged, so it comes again.
-    let has_report = !report.is_empty() && feed.takes_report(name, now_ms);
+    // One that comes too early is not acknowledged, so it comes again; so is one that names another life too often.
+    let names_life = !report.is_empty() && !known.lends_to(question.life);
+    let has_report = !report.is_empty()
+        && (!names_life || feed.pace.new_life(name, now_ms).is_ok())
+        && feed.takes_report(name, now_ms);
     if has_report {
         take_report(app, &known, &question, report)?;
     }

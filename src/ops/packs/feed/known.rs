@@ -127,7 +127,10 @@ impl All {
 impl Known {
     /// Whether uses are lent to a life of the site; to the first one of its enrolment, while none is named.
     pub fn lends_to(&self, life: Uid) -> bool {
-        self.site.lent_life.is_none_or(|own| own == life)
+        match self.site.lent_life {
+            None => self.key.is_first(life),
+            Some(own) => own == life,
+        }
     }
 }
 

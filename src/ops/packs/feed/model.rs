@@ -159,13 +159,13 @@ impl ModelSite {
                 Ok((find(read, name)?, server, identity::public_key(read)?))
             })
             .unwrap();
+        let site_key = sites::site_key(app, &site).unwrap();
         ModelSite {
-            key: sites::site_key(app, &site).unwrap(),
             question: Question {
                 origin: server.name,
                 site: site.name,
                 server: server.uid,
-                life: Uid(5),
+                life: site_key.tagged_life([5; 8]),
                 nonce: Nonce::default(),
                 applied: Nonce::default(),
                 arrived: Nonce::default(),
@@ -177,6 +177,7 @@ impl ModelSite {
                 events: Events::default(),
                 lease_s: 86_400,
             },
+            key: site_key,
             trusted: vec![key],
             model: Model::default(),
             base: None,
