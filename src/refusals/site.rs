@@ -30,6 +30,7 @@ sentences! { "site":
     pack_count() = "one pack, or a whole pack and a pack that follows it";
     not_site() = "this data folder is not that of a site; start it without --site, or enrol it: latchkey site init FILE --data DIR";
     page_is_local() = "the page of a site is only for its own machine: open it there, or read it with: latchkey site status";
+    removed(server) = "{server} has removed this site, so it gives no verdict any more";
     revocations_of_reign() = "the revocations are of a time before or after the server was restored";
     serve_as_site(site, server) = "this data folder is that of the site {site} of {server}; start it with: latchkey serve --site";
     stale(until) = "PACK_STALE: the newest pack of this site counted until {until}; bring a newer one: latchkey pack apply FILE";

@@ -360,6 +360,8 @@ pub fn remove(
     }
     let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
     let seal_keys = app.seal_keys.clone();
+    // Its key is gone with its row. A site that cannot be known goes on until its lease is over.
+    let known = app.feed.find(app, name);
     let (removed, uses) = app.change(caller, REMOVE, Target::server(), move |tx, now| {
         who.require_global(&index.directory(), Permission::ServerAdmin)?;
         let site = find(tx, &asked)?;
@@ -370,6 +372,9 @@ pub fn remove(
         changes.note("uses_kept", &0, &uses.kept);
         Ok((Some(record(&site.name, changes)), (site.name, uses)))
     })?;
+    if let Some(known) = known {
+        app.feed.note_removed(known, app.now().steady_ms);
+    }
     remove_but(&app.packs_of(&removed), &[]);
     let rotated = match rotate {
         true => Some(rotate::rotate(app, caller, KeyKind::Pepper)?),

@@ -128,7 +128,13 @@ impl Memory {
                 Found::Nothing => back.push((name, asking)),
                 Found::Pack => app.feed.needs_pack(name, asking),
                 Found::Refused(err) => (asking.answer)(Err(err)),
-                Found::Removed => (asking.answer)(Err(Error::Unauthenticated)),
+                Found::Removed => {
+                    // Signed, so that the site gives its lease up. Its next word would not follow this one.
+                    let said = said(WordKind::Removed, round.to, round.made);
+                    let bytes = word::write(&round.signer, &asking.question, &said);
+                    app.feed.figures.words.fetch_add(1, Relaxed);
+                    signed.push((asking.answer, bytes));
+                }
                 Found::Fork => {
                     log::warn!(
                         "sites: {name} knows events that this server does not have; was it restored from a backup?"

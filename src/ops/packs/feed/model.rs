@@ -223,6 +223,7 @@ impl ModelSite {
         self.trusted = signed.signed_by;
         match word.kind {
             WordKind::Fork => {}
+            WordKind::Removed => return word.kind,
             WordKind::Pack => self.apply_packs(body),
             WordKind::Step => {
                 assert!(word.lease_s > 0 || self.question.applied == Nonce::default());
@@ -303,6 +304,7 @@ impl ModelSite {
                 WordKind::Step => break,
                 WordKind::Pack => packs += 1,
                 WordKind::Fork => panic!("the server has forked"),
+                WordKind::Removed => panic!("the site was removed"),
             }
         }
         app.feed.poll_ms.store(usual, Relaxed);

@@ -52,11 +52,9 @@ fn a_question_with_nothing_new_waits_before_it_is_looked_at() {
 fn a_lease_that_is_too_short_is_refused() {
     let linked = Linked::new();
     let mut site = linked.site("plant-7");
-    for lease_s in [0, 1] {
-        site.question.lease_s = lease_s;
-        let answer = send(linked.app(), &site.body(""));
-        assert!(matches!(answer, Err(Error::Malformed(_))), "{lease_s}");
-    }
+    site.question.lease_s = 1;
+    let answer = send(linked.app(), &site.body(""));
+    assert!(matches!(answer, Err(Error::Malformed(_))));
 }
 
 #[test]
