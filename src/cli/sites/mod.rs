@@ -97,10 +97,11 @@ pub enum SiteCommand {
                       the site is stopped, and can change nothing.\n\nExample:\n  latchkey site console --data /var/lib/latchkey-site"
     )]
     Console(at_site::ConsoleArgs),
-    /// At a site: accept that the server was restored from a backup, or that a pack had a wrong date, so that its next pack is taken
+    /// At a site: accept that the server was restored from a backup, that a pack had a wrong date, or that the server has another key, so
+    /// that its next pack is taken
     #[command(
         after_help = "Keys and secrets that the site knows to have ended stay ended.\n\n\
-                      Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes\n  latchkey site reset --date"
+                      Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes\n  latchkey site reset --date\n  latchkey site reset --key KEY"
     )]
     Reset(at_site::ResetArgs),
 }

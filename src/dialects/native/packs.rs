@@ -8,7 +8,7 @@ use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::packs::make::{self, Made, Wanted};
-use crate::ops::packs::{collect, identity, revocations};
+use crate::ops::packs::{collect, identity, revocations, rotate_key};
 use crate::refusals::packs::no_report;
 use crate::store::packs::SigningKeyRow;
 
@@ -241,6 +241,6 @@ pub fn list_keys(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/packs/signing-keys`: through the Unix socket only.
 pub fn rotate_key(call: &Call<'_>) -> Result<Reply> {
-    let row = identity::rotate(call.app, call.caller()?)?;
+    let row = rotate_key::rotate(call.app, call.caller()?)?;
     Ok(Reply::json(201, &SigningKeyBody::of(row)))
 }

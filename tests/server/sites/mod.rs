@@ -9,6 +9,7 @@ mod killed;
 mod lent;
 mod link;
 mod refused;
+mod restored;
 mod ways;
 
 use std::fs;
