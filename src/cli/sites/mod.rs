@@ -6,6 +6,7 @@ use crate::cli::arguments::{Body, Span};
 use crate::cli::at_site;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::output_file::Output;
 use crate::cli::print;
 use crate::cli::print::{Column, Common, Object};
@@ -182,6 +183,8 @@ pub struct EditArgs {
     #[arg(long)]
     unlink: bool,
     #[command(flatten)]
+    sites: SitesArg,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -336,8 +339,9 @@ fn edit(args: &EditArgs) -> Result<End> {
     }
     let target = Target::of(&["sites", &args.site]);
     let server = Server::reach(&args.common.data.data)?;
-    let answer = server.ask("PATCH", &target, Some(&body.value()))?;
+    let answer = server.ask_sites("PATCH", target, Some(&body.value()), args.sites.wait_sites)?;
     print::one(&args.common, &answer)?;
+    args.sites.tell(&args.common, &answer)?;
     if args.unlink && !args.common.json {
         let site: Object = answer.json()?;
         print::print(&match site.member("may_answer_until").as_str() {
