@@ -49,6 +49,7 @@ mod tests {
         ("PUT",    "/users/{id}/roles",   &["user roles"]),
         ("PUT",    "/catalogs/{name}",    &["catalog put", "catalog import"]),
         ("PATCH",  "/policies/{name}",    &["policy put"]),
+        ("PATCH",  "/sites/{name}",       &["site edit"]),
     ];
 
     /// The commands with the argument, each as it is typed.

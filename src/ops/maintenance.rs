@@ -4,6 +4,7 @@ use super::audit::retention::{Retention, RetentionTimer};
 use super::idempotency::REMEMBERED_MS;
 use super::keys::upgrade;
 use super::packs::feed::ask;
+use super::packs::kept_keys;
 use super::usage::is_management;
 use super::{App, attempts, site, tripwires};
 use crate::domain::keys::KeyId;
@@ -54,6 +55,11 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
             log::warn!("upkeep: {err}");
         }
         if let Err(err) = ask::record_all(app) {
+            log::warn!("upkeep: {err}");
+        }
+        if app.site.is_none()
+            && let Err(err) = kept_keys::keep(app)
+        {
             log::warn!("upkeep: {err}");
         }
     }

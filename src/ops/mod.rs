@@ -298,6 +298,9 @@ impl App {
 
     /// Finishes the pending work, stores the state of the clock, and closes the store.
     pub fn close(&self) {
+        if let Some(site) = &self.site {
+            site.link.leave();
+        }
         #[cfg(feature = "postgres")]
         if let Some(fence) = &self.fence {
             fence.end();
@@ -306,6 +309,11 @@ impl App {
             maintenance::flush(self);
             tripwires::record_all(self);
             notices::flush(self);
+            if self.site.is_none()
+                && let Err(err) = packs::feed::record_stop(self)
+            {
+                log::warn!("sites: what the links had is not stored: {err}");
+            }
             if let Err(err) = self.record_clock(Durability::Full) {
                 log::warn!("clock: the time of this stop was not stored: {err}");
             }

@@ -13,6 +13,7 @@ sentences! { "packs":
     linked() = "must be false, which drops the link; a site is linked when it asks";
     local() = "only the administrator of the machine enrols sites and rotates the key that signs packs";
     log_too_short(since) = "the audit log no longer reaches back to event {since}, so what has ended since is not known; make a pack, or name the event of the pack that the site has";
+    made_often() = "the site has had many packs lately, so its next one is made a little later; ask again";
     meanwhile(site) = "another pack of site {site} was made meanwhile; try again";
     no_enrolment() = "the file is not an enrolment of a site";
     no_pack() = "the file is not a pack";

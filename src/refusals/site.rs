@@ -19,6 +19,7 @@ sentences! { "site":
     no_fork() = "there is nothing to decide: what the server signs follows what this site knows";
     no_wrong_date(made, date) = "the newest pack was made at {made}, which is not after the date of this machine, {date}; there is nothing to accept";
     no_key(id) = "this site has no key {id}";
+    no_signing_key(server) = "must be a key that signs the packs of {server}, as GET /v1/packs/signing-keys lists it there";
     no_word() = "PACK_STALE: this linked site has had no word of its server yet; see: latchkey site status";
     no_word_since(seconds) = "PACK_STALE: this linked site has had no word of its server for {seconds} s; see: latchkey site status";
     of_server(server) = "this is a site of {server}: it verifies, and has its own audit log and clock; everything else is there";
@@ -30,12 +31,14 @@ sentences! { "site":
     pack_count() = "one pack, or a whole pack and a pack that follows it";
     not_site() = "this data folder is not that of a site; start it without --site, or enrol it: latchkey site init FILE --data DIR";
     page_is_local() = "the page of a site is only for its own machine: open it there, or read it with: latchkey site status";
+    removed(server) = "{server} has removed this site, so it gives no verdict any more";
     revocations_of_reign() = "the revocations are of a time before the server was restored";
     serve_as_site(site, server) = "this data folder is that of the site {site} of {server}; start it with: latchkey serve --site";
     stale(until) = "PACK_STALE: the newest pack of this site counted until {until}; bring a newer one: latchkey pack apply FILE";
     stale_distrusts(made) = "PACK_STALE: an older copy has replaced the database of this site; bring a pack that was made at {made} or later: latchkey pack apply FILE";
     stale_none() = "PACK_STALE: this site has no pack that counts; bring a newer one: latchkey pack apply FILE";
     state_damaged() = "the state of this site cannot be read with its sealing key; put the data folder back from a copy of this site, or enrol the site again: latchkey site init FILE --data DIR";
+    trusted(key) = "this site trusts the key {key} already";
 }
 
 /// Whether a pack is the reason: it no longer counts, or there is none.

@@ -30,6 +30,8 @@ const NAME: Duration = Duration::from_millis(1_500);
 const BODY: Duration = Duration::from_secs(10);
 /// A slower line than this one is no link.
 const BYTES_A_SECOND: u64 = 16 * 1024;
+/// The time for the last question, which gives up the lease.
+const LAST: Duration = Duration::from_secs(2);
 /// The body is read in pieces of this size, so that memory grows with what has arrived.
 const PIECE_BYTES: u64 = 1024 * 1024;
 
@@ -141,21 +143,53 @@ pub fn start(
 }
 
 impl Feed {
-    /// Asks until the site stops.
+    /// Asks until the site stops, and gives up its lease then.
     fn run(&mut self, app: &App) {
-        let wait = |time| app.site().iter().for_each(|site| site.link.wait(time));
-        while !app.is_closed() {
+        let Some(site) = app.site() else {
+            return;
+        };
+        let _following = site.link.leaving.begin();
+        let wait = |time| site.link.wait(time);
+        while !app.is_closed() && !site.link.leaving.is_wanted() {
             match self.ask(app) {
                 Ok(Next::AtOnce) => {}
                 Ok(Next::After(time)) => wait(time),
                 Err(Failed { asked, why }) => {
                     // What else arrives on this connection would be the answer to another question.
                     self.connection = None;
+                    if link::is_removed(app) {
+                        self.give_up(app);
+                    }
                     if !app.is_closed() {
                         wait(link::failed(app, asked.map(|asked| *asked), &why));
                     }
                 }
             }
+        }
+        self.give_up(app);
+    }
+
+    /// Gives up the lease. If the server does not hear of it, it waits for the end of the lease.
+    fn give_up(&mut self, app: &App) {
+        let kept = self.connection.take();
+        let kept = kept.filter(|kept| kept.get_ref().check_open().is_ok());
+        let told = link::give_up(app).map_err(|err| err.to_string());
+        let told = told.and_then(|body| {
+            let Some(body) = body else {
+                return Ok(());
+            };
+            let mut connection = match kept {
+                Some(kept) => kept,
+                None => BufReader::new(self.dial()?),
+            };
+            let head = self.send(&mut connection, &body, LAST)?;
+            match head.status {
+                204 => Ok(()),
+                status => Err(format!("{} answered with status {status}", self.url)),
+            }
+        });
+        if let Err(why) = told {
+            log::warn!("link: the server does not know that the lease is given up: {why}");
         }
     }
 
@@ -219,13 +253,13 @@ impl Feed {
         Err(fault)
     }
 
-    /// Sends a question, and reads the answer. Returns the word, its body, and whether the server closes the connection.
-    fn answer(
+    /// Sends the body of a question, and reads the beginning of the answer.
+    fn send(
         &self,
-        app: &App,
         connection: &mut BufReader<Stream>,
-        asked: &Asked,
-    ) -> std::result::Result<(SignedWord, Vec<u8>, bool), String> {
+        body: &str,
+        patience: Duration,
+    ) -> std::result::Result<AnswerHead, String> {
         let server = &self.url;
         let broken = |err: io::Error| format!("{server} does not answer: {}", in_words(&err));
         let request = format!(
@@ -236,14 +270,26 @@ impl Feed {
              Content-Length: {}\r\n\r\n{}",
             server.prefix,
             server.destination.authority(),
-            asked.body.len(),
-            asked.body
+            body.len(),
+            body
         );
         let stream = connection.get_mut();
-        stream.set_end(Instant::now() + asked.patience(app));
+        stream.set_end(Instant::now() + patience);
         stream.write_all(request.as_bytes()).map_err(broken)?;
         stream.flush().map_err(broken)?;
-        let head = AnswerHead::read(connection).map_err(broken)?;
+        AnswerHead::read(connection).map_err(broken)
+    }
+
+    /// Sends a question, and reads the answer. Returns the word, its body, and whether the server closes the connection.
+    fn answer(
+        &self,
+        app: &App,
+        connection: &mut BufReader<Stream>,
+        asked: &Asked,
+    ) -> std::result::Result<(SignedWord, Vec<u8>, bool), String> {
+        let server = &self.url;
+        let broken = |err: io::Error| format!("{server} does not answer: {}", in_words(&err));
+        let head = self.send(connection, &asked.body, asked.patience(app))?;
         if head.status == 401 {
             return Err(format!(
                 "{server} does not know this site: it is another server, or the site was removed there"

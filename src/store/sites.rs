@@ -418,6 +418,15 @@ pub fn list_numbered(read: &Read, (first, last): (i64, i64), limit: u32) -> Resu
     )
 }
 
+/// The keys of a workspace that were not deleted, without those below it; at most `limit`.
+pub fn list_in_workspace(read: &Read, workspace: Uid, limit: u32) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys WHERE workspace_uid = $1 AND deleted_at IS NULL ORDER BY id LIMIT $2",
+        &[&workspace, &limit],
+        |row| row.get("id"),
+    )
+}
+
 /// Does what [`seal_lent`] does, for every site.
 pub fn seal_all_lent(tx: &Write<'_>, seal_keys: &SealKeys) -> Result<()> {
     let sites = tx.query("SELECT DISTINCT site FROM site_lent", &[], |row| {

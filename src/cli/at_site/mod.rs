@@ -52,8 +52,12 @@ pub struct ResetArgs {
     data: DataArgs,
     /// The newest pack was made under a date that was wrong: take the next one although it was made earlier, and record the date of
     /// this machine as the time. Until then every verdict is refused
-    #[arg(long)]
+    #[arg(long, conflicts_with = "key")]
     date: bool,
+    /// Trust this key, which signs the packs of the server: it was restored from a backup that is older than the key which this site
+    /// trusts. GET /v1/packs/signing-keys lists it at the server
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
@@ -198,6 +202,20 @@ pub fn report(args: &ReportArgs) -> Result<End> {
 pub fn reset(args: &ResetArgs) -> Result<End> {
     let (server, state) = reach(&args.data.data)?;
     let (name, comes) = (&state.server, state.link.is_some());
+    if let Some(key) = &args.key {
+        prompt::confirm(
+            &format!(
+                "Is {key} the key of {name}? Whoever has it makes packs that this site takes."
+            ),
+            args.yes,
+        )?;
+        let body = json!({ "key": key });
+        server.ask("POST", &Target::of(&["site", "reset"]), Some(&body))?;
+        print::print(&format!(
+            "this site trusts the key now. What {name} signs next shows whether it was restored; then: latchkey site reset"
+        ))?;
+        return Ok(End::Done);
+    }
     if args.date {
         prompt::confirm(
             &format!(

@@ -6,6 +6,7 @@ use crate::cli::arguments::{Body, Span};
 use crate::cli::at_site;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::linked_sites::SitesArg;
 use crate::cli::output_file::Output;
 use crate::cli::print;
 use crate::cli::print::{Column, Common, Object};
@@ -98,10 +99,11 @@ pub enum SiteCommand {
                       the site is stopped, and can change nothing.\n\nExample:\n  latchkey site console --data /var/lib/latchkey-site"
     )]
     Console(at_site::ConsoleArgs),
-    /// At a site: accept that the server was restored from a backup, or that a pack had a wrong date, so that its next pack is taken
+    /// At a site: accept that the server was restored from a backup, that a pack had a wrong date, or that the server has another key, so
+    /// that its next pack is taken
     #[command(
         after_help = "Keys and secrets that the site knows to have ended stay ended.\n\n\
-                      Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes\n  latchkey site reset --date"
+                      Examples:\n  latchkey site reset --data /var/lib/latchkey-site\n  latchkey site reset --yes\n  latchkey site reset --date\n  latchkey site reset --key KEY"
     )]
     Reset(at_site::ResetArgs),
 }
@@ -181,6 +183,8 @@ pub struct EditArgs {
     /// Drop its live link: the site is gone, and no change waits for its lease any more. A site that asks again is linked again
     #[arg(long)]
     unlink: bool,
+    #[command(flatten)]
+    sites: SitesArg,
     #[command(flatten)]
     common: Common,
 }
@@ -352,8 +356,9 @@ fn edit(args: &EditArgs) -> Result<End> {
     }
     let target = Target::of(&["sites", &args.site]);
     let server = Server::reach(&args.common.data.data)?;
-    let answer = server.ask("PATCH", &target, Some(&body.value()))?;
+    let answer = server.ask_sites("PATCH", target, Some(&body.value()), args.sites.wait_sites)?;
     print::one(&args.common, &answer)?;
+    args.sites.tell(&args.common, &answer)?;
     if args.unlink && !args.common.json {
         let site: Object = answer.json()?;
         print::print(&match site.member("may_answer_until").as_str() {

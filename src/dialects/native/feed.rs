@@ -36,6 +36,7 @@ pub fn describe(document: &mut Document) {
             json!({ "type": "string", "format": "binary" }),
             json!("LKWORD1\n…"),
         )
+        .ends(204, "The question gave up the lease of the site (`lease 0`), so there is no word.")
         .refuses(401, "unauthenticated")
         .refuses(429, "too-many-requests")
         .conflicts();
@@ -61,6 +62,8 @@ pub fn answer(call: &Call<'_>) -> Result<Option<Reply>> {
     let head = call.request.head.without_headers();
     let give = move |answer: Result<Vec<u8>>| {
         pledge.fulfil(match answer {
+            // The lease of the site is given up.
+            Ok(bytes) if bytes.is_empty() => Reply::new(204),
             Ok(bytes) => Reply::new(200).body(WORD, bytes).repeatable(),
             Err(err) => problem::render(&err, &head),
         });

@@ -150,7 +150,7 @@ const ROUTES: &[Route] = &strict([
     get   (        "/sites",              Caller,   sites::list),
     post  (        "/sites",              Caller,   sites::add),
     get   (        "/sites/{name}",       Caller,   sites::find),
-    patch (        "/sites/{name}",       Caller,   sites::edit),
+    patch (        "/sites/{name}",       Caller,   sites::edit).waits(),
     delete(        "/sites/{name}",       Caller,   sites::remove).with_query(),
     inline("POST", "/feed",               Public,   UpTo(feed::BYTES_MAX), feed::answer),
     post  (        "/packs",              Caller,   packs::make),

@@ -8,7 +8,7 @@ use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::packs::make::{self, Made, Wanted};
-use crate::ops::packs::{collect, far, identity, revocations};
+use crate::ops::packs::{collect, far, identity, revocations, rotate_key};
 use crate::refusals::packs::no_report;
 use crate::store::packs::SigningKeyRow;
 
@@ -269,7 +269,7 @@ pub fn list_keys(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/packs/signing-keys`: through the Unix socket only.
 pub fn rotate_key(call: &Call<'_>) -> Result<Reply> {
     let (app, caller) = (call.app, call.caller()?);
-    let row = identity::rotate(app, caller)?;
+    let row = rotate_key::rotate(app, caller)?;
     let far = far::list_far(app, caller)?.into_iter();
     let far = far.map(|site| FarSiteBody {
         name: site.name,

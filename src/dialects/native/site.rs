@@ -151,6 +151,9 @@ request! {
     struct ResetBody as "SiteReset" {
         /// Accepts that the newest pack was made under a wrong date, in the place of a restore of the server.
         date: Option<bool>,
+        /// Trusts this key, which signs the packs of the server, in the place of both; as `GET /v1/packs/signing-keys` lists it at the
+        /// server.
+        key: Option<String> = "keys.example.com/packs+1a2b3c4d+AQ==",
     }
 }
 
@@ -270,12 +273,13 @@ fn make_report(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &ReportBody { name, content }))
 }
 
-/// `POST /v1/site/reset`: of a restored server, or of a wrong date.
+/// `POST /v1/site/reset`: of a restored server, of a wrong date, or of a key that is not trusted.
 fn accept(call: &Call<'_>) -> Result<Reply> {
     let body = ResetBody::of_optional(call.request)?;
-    match body.date.unwrap_or(false) {
-        true => reset::accept_date(call.app, call.caller()?)?,
-        false => reset::accept_fork(call.app, call.caller()?)?,
+    match (&body.key, body.date.unwrap_or(false)) {
+        (Some(key), _) => reset::trust_key(call.app, call.caller()?, key)?,
+        (None, true) => reset::accept_date(call.app, call.caller()?)?,
+        (None, false) => reset::accept_fork(call.app, call.caller()?)?,
     }
     show(call)
 }

@@ -200,7 +200,8 @@ pub fn describe(document: &mut Document) {
         .about("It counts from the next pack on; `max_stale_s` from the next word on.")
         .needs(&[ServerAdmin])
         .body::<SiteEditBody>()
-        .answers::<SiteBody>(200, "The site as it is now.");
+        .answers::<SiteBody>(200, "The site as it is now.")
+        .waits_for_sites(200);
     document
         .add("delete /v1/sites/{name}", "removeSite", "Remove a site")
         .about(

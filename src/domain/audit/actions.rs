@@ -86,6 +86,7 @@ pub const ALL: &[&str] = &[
     "site.fork",
     "site.reset",
     "site.reset_date",
+    "site.trust_key",
     "audit.export",
     "audit.prune",
     "backup.create",

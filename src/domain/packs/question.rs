@@ -93,7 +93,8 @@ pub struct Question {
     pub base: u64,
     /// The newest event of the server that is in force at the site: of a pack, or of a step that followed it.
     pub events: Events,
-    /// For how long the site asks to be allowed to answer without a further word.
+    /// For how long the site asks to be allowed to answer without a further word. 0 in the last question of a process, which has given
+    /// up its lease before it asked: no word of the server lets it answer any more.
     pub lease_s: u64,
 }
 
@@ -101,6 +102,11 @@ impl Question {
     /// Whether the process of the site that asks has not applied any word yet.
     pub fn has_applied_none(&self) -> bool {
         self.applied == Nonce::default()
+    }
+
+    /// Whether the process of the site gives no verdict any more, and takes no further word.
+    pub fn gives_up(&self) -> bool {
+        self.lease_s == 0
     }
 
     /// The lines that the tag authenticates.

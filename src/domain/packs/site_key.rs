@@ -44,6 +44,29 @@ impl SiteKey {
         Uid(u128::from_be_bytes(bytes))
     }
 
+    /// A life for the first state of an enrolment: a random number with a tag. So the server distinguishes it from the life of a state that
+    /// was made of a used enrolment, and to which nothing of what was lent before belongs.
+    pub fn first_life(&self) -> Result<Uid> {
+        let mut random = [0; 8];
+        random::fill(&mut random)?;
+        Ok(self.tagged_life(random))
+    }
+
+    /// Whether a life is one of [`SiteKey::first_life`].
+    pub fn is_first(&self, life: Uid) -> bool {
+        self.tagged_life(((life.0 >> 64) as u64).to_be_bytes()) == life
+    }
+
+    /// The first life with this random number.
+    pub fn tagged_life(&self, random: [u8; 8]) -> Uid {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.derive("latchkey: first lives"));
+        let tag = hmac::sign(&key, &random);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&random);
+        bytes[8..].copy_from_slice(&tag.as_ref()[..8]);
+        Uid(u128::from_be_bytes(bytes))
+    }
+
     fn cipher(&self) -> Result<LessSafeKey> {
         let key = UnboundKey::new(&AES_256_GCM, &self.derive("latchkey: cipher of peppers"));
         let key = key.map_err(|_| Error::internal("a derived key has the wrong length"))?;
@@ -141,6 +164,18 @@ fn bytes_of(tag: hmac::Tag) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_life_of_an_enrolment_is_known_by_its_tag() {
+        let (key, other) = (SiteKey::generate().unwrap(), SiteKey::generate().unwrap());
+        let (one, two) = (key.first_life().unwrap(), key.first_life().unwrap());
+        assert_ne!(one, two);
+        assert!(key.is_first(one) && key.is_first(two) && !other.is_first(one));
+        assert!(!key.is_first(Uid::generate().unwrap()));
+        for bit in 0..128 {
+            assert!(!key.is_first(Uid(one.0 ^ (1 << bit))), "{bit}");
+        }
+    }
 
     #[test]
     fn a_sealed_pepper_opens_for_its_site_and_its_version_only() {

@@ -30,18 +30,26 @@ pub enum WordKind {
     Fork,
     /// Packs ([`write_packs`]), which the site applies before it asks again.
     Pack,
+    /// Nothing. The site was removed at its server, and gives its lease up.
+    Removed,
     /// What has changed since the state in the question ([`super::step`]); nothing if nothing has. Only this one lets the site
     /// go on answering.
     Step,
 }
 
 impl WordKind {
-    const ALL: [WordKind; 3] = [WordKind::Fork, WordKind::Pack, WordKind::Step];
+    const ALL: [WordKind; 4] = [
+        WordKind::Fork,
+        WordKind::Pack,
+        WordKind::Removed,
+        WordKind::Step,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
             WordKind::Fork => "fork",
             WordKind::Pack => "pack",
+            WordKind::Removed => "removed",
             WordKind::Step => "step",
         }
     }

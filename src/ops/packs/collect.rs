@@ -1,6 +1,6 @@
 //! Taking in what sites report.
 
-use super::{find, record, require, require_sound, sites::site_key};
+use super::{EDIT, find, record, require, require_sound, sites::site_key};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
@@ -50,7 +50,8 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
         require_sound(app, read, &site)?;
         Ok((site, packs::find_server(read)?))
     })?;
-    let report = Report::open(text, &site_key(app, &site)?).map_err(refused)?;
+    let key = site_key(app, &site)?;
+    let report = Report::open(text, &key).map_err(refused)?;
     let is_ours = server.is_some_and(|server| server.uid == report.server);
     if !is_ours || report.site != site.name {
         return Err(refused(refusals::packs::strange_report()));
@@ -63,11 +64,13 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
         keys: report.keys.len() as u64,
     };
     let (taken, seal_keys) = (report.clone(), app.seal_keys.clone());
+    let is_first = key.is_first(taken.life);
     let is_new = app.change_all(caller, REPORT, Target::server(), move |tx, now| {
         let site = find(tx, &taken.site)?;
         if !is_newer(&taken, site.reported.as_ref()) {
             return Ok((Vec::new(), false));
         }
+        let named = settle_life(tx, &seal_keys, &taken, &site, is_first)?;
         let ended = take(tx, &seal_keys, &taken, &site, now)?;
         let mut changes = Changes::default();
         let before = site.reported.as_ref();
@@ -82,6 +85,7 @@ pub fn collect(app: &App, caller: &Caller, text: &str) -> Result<Collected> {
             &taken.pack,
         );
         let mut records = vec![(REPORT, record(&taken.site, changes))];
+        records.extend(named.into_iter().map(|record| (EDIT, record)));
         records.extend(ended.into_iter().map(|record| (COMPLETE, record)));
         Ok((records, true))
     })?;
@@ -115,6 +119,7 @@ pub fn take_linked(
         return Err(Error::Malformed(refusals::packs::strange_report()));
     }
     let (seal_keys, now, life) = (app.seal_keys.clone(), app.now().wall, report.life);
+    let is_first = key.is_first(life);
     let (number, spent) = app.store.write(Durability::Full, move |tx| {
         let site = find(tx, &report.site)?;
         let known = site.reported.as_ref();
@@ -131,9 +136,11 @@ pub fn take_linked(
         };
         let before = lent(&report)?;
         let is_other_life = site.lent_life != Some(report.life);
+        let named = settle_life(tx, &seal_keys, &report, &site, is_first)?;
         let ended = take(tx, &seal_keys, &report, &site, now)?;
         let mut records: Vec<(&str, Record)> =
             ended.into_iter().map(|record| (COMPLETE, record)).collect();
+        records.extend(named.into_iter().map(|record| (EDIT, record)));
         if proposed > 0 || is_other_life {
             let mut changes = Changes::default();
             changes.note(
@@ -183,6 +190,27 @@ fn is_newer(report: &Report, known: Option<&Reported>) -> bool {
     }
 }
 
+/// Lends uses to the life of a report from now on. The first life of an enrolment has what was lent to that; any other one has nothing
+/// of it, and needs a pack that names it, so its record is that of an edit.
+fn settle_life(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    report: &Report,
+    site: &Site,
+    is_first: bool,
+) -> Result<Option<Record>> {
+    if site.lent_life.is_none() && is_first {
+        sites::name_life(tx, seal_keys, &report.site, report.life)?;
+        return Ok(None);
+    }
+    if !sites::lend_to(tx, &report.site, report.life)? {
+        return Ok(None);
+    }
+    let mut changes = Changes::default();
+    changes.note_option("life", &site.lent_life, &Some(report.life));
+    Ok(Some(record(&report.site, changes)))
+}
+
 /// Takes all of a report in. Returns the rotations that it has completed.
 fn take(
     tx: &Write<'_>,
@@ -194,11 +222,6 @@ fn take(
     let known = site.reported.as_ref();
     if known.is_some_and(|known| known.life != report.life) {
         sites::forget_usage(tx, &report.site)?;
-    }
-    match site.lent_life {
-        // The first life of which the server learns is that to which it has lent until now.
-        None => sites::name_life(tx, seal_keys, &report.site, report.life)?,
-        Some(_) => drop(sites::lend_to(tx, &report.site, report.life)?),
     }
     let mut ended = Vec::new();
     for key in &report.keys {

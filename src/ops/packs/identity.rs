@@ -1,8 +1,7 @@
 //! This server as its sites know it, and the keys that sign packs.
 
-use super::{require, require_local};
+use super::require;
 use crate::authz::caller::Caller;
-use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::packs::head::{Introduction, key_name};
 use crate::domain::packs::note::{PublicKey, SIGNATURES_MAX, SigningKey};
@@ -10,7 +9,7 @@ use crate::domain::packs::site::signing_key_purpose;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::{App, Record};
+use crate::ops::App;
 use crate::refusals;
 use crate::store::packs::{self, Server, SigningKeyRow};
 use crate::store::{Read, Write};
@@ -72,7 +71,11 @@ pub fn public_key(read: &Read) -> Result<PublicKey> {
     newest.ok_or_else(|| Error::internal("the key that signs packs is damaged"))
 }
 
-fn open(server: &Server, sealing: &SealingKeys, row: &SigningKeyRow) -> Result<SigningKey> {
+pub(super) fn open(
+    server: &Server,
+    sealing: &SealingKeys,
+    row: &SigningKeyRow,
+) -> Result<SigningKey> {
     let purpose = signing_key_purpose(row.version);
     let seed = sealing.open_bytes(&purpose, &row.sealed);
     let lost = || Error::Unavailable(refusals::packs::key_sealed(row.version));
@@ -104,7 +107,7 @@ pub(super) fn ensure(
 }
 
 /// Generates a key; the one before introduces it.
-fn add_key(
+pub(super) fn add_key(
     tx: &Write<'_>,
     sealing: &SealingKeys,
     server: &Server,
@@ -138,28 +141,5 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<SigningKeyRow>> {
     app.read(packs::list_signing_keys)
 }
 
-const ROTATE: &str = "site.rotate_key";
-
-/// Adds a key, which signs from now on. Sites accept it, because the one before has signed it.
-///
-/// # Errors
-/// `Forbidden` unless the caller is the administrator of the machine. `Conflict` if there is no site yet.
-pub fn rotate(app: &App, caller: &Caller) -> Result<SigningKeyRow> {
-    require_local(app, caller, ROTATE)?;
-    let sealing = app.sealing.clone();
-    app.change(caller, ROTATE, Target::server(), move |tx, now| {
-        let no_site = || Error::Conflict(refusals::packs::no_site());
-        let server = packs::find_server(tx)?.ok_or_else(no_site)?;
-        let rows = packs::list_signing_keys(tx)?;
-        let row = add_key(tx, &sealing, &server, rows.last(), now)?;
-        let mut changes = Changes::default();
-        changes.note("version", &(row.version - 1), &row.version);
-        changes.note("public_key", &"", &row.public.as_str());
-        let record = Record {
-            target: Target::server(),
-            workspace: None,
-            changes,
-        };
-        Ok((Some(record), row))
-    })
-}
+/// The action of a key that was added.
+pub(super) const ROTATE: &str = "site.rotate_key";

@@ -11,10 +11,12 @@ pub mod feed;
 mod given;
 mod history;
 pub mod identity;
+pub mod kept_keys;
 mod lend;
 pub mod make;
 pub mod pending;
 pub mod revocations;
+pub mod rotate_key;
 pub mod sites;
 #[cfg(test)]
 mod tests;

@@ -334,6 +334,10 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: SiteEdit) -> Result<Si
         after.lent_life = edit.life.or(before.lent_life);
         check_max_stale(after.max_stale_s)?;
         let mut changes = changes(&directory, Some(&before), &after);
+        if let Some(life) = edit.life.filter(|life| before.lent_life == Some(*life)) {
+            // The site has no pack that names it yet, or its operator would not ask for this.
+            changes.note_always("life", Some(&life.to_string()));
+        }
         if edit.unlinks && (site_links::delete(tx, &after.name)? || is_linked) {
             changes.note("linked", &true, &false);
         }
@@ -369,6 +373,8 @@ pub fn remove(
     }
     let (index, who, asked) = (app.index.clone(), caller.clone(), name.to_owned());
     let seal_keys = app.seal_keys.clone();
+    // Its key is gone with its row. A site that cannot be known goes on until its lease is over.
+    let known = app.feed.find(app, name);
     let (removed, uses) = app.change(caller, REMOVE, Target::server(), move |tx, now| {
         who.require_global(&index.directory(), Permission::ServerAdmin)?;
         let site = find(tx, &asked)?;
@@ -379,6 +385,9 @@ pub fn remove(
         changes.note("uses_kept", &0, &uses.kept);
         Ok((Some(record(&site.name, changes)), (site.name, uses)))
     })?;
+    if let Some(known) = known {
+        app.feed.note_removed(known, app.now().steady_ms);
+    }
     remove_but(&app.packs_of(&removed), &[]);
     let rotated = match rotate {
         true => Some(rotate::rotate(app, caller, KeyKind::Pepper)?),

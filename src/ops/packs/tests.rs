@@ -89,7 +89,7 @@ pub fn report(app: &App, number: u64, keys: Vec<KeyReport>) -> Report {
         origin: server.name,
         site: "plant-7".to_owned(),
         server: server.uid,
-        life: Uid(7),
+        life: site_key(app, "plant-7").tagged_life([7; 8]),
         number,
         at: Timestamp(NOW.0 + i64::try_from(number).unwrap() * 1_000),
         pack: number,

@@ -325,7 +325,7 @@ fn uses_are_lent_to_the_life_that_the_server_knows() {
     let made = make(&fixture, "plant-7");
     assert_eq!(
         (head_of(&made).lent, lent_in(&made, id)),
-        (Some(Uid(7)), Some(130))
+        (Some(key.tagged_life([7; 8])), Some(130))
     );
     assert_eq!(uses_left(app, id), 120);
     // Another one has nothing of it, and what was lent before counts as spent.
@@ -351,6 +351,27 @@ fn uses_are_lent_to_the_life_that_the_server_knows() {
         (head_of(&made).lent, lent_in(&made, id)),
         (Some(Uid(9)), Some(20))
     );
+}
+
+/// The first state has spent what was lent, and was lost before it reported.
+#[test]
+fn a_life_that_is_not_the_first_has_nothing_of_what_was_lent_to_the_enrolment() {
+    let fixture = with_site(100);
+    let app = &fixture.app;
+    let id = counted_key(&fixture, 250);
+    assert_eq!(lent_in(&make(&fixture, "plant-7"), id), Some(100));
+    let again = Report {
+        life: Uid(8),
+        ..report(app, 1, vec![key_report(id, 0, 0)])
+    };
+    let text = again.write(&site_key(app, "plant-7"));
+    collect::collect(app, &fixture.local(), &text).unwrap();
+    let made = make(&fixture, "plant-7");
+    assert_eq!(
+        (head_of(&made).lent, lent_in(&made, id)),
+        (Some(Uid(8)), Some(100))
+    );
+    assert_eq!(uses_left(app, id), 50);
 }
 
 #[test]

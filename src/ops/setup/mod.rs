@@ -30,6 +30,7 @@ use crate::ops::moving;
 use crate::ops::nodes::{self, OwnNode};
 use crate::ops::older_copy::{self, Closer};
 use crate::ops::packs::feed::{Feed, ask};
+use crate::ops::packs::kept_keys;
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::sessions::password_gate::PasswordGate;
 use crate::ops::{App, site, verify};
@@ -254,6 +255,7 @@ fn opened(
         log::warn!("nodes: this start is counted later: {err}");
     }
     if closes && app.site.is_none() {
+        kept_keys::settle(&app);
         ask::begin(&app)?;
     }
     site::open(&app, was_older_copy)?;

@@ -23,7 +23,10 @@ fn state_of(enrolment: &Enrolment, made: Timestamp) -> Result<State> {
         site: enrolment.site.clone(),
         origin: enrolment.origin.clone(),
         server: enrolment.server,
-        life: Uid::generate()?,
+        life: match enrolment.is_used {
+            true => Uid::generate()?,
+            false => enrolment.site_key.first_life()?,
+        },
         trusted: enrolment.keys.clone(),
         key: *enrolment.site_key.expose(),
         reign: enrolment.reign,
@@ -111,6 +114,7 @@ pub fn create_again(
     let state = State {
         // The enrolment was used for the state that is lost.
         enrolment: None,
+        life: Uid::generate()?,
         ..state_of(enrolment, passed.whole_second())?
     };
     let files = files.clone();

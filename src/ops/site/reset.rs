@@ -1,11 +1,13 @@
 //! What the administrator of a site decides when the rules refuse what its server signs: that the state of the server is the right
-//! one although it does not follow what the site knows, or that the date of the newest pack was wrong. Neither gives anything
-//! back that has ended.
+//! one although it does not follow what the site knows, that the date of the newest pack was wrong, or that the server has
+//! another key. None of it gives anything back that has ended.
 
 use super::{Site, change, content, put_state, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
 use crate::domain::locks::lock;
+use crate::domain::packs::head::key_name;
+use crate::domain::packs::note::PublicKey;
 use crate::domain::packs::state::{Fork, State};
 use crate::error::{Error, Result};
 use crate::ops::App;
@@ -78,6 +80,34 @@ pub fn accept_date(app: &App, caller: &Caller) -> Result<()> {
     };
     change(app, caller, "site.reset_date", Target::server(), work)?;
     set(own, state);
+    Ok(())
+}
+
+/// Trusts another key that signs packs, besides those before. The server signs with it although none of these has introduced it: its
+/// backup was older than the key that this site trusts. The next pack or word shows whether the server continues what this site knows.
+///
+/// # Errors
+/// `Invalid` if it is not a key of this site's server. `Conflict` if the site trusts it already.
+pub fn trust_key(app: &App, caller: &Caller, text: &str) -> Result<()> {
+    require_local(caller)?;
+    let own = app.own_site()?;
+    let _turn = lock(&own.turn);
+    let mut state = own.state();
+    let key = PublicKey::parse(text).filter(|key| key.name == key_name(&state.origin));
+    let strange = || Error::invalid("key", refusals::site::no_signing_key(&state.origin));
+    let key = key.ok_or_else(strange)?;
+    if state.trusted.contains(&key) {
+        return Err(Error::Conflict(refusals::site::trusted(key.to_text())));
+    }
+    state.trusted.push(key);
+    let (stored, shown) = (state.clone(), text.to_owned());
+    let work = move |tx: &crate::store::Write<'_>, sealing: &_, changes: &mut Changes| {
+        changes.note_always("public_key", Some(&shown));
+        put_state(tx, sealing, &stored)
+    };
+    change(app, caller, "site.trust_key", Target::server(), work)?;
+    *lock(&own.state) = state;
+    own.link.wake();
     Ok(())
 }
 

@@ -82,6 +82,32 @@ fn a_site_that_is_made_again_of_the_same_file_spends_nothing_a_second_time() {
     assert_eq!(spend(server, &key.secret), 50);
 }
 
+/// The first machine spends what it was lent, and is lost before it has reported. The second one is known to be another life by its report.
+#[test]
+fn a_site_that_is_made_again_spends_nothing_a_second_time_if_only_it_reports() {
+    let pair = Pair::new();
+    let (server, site) = (&pair.server, &pair.site);
+    let body = json!({ "name": "counted", "uses_left": 250 });
+    let key = server.admin().issue(body);
+    pair.bring();
+    let running = site.serve();
+    assert_eq!(spend(&running, &key.secret), 100);
+    drop(running);
+    let again = Line::at(&site.path("again"));
+    let path = |name: &str| site.path(name).display().to_string();
+    let (file, passphrase) = (path("enrolment"), path("passphrase"));
+    again.ok(&["site", "init", &file, "--passphrase-file", &passphrase]);
+    let stick = site.stick().display().to_string();
+    again.ok(&["pack", "apply", &stick]);
+    again.ok(&["site", "report", "--out", &stick]);
+    pair.line().ok(&["site", "collect", &stick]);
+    pair.make(&[]);
+    again.ok(&["pack", "apply", &stick]);
+    let running = Server::serve_site(again.data(), &[], &[]);
+    assert_eq!(spend(&running, &key.secret), 100);
+    assert_eq!(spend(server, &key.secret), 50);
+}
+
 #[test]
 fn an_enrolment_that_fails_leaves_its_file_unmarked() {
     let pair = Pair::new();

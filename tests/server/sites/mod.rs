@@ -11,6 +11,7 @@ mod lent;
 mod link;
 mod paper;
 mod refused;
+mod restored;
 mod ways;
 
 use std::fs;

@@ -2,11 +2,11 @@
 //! the question is over.
 
 use super::hub::{Asking, Touched, Work, refuse_older};
-use super::known::{Known, Share, is_of_one_site};
+use super::known::{Known, Share, Workspaces, is_of_one_site};
 use super::lending::Lacking;
-use super::path::{Path, path};
 use super::snapshot::{History, Snapshot};
 use super::step::{self, Built};
+use super::ways::{Way, way};
 use super::word::{self, Said};
 use super::{Answer, Feed};
 use crate::domain::keys::KeyId;
@@ -14,14 +14,13 @@ use crate::domain::locks::lock;
 use crate::domain::packs::question::{Events, Question};
 use crate::domain::packs::word::WordKind;
 use crate::domain::time::Timestamp;
-use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::packs::given::Given;
 use crate::ops::packs::identity::{Signer, signer};
 use crate::refusals;
 use crate::store::packs;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,23 +44,6 @@ struct Memory {
 
 /// The pack that each site has, and from when on it is to be replaced; `None` if the database does not have it any more.
 type Endings = HashMap<String, (u64, Option<Timestamp>)>;
-
-/// The workspaces of a share.
-pub(super) struct Workspaces {
-    pub given: Arc<Given>,
-    pub above: HashSet<Uid>,
-}
-
-impl Workspaces {
-    pub fn of(app: &App, known: &Known) -> Workspaces {
-        let directory = app.index.directory();
-        let given = Given::of(&known.site, &directory);
-        Workspaces {
-            above: given.above(&directory),
-            given: Arc::new(given),
-        }
-    }
-}
 
 /// What a question is answered with.
 enum Found {
@@ -146,7 +128,13 @@ impl Memory {
                 Found::Nothing => back.push((name, asking)),
                 Found::Pack => app.feed.needs_pack(name, asking),
                 Found::Refused(err) => (asking.answer)(Err(err)),
-                Found::Removed => (asking.answer)(Err(Error::Unauthenticated)),
+                Found::Removed => {
+                    // Signed, so that the site gives its lease up. Its next word would not follow this one.
+                    let said = said(WordKind::Removed, round.to, round.made);
+                    let bytes = word::write(&round.signer, &asking.question, &said);
+                    app.feed.figures.words.fetch_add(1, Relaxed);
+                    signed.push((asking.answer, bytes));
+                }
                 Found::Fork => {
                     log::warn!(
                         "sites: {name} knows events that this server does not have; was it restored from a backup?"
@@ -343,69 +331,6 @@ fn answer(
             known,
         }),
     }
-}
-
-/// How a site gets to the state of the server.
-pub(super) enum Way {
-    Fork,
-    Pack,
-    Step(super::path::Touched),
-}
-
-/// The way from the state in a question.
-fn way(
-    snapshot: &Snapshot<'_>,
-    known: &Known,
-    workspaces: &Workspaces,
-    question: &Question,
-) -> Result<Way> {
-    let reign = known.server.reign;
-    let (way, is_fork) = if question.pack == 0 {
-        (Way::Pack, false)
-    } else if question.reign > reign {
-        (Way::Fork, true)
-    } else {
-        let way = way_from(snapshot, known, workspaces, question.events)?;
-        let is_fork = matches!(way, Way::Fork);
-        match question.reign == reign {
-            true => (way, is_fork),
-            // The site judges by the pack whether it can follow.
-            false => (Way::Pack, is_fork),
-        }
-    };
-    snapshot.app.feed.forks.note(&question.site, is_fork);
-    Ok(way)
-}
-
-/// The way from a state of this reign.
-pub(super) fn way_from(
-    snapshot: &Snapshot<'_>,
-    known: &Known,
-    workspaces: &Workspaces,
-    from: Events,
-) -> Result<Way> {
-    if from.number > snapshot.head.number {
-        return Ok(Way::Fork);
-    }
-    if from.number == 0 {
-        return Ok(Way::Pack);
-    }
-    Ok(match &*snapshot.history(from.number)? {
-        History::Unknown | History::Unread { .. } => Way::Pack,
-        History::Known { hash, .. } if *hash != from.hash => Way::Fork,
-        History::Known { events, .. } => {
-            let site = &known.site;
-            match path(
-                &site.name,
-                &site.workspaces,
-                &workspaces.given,
-                events.iter(),
-            ) {
-                Path::Pack => Way::Pack,
-                Path::Step(touched) => Way::Step(touched),
-            }
-        }
-    })
 }
 
 /// Whether the pack of a site counts for a short time only, by a date at which another one can be made.

@@ -5,6 +5,7 @@ use super::hub::{Asking, refuse_older};
 use super::known::{Known, Remembered};
 use super::leases;
 use super::link::{lease_end_ms, poll_ms};
+use super::stopped;
 use super::{Answer, Feed, newest};
 use crate::domain::locks::{lock, read as read_lock, write as write_lock};
 use crate::domain::packs::question::Question;
@@ -42,21 +43,31 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let name = Question::site_of(body);
     let name = name.ok_or_else(|| malformed(refusals::packs::no_question()))?;
     let (feed, now_ms) = (&app.feed, app.now().steady_ms);
-    let mut known = match feed.known.remembered(name, now_ms) {
-        Remembered::Known(known) => known,
+    let found = match feed.known.remembered(name, now_ms) {
+        Remembered::Known(known) => Some(known),
         Remembered::Refused(err) => return Err(err),
-        Remembered::Stranger => return Err(of_stranger(body)),
+        Remembered::Stranger => None,
         Remembered::Unread if !may_wait => return Ok(None),
-        Remembered::Unread => match look_up(app, name)? {
-            Some(known) => known,
-            None => return Err(of_stranger(body)),
-        },
+        Remembered::Unread => look_up(app, name)?,
+    };
+    let is_removed = found.is_none();
+    let found = found.or_else(|| feed.removed(name, now_ms));
+    let Some(mut known) = found else {
+        return Err(of_stranger(body));
     };
     let (question, report) = open(body, &known)?;
-    if question.lease_s < MAX_STALE_S_MIN {
+    if question.lease_s < MAX_STALE_S_MIN && !question.gives_up() {
         return Err(malformed(refusals::packs::no_question()));
     }
     feed.pace.question(name, now_ms)?;
+    if question.gives_up() || is_removed {
+        return Ok(Some(Asked {
+            has_report: false,
+            lease_s: 0,
+            question,
+            known,
+        }));
+    }
     let mut lease_s = question.lease_s.min(known.site.max_stale_s);
     // A process of the site that has applied no word yet lacks what steps have brought to the one before.
     let is_new = question.has_applied_none();
@@ -84,8 +95,11 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         lend::lend_to_life(app, name, question.life)?;
         known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
     }
-    // One that comes too early is not acknowledged, so it comes again.
-    let has_report = !report.is_empty() && feed.takes_report(name, now_ms);
+    // One that comes too early is not acknowledged, so it comes again; so is one that names another life too often.
+    let names_life = !report.is_empty() && !known.lends_to(question.life);
+    let has_report = !report.is_empty()
+        && (!names_life || feed.pace.new_life(name, now_ms).is_ok())
+        && feed.takes_report(name, now_ms);
     if has_report {
         take_report(app, &known, &question, report)?;
     }
@@ -103,7 +117,7 @@ fn has_new_life(known: &Known, question: &Question) -> bool {
 }
 
 /// Looks a site up in the database; `None` if there is none of this name.
-fn look_up(app: &App, name: &str) -> Result<Option<Arc<Known>>> {
+pub(super) fn look_up(app: &App, name: &str) -> Result<Option<Arc<Known>>> {
     let known = &app.feed.known;
     let generation = known.generation();
     app.read(|read| known.find(app, read, name, generation))
@@ -226,13 +240,19 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
 }
 
 impl Asked {
-    /// Lets the question wait. A question of the same site that waits already gets no other answer than a refusal.
+    /// Lets the question wait. A question of the same site that waits already gets no other answer than a refusal. One that gives up the
+    /// lease of its process waits for nothing: its answer is empty.
     ///
     /// # Errors
     /// `Conflict` if the site has asked a newer one, which came first. `Unavailable` if the server stops.
     pub fn enter(self, app: &App, answer: Answer) -> Result<()> {
         let feed = &app.feed;
         let now_ms = app.now().steady_ms;
+        if self.question.gives_up() {
+            feed.give_up(&self.question, now_ms)?;
+            answer(Ok(Vec::new()));
+            return Ok(());
+        }
         let mut hub = lock(&feed.hub);
         if hub.is_stopped {
             return Err(Error::Unavailable(refusals::server::stopping()));
@@ -379,6 +399,7 @@ impl Feed {
 /// Begins with the links that the last process of this server had: for so long their sites may go on to answer.
 pub fn begin(app: &App) -> Result<()> {
     app.feed.leases.begin(app.store.path());
+    let kept = stopped::take(app.store.path());
     let (rows, head) = app.read(|read| Ok((site_links::list(read)?, newest(read)?)))?;
     let replaced = leases::since_replaced(app)?;
     if rows.is_empty() && replaced.is_none() {
@@ -389,11 +410,15 @@ pub fn begin(app: &App) -> Result<()> {
     hub.installed = head;
     hub.begun = head.number;
     for row in rows {
+        let kept = kept.iter().find(|kept| kept.row == row);
         let link = hub.links.entry(row.site).or_default();
         link.recorded_lease_s = row.lease_s;
         link.lease_end_ms = lease_end_ms(now_ms, row.lease_s);
-        // The machine that asks first may not be the one that has the newest word.
-        link.note_other();
+        match kept {
+            Some(kept) => kept.put_back(link, now_ms),
+            // The machine that asks first may not be the one that has the newest word.
+            None => link.note_other(),
+        }
     }
     if let Some(replaced) = replaced {
         let until_ms = now_ms.saturating_add(replaced.left_ms);

@@ -7,6 +7,7 @@ use crate::domain::packs::site_key::SiteKey;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::ops::App;
+use crate::ops::packs::given::Given;
 use crate::ops::packs::require_sound;
 use crate::ops::packs::sites::site_key;
 use crate::refusals::Refusal;
@@ -30,6 +31,23 @@ pub struct Share {
     pub workspaces: Vec<Uid>,
     pub catalogs: Vec<String>,
     pub minimal: bool,
+}
+
+/// The workspaces of a share.
+pub struct Workspaces {
+    pub given: Arc<Given>,
+    pub above: HashSet<Uid>,
+}
+
+impl Workspaces {
+    pub fn of(app: &App, known: &Known) -> Workspaces {
+        let directory = app.index.directory();
+        let given = Given::of(&known.site, &directory);
+        Workspaces {
+            above: given.above(&directory),
+            given: Arc::new(given),
+        }
+    }
 }
 
 /// See the heading.
@@ -107,9 +125,12 @@ impl All {
 }
 
 impl Known {
-    /// Whether uses are lent to a life of the site; to any, while no report has named one.
+    /// Whether uses are lent to a life of the site; to the first one of its enrolment, while none is named.
     pub fn lends_to(&self, life: Uid) -> bool {
-        self.site.lent_life.is_none_or(|own| own == life)
+        match self.site.lent_life {
+            None => self.key.is_first(life),
+            Some(own) => own == life,
+        }
     }
 }
 

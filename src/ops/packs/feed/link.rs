@@ -82,6 +82,8 @@ pub struct Link {
     pub needs_newer_than: Option<u64>,
     /// The time up to which packs that were made are accounted for.
     pub packs_until_ms: u64,
+    /// The same of those that what has happened at the server has made necessary.
+    pub outdated_until_ms: u64,
     /// The pack that was sent last, until the site has it.
     pub on_its_way: Option<OnItsWay>,
     /// The newest pack that has arrived, and was of no use to the site, and how often.

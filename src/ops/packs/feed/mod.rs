@@ -8,6 +8,7 @@
 mod answers;
 pub mod ask;
 mod forks;
+mod given_up;
 mod heard;
 mod hub;
 mod known;
@@ -16,15 +17,18 @@ mod lending;
 mod link;
 #[cfg(test)]
 pub mod model;
+mod moved;
 mod pace;
 mod packs;
 mod path;
 mod snapshot;
 mod step;
+mod stopped;
 #[cfg(test)]
 mod tests;
 mod unlink;
 pub mod waits;
+mod ways;
 mod word;
 
 use crate::domain::audit::{Kind, Target};
@@ -41,13 +45,14 @@ pub use answers::run as run_answers;
 use forks::Forks;
 pub use hub::Touched;
 use hub::{Asking, Hub, Work, refuse_older};
-use known::KnownSites;
+use known::{Known, KnownSites};
 use leases::Leases;
 pub use lending::run as run_lending;
 use pace::Pace;
 pub use packs::run as run_packs;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use waits::{Outcome, Wait};
 
@@ -105,6 +110,8 @@ pub struct Feed {
     packing: Condvar,
     pace: Pace,
     known: KnownSites,
+    /// Sites that were removed while a word might let them answer, by name.
+    removed: Mutex<HashMap<String, Arc<Known>>>,
     /// Sites that know what this server does not.
     pub forks: Forks,
     leases: Leases,
@@ -159,6 +166,7 @@ impl Default for Feed {
             packing: Condvar::new(),
             pace: Pace::default(),
             known: KnownSites::default(),
+            removed: Mutex::default(),
             forks: Forks::default(),
             leases: Leases::default(),
             recording: RwLock::default(),
@@ -401,6 +409,12 @@ impl Feed {
         drop(hub);
         older.into_iter().for_each(refuse_older);
     }
+}
+
+/// Records what the links had, for the start after an orderly stop.
+pub fn record_stop(app: &App) -> Result<()> {
+    ask::record_all(app)?;
+    stopped::record(app)
 }
 
 /// Waits for a change of the hub, or for a time.

@@ -159,13 +159,13 @@ impl ModelSite {
                 Ok((find(read, name)?, server, identity::public_key(read)?))
             })
             .unwrap();
+        let site_key = sites::site_key(app, &site).unwrap();
         ModelSite {
-            key: sites::site_key(app, &site).unwrap(),
             question: Question {
                 origin: server.name,
                 site: site.name,
                 server: server.uid,
-                life: Uid(5),
+                life: site_key.tagged_life([5; 8]),
                 nonce: Nonce::default(),
                 applied: Nonce::default(),
                 arrived: Nonce::default(),
@@ -177,6 +177,7 @@ impl ModelSite {
                 events: Events::default(),
                 lease_s: 86_400,
             },
+            key: site_key,
             trusted: vec![key],
             model: Model::default(),
             base: None,
@@ -222,6 +223,7 @@ impl ModelSite {
         self.trusted = signed.signed_by;
         match word.kind {
             WordKind::Fork => {}
+            WordKind::Removed => return word.kind,
             WordKind::Pack => self.apply_packs(body),
             WordKind::Step => {
                 assert!(word.lease_s > 0 || self.question.applied == Nonce::default());
@@ -302,6 +304,7 @@ impl ModelSite {
                 WordKind::Step => break,
                 WordKind::Pack => packs += 1,
                 WordKind::Fork => panic!("the server has forked"),
+                WordKind::Removed => panic!("the site was removed"),
             }
         }
         app.feed.poll_ms.store(usual, Relaxed);

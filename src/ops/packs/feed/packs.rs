@@ -1,9 +1,9 @@
 //! The thread that sends packs to sites which cannot follow in steps. A pack is made only if the newest one does not serve; one
 //! pass over the keys makes those of all sites that wait.
 
-use super::answers::{Way, Workspaces, way_from};
-use super::known::Known;
+use super::known::{Known, Workspaces};
 use super::snapshot::Snapshot;
+use super::ways::{Way, is_outdated, way_from};
 use super::word::{self, Said};
 use super::{Asking, Feed, Hub};
 use crate::authz::caller::Caller;
@@ -30,8 +30,28 @@ const TIMES_MAX: u32 = 2;
 /// The number of packs that are made for a site without a pause.
 const PACKS_AT_ONCE: u64 = 5;
 
+/// The number of packs that are made for a site within its lease, if it has to have each of them.
+const PACKS_A_LEASE: u64 = 4;
+
 /// A site that waits for a pack, and its question.
 type Waiting = (String, Question);
+
+/// What becomes of the newest pack of a site.
+enum Newest {
+    Serves(Bundle),
+    /// The site needs another one. `is_outdated`: because of what has happened here since it was made.
+    Unfit {
+        is_outdated: bool,
+    },
+}
+
+/// What is done for a site that waits.
+enum Sent {
+    /// Its question is answered.
+    Answered,
+    /// See [`Newest::Unfit`].
+    Unfit { is_outdated: bool },
+}
 
 /// What a site is sent.
 struct Bundle {
@@ -57,14 +77,19 @@ pub fn run(app: &App) {
 
 /// Sends packs to sites, and makes those that are missing.
 fn serve(app: &App, waiting: &[Waiting]) {
-    let is_open = |one: &&Waiting| !send_or_refuse(app, one, false);
-    let (rest, early): (Vec<&Waiting>, Vec<&Waiting>) = waiting
-        .iter()
-        .filter(is_open)
-        .partition(|(name, _)| app.feed.may_make(name, app.now().steady_ms));
-    early
-        .into_iter()
-        .for_each(|one| app.feed.refuse(one, &being_made()));
+    let mut rest = Vec::new();
+    for one in waiting {
+        let Sent::Unfit { is_outdated } = send_or_refuse(app, one) else {
+            continue;
+        };
+        match app.feed.may_make(&one.0, is_outdated, app.now().steady_ms) {
+            true => rest.push(one),
+            false => {
+                let later = Error::Unavailable(refusals::packs::made_often());
+                app.feed.refuse(one, &later);
+            }
+        }
+    }
     if rest.is_empty() {
         return;
     }
@@ -72,7 +97,9 @@ fn serve(app: &App, waiting: &[Waiting]) {
     for one in rest {
         match &made {
             Ok(()) => {
-                send_or_refuse(app, one, true);
+                if matches!(send_or_refuse(app, one), Sent::Unfit { .. }) {
+                    app.feed.refuse(one, &being_made());
+                }
             }
             Err(err) => app.feed.refuse(one, err),
         }
@@ -85,15 +112,15 @@ fn prepare(app: &App, all: &[Waiting]) {
         let generation = app.feed.known.generation();
         let found = app.read(|read| {
             let known = app.feed.known.find(app, read, name, generation)?;
-            let bundle = known.map(|known| bundle(app, read, &known, question));
-            Ok(bundle.transpose()?.flatten().is_some())
+            let newest = known.map(|known| newest(app, read, &known, question));
+            Ok(matches!(newest.transpose()?, Some(Newest::Serves(_))))
         });
         found.unwrap_or(false)
     };
     let (ready, open): (Vec<&Waiting>, Vec<&Waiting>) = all.iter().partition(|one| is_ready(one));
     app.feed.prepared(&ready);
     let now_ms = app.now().steady_ms;
-    let may_make = |(name, _): &&Waiting| app.feed.may_make(name, now_ms);
+    let may_make = |(name, _): &&Waiting| app.feed.may_make(name, false, now_ms);
     let open: Vec<&Waiting> = open.into_iter().filter(may_make).collect();
     if open.is_empty() {
         return;
@@ -123,48 +150,41 @@ fn make_all(app: &App, waiting: &[&Waiting]) -> Result<()> {
     Ok(())
 }
 
-/// Sends the newest pack, if it serves. `true` if the question is answered.
-fn send_or_refuse(app: &App, waiting: &Waiting, is_last: bool) -> bool {
-    match send(app, waiting) {
-        Ok(true) => true,
-        Ok(false) if is_last => {
-            app.feed.refuse(waiting, &being_made());
-            true
-        }
-        Ok(false) => false,
-        Err(err) => {
-            log::warn!("sites: {} was sent no pack: {err}", waiting.0);
-            app.feed.refuse(waiting, &err);
-            true
-        }
-    }
+/// Sends the newest pack, if it serves.
+fn send_or_refuse(app: &App, waiting: &Waiting) -> Sent {
+    send(app, waiting).unwrap_or_else(|err| {
+        log::warn!("sites: {} was sent no pack: {err}", waiting.0);
+        app.feed.refuse(waiting, &err);
+        Sent::Answered
+    })
 }
 
 fn being_made() -> Error {
     Error::Unavailable(refusals::packs::being_made())
 }
 
-fn send(app: &App, waiting: &Waiting) -> Result<bool> {
+fn send(app: &App, waiting: &Waiting) -> Result<Sent> {
     let (name, question) = waiting;
     let generation = app.feed.known.generation();
-    let (bundle, signer) = app.read(|read| {
+    let (newest, signer) = app.read(|read| {
         let Some(known) = app.feed.known.find(app, read, name, generation)? else {
             return Err(Error::Unauthenticated);
         };
-        let bundle = bundle(app, read, &known, question)?;
-        Ok((bundle, signer(read, &app.sealing)?))
+        let newest = newest(app, read, &known, question)?;
+        Ok((newest, signer(read, &app.sealing)?))
     })?;
-    let Some(bundle) = bundle else {
-        return Ok(false);
+    let bundle = match newest {
+        Newest::Serves(bundle) => bundle,
+        Newest::Unfit { is_outdated } => return Ok(Sent::Unfit { is_outdated }),
     };
     let now_ms = app.now().steady_ms;
     let feed = &app.feed;
     if feed.is_on_its_way(name, question, bundle.number, now_ms) {
         feed.refuse(waiting, &being_made());
-        return Ok(true);
+        return Ok(Sent::Answered);
     }
     let Some((asking, report)) = app.feed.take_packing(name, question, &bundle, now_ms) else {
-        return Ok(true);
+        return Ok(Sent::Answered);
     };
     let body = write_packs(&bundle.files);
     drop(bundle.files);
@@ -181,26 +201,42 @@ fn send(app: &App, waiting: &Waiting) -> Result<bool> {
     drop(body);
     app.feed.figures.words.fetch_add(1, Relaxed);
     (asking.answer)(Ok(bytes));
-    Ok(true)
+    Ok(Sent::Answered)
 }
 
-/// The newest pack of a site, with its whole one if the site does not have that; `None` if it does not serve: the site has it
-/// already, or knows more, or could not follow in steps from there.
-fn bundle(app: &App, read: &Read, known: &Known, question: &Question) -> Result<Option<Bundle>> {
-    let name = &known.site.name;
-    let Some(made) = packs::find(read, name, known.site.pack)? else {
-        return Ok(None);
+/// The newest pack of a site, and whether it serves.
+fn newest(app: &App, read: &Read, known: &Known, question: &Question) -> Result<Newest> {
+    let unfit = |is_outdated| Ok(Newest::Unfit { is_outdated });
+    let Some(made) = packs::find(read, &known.site.name, known.site.pack)? else {
+        return unfit(false);
     };
+    let Some(snapshot) = Snapshot::begin(app, read)? else {
+        return unfit(false);
+    };
+    let workspaces = Workspaces::of(app, known);
+    if is_outdated(&snapshot, known, &workspaces, &made)? {
+        return unfit(true);
+    }
+    let bundle = bundle(&snapshot, known, (&workspaces, &made), question)?;
+    Ok(bundle.map_or(Newest::Unfit { is_outdated: false }, Newest::Serves))
+}
+
+/// A pack of a site, with its whole one if the site does not have that; `None` if it does not serve: the site has it
+/// already, or knows more, or could not follow in steps from there.
+fn bundle(
+    snapshot: &Snapshot<'_>,
+    known: &Known,
+    (workspaces, made): (&Workspaces, &MadePack),
+    question: &Question,
+) -> Result<Option<Bundle>> {
+    let (app, name) = (snapshot.app, &known.site.name);
     let is_same_reign = question.reign == known.server.reign;
     let is_newer =
         !is_same_reign || (made.number > question.pack && made.events >= question.events.number);
     if !is_newer || app.feed.was_sent(name, made.number) {
         return Ok(None);
     }
-    let Some((file, head)) = file_of(app, known, &made, made.file_name()) else {
-        return Ok(None);
-    };
-    let Some(snapshot) = Snapshot::begin(app, read)? else {
+    let Some((file, head)) = file_of(app, known, made, made.file_name()) else {
         return Ok(None);
     };
     let half_ms = (made.until.0 - made.made_at.0) / 2;
@@ -216,14 +252,13 @@ fn bundle(app: &App, read: &Read, known: &Known, question: &Question) -> Result<
         number: head.events,
         hash: head.events_hash,
     };
-    let workspaces = Workspaces::of(app, known);
-    if !matches!(way_from(&snapshot, known, &workspaces, to)?, Way::Step(_)) {
+    if !matches!(way_from(snapshot, known, workspaces, to)?, Way::Step(_)) {
         return Ok(None);
     }
     let mut files = Vec::new();
     let has_base = is_same_reign && question.base == made.base;
     if made.base != 0 && !has_base {
-        let Some((base, _)) = file_of(app, known, &made, file_name(made.base, 0)) else {
+        let Some((base, _)) = file_of(app, known, made, file_name(made.base, 0)) else {
             return Ok(None);
         };
         files.push(base);
@@ -294,18 +329,26 @@ impl Feed {
         Some((asking, link.report_of(question.life)))
     }
 
-    /// Whether a new pack may be made for a site now. A site that asks for one again and again gets a few and then one a minute.
-    pub(super) fn may_make(&self, name: &str, now_ms: u64) -> bool {
+    /// Whether a new pack may be made for a site now: a few at once, and then one a minute. If what has happened at this server is the
+    /// cause (`is_outdated`), the site cannot go on without one, and gets several within its lease.
+    pub(super) fn may_make(&self, name: &str, is_outdated: bool, now_ms: u64) -> bool {
         let mut hub = lock(&self.hub);
-        let every_ms = self.pack_ms.load(Relaxed);
+        let mut every_ms = self.pack_ms.load(Relaxed);
         let Some(link) = hub.links.get_mut(name) else {
             return false;
         };
-        let from_ms = link.packs_until_ms.max(now_ms);
+        let until_ms = match is_outdated {
+            true => {
+                every_ms = every_ms.min(link.lease_s.saturating_mul(1_000) / PACKS_A_LEASE);
+                &mut link.outdated_until_ms
+            }
+            false => &mut link.packs_until_ms,
+        };
+        let from_ms = (*until_ms).max(now_ms);
         if from_ms - now_ms > every_ms * (PACKS_AT_ONCE - 1) {
             return false;
         }
-        link.packs_until_ms = from_ms + every_ms;
+        *until_ms = from_ms + every_ms;
         true
     }
 

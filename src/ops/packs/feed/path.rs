@@ -1,15 +1,15 @@
 //! From the state of a site to that of the server: what the events between them have touched, or why only a pack gets there.
 //!
-//! Most changes name what they touch. Those that do not, and those that change which keys a site is given, are a reason for a
-//! pack. An action that is not known here counts as what its target is.
+//! Most changes name what they touch. Those that do not, and those that change what a site is given by its own row, are a reason for
+//! a pack. What a move of a workspace touches is found in the tree of workspaces ([`super::moved`]). An action that is not known
+//! here counts as what its target is.
 
-use crate::domain::audit::changes::parse;
+use crate::domain::audit::changes::{self, parse};
 use crate::domain::audit::named::{Named, is_about_everything, named};
 use crate::domain::audit::{Event, Kind, Outcome};
 use crate::domain::keys::KeyId;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::uid::Uid;
-use crate::ops::packs::given::Given;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +31,19 @@ pub struct Touched {
     pub policies: BTreeSet<String>,
     pub catalogs: BTreeSet<String>,
     pub workspaces: BTreeSet<Uid>,
+    /// Workspaces that were moved or deleted, in the order of the events.
+    pub moved: Vec<Moved>,
+    /// Those of them, with all below, whose keys may have been given to the site before, also keys that have ended.
+    pub left: BTreeSet<Uid>,
+}
+
+/// A workspace that an event has moved or deleted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Moved {
+    pub uid: Uid,
+    /// Where it was and came; of one that was deleted, where it was.
+    pub parents: Vec<Uid>,
+    pub is_deleted: bool,
 }
 
 /// Actions after which a site needs a pack, although their events are enough for another index of the server. Actions about
@@ -45,27 +58,21 @@ const FOR_SITES: [&str; 4] = [
     "server.fill",
 ];
 
-/// The way over these events, for a site of this name that is given this.
-pub fn path<'a>(
-    site: &str,
-    workspaces: &[Uid],
-    given: &Given,
-    events: impl Iterator<Item = &'a Event>,
-) -> Path {
+/// The way over these events, for a site of this name that is given these workspaces with all below them.
+pub fn path<'a>(site: &str, workspaces: &[Uid], events: impl Iterator<Item = &'a Event>) -> Path {
     let mut touched = Touched::default();
     for event in events.filter(|event| event.outcome == Outcome::Allowed) {
-        if needs_pack(site, workspaces, given, event) || !touched.add(event) {
+        if needs_pack(site, workspaces, event) || !touched.add(event) {
             return Path::Pack;
         }
     }
-    let count = touched.keys.len() + touched.users.len();
-    match count > TOUCHED_MAX {
-        true => Path::Pack,
-        false => Path::Step(touched),
+    match touched.fits() {
+        true => Path::Step(touched),
+        false => Path::Pack,
     }
 }
 
-fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> bool {
+fn needs_pack(site: &str, workspaces: &[Uid], event: &Event) -> bool {
     // Few actions are looked at so closely.
     let changes = LazyCell::new(|| parse(&event.changes).unwrap_or_default());
     let has = |member: &str| changes.iter().any(|(name, _)| name == member);
@@ -82,15 +89,11 @@ fn needs_pack(site: &str, workspaces: &[Uid], given: &Given, event: &Event) -> b
         "site.edit" if value("site") == Some(site) => {
             has("workspaces") || has("catalogs") || has("minimal") || has("life")
         }
-        // Of what the site is given, a part is gone with all that is in it.
+        // One of those that its row names. Keys that ended with any other one have events of their own.
         "workspace.delete" => {
-            let is_given = |text: &str| {
-                let uid = Uid::parse(text);
-                uid.is_some_and(|uid| given.workspaces.contains(&uid) || workspaces.contains(&uid))
-            };
-            is_given(&event.target.id) || is_given(&event.workspace)
+            let uid = Uid::parse(&event.target.id);
+            uid.is_some_and(|uid| workspaces.contains(&uid))
         }
-        "workspace.edit" => has("parent"),
         _ => false,
     }
 }
@@ -124,13 +127,47 @@ impl Touched {
                 let Some(uid) = Uid::parse(id) else {
                     return false;
                 };
-                match event.target.kind {
-                    Kind::User => self.users.insert(uid),
-                    _ => self.workspaces.insert(uid),
+                if event.target.kind == Kind::User {
+                    self.users.insert(uid);
+                    return true;
+                }
+                self.workspaces.insert(uid);
+                let Some(parents) = parents(event) else {
+                    return false;
                 };
+                if !parents.is_empty() {
+                    self.moved.push(Moved {
+                        uid,
+                        parents,
+                        is_deleted: event.action == "workspace.delete",
+                    });
+                }
             }
         }
         true
+    }
+
+    /// Whether this is not more than a step can have.
+    pub fn fits(&self) -> bool {
+        self.keys.len() + self.users.len() <= TOUCHED_MAX
+    }
+}
+
+/// The workspaces below which the workspace of an event was, and came; empty if the event has neither moved nor deleted it. `None`
+/// if they cannot be read.
+fn parents(event: &Event) -> Option<Vec<Uid>> {
+    match event.action.as_str() {
+        // The event belongs to the workspace above.
+        "workspace.delete" => Some(vec![Uid::parse(&event.workspace)?]),
+        "workspace.edit" => {
+            let values = [changes::before, changes::after].map(|of| of(&event.changes, "parent"));
+            values
+                .iter()
+                .flatten()
+                .map(|text| Uid::parse(text))
+                .collect()
+        }
+        _ => Some(Vec::new()),
     }
 }
 
@@ -139,7 +176,6 @@ mod tests {
     use super::*;
     use crate::domain::audit::{Changes, Target, actions};
     use crate::domain::time::Timestamp;
-    use std::collections::HashSet;
 
     const OWN: Uid = Uid(1);
     const BELOW: Uid = Uid(2);
@@ -162,8 +198,7 @@ mod tests {
     }
 
     fn of(events: &[Event]) -> Path {
-        let given = Given::for_tests(HashSet::from([OWN, BELOW]));
-        path("plant-7", &[OWN], &given, events.iter())
+        path("plant-7", &[OWN], events.iter())
     }
 
     #[track_caller]
@@ -201,9 +236,41 @@ mod tests {
             policies: BTreeSet::from(["p".to_owned()]),
             catalogs: BTreeSet::from(["c".to_owned()]),
             workspaces: BTreeSet::from([OTHER]),
+            moved: Vec::new(),
+            left: BTreeSet::new(),
         };
         assert_eq!(found, Path::Step(expected));
         assert_eq!(of(&[]), Path::Step(Touched::default()));
+    }
+
+    fn deleted(uid: Uid, parent: Uid) -> Event {
+        Event {
+            workspace: parent.to_string(),
+            ..event("workspace.delete", Target::new(Kind::Workspace, uid))
+        }
+    }
+
+    fn moved(uid: Uid, from: &str, to: &str) -> Event {
+        let edit = event("workspace.edit", Target::new(Kind::Workspace, uid));
+        with(edit, "parent", from, to)
+    }
+
+    #[test]
+    fn a_workspace_that_was_moved_or_deleted_comes_with_its_parents() {
+        let (from, to) = (OWN.to_string(), OTHER.to_string());
+        let Path::Step(found) = of(&[moved(BELOW, &from, &to), deleted(BELOW, OTHER)]) else {
+            panic!("a pack");
+        };
+        let expected = |parents: &[Uid], is_deleted| Moved {
+            uid: BELOW,
+            parents: parents.to_vec(),
+            is_deleted,
+        };
+        let all = [expected(&[OWN, OTHER], false), expected(&[OTHER], true)];
+        assert_eq!(found.moved, all);
+        check_pack(moved(BELOW, "x", &to), true);
+        let nowhere = event("workspace.delete", Target::new(Kind::Workspace, OTHER));
+        check_pack(nowhere, true);
     }
 
     #[test]
@@ -222,18 +289,9 @@ mod tests {
         for action in ["key.accept", "key.tampered"] {
             check_pack(event(action, Target::new(Kind::Key, KeyId(1))), true);
         }
+        check_pack(deleted(OTHER, BELOW), false);
+        check_pack(deleted(OWN, OTHER), true);
         let workspace = |action: &str, uid| event(action, Target::new(Kind::Workspace, uid));
-        check_pack(workspace("workspace.delete", OTHER), false);
-        check_pack(workspace("workspace.delete", OWN), true);
-        let below = Event {
-            workspace: BELOW.to_string(),
-            ..workspace("workspace.delete", OTHER)
-        };
-        check_pack(below, true);
-        check_pack(
-            with(workspace("workspace.edit", OTHER), "parent", "x", "y"),
-            true,
-        );
         check_pack(
             with(workspace("workspace.edit", OWN), "name", "x", "y"),
             false,

@@ -34,6 +34,7 @@ pub struct Snapshot<'a> {
     histories: Memo<u64, Rc<History>>,
     keys: Memo<KeyId, Option<Rc<KeyWithSeal>>>,
     imported: Memo<(i64, i64), Rc<Vec<KeyId>>>,
+    places: Memo<Uid, Rc<Vec<KeyId>>>,
     policies: OnceCell<Rc<HashMap<String, Policy>>>,
     users: Memo<Uid, Option<Rc<User>>>,
     owned: Memo<Uid, Rc<Vec<OwnedPart>>>,
@@ -112,6 +113,7 @@ impl<'a> Snapshot<'a> {
             histories: Memo::default(),
             keys: Memo::default(),
             imported: Memo::default(),
+            places: Memo::default(),
             policies: OnceCell::new(),
             users: Memo::default(),
             owned: Memo::default(),
@@ -178,6 +180,14 @@ impl<'a> Snapshot<'a> {
             keys.extend(ids.iter().map(|id| (*id, false)));
         }
         Ok(keys.into_iter().collect())
+    }
+
+    /// The keys of a workspace, if they are no more than a step can have; then one more than that.
+    pub fn keys_in(&self, workspace: Uid) -> Result<Rc<Vec<KeyId>>> {
+        self.places.find(&workspace, || {
+            let ids = sites::list_in_workspace(self.read, workspace, TOUCHED_MAX as u32 + 1)?;
+            Ok(Rc::new(ids))
+        })
     }
 
     /// The policies in force, by name.

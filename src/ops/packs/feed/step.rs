@@ -89,7 +89,7 @@ pub fn build(
     let mut directory = Directory::default();
     directory.put_policies(parts.policies.values().cloned().collect());
     for (id, has_moved) in keys {
-        parts.key(id, has_moved, &directory)?;
+        parts.key(id, has_moved, &touched.left, &directory)?;
     }
     let fits = parts.touched(touched)?;
     if !fits {
@@ -100,7 +100,13 @@ pub fn build(
 
 impl Parts<'_> {
     /// Puts a key in, or among those that are gone.
-    fn key(&mut self, id: KeyId, has_moved: bool, directory: &Directory) -> Result<()> {
+    fn key(
+        &mut self,
+        id: KeyId,
+        has_moved: bool,
+        left: &BTreeSet<Uid>,
+        directory: &Directory,
+    ) -> Result<()> {
         let Some(found) = self.snapshot.key(id)? else {
             self.gone.keys.push(id);
             return Ok(());
@@ -109,7 +115,7 @@ impl Parts<'_> {
         let given = self.shared.given;
         if !given.has(key.workspace, key.catalog.as_deref()) {
             // Only where it may have been given to the site before: others are none of its business.
-            if has_moved {
+            if has_moved || left.contains(&key.workspace) {
                 self.gone.keys.push(id);
             }
             return Ok(());

@@ -93,6 +93,8 @@ impl Wait {
             waiting.confirmed = match links.get(name) {
                 Some(link) if link.is_dropped => Some(Confirmed::Dropped),
                 Some(link) if link.has_applied(self.events, now_ms) => Some(Confirmed::Applied),
+                // Also one that was given up before its time.
+                Some(link) if !link.has_lease(now_ms) => Some(Confirmed::LeaseOver),
                 _ if waiting.lease_end_ms <= now_ms => Some(Confirmed::LeaseOver),
                 _ => None,
             };

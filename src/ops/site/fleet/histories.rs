@@ -21,7 +21,7 @@ use crate::ops::keys::issue::{NewKey, issue};
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::rotate::{end_previous, rotate};
 use crate::ops::keys::{self, Issued};
-use crate::ops::packs::identity;
+use crate::ops::packs::rotate_key;
 use crate::ops::packs::sites::NewSite;
 use crate::ops::policies::PolicyEdit;
 use crate::ops::setup::fixture::NOW;
@@ -349,7 +349,7 @@ impl History {
                 let rotated = secrets::rotate::rotate(&app, &local, KeyKind::Pepper).unwrap();
                 assert!(rotated.version > 1);
             }
-            12 if choice == 1 => drop(identity::rotate(&app, &local).unwrap()),
+            12 if choice == 1 => drop(rotate_key::rotate(&app, &local).unwrap()),
             _ => {
                 let members = self.members();
                 drop(edit(&app, &local, id, members));

@@ -6,6 +6,7 @@
 //! answer that was recorded, changed, held up or brought out of order never does.
 
 pub mod lease;
+pub mod leaving;
 mod pause;
 mod step;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
 use lease::{Lease, Left, Sent, SteadyClock};
+use leaving::Leaving;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -68,12 +70,15 @@ pub struct Link {
     status: Mutex<Status>,
     /// Ends a wait before its time.
     bell: (Mutex<bool>, Condvar),
+    pub leaving: Leaving,
 }
 
 /// What became of the questions so far.
 #[derive(Default)]
 struct Status {
     is_up: bool,
+    /// The server has removed the site.
+    is_removed: bool,
     /// Failures in a row.
     failures: u32,
     /// The last one, if nothing succeeded since.
@@ -194,6 +199,11 @@ impl Link {
         bell.notify_all();
     }
 
+    /// Gives up the lease, for the end of the process: no verdict is given any more.
+    pub fn leave(&self) {
+        self.leaving.ask_for(|| self.wake());
+    }
+
     /// Counts the next question.
     fn count(&self) -> Result<Counted> {
         let mut status = lock(&self.status);
@@ -248,6 +258,26 @@ pub fn begin(app: &App, settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// Whether the server has removed the site, which is then to give its lease up.
+pub fn is_removed(app: &App) -> bool {
+    let site = app.site();
+    site.is_some_and(|site| lock(&site.link.status).is_removed)
+}
+
+/// Ends the lease, and makes the question by which the server learns of it; `None` if there was no lease.
+pub fn give_up(app: &App) -> Result<Option<String>> {
+    let site = app.own_site()?;
+    let lease = &site.fresh.lease;
+    if !matches!(lease.left(app.now().wall), Left::Running { .. }) {
+        return Ok(None);
+    }
+    lease.end();
+    let state = site.state();
+    let position = site.position().unwrap_or_default();
+    let question = next_question(site, &state, position, 0)?;
+    Ok(Some(question.write(&SiteKey::of(state.key), "")))
+}
+
 /// Makes the next question. The lease that its answer brings counts from now.
 pub fn ask(app: &App) -> Result<Asked> {
     let site = app.own_site()?;
@@ -257,30 +287,8 @@ pub fn ask(app: &App) -> Result<Asked> {
     let batch = next_report(app, site, sent.steady_ms);
     let state = site.state();
     let (aim, position) = aim_of(site, &state);
-    let Position {
-        reign,
-        pack,
-        base,
-        events,
-        ..
-    } = position.unwrap_or_default();
-    let counted = site.link.count()?;
-    let question = Question {
-        origin: state.origin,
-        site: state.site,
-        server: state.server,
-        life: state.life,
-        nonce: Nonce::generate()?,
-        applied: counted.applied,
-        arrived: counted.arrived,
-        process: counted.process,
-        number: counted.number,
-        reign,
-        pack,
-        base,
-        events,
-        lease_s: settings.max_stale_s,
-    };
+    let position = position.unwrap_or_default();
+    let question = next_question(site, &state, position, settings.max_stale_s)?;
     let report = batch.as_ref().map_or("", |batch| batch.text.as_str());
     Ok(Asked {
         body: question.write(&SiteKey::of(state.key), report),
@@ -288,6 +296,27 @@ pub fn ask(app: &App) -> Result<Asked> {
         sent,
         batch,
         aim,
+    })
+}
+
+/// The next question, which names what is in force.
+fn next_question(site: &Site, state: &State, position: Position, lease_s: u64) -> Result<Question> {
+    let counted = site.link.count()?;
+    Ok(Question {
+        origin: state.origin.clone(),
+        site: state.site.clone(),
+        server: state.server,
+        life: state.life,
+        nonce: Nonce::generate()?,
+        applied: counted.applied,
+        arrived: counted.arrived,
+        process: counted.process,
+        number: counted.number,
+        reign: position.reign,
+        pack: position.pack,
+        base: position.base,
+        events: position.events,
+        lease_s,
     })
 }
 
@@ -389,6 +418,11 @@ pub fn take(app: &App, asked: Asked, signed: &SignedWord, body: &[u8]) -> Result
             apply::note_fork(app, site, &caller, site.state())?;
             return Err(Error::Conflict(refusals::site::fork(&signed.word.origin)));
         }
+        WordKind::Removed => {
+            return Err(Error::Conflict(refusals::site::removed(
+                &signed.word.origin,
+            )));
+        }
         WordKind::Pack => take_packs(app, site, &caller, (asked.aim, signed.word.nonce), body)?,
         WordKind::Step => take_step(app, site, &caller, &asked, signed, body)?,
     };
@@ -400,6 +434,7 @@ fn note_word(app: &App, site: &Site, word: &Word) {
     status.word_at = Some(app.now().wall);
     status.server = word.to.number;
     status.reporting.taken = word.report;
+    status.is_removed = word.kind == WordKind::Removed;
 }
 
 /// Notes that the server has taken a report in, or that it has not.

@@ -80,7 +80,7 @@ impl Linked {
             made: self.packer.head.made,
             lease_s: match kind {
                 WordKind::Step => LEASE_S,
-                WordKind::Fork | WordKind::Pack => 0,
+                WordKind::Fork | WordKind::Pack | WordKind::Removed => 0,
             },
             report: 0,
             bytes: body.len() as u64,

@@ -90,3 +90,22 @@ fn a_command_without_a_terminal_names_the_option_of_the_passphrase() {
     assert!(refused.contains("--passphrase-file"), "{refused}");
     assert!(!out.exists());
 }
+
+#[test]
+fn a_site_that_is_given_less_has_the_rest_no_longer_when_the_answer_comes() {
+    let server = Server::start();
+    let site = Site::enrol(&server, "plant-7", &[]);
+    let admin = server.admin();
+    admin.workspace("part", "root");
+    let of_root = admin.issue(json!({ "name": "k" }));
+    let of_part = admin.issue(json!({ "name": "p", "workspace": "part" }));
+    let running = follow(&site, &url_of(&server), "10s");
+    await_verdict(&running, &of_root.secret, "VALID");
+    let line = Line::of(&server);
+    let edit = ["site", "edit", "plant-7", "--workspace", "part"];
+    let said = line.ok(&[&edit[..], &["--wait-sites"]].concat());
+    assert!(said.contains("plant-7"), "{said}");
+    assert_ne!(verdict(&running, &of_root.secret), "VALID");
+    await_verdict(&running, &of_part.secret, "VALID");
+    assert_eq!(verdict(&running, &of_root.secret), "NOT_FOUND");
+}

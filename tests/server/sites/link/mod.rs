@@ -7,6 +7,7 @@ mod histories;
 mod killed;
 mod relay;
 mod server;
+mod stops;
 
 use serde_json::json;
 

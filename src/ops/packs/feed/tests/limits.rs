@@ -11,11 +11,14 @@ use crate::domain::packs::head::Head;
 use crate::domain::packs::question::Nonce;
 use crate::domain::packs::step::TOUCHED_MAX;
 use crate::domain::packs::word::{Word, WordKind, read_packs};
+use crate::domain::policies::IssuedBy;
 use crate::domain::uid::Uid;
 use crate::error::Error;
 use crate::ops::packs::feed::ask;
 use crate::ops::packs::feed::model::{ModelSite, received, send};
 use crate::ops::packs::feed::pace::Pace;
+use crate::ops::policies::{self, PolicyEdit};
+use crate::ops::workspaces::{self, WorkspaceEdit};
 use crate::store::site_links::{self, LinkRow};
 use crate::store::{Durability, heads, usage};
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,11 +52,9 @@ fn a_question_with_nothing_new_waits_before_it_is_looked_at() {
 fn a_lease_that_is_too_short_is_refused() {
     let linked = Linked::new();
     let mut site = linked.site("plant-7");
-    for lease_s in [0, 1] {
-        site.question.lease_s = lease_s;
-        let answer = send(linked.app(), &site.body(""));
-        assert!(matches!(answer, Err(Error::Malformed(_))), "{lease_s}");
-    }
+    site.question.lease_s = 1;
+    let answer = send(linked.app(), &site.body(""));
+    assert!(matches!(answer, Err(Error::Malformed(_))));
 }
 
 #[test]
@@ -86,12 +87,133 @@ fn a_site_that_asks_for_packs_for_ever_gets_a_few() {
     let feed = &linked.app().feed;
     feed.pack_ms.store(60_000, Relaxed);
     let now_ms = linked.app().now().steady_ms;
-    let made = (0..10).filter(|_| feed.may_make("plant-7", now_ms));
+    let may_make = |name: &str, after_ms| feed.may_make(name, false, now_ms + after_ms);
+    let made = (0..10).filter(|_| may_make("plant-7", 0));
     assert_eq!(made.count(), 5);
-    assert!(!feed.may_make("plant-7", now_ms + 59_999));
-    assert!(feed.may_make("plant-7", now_ms + 60_000));
-    assert!(!feed.may_make("plant-7", now_ms + 60_000));
-    assert!(!feed.may_make("strange", now_ms + 60_000));
+    assert!(!may_make("plant-7", 59_999));
+    assert!(may_make("plant-7", 60_000));
+    assert!(!may_make("plant-7", 60_000));
+    assert!(!may_make("strange", 60_000));
+}
+
+/// It cannot go on without them, and no other site has asked for them.
+#[test]
+fn a_site_that_needs_packs_because_of_what_happens_at_the_server_gets_them_within_its_lease() {
+    let linked = Linked::new();
+    linked.add("ship-2", &["root"], 2);
+    let mut site = linked.site("ship-2");
+    let feed = &linked.app().feed;
+    feed.pack_ms.store(60_000, Relaxed);
+    let now_ms = linked.app().now().steady_ms;
+    for after_ms in [0, 500, 1_000] {
+        lock(&feed.hub)
+            .links
+            .get_mut("ship-2")
+            .unwrap()
+            .outdated_until_ms = 0;
+        let made = (0..10).filter(|_| feed.may_make("ship-2", true, now_ms + after_ms));
+        assert_eq!(made.count(), 5);
+        assert!(!feed.may_make("ship-2", true, now_ms + after_ms + 499));
+        assert!(feed.may_make("ship-2", true, now_ms + after_ms + 500));
+    }
+    lock(&feed.hub)
+        .links
+        .get_mut("ship-2")
+        .unwrap()
+        .outdated_until_ms = 0;
+    // Each of these changes needs a pack, and no step leads over it. What the site may ask for on its own is not used up by them.
+    for round in 0..8 {
+        let edit = PolicyEdit {
+            acts_for_owner: Some(round % 2 == 0),
+            issued_by: Some(IssuedBy::Owner),
+            ..PolicyEdit::default()
+        };
+        match round {
+            0 => policies::create(linked.app(), &linked.local(), "p".to_owned(), edit, None),
+            _ => policies::edit(linked.app(), &linked.local(), "p", edit),
+        }
+        .unwrap();
+        let mut refused = 0;
+        loop {
+            match received(&site.begin(linked.app())) {
+                Ok(answer) => {
+                    if site.apply(&answer) == WordKind::Step {
+                        break;
+                    }
+                }
+                Err(Error::Unavailable(why)) => {
+                    refused += u64::from(why.code() == "packs.made_often");
+                }
+                Err(err) => panic!("{err:?}"),
+            }
+        }
+        assert!(round > 4 || refused == 0, "{round}");
+    }
+    assert!(feed.may_make("ship-2", false, linked.app().now().steady_ms));
+}
+
+#[test]
+fn what_is_moved_comes_in_steps_and_what_moves_elsewhere_not_at_all() {
+    let linked = Linked::new();
+    for (slug, parent) in [
+        ("own", "root"),
+        ("other", "root"),
+        ("part", "own"),
+        ("strange", "other"),
+    ] {
+        linked.workspace(slug, parent);
+    }
+    linked.add("ship-2", &["own"], 86_400);
+    let key = linked.key_in("k", "part");
+    let strange = linked.key_in("strange", "strange");
+    let mut site = linked.site("ship-2");
+    linked.app().feed.pack_ms.store(NEVER_MS, Relaxed);
+    let move_to = |slug: &str, parent: &str| {
+        let change = WorkspaceEdit {
+            parent: Some(parent.to_owned()),
+            ..WorkspaceEdit::default()
+        };
+        workspaces::edit(linked.app(), &linked.local(), slug, change).unwrap();
+    };
+    for _ in 0..4 {
+        move_to("part", "other");
+        assert_eq!(site.check(linked.app()), 0);
+        assert!(!site.model.keys.contains_key(&key));
+        move_to("part", "own");
+        assert_eq!(site.check(linked.app()), 0);
+        assert!(site.model.keys.contains_key(&key));
+    }
+    // What has ended before it left, before the site asks again, or what has ended with its workspace, is not left there.
+    let [ended, with_it] = ["part", "short"].map(|slug| {
+        if slug == "short" {
+            linked.workspace(slug, "own");
+        }
+        linked.key_in("ended", slug)
+    });
+    assert_eq!(site.check(linked.app()), 0);
+    linked.delete(ended);
+    move_to("part", "other");
+    move_to("short", "other");
+    workspaces::delete::delete_with_contents(linked.app(), &linked.local(), "short").unwrap();
+    assert_eq!(site.check(linked.app()), 0);
+    for gone in [ended, with_it, key] {
+        assert!(!site.model.keys.contains_key(&gone));
+    }
+    // Neither wakes the site, nor comes with what does.
+    let waiting = site.begin(linked.app());
+    for parent in ["root", "other"] {
+        move_to("strange", parent);
+    }
+    linked.workspace("empty", "other");
+    workspaces::delete::delete(linked.app(), &linked.local(), "empty").unwrap();
+    let steps = linked.app().feed.figures.steps.load(Relaxed);
+    let own = linked.key_in("own", "own");
+    assert_eq!(site.take(&waiting), WordKind::Step);
+    assert!(site.model.keys.contains_key(&own) && !site.model.keys.contains_key(&strange));
+    assert_eq!(linked.app().feed.figures.steps.load(Relaxed), steps + 1);
+    linked.workspace("shorter", "own");
+    workspaces::delete::delete(linked.app(), &linked.local(), "shorter").unwrap();
+    assert_eq!(site.check(linked.app()), 0);
 }
 
 /// Each step has what has happened since the one before, so a site gets many changes at once.

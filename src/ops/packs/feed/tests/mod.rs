@@ -1,6 +1,7 @@
 //! Tests of the link on a server without sockets.
 
 mod copies;
+mod given_up;
 mod histories;
 mod idle;
 mod limits;
@@ -12,7 +13,7 @@ mod words;
 
 use super::model::ModelSite;
 use super::waits::Outcome;
-use super::{run_answers, run_lending, run_packs};
+use super::{run_answers, run_lending, run_packs, stopped};
 use crate::authz::caller::Caller;
 use crate::domain::budget::Rate;
 use crate::domain::keys::KeyId;
@@ -88,6 +89,15 @@ impl Linked {
     /// As if the process had ended and a new one had begun.
     fn restart(&mut self) {
         self.stop();
+        self.fixture.reopen(&[]);
+        self.start();
+    }
+
+    /// As if the process had been killed and a new one had begun.
+    fn crash(&mut self) {
+        self.stop();
+        self.fixture.app.close();
+        drop(stopped::take(self.fixture.app.store.path()));
         self.fixture.reopen(&[]);
         self.start();
     }

@@ -14,9 +14,11 @@ use crate::ops::keys::members::KeyMembers;
 use crate::ops::keys::{edit, rotate, upgrade};
 use crate::ops::packs::feed::ask::record_all;
 use crate::ops::packs::feed::model::{ModelSite, send};
-use crate::ops::packs::sites;
+use crate::ops::packs::make::{Wanted, make};
+use crate::ops::packs::sites::{self, SiteEdit};
 use crate::ops::setup::fixture::NOW;
 use crate::store;
+use crate::store::seals::keys::RemainingUses;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub fn report(site: &ModelSite, number: u64, keys: Vec<KeyReport>) -> String {
@@ -253,6 +255,50 @@ fn a_site_that_is_enrolled_again_is_lent_uses_with_its_first_pack() {
     before.question.life = Uid(7);
     before.catch_up(app);
     assert_eq!(life(), Some(after.question.life));
+}
+
+/// Its enrolment was used before, by a state that may have spent what was lent to it.
+#[test]
+fn a_site_of_a_used_enrolment_is_lent_uses_from_its_first_question() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let key = counted(&linked, 25);
+    let wanted = Wanted::default();
+    make(app, &linked.local(), wanted).unwrap();
+    let mut site = ModelSite::new(app, "plant-7");
+    assert_eq!(lent(&site, &linked, key), 10);
+    site.question.life = Uid(77);
+    site.catch_up(app);
+    assert_eq!(site.lent_to, Some(Uid(77)));
+    while site.lent.get(&key) != Some(&10) {
+        site.catch_up(app);
+    }
+    let left = app.read(|read| store::seals::keys::find_uses(read, &app.seal_keys, key));
+    let RemainingUses::Counted(left) = left.unwrap() else {
+        panic!("it is not counted");
+    };
+    assert_eq!(left.left, 5);
+}
+
+#[test]
+fn a_report_of_another_life_brings_a_pack_that_names_it() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let key = counted(&linked, 25);
+    let mut site = linked.site("plant-7");
+    site.question.life = Uid(77);
+    let text = report(&site, 1, vec![blank(key)]);
+    let body = site.body(&text);
+    let answer = send(app, &body).unwrap();
+    assert_eq!(site.take(&answer), WordKind::Pack);
+    assert_eq!((site.catch_up(app), site.lent_to), (0, Some(Uid(77))));
+    // An administrator may name the life again, for a site that has no such pack.
+    let edit = SiteEdit {
+        life: Some(Uid(77)),
+        ..SiteEdit::default()
+    };
+    sites::edit(app, &linked.local(), "plant-7", edit).unwrap();
+    assert_eq!((site.catch_up(app), site.lent_to), (1, Some(Uid(77))));
 }
 
 /// Otherwise each of them would spend what one of them was lent.

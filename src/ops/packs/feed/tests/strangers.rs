@@ -4,7 +4,7 @@ use super::Linked;
 use crate::domain::packs::word::WordKind;
 use crate::error::Error;
 use crate::ops::packs::feed::ask;
-use crate::ops::packs::feed::model::{ModelSite, received};
+use crate::ops::packs::feed::model::{ModelSite, received, send};
 use crate::ops::packs::sites;
 use crate::store::{Durability, Write};
 
@@ -47,6 +47,12 @@ fn names_that_no_site_has_are_refused_without_the_database() {
     let mut site = linked.site("ship-2");
     assert_eq!(site.check(linked.app()), 0);
     sites::remove(linked.app(), &linked.local(), "ship-2", false, false).unwrap();
+    // As long as its last word lets it answer, it is to learn of that.
+    let answer = ask::read(linked.app(), &site.body(""), true);
+    assert!(answer.unwrap().is_some());
+    site.question.lease_s = 0;
+    let answer = send(linked.app(), &site.body("")).unwrap();
+    assert!(received(&answer).unwrap().is_empty());
     let refused = ask::read(linked.app(), &site.body(""), true);
     assert!(matches!(refused, Err(Error::Unauthenticated)));
     assert!(!needs_database(&linked, &site.body("")));

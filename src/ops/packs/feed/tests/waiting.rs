@@ -72,7 +72,7 @@ fn a_wait_that_takes_too_long_says_what_is_open() {
 fn a_restarted_server_waits_for_the_leases_of_the_one_before() {
     let mut linked = Linked::new();
     let mut site = linked.site("plant-7");
-    linked.restart();
+    linked.crash();
     linked.app().feed.wait_ms.store(50, Relaxed);
     linked.key("k");
     let outcome = received_outcome(&linked.wait());
@@ -82,6 +82,24 @@ fn a_restarted_server_waits_for_the_leases_of_the_one_before() {
     site.catch_up(linked.app());
     let _answer = site.begin(linked.app());
     assert!(!received_outcome(&linked.wait()).is_confirmed());
+}
+
+/// It has recorded which process of the site had its newest word.
+#[test]
+fn a_server_that_stopped_in_order_knows_who_has_its_newest_word() {
+    let mut linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    linked.restart();
+    // A command that opens the database in between forgets nothing.
+    linked.restart();
+    linked.app().feed.wait_ms.store(NEVER_MS, Relaxed);
+    linked.key("k");
+    let outcome = linked.wait();
+    assert!(outcome.try_recv().is_err());
+    assert_eq!(site.catch_up(linked.app()), 0);
+    let _answer = site.begin(linked.app());
+    let expected = [("plant-7".to_owned(), Confirmed::Applied)];
+    assert_eq!(received_outcome(&outcome).sites, expected);
 }
 
 #[test]
