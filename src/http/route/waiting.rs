@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::Request;
+use crate::ops::packs::feed;
 use crate::ops::packs::feed::waits::{Confirmed, Outcome};
 use crate::refusals;
 use std::sync::Arc;
@@ -128,7 +129,9 @@ impl Router {
                 None => reply,
             });
         };
-        self.app().feed.wait(self.app().now().steady_ms, done);
+        let elsewhere = feed::list_elsewhere(self.app());
+        let now_ms = self.app().now().steady_ms;
+        self.app().feed.wait(now_ms, elsewhere, done);
         later
     }
 }

@@ -7,6 +7,7 @@
 
 mod answers;
 pub mod ask;
+mod elsewhere;
 mod forks;
 mod given_up;
 mod heard;
@@ -42,6 +43,7 @@ use crate::refusals;
 use crate::store::Read;
 use crate::store::heads::{self, Head};
 pub use answers::run as run_answers;
+pub use elsewhere::list as list_elsewhere;
 use forks::Forks;
 pub use hub::Touched;
 use hub::{Asking, Hub, Work, refuse_older};
@@ -54,7 +56,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-use waits::{Outcome, Wait};
+use waits::{Elsewhere, Outcome, Wait};
 
 /// How long the link of a site that asks no more is remembered; as long as one is, commits are noted.
 const IDLE_MS: u64 = 600_000;
@@ -273,16 +275,29 @@ impl Feed {
     }
 
     /// Calls `done` when no linked site can answer as before the changes that were committed up to now; after a minute, or if
-    /// too many changes wait already, with the sites that still can.
-    pub fn wait(&self, now_ms: u64, done: impl FnOnce(Outcome) + Send + 'static) {
+    /// too many changes wait already, with the sites that still can. `elsewhere` has the sites that ask other nodes ([`list_elsewhere`]).
+    pub fn wait(
+        &self,
+        now_ms: u64,
+        elsewhere: Vec<Elsewhere>,
+        done: impl FnOnce(Outcome) + Send + 'static,
+    ) {
         let mut hub = lock(&self.hub);
-        if !self.is_active() {
-            drop(hub);
-            return done(Outcome::default());
-        }
-        hub.waited = hub.waited.max(hub.installed.number);
+        let events = match self.is_active() {
+            true => {
+                hub.waited = hub.waited.max(hub.installed.number);
+                hub.waited
+            }
+            false if elsewhere.is_empty() => {
+                drop(hub);
+                return done(Outcome::default());
+            }
+            // No commit was noted, so no question can show that the site has applied one.
+            false => u64::MAX,
+        };
         let until_ms = now_ms.saturating_add(self.wait_ms.load(Relaxed));
-        let mut wait = Wait::new(hub.waited, (now_ms, until_ms), &hub.links, Box::new(done));
+        let times_ms = (now_ms, until_ms);
+        let mut wait = Wait::new(events, times_ms, &hub.links, elsewhere, Box::new(done));
         if hub.waits.len() >= WAITS_MAX || hub.is_stopped {
             // What is known at once counts.
             wait.look(&hub.links, now_ms);

@@ -52,11 +52,21 @@ pub struct Wait {
     done: Box<dyn FnOnce(Outcome) + Send>,
 }
 
+/// A site that asks another node of the database, whose words this node does not know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Elsewhere {
+    pub site: String,
+    /// When no word counts any more that may lack what was committed up to now.
+    pub lease_end_ms: u64,
+}
+
 #[derive(Clone, Copy)]
 struct Waiting {
     /// Of the words that the site had when the change was made. Later words have the change, so a site whose lease they prolong
     /// has applied it.
     lease_end_ms: u64,
+    /// Whether other nodes may have granted leases too, so that the end of that of this node means nothing.
+    is_elsewhere: bool,
     confirmed: Option<Confirmed>,
 }
 
@@ -66,20 +76,32 @@ impl Wait {
         events: u64,
         (now_ms, until_ms): (u64, u64),
         links: &BTreeMap<String, Link>,
+        elsewhere: Vec<Elsewhere>,
         done: Box<dyn FnOnce(Outcome) + Send>,
     ) -> Wait {
         let linked = links.iter().filter(|(_, link)| link.has_lease(now_ms));
         let waiting = |(name, link): (&String, &Link)| {
             let waiting = Waiting {
                 lease_end_ms: link.lease_end_ms,
+                is_elsewhere: false,
                 confirmed: None,
             };
             (name.clone(), waiting)
         };
+        let mut sites: BTreeMap<String, Waiting> = linked.map(waiting).collect();
+        for other in elsewhere {
+            let own_end_ms = sites.get(&other.site).map_or(0, |own| own.lease_end_ms);
+            let waiting = Waiting {
+                lease_end_ms: other.lease_end_ms.max(own_end_ms),
+                is_elsewhere: true,
+                confirmed: None,
+            };
+            sites.insert(other.site, waiting);
+        }
         Wait {
             events,
             until_ms,
-            sites: linked.map(waiting).collect(),
+            sites,
             done,
         }
     }
@@ -94,7 +116,9 @@ impl Wait {
                 Some(link) if link.is_dropped => Some(Confirmed::Dropped),
                 Some(link) if link.has_applied(self.events, now_ms) => Some(Confirmed::Applied),
                 // Also one that was given up before its time.
-                Some(link) if !link.has_lease(now_ms) => Some(Confirmed::LeaseOver),
+                Some(link) if !waiting.is_elsewhere && !link.has_lease(now_ms) => {
+                    Some(Confirmed::LeaseOver)
+                }
                 _ if waiting.lease_end_ms <= now_ms => Some(Confirmed::LeaseOver),
                 _ => None,
             };
@@ -148,9 +172,19 @@ mod tests {
     }
 
     fn wait(links: &BTreeMap<String, Link>) -> (Wait, Receiver<Outcome>) {
+        wait_for(links, Vec::new())
+    }
+
+    fn wait_for(
+        links: &BTreeMap<String, Link>,
+        elsewhere: Vec<Elsewhere>,
+    ) -> (Wait, Receiver<Outcome>) {
         let (sender, receiver) = channel();
         let done = Box::new(move |outcome| sender.send(outcome).unwrap());
-        (Wait::new(9, (100, 60_100), links, done), receiver)
+        (
+            Wait::new(9, (100, 60_100), links, elsewhere, done),
+            receiver,
+        )
     }
 
     #[test]
@@ -172,6 +206,34 @@ mod tests {
             ("b".to_owned(), Confirmed::LeaseOver),
         ];
         assert_eq!(outcome.sites, expected);
+    }
+
+    #[test]
+    fn a_site_that_asks_another_node_is_waited_for_until_all_leases_are_over() {
+        let elsewhere = |site: &str, lease_end_ms| Elsewhere {
+            site: site.to_owned(),
+            lease_end_ms,
+        };
+        // One asks here too, one has done so before, and of one nothing is known here.
+        let mut known = links(&[("both", 5_000, 8), ("moved", 50, 8)]);
+        let others = vec![
+            elsewhere("both", 4_000),
+            elsewhere("moved", 16_000),
+            elsewhere("other", 20_000),
+        ];
+        let (mut wait, receiver) = wait_for(&known, others);
+        assert!(!wait.look(&known, 100));
+        assert_eq!(wait.next_ms(), 5_000);
+        known.insert("both".to_owned(), link(9_000, 9));
+        assert!(!wait.look(&known, 15_999));
+        assert!(!wait.look(&known, 16_000));
+        assert_eq!(wait.next_ms(), 20_000);
+        assert!(wait.look(&known, 20_000));
+        wait.end(20_000);
+        let found = receiver.recv().unwrap().sites;
+        let confirmed: Vec<Confirmed> = found.iter().map(|(_, confirmed)| *confirmed).collect();
+        let over = Confirmed::LeaseOver;
+        assert_eq!(confirmed, [Confirmed::Applied, over, over]);
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Linked {
         let (sender, receiver) = channel();
         let done = move |outcome| sender.send(outcome).unwrap_or(());
         let now_ms = self.app().now().steady_ms;
-        self.app().feed.wait(now_ms, done);
+        self.app().feed.wait(now_ms, Vec::new(), done);
         receiver
     }
 }
