@@ -26,7 +26,9 @@ pub fn far_sites(sites: &[SiteView], keys: &[SigningKeyRow]) -> Vec<FarSite> {
         let applied = view.applied.as_ref().map(|pack| pack.made_at);
         let asked = view.link.map(|link| link.asked_at);
         let known = applied.max(asked).max(Some(view.site.created_at))?;
-        let followed_by = keys.iter().filter(|key| key.added_at > known).count();
+        // A pack has the second in which it was made.
+        let is_later = |key: &&SigningKeyRow| key.added_at.whole_second() > known.whole_second();
+        let followed_by = keys.iter().filter(is_later).count();
         let name = view.site.name.clone();
         (followed_by >= FAR).then_some(FarSite { name, followed_by })
     };

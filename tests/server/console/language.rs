@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Words on the pages of these tests that belong to no language: names, and what the tests typed.
 const NAMES: &str = "billing Latchkey Bearer Token owner root Root latchkey standard aware awaretrain adverity vspc \
-                     sample management shop conf nginx Caddy Traefik Envoy Gateway API Kubernetes GET POST PUT PATCH DELETE HEAD OPTIONS UTC system api key token ui";
+                     sample management shop conf nginx Caddy Traefik Envoy Lua SPOE Gateway API Kubernetes GET POST PUT PATCH DELETE HEAD OPTIONS UTC system api key token ui";
 
 /// A language file whose texts have no ASCII letters.
 fn foreign() -> PathBuf {
