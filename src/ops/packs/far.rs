@@ -4,6 +4,7 @@ use super::sites;
 use super::views::SiteView;
 use crate::authz::caller::Caller;
 use crate::domain::packs::note::SIGNATURES_MAX;
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::App;
 use crate::store::packs::{self, SigningKeyRow};
@@ -23,12 +24,13 @@ const FAR: usize = LEADS_MAX - 4;
 /// The sites that may soon trust no key any more from which a pack leads to the newest one. `keys` are all of them, the oldest first.
 pub fn far_sites(sites: &[SiteView], keys: &[SigningKeyRow]) -> Vec<FarSite> {
     let far = |view: &SiteView| {
-        let applied = view.applied.as_ref().map(|pack| pack.made_at);
+        // A pack has the second in which it was made.
+        let end_of_second = |at: Timestamp| Timestamp(at.0 + 999);
+        let applied = view.applied.as_ref();
+        let applied = applied.map(|pack| end_of_second(pack.made_at));
         let asked = view.link.map(|link| link.asked_at);
         let known = applied.max(asked).max(Some(view.site.created_at))?;
-        // A pack has the second in which it was made.
-        let is_later = |key: &&SigningKeyRow| key.added_at.whole_second() > known.whole_second();
-        let followed_by = keys.iter().filter(is_later).count();
+        let followed_by = keys.iter().filter(|key| key.added_at > known).count();
         let name = view.site.name.clone();
         (followed_by >= FAR).then_some(FarSite { name, followed_by })
     };
