@@ -139,7 +139,11 @@ impl Cluster {
     pub fn remove_last(&mut self) {
         if let Some(node) = self.nodes.pop() {
             node.close();
-            std::fs::remove_dir_all(self.folder_of(self.nodes.len())).unwrap();
+            // Its threads end a little later, and may write a file until then.
+            let folder = self.folder_of(self.nodes.len());
+            wait_for("the folder of a node is still in use", || {
+                std::fs::remove_dir_all(&folder).ok()
+            });
         }
     }
 
