@@ -170,21 +170,24 @@ impl Applier {
 
     /// Brings one session into the index as the store has it now.
     pub fn load_session(self: &Arc<Self>, store: &Store, id: KeyId) -> Result<()> {
-        let _turn = self.begin();
-        // Another chain may have a session that has ended, and so may a server that was replaced and still answers.
-        if let Some(fork) = self.fork() {
-            return Err(fork.refusal());
-        }
-        let mine = lock(&self.progress).applied.unwrap_or(Head::NONE);
-        let session = store.read(|read| match heads::has(read, mine)? {
-            Some(true) => sessions::find(read, &self.seal_keys, id),
-            Some(false) | None => {
-                let unusable = refusals::server::database_unusable();
-                Err(Error::Unavailable(unusable))
+        store.read(|read| {
+            // Before the first query, so that nothing newer is in the index than what this reads; but not while the store connects.
+            let _turn = self.begin();
+            // Another chain may have a session that has ended, and so may a server that was replaced and still answers.
+            if let Some(fork) = self.fork() {
+                return Err(fork.refusal());
             }
-        })?;
-        self.index.put_session(id, session);
-        Ok(())
+            let mine = lock(&self.progress).applied.unwrap_or(Head::NONE);
+            let session = match heads::has(read, mine)? {
+                Some(true) => sessions::find(read, &self.seal_keys, id)?,
+                Some(false) | None => {
+                    let unusable = refusals::server::database_unusable();
+                    return Err(Error::Unavailable(unusable));
+                }
+            };
+            self.index.put_session(id, session);
+            Ok(())
+        })
     }
 
     /// Reads the targets as a transaction has left them, and returns the step that puts them into the index after the commit.

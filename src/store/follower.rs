@@ -146,7 +146,7 @@ fn round(
         other => other.insert(database.open_listener()?),
     };
     while !follow(connection, book, Within::Snapshot)? {
-        if stopping.is_set() {
+        if stopping.is_set() || connection.is_over() {
             return Ok(());
         }
     }

@@ -41,11 +41,17 @@ pub fn seen_since(read: &Read, at: Timestamp) -> Result<Vec<NamedNode>> {
     )
 }
 
-/// The nodes that were in use within so many milliseconds before the lease that was written last.
-pub fn live(read: &Read, within_ms: i64) -> Result<Vec<NamedNode>> {
+/// The nodes that were in use within so many milliseconds before the lease of this node was written last, or before the last one of all if
+/// it has none. A lease of a node that is gone may be of the future, if the clock of the server was set back.
+pub fn live(read: &Read, own: NodeId, within_ms: i64) -> Result<Vec<NamedNode>> {
     read.query(
-        "SELECT node, name FROM node_leases WHERE seen_at >= (SELECT max(seen_at) FROM node_leases) - $1 ORDER BY node",
-        &[&within_ms],
+        "SELECT node, name
+         FROM node_leases
+         WHERE seen_at >= COALESCE(
+             (SELECT seen_at FROM node_leases WHERE node = $1),
+             (SELECT max(seen_at) FROM node_leases)) - $2
+         ORDER BY node",
+        &[&own.to_string(), &within_ms],
         named,
     )
 }

@@ -71,7 +71,7 @@ impl Keeper {
         }
         let own = app.node.id();
         let (live, head) = app.read(|read| {
-            let mut live = leases::live(read, LIVE_MS)?;
+            let mut live = leases::live(read, own, LIVE_MS)?;
             live.retain(|(id, _)| *id != own);
             let head = match self.written.as_ref() == Some(&live) {
                 true => None,

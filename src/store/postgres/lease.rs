@@ -102,10 +102,11 @@ impl Lease {
     /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use. If
     /// that fails, the server may be one that another one has replaced, so all connections of the node are opened again.
     pub fn renew(&mut self, live_ms: i64) -> Result<Renewed> {
+        let round = self.address.primary.round();
         let renewed = self.renew_here(live_ms);
         match renewed {
             Ok(_) => self.address.primary.stay(),
-            Err(_) => self.address.primary.leave(),
+            Err(_) => self.address.primary.leave(round),
         }
         renewed
     }

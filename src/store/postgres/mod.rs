@@ -373,6 +373,12 @@ impl Postgres {
     /// `news` is the newest event of the transaction, if it has any. Other nodes follow events as soon as they see them, so a
     /// commit with events always waits for the standbys: events that a failover loses would look like another chain.
     pub fn commit(&self, news: Option<Head>) -> std::result::Result<(), Fault> {
+        // Nothing is acknowledged by a server that the node has left; nothing was sent, so nothing is saved either.
+        if self.is_over() {
+            self.end();
+            let left = Error::Unavailable(refusals::server::database_unusable());
+            return Err(Fault::new(FaultKind::Refused, left));
+        }
         let mut sql = String::new();
         if news.is_some() && !self.syncs.get() {
             sql.push_str("SET LOCAL synchronous_commit = on; ");
@@ -546,7 +552,9 @@ impl Postgres {
         #[cfg(test)]
         WAITS.set(WAITS.get() + 1);
         let mut link = self.link.borrow_mut();
-        let has_left = || self.round != self.address.primary.round();
+        // Work on all rows of a database may go on where it began: the node may have left a server that is only slow.
+        let is_short = limit <= STATEMENT_MAX;
+        let has_left = || is_short && self.round != self.address.primary.round();
         let asked = link.run_unless_gone(limit, silence, has_left, all);
         drop(link);
         (earlier, asked)

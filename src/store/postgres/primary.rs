@@ -131,13 +131,16 @@ impl Primary {
         lock(&self.state).server = None;
     }
 
-    /// Begins another round, because the lease could not be written where connections go.
-    pub fn leave(&self) {
+    /// Begins another round, because the lease could not be written where the connections of this round go. If another one has begun
+    /// meanwhile, they go elsewhere by now.
+    pub fn leave(&self, round: u64) {
         let mut state = lock(&self.state);
+        if self.round() != round {
+            return;
+        }
         if let Some(server) = state.server.take() {
             state.suspect = Some(server.host);
         }
-        drop(state);
         self.begin_round();
     }
 
@@ -146,6 +149,7 @@ impl Primary {
         lock(&self.state).suspect = None;
     }
 
+    /// Called with the state locked.
     fn begin_round(&self) {
         self.round.fetch_add(1, AcqRel);
         self.wake.call();
@@ -161,20 +165,25 @@ impl Primary {
         Error::Unavailable(verbatim(why))
     }
 
-    /// Notes the server that was taken. Connections to another one count as closed from now on.
-    fn take(&self, server: Server, name: &str) {
+    /// Notes the server that was taken, and returns the round of the connection to it. Connections to another one count as closed from now
+    /// on. If the node has left its server since the hosts were asked in `round`, it may be the one that was taken: then nothing is
+    /// noted, and the connection counts as closed.
+    fn take(&self, server: Server, name: &str, round: u64) -> u64 {
         let mut state = lock(&self.state);
         state.asked += 1;
         state.failure = None;
+        if self.round() != round {
+            return round;
+        }
         state.server = Some(server);
         let last = state.last.replace(server);
-        drop(state);
         if last.is_some_and(|last| last != server) {
             log::warn!(
                 "store: the connections of this node go to PostgreSQL at {name} from now on"
             );
             self.begin_round();
         }
+        self.round()
     }
 
     fn take_none(&self, why: &str) {
@@ -227,6 +236,7 @@ fn connect_again(address: &Address, server: Option<Server>) -> Result<Option<Pos
 
 fn ask_all(address: &Address) -> Result<Postgres> {
     let primary = &address.primary;
+    let round = primary.round();
     let known = primary.known.as_ref().and_then(|known| known());
     let known = known.filter(|known| *known != Head::NONE);
     let asked = match address.hosts.len() {
@@ -264,8 +274,7 @@ fn ask_all(address: &Address) -> Result<Postgres> {
         primary.take_none(&why);
         return Err(primary.unusable(why));
     };
-    primary.take(server, &address.host_name(server.host));
-    postgres.round = primary.round();
+    postgres.round = primary.take(server, &address.host_name(server.host), round);
     Ok(postgres)
 }
 
@@ -276,12 +285,20 @@ fn ask_at_once(
 ) -> Result<Vec<std::result::Result<Candidate, Unusable>>> {
     std::thread::scope(|scope| {
         let asking: Vec<_> = (0..count)
-            .map(|host| scope.spawn(move || candidate(address, host, known)))
+            .map(|host| {
+                let ask = move || candidate(address, host, known);
+                let started = std::thread::Builder::new().spawn_scoped(scope, ask);
+                (host, started)
+            })
             .collect();
-        let ended = asking.into_iter().map(|it| it.join());
-        ended
-            .map(|it| it.unwrap_or_else(|_| Err(Error::internal("a host could not be asked"))))
-            .collect()
+        let ended = asking.into_iter().map(|(host, started)| match started {
+            Ok(asking) => asking
+                .join()
+                .unwrap_or_else(|_| Err(Error::internal("a host could not be asked"))),
+            // The system gives no more threads.
+            Err(_) => candidate(address, host, known),
+        });
+        ended.collect()
     })
 }
 
@@ -477,7 +494,7 @@ mod tests {
             other.wait_for_commit(Duration::from_secs(300));
             other.is_over()
         });
-        address.primary.leave();
+        address.primary.leave(address.primary.round());
         assert!(waiting.join().unwrap());
         assert!(one.is_over());
         let again = Postgres::open(&address).unwrap();
