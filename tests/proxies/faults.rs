@@ -143,6 +143,8 @@ fn give(mut stream: TcpStream, answer: &str) {
     let _ = stream.set_read_timeout(Some(wait::PATIENCE));
     let _ = stream.read(&mut [0; 16_384]);
     let _ = stream.write_all(answer.as_bytes());
+    // The list of clients still has it open, and some answers end with their connection.
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 struct End<'a> {

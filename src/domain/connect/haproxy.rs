@@ -83,7 +83,7 @@ pub fn spoe(plan: &Plan) -> Result<Vec<ConfigFile>> {
     ])
 }
 
-const TLS: &str = "For TLS, add `ssl crt FILE` to `bind`.";
+const TLS: &str = "For TLS, add `ssl crt FILE alpn http/1.1` to `bind`: over HTTP/2, the check of the path refuses everything.";
 
 /// The beginning of the part that asks.
 const QUESTION: &str = "    # The question. A request passes";

@@ -36,19 +36,17 @@ use crate::refusals;
 use address::STATEMENT_MAX;
 pub use address::{Access, Address};
 pub use facts::facts;
-use futures_core::Stream;
 pub use lease::{Lease, LeaseHolder, Renewed, check_unused};
 use link::{Failure, Link};
 pub use load::{Earlier, load, set_aside};
-use pipeline::{Pipeline, StatementId};
+use pipeline::{Pipeline, ROWS_AT_A_TIME, StatementId, next_rows};
 pub use schema::in_words_of_postgres;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::Future;
 use std::time::Duration;
 pub use tls::ClientCertificate;
-use tokio_postgres::{Error as PgError, RowStream, Statement};
+use tokio_postgres::Statement;
 pub use upgrade::{state as schema_state, upgrade as upgrade_schema};
 pub use values::Cells;
 use values::Param;
@@ -63,8 +61,6 @@ const LOCK_HEAD: &str = "SELECT seq, hash,
      FROM audit_head
      WHERE one = 1
      FOR UPDATE";
-/// The number of rows that are taken from the server at a time.
-const ROWS_AT_A_TIME: usize = 256;
 /// The schema with Latchkey's tables.
 const SCHEMA_NAME: &str = "latchkey";
 
@@ -587,18 +583,4 @@ pub fn waits() -> u64 {
 /// Identifies a statement by its text, which is a literal.
 fn id_of(sql: &'static str) -> StatementId {
     (sql.as_ptr() as usize, sql.len())
-}
-
-/// The next rows of a result; fewer than [`ROWS_AT_A_TIME`] if these are the last ones.
-async fn next_rows(
-    stream: &mut Pin<Box<RowStream>>,
-) -> std::result::Result<Vec<tokio_postgres::Row>, PgError> {
-    let mut rows = Vec::new();
-    while rows.len() < ROWS_AT_A_TIME {
-        match poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
-            Some(row) => rows.push(row?),
-            None => break,
-        }
-    }
-    Ok(rows)
 }

@@ -14,7 +14,10 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use tokio_postgres::{Client, Row as PgRow};
+use tokio_postgres::{Client, Error as PgError, Row as PgRow, RowStream};
+
+/// The number of rows that are taken from the server at a time.
+pub const ROWS_AT_A_TIME: usize = 256;
 
 /// The answer to one request. The request is sent when this is polled for the first time.
 pub type Answer = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
@@ -191,4 +194,16 @@ impl Postgres {
         let client = self.link.borrow().client();
         client.map_err(|failure| faults::error(&failure))
     }
+}
+
+/// The next rows of a result; fewer than [`ROWS_AT_A_TIME`] if these are the last ones.
+pub async fn next_rows(stream: &mut Pin<Box<RowStream>>) -> Result<Vec<PgRow>, PgError> {
+    let mut rows = Vec::new();
+    while rows.len() < ROWS_AT_A_TIME {
+        match poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            Some(row) => rows.push(row?),
+            None => break,
+        }
+    }
+    Ok(rows)
 }
