@@ -1,5 +1,6 @@
 //! Latchkey has ended, hangs or sends invalid answers: no fault lets a request pass.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -118,15 +119,23 @@ fn answering(port: u16, give: &(dyn Fn(TcpStream) + Sync), work: impl FnOnce()) 
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = TcpListener::bind(address).unwrap();
     let done = AtomicBool::new(false);
-    let clients = Mutex::new(Vec::new());
+    let clients = Mutex::new(HashMap::new());
     thread::scope(|scope| {
         scope.spawn(|| {
-            for stream in listener.incoming().flatten() {
+            for (number, stream) in listener.incoming().flatten().enumerate() {
                 if done.load(Ordering::SeqCst) {
                     return;
                 }
-                clients.lock().unwrap().push(stream.try_clone().unwrap());
-                scope.spawn(move || give(stream));
+                let open = stream.try_clone().unwrap();
+                clients.lock().unwrap().insert(number, open);
+                scope.spawn({
+                    let clients = &clients;
+                    move || {
+                        give(stream);
+                        // Some answers end with their connection.
+                        clients.lock().unwrap().remove(&number);
+                    }
+                });
             }
         });
         // The threads above must end even if `work` panics.
@@ -143,13 +152,11 @@ fn give(mut stream: TcpStream, answer: &str) {
     let _ = stream.set_read_timeout(Some(wait::PATIENCE));
     let _ = stream.read(&mut [0; 16_384]);
     let _ = stream.write_all(answer.as_bytes());
-    // The list of clients still has it open, and some answers end with their connection.
-    let _ = stream.shutdown(Shutdown::Both);
 }
 
 struct End<'a> {
     done: &'a AtomicBool,
-    clients: &'a Mutex<Vec<TcpStream>>,
+    clients: &'a Mutex<HashMap<usize, TcpStream>>,
     address: SocketAddr,
 }
 
@@ -157,7 +164,7 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         self.done.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
-        for stream in self.clients.lock().unwrap().iter() {
+        for stream in self.clients.lock().unwrap().values() {
             // HAProxy keeps its connections to an agent open.
             let _ = stream.shutdown(Shutdown::Both);
         }
