@@ -12,6 +12,8 @@ mod clocks;
 mod documents;
 #[path = "tidy/installers.rs"]
 mod installers;
+#[path = "tidy/postgres.rs"]
+mod postgres;
 
 use std::fs;
 use std::path::PathBuf;
