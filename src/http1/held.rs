@@ -39,17 +39,24 @@ impl Held {
 
     /// An estimate of the bytes that this many connections take.
     pub fn bytes(&self, connections: usize) -> usize {
-        let budgets = [
+        let used = self.budgets().map(|budget| budget.used.load(Relaxed));
+        used.iter().sum::<usize>() + connections * CONNECTION_BYTES
+    }
+
+    /// An estimate of the most bytes that were held since the last call. `connections_peak` is the most connections
+    /// since then. Each budget may have had its most at another time.
+    pub fn take_peak_bytes(&self, connections_peak: usize) -> usize {
+        let peaks = self.budgets().map(Budget::take_peak);
+        peaks.iter().sum::<usize>() + connections_peak * CONNECTION_BYTES
+    }
+
+    fn budgets(&self) -> [&Budget; 4] {
+        [
             &self.answers,
             &self.heads,
             &self.small_bodies,
             &self.large_bodies,
-        ];
-        budgets
-            .iter()
-            .map(|budget| budget.used.load(Relaxed))
-            .sum::<usize>()
-            .saturating_add(connections * CONNECTION_BYTES)
+        ]
     }
 }
 
@@ -57,6 +64,8 @@ impl Held {
 pub struct Budget {
     bytes_max: usize,
     used: AtomicUsize,
+    /// The most bytes that were used since the last [`Budget::take_peak`].
+    peak: AtomicUsize,
 }
 
 impl Budget {
@@ -64,7 +73,14 @@ impl Budget {
         Arc::new(Budget {
             bytes_max,
             used: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
         })
+    }
+
+    /// The most bytes that were used since the last call.
+    fn take_peak(&self) -> usize {
+        let used = self.used.load(Relaxed);
+        self.peak.swap(used, Relaxed).max(used)
     }
 
     /// Takes `bytes` unconditionally, and returns whether anything was left before. The last request may take more than
@@ -88,7 +104,9 @@ impl Hold {
     fn add(&mut self, budget: &Arc<Budget>, more: usize) -> usize {
         self.bytes += more;
         let budget = self.budget.get_or_insert_with(|| Arc::clone(budget));
-        budget.used.fetch_add(more, Relaxed)
+        let before = budget.used.fetch_add(more, Relaxed);
+        budget.peak.fetch_max(before + more, Relaxed);
+        before
     }
 
     /// Takes the bytes that are missing to `bytes`; `false` if the budget does not have them.
@@ -168,9 +186,10 @@ pub struct Ebb {
 }
 
 impl Ebb {
-    /// Whether the server should return memory now. `held` is the number of bytes that are held at this tick.
-    pub fn is_out(&mut self, held: usize, tick: u32) -> bool {
-        self.peak = self.peak.max(held);
+    /// Whether the server should return memory now. `held` is the number of bytes that are held at this tick, and `peak`
+    /// the most since the tick before: a flood can come and go between two ticks.
+    pub fn is_out(&mut self, held: usize, peak: usize, tick: u32) -> bool {
+        self.peak = self.peak.max(peak);
         if !self.is_low(held) {
             self.low_since = None;
             return false;
@@ -268,7 +287,7 @@ mod tests {
         let mut ticks = 0..;
         let mut see = |held: usize, times: usize| {
             let seen: Vec<bool> = (0..times)
-                .map(|_| ebb.is_out(held, ticks.next().unwrap()))
+                .map(|_| ebb.is_out(held, held, ticks.next().unwrap()))
                 .collect();
             seen.iter().filter(|out| **out).count()
         };
@@ -283,5 +302,23 @@ mod tests {
         assert_eq!(see(10 * MIB, 50), 1);
         assert_eq!(see(0, 50), 1);
         assert_eq!(see(0, 50), 0);
+    }
+
+    #[test]
+    fn memory_that_was_held_between_two_ticks_is_given_back_too() {
+        let held = Held::new(&Limits::default());
+        let mut ebb = Ebb::default();
+        let bodies: Vec<BodyHold> = (0..300)
+            .map(|_| {
+                let mut body = BodyHold::default();
+                assert!(body.grow_to(&held, 64 * KIB));
+                body
+            })
+            .collect();
+        drop(bodies);
+        let given_back = (0..50)
+            .filter(|tick| ebb.is_out(held.bytes(0), held.take_peak_bytes(0), *tick))
+            .count();
+        assert_eq!(given_back, 1);
     }
 }

@@ -275,7 +275,8 @@ async fn sweep(state: Arc<ServerState>) {
         state.slots.sweep((state.service.now)());
         let connections = state.slots.connections();
         let held = state.held.bytes(connections);
-        if ebb.is_out(held, state.slots.now()) {
+        let peak = state.held.take_peak_bytes(state.slots.take_peak());
+        if ebb.is_out(held, peak, state.slots.now()) {
             heap::give_back();
         }
         if connections == 0 && !ebb.is_low(held) {

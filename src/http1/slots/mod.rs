@@ -11,6 +11,7 @@ mod tests;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -169,6 +170,8 @@ struct OpenConnections {
     last: u64,
     /// The number of connections over TCP.
     tcp: usize,
+    /// The most connections since the last [`Slots::take_peak`].
+    peak: usize,
     watches: HashMap<u64, Arc<Watch>>,
 }
 
@@ -281,6 +284,13 @@ impl Slots {
         self.open().watches.len()
     }
 
+    /// The most connections that were open at one time since the last call.
+    pub fn take_peak(&self) -> usize {
+        let mut open = self.open();
+        let connections = open.watches.len();
+        mem::replace(&mut open.peak, connections)
+    }
+
     /// Takes a slot for a new connection, or asks the connection with the lowest rank to close.
     ///
     /// Some slots are reserved for the Unix socket, so that a flood over TCP cannot lock out the administrator of the
@@ -308,6 +318,7 @@ impl Slots {
         });
         open.watches.insert(number, Arc::clone(&watch));
         open.tcp += usize::from(via == Via::Tcp);
+        open.peak = open.peak.max(open.watches.len());
         self.entered.notify_one();
         TRAFFIC.connections.fetch_add(1, Relaxed);
         TRAFFIC.accepted.fetch_add(1, Relaxed);

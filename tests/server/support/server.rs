@@ -343,7 +343,7 @@ impl Server {
             fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("/proc is there");
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
+            .find(|line| line.starts_with("RssAnon:"))
             .expect("the process lives");
         let kib: u64 = line
             .split_whitespace()
