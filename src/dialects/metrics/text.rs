@@ -185,8 +185,8 @@ impl Snapshot {
         snapshot.add_if_known([
             (
                 "latchkey_pack_age_seconds",
-                "Seconds since the newest pack was made; with several sites, that of the site whose pack is the oldest",
-                pack_age_s(app, sites.map(|sites| sites.age_ms)),
+                "Seconds since the newest pack was made; with several sites, that of the site whose pack is the oldest; without linked sites",
+                pack_age_s(app, sites.and_then(|sites| sites.age_ms)),
             ),
             (
                 "latchkey_site_unconfirmed_revocations",

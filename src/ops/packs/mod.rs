@@ -55,8 +55,9 @@ const FIGURES_MS: u64 = 10_000;
 /// What all sites together are waiting for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SiteFigures {
-    /// Of the oldest among the newest packs of each site.
-    pub age_ms: i64,
+    /// Of the oldest among the newest packs of each site that takes packs by file; 0 if none was made yet. `None` if all sites are
+    /// linked: the pack of a linked site is old because it follows in steps.
+    pub age_ms: Option<i64>,
     /// Keys and secrets that ended here and of which a site that has reported is not known to have heard; summed over sites. An unknown
     /// number counts as one.
     pub unconfirmed: u64,
@@ -72,10 +73,13 @@ pub fn figures(app: &App) -> Result<Option<SiteFigures>> {
         return Ok(figures);
     }
     let sites = sites::all(app)?;
-    let made = sites.iter().filter_map(|view| view.newest.as_ref());
+    let is_linked = |view: &SiteView| view.link.is_some_and(|link| link.is_linked);
+    let by_file: Vec<&SiteView> = sites.iter().filter(|view| !is_linked(view)).collect();
+    let made = by_file.iter().filter_map(|view| view.newest.as_ref());
     let oldest = made.map(|made| made.made_at).min();
+    let age_ms = oldest.map_or(0, |at| now.wall.0.saturating_sub(at.0));
     let figures = SiteFigures {
-        age_ms: oldest.map_or(0, |at| now.wall.0.saturating_sub(at.0)),
+        age_ms: (!by_file.is_empty()).then_some(age_ms),
         unconfirmed: sites.iter().map(|view| view.unconfirmed.at_least()).sum(),
     };
     let figures = (!sites.is_empty()).then_some(figures);
