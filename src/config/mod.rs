@@ -1,5 +1,8 @@
 //! Settings: parses flags, environment variables and the settings file into typed values. The rest of the program never
 //! sees raw input.
+//!
+//! The data folder is opened here as well. No database is overwritten, and a key file only gains a version or loses a retired
+//! one.
 
 pub mod agent;
 #[cfg(feature = "postgres")]

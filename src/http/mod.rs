@@ -1,5 +1,5 @@
-//! Requests, replies, routes, and the server that moves them. This module contains no dialect's terms, and uses `ops`
-//! only to find the caller.
+//! Replies, routes, bodies, and what is read from requests. This module contains no dialect's terms, and uses `ops` only to
+//! find the caller. Credentials are read in one file, [`credential`].
 
 pub mod bodies;
 pub mod client;

@@ -11,6 +11,7 @@ mod agent;
 mod answer;
 pub mod answer_head;
 mod chunked;
+mod closing;
 mod connection;
 mod handler;
 mod head;

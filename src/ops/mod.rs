@@ -2,6 +2,10 @@
 //!
 //! Every change goes through [`App::change`], which writes the audit event in the same transaction, so that no
 //! dialect can forget to authorise or to record. Verification ([`verify`]) reads only the index.
+//!
+//! Two changes by a caller do not go through it: giving up a lost node (`older_copy/forget.rs`), which has to be possible
+//! while changes are refused, and a newer schema (`schema_upgrade.rs`), which has a transaction of its own. What the server
+//! does without a caller has its event in the same transaction, too.
 
 mod applier;
 pub mod attempts;

@@ -40,6 +40,19 @@ fn the_map_names_every_folder() {
     );
 }
 
+/// The overview of the code is read in one sitting.
+const OVERVIEW_WORDS_MAX: usize = 2_000;
+
+#[test]
+fn the_overview_of_the_code_stays_short() {
+    let overview = fs::read_to_string("docs/architecture.md").unwrap();
+    let words = overview.split_whitespace().count();
+    assert!(
+        words <= OVERVIEW_WORDS_MAX,
+        "docs/architecture.md has {words} words; what holds for one folder belongs to the comment at the top of its mod.rs"
+    );
+}
+
 /// The documents that people read. Their links and their English are checked.
 fn documents() -> Vec<Source> {
     let top = [

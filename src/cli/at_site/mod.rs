@@ -1,4 +1,6 @@
 //! The commands of a site: enrolling, applying packs, ending keys, reporting.
+//!
+//! A site checks every pack itself (`ops::site`); a command only finds them.
 
 mod apply;
 mod console;

@@ -1,4 +1,5 @@
-//! The native dialect: JSON, bearer secrets, RFC 9457 problems. The README documents it.
+//! The native dialect: JSON, bearer secrets, RFC 9457 problems. `docs/api.md` documents it, and every route is described for
+//! the OpenAPI document.
 
 mod audit;
 pub mod backups;

@@ -1,6 +1,8 @@
 //! Routes as data, and the input of handlers. `router` dispatches a request to its handler.
 //!
 //! Each dialect exports one [`Surface`]. Together, the route tables list everything that the server offers over HTTP.
+//!
+//! A route declares which callers, bodies and threads it takes, and its caller is known before the handler runs.
 
 mod mounts;
 mod refused;

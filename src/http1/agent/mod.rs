@@ -31,10 +31,10 @@ use tokio::sync::oneshot;
 
 use self::frame::{FRAME_BYTES_MAX, Frame, Hello, Ids, LENGTH_BYTES, Status};
 use super::Execution;
+use super::closing::close;
 use super::connection::let_others_run;
 use super::handler;
 use super::held::BodyHold;
-use super::limits::LINGER_BYTES_MAX;
 use super::outgoing::Outgoing;
 use super::slots::{Phase, Slot};
 use super::state::ServerState;
@@ -142,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             frame::write_disconnect(self.outgoing.head(), status);
         }
         self.outgoing.send(&mut self.io, &self.slot).await?;
-        self.close().await
+        close(self.io, &self.slot, &mut self.buffer, true).await
     }
 
     /// Answers questions until the connection has a reason to end. Answers that were not sent yet are in `outgoing` then.
@@ -304,29 +304,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let bytes = (2 * self.buffer.len()).min(BUFFER_BYTES_MAX);
             self.buffer.reserve_exact(bytes - self.buffer.len());
             self.buffer.resize(bytes, 0);
-        }
-    }
-
-    /// Ends the connection. What HAProxy still sends is read and thrown away for a limited time, so that it receives the last
-    /// frame.
-    async fn close(mut self) -> io::Result<()> {
-        self.slot.enter(Phase::Linger);
-        let io = &mut self.io;
-        self.slot
-            .in_time(|cx| Pin::new(&mut *io).poll_shutdown(cx))
-            .await?;
-        let mut left = LINGER_BYTES_MAX;
-        loop {
-            let mut room = ReadBuf::new(&mut self.buffer);
-            let io = &mut self.io;
-            self.slot
-                .in_time(|cx| Pin::new(&mut *io).poll_read(cx, &mut room))
-                .await?;
-            let bytes = room.filled().len();
-            match left.checked_sub(bytes) {
-                Some(rest) if bytes > 0 => left = rest,
-                _ => return Ok(()),
-            }
         }
     }
 }

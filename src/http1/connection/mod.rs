@@ -14,7 +14,7 @@
 //! | No request follows one whose end is not certain. | `answer_request` closes after a fault, an unread body, and every chunked body (proxies read chunks in different ways). |
 //! | A client that does not read its answers cannot have further requests read. | The loop: a head is read only after `send` has returned. |
 //! | The wait for a client ends. | Every wait goes through [`Slot::in_time`]: the deadline of the phase, and the request to free the slot. |
-//! | A client that is still sending receives the last answer. | `close` is the only way to end after an answer; it reads on for a limited time, because closing immediately would reset the connection. |
+//! | A client that is still sending receives the last answer. | [`close`] is the only way to end after an answer; it reads on for a limited time, because closing immediately would reset the connection. |
 //! | Memory is bounded. | One buffer of at most `head_bytes_max`, a copy of the head in it, one body and one answer; `held` counts them. |
 //! | One connection does not delay the others of its thread. | [`ANSWERS_IN_A_ROW_MAX`]. |
 
@@ -30,11 +30,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::body::Decoder;
 use super::answer::{self, Frame};
+use super::closing::close;
 use super::handler;
 use super::head::{self, Bounds, Complete, Framing, RequestLine, refusal};
 use super::headers::{Headers, list_members};
 use super::held::{BodyHold, HeadHold};
-use super::limits::{FREE_HEAD_BYTES, LINGER_BYTES_MAX, PROGRESS_BYTES};
+use super::limits::{FREE_HEAD_BYTES, PROGRESS_BYTES};
 use super::outgoing::Outgoing;
 use super::slots::{Phase, Slot};
 use super::state::ServerState;
@@ -136,7 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Incoming::Request(complete) => self.answer_request(complete).await?,
             };
             if closes {
-                return self.close().await;
+                let may_be_sending = self.has_unread || self.start < self.end;
+                return close(self.io, &self.slot, &mut self.buffer, may_be_sending).await;
             }
             self.give_back_buffer();
             self.slot.enter(match self.start == self.end {
@@ -354,27 +356,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn send(&mut self) -> io::Result<()> {
         self.outgoing.send(&mut self.io, &self.slot).await
-    }
-
-    /// Ends the connection. If the client may still be sending, its bytes are discarded for a limited time, so that it
-    /// receives the last answer (RFC 9112, 9.6).
-    async fn close(mut self) -> io::Result<()> {
-        self.slot.enter(Phase::Linger);
-        let io = &mut self.io;
-        self.slot
-            .in_time(|cx| Pin::new(&mut *io).poll_shutdown(cx))
-            .await?;
-        let mut left = LINGER_BYTES_MAX;
-        while self.has_unread || self.start < self.end {
-            self.has_unread = true;
-            (self.start, self.end) = (0, 0);
-            let bytes = self.fill().await?;
-            match left.checked_sub(bytes) {
-                Some(rest) if bytes > 0 => left = rest,
-                _ => break,
-            }
-        }
-        Ok(())
     }
 
     /// Reads arrived bytes into the buffer. `Ok(0)` is the end of the stream; `TimedOut` the end of the phase.

@@ -5,7 +5,7 @@
 //! event, each against the time of the last event that it and the copy have in common. The first of them ends what needs no tombstone,
 //! and records for which nodes all of them wait: those that it remembers ([`known`]), and those that had a lease in the copy. Until all
 //! of these have closed the copy or are given up ([`forget`]), nothing else is changed, and a node that has closed nothing gives no
-//! verdicts.
+//! verdicts. All of this only takes access away.
 //!
 //! A node that was away closes the copy when it comes back, even if no node waits for it, and even if the log was cut meanwhile: the event
 //! that closed the copy stays recorded, and a tombstone file that belongs to the log after it has the mark of that event.

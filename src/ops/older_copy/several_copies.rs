@@ -76,6 +76,18 @@ impl Apart {
         assert!(closings(one).is_empty());
     }
 
+    /// The first node and another one follow one another, and open nothing that only the second one had ended.
+    #[track_caller]
+    fn check_closed_at(&self, other: &App) {
+        let (_, later) = issued(&self.one, "allowed").unwrap();
+        for app in [&self.one, other] {
+            wait_for("a node does not follow", || {
+                opens(app, &later).then_some(())
+            });
+            assert!(!self.opens_any(app));
+        }
+    }
+
     /// Whether a node opens what only the second one had ended.
     fn opens_any(&self, app: &App) -> bool {
         self.secrets.iter().any(|secret| opens(app, secret))
@@ -101,13 +113,7 @@ fn a_node_that_comes_back_after_the_log_was_cut_ends_what_only_it_knew() {
     apart.cluster.start_again(1);
     let away = apart.cluster.nodes[1].clone();
     wait_until_closed(&away, 1);
-    let (_, later) = issued(&apart.one, "allowed").unwrap();
-    for app in [&apart.one, &away] {
-        wait_for("a node does not follow", || {
-            opens(app, &later).then_some(())
-        });
-        assert!(!apart.opens_any(app));
-    }
+    apart.check_closed_at(&away);
     // It has done so once, and belongs to this log now.
     cut(&away);
     for _ in 0..2 {
@@ -132,13 +138,7 @@ fn a_running_node_that_has_missed_a_copy_and_a_cut_ends_what_only_it_knew() {
     apart.go_on_and_cut();
     drop(turn);
     wait_until_closed(&away, 1);
-    let (_, later) = issued(&apart.one, "allowed").unwrap();
-    for app in [&apart.one, &away] {
-        wait_for("a node does not follow", || {
-            opens(app, &later).then_some(())
-        });
-        assert!(!apart.opens_any(app));
-    }
+    apart.check_closed_at(&away);
     drop(away);
     apart.cluster.check_equal();
 }

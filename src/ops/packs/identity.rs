@@ -2,6 +2,7 @@
 
 use super::require;
 use crate::authz::caller::Caller;
+use crate::domain::audit::{Changes, Target};
 use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::packs::head::{Introduction, key_name};
 use crate::domain::packs::note::{PublicKey, SIGNATURES_MAX, SigningKey};
@@ -9,7 +10,7 @@ use crate::domain::packs::site::signing_key_purpose;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::App;
+use crate::ops::{App, Record};
 use crate::refusals;
 use crate::store::packs::{self, Server, SigningKeyRow};
 use crate::store::{Read, Write};
@@ -143,3 +144,15 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<SigningKeyRow>> {
 
 /// The action of a key that was added.
 pub(super) const ROTATE: &str = "site.rotate_key";
+
+/// What the log has of a key that signs packs from now on.
+pub(super) fn rotation(row: &SigningKeyRow) -> Record {
+    let mut changes = Changes::default();
+    changes.note("version", &(row.version - 1), &row.version);
+    changes.note("public_key", &"", &row.public.as_str());
+    Record {
+        target: Target::server(),
+        workspace: None,
+        changes,
+    }
+}

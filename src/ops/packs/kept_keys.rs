@@ -6,7 +6,7 @@
 //! sealing key; so a file that was written by another program brings none.
 
 use super::identity;
-use crate::domain::audit::{Changes, Event, Target};
+use crate::domain::audit::{Event, Target};
 use crate::domain::hex::{hex, unhex};
 use crate::domain::keys::sealing::{Sealed, SealingKeys};
 use crate::domain::packs::head::{Introduction, introduction};
@@ -14,7 +14,7 @@ use crate::domain::packs::note::PublicKey;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::{private, read_regular};
-use crate::ops::{App, Record, append_all};
+use crate::ops::{App, append_all};
 use crate::store::Durability;
 use crate::store::packs::{self, Server, SigningKeyRow};
 use std::path::{Path, PathBuf};
@@ -73,15 +73,7 @@ fn put_back(app: &App) -> Result<()> {
         let mut records = Vec::new();
         for row in &newer {
             packs::insert_signing_key(tx, row)?;
-            let mut changes = Changes::default();
-            changes.note("version", &(row.version - 1), &row.version);
-            changes.note("public_key", &"", &row.public.as_str());
-            let record = Record {
-                target: Target::server(),
-                workspace: None,
-                changes,
-            };
-            records.push((identity::ROTATE, record));
+            records.push((identity::ROTATE, identity::rotation(row)));
         }
         let draft = Event::of_system(identity::ROTATE, Target::server(), now);
         append_all(tx, &seal_keys, &draft, records)?;

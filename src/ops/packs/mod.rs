@@ -19,7 +19,7 @@ pub mod revocations;
 pub mod rotate_key;
 pub mod sites;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 #[cfg(test)]
 mod unconfirmed;
 mod views;

@@ -1,11 +1,11 @@
 //! A new key that signs packs.
 
-use super::identity::{ROTATE, add_key};
+use super::identity::{ROTATE, add_key, rotation};
 use super::{kept_keys, require_local};
 use crate::authz::caller::Caller;
-use crate::domain::audit::{Changes, Target};
+use crate::domain::audit::Target;
 use crate::error::{Error, Result};
-use crate::ops::{App, Record};
+use crate::ops::App;
 use crate::refusals;
 use crate::store::packs::{self, SigningKeyRow};
 
@@ -23,14 +23,6 @@ pub fn rotate(app: &App, caller: &Caller) -> Result<SigningKeyRow> {
         let rows = packs::list_signing_keys(tx)?;
         let row = add_key(tx, &sealing, &server, rows.last(), now)?;
         kept_keys::write(&database, &[&rows[..], std::slice::from_ref(&row)].concat())?;
-        let mut changes = Changes::default();
-        changes.note("version", &(row.version - 1), &row.version);
-        changes.note("public_key", &"", &row.public.as_str());
-        let record = Record {
-            target: Target::server(),
-            workspace: None,
-            changes,
-        };
-        Ok((Some(record), row))
+        Ok((Some(rotation(&row)), row))
     })
 }

@@ -24,17 +24,25 @@ pub fn with_site(lend: u64) -> Fixture {
     fixture
 }
 
-pub fn add(fixture: &Fixture, name: &str, lend: u64) {
-    let new = NewSite {
+/// A site that is given workspaces.
+pub fn new_site(name: &str, workspaces: &[&str]) -> NewSite {
+    NewSite {
         name: name.to_owned(),
-        workspaces: vec!["root".to_owned()],
+        workspaces: workspaces.iter().map(|slug| (*slug).to_owned()).collect(),
         catalogs: Vec::new(),
         minimal: false,
         until_s: None,
-        lend: Some(lend),
+        lend: Some(10),
         max_stale_s: None,
         server: "server.example".to_owned(),
         passphrase: PASSPHRASE.to_owned(),
+    }
+}
+
+pub fn add(fixture: &Fixture, name: &str, lend: u64) {
+    let new = NewSite {
+        lend: Some(lend),
+        ..new_site(name, &["root"])
     };
     sites::add(&fixture.app, &fixture.local(), new, None).unwrap();
 }

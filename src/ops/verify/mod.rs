@@ -7,6 +7,8 @@
 //!
 //! A key whose policy has come to bound requests first gets counters, in memory. Secrets of other systems ([`foreign`]) are
 //! looked up by their digest if a text is no secret of this server.
+//!
+//! If the store fails, only one of the four cases goes on, in memory: the end of the old secret.
 
 mod foreign;
 mod stored;

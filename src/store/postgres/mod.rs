@@ -4,6 +4,9 @@
 //! The statements of the rest of the store are those of SQLite. This folder has a few of its own: the lock that puts the changes of
 //! several nodes in order, the lease of a node ([`lease`]), and questions about the server and its tables ([`facts`], [`compare`]).
 //! The schema is made of `schema.sql` ([`schema`]).
+//!
+//! A transaction in which a statement has failed is never committed, and nothing is changed in a database that this program is
+//! too old for. Connections go to the server itself: a pooler in between would lose the settings of a session.
 
 mod address;
 mod compare;

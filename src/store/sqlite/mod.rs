@@ -309,7 +309,7 @@ pub fn plan(read: &Read, sql: &str) -> Vec<String> {
     steps.unwrap().map(std::result::Result::unwrap).collect()
 }
 
-/// Applies the settings that every connection has (see "Durability" in docs/architecture.md).
+/// Applies the settings that every connection has.
 fn settled(connection: Connection) -> Result<Sqlite> {
     let set = |config, on| {
         connection

@@ -5,6 +5,38 @@ use super::{Seed, Seeds};
 /// Before this line no question has been asked.
 const BEFORE: &str = "    http-request unset-var(txn.latchkey)\n";
 
+/// Faults in lines that the configuration with an agent has, too.
+pub const PREFIXES: Seed = Seed {
+    fault: "headers that begin with X-Auth- are passed on",
+    changes: &[("(remote|auth|original|", "(remote|original|")],
+    check: "forged-prefix",
+    line: "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg",
+};
+
+pub const UNDERSCORES: Seed = Seed {
+    fault: "names with underscores are passed on",
+    changes: &[("    option http-restrict-req-hdr-names delete\n", "")],
+    check: "forged-underscore",
+    line: "option http-restrict-req-hdr-names delete",
+};
+
+pub const KEY_KEPT: Seed = Seed {
+    fault: "the application sees the key",
+    changes: &[("    http-request del-header Authorization\n", "")],
+    check: "key-kept",
+    line: "http-request del-header Authorization",
+};
+
+pub const ODD_PATHS: Seed = Seed {
+    fault: "odd paths choose a rule",
+    changes: &[(
+        "    http-request deny deny_status 400 if !plain or strange or blank or disguised\n",
+        "",
+    )],
+    check: "path",
+    line: "http-request deny deny_status 400 if !plain or strange or blank or disguised",
+};
+
 pub const SEEDS: Seeds = Seeds {
     moved: ("127.0.0.1:9000", "127.0.0.1:9001"),
     running: &[
@@ -44,33 +76,10 @@ pub const SEEDS: Seeds = Seeds {
             check: "options",
             line: "http-request allow (before the question)",
         },
-        Seed {
-            fault: "headers that begin with X-Auth- are passed on",
-            changes: &[("(remote|auth|original|", "(remote|original|")],
-            check: "forged-prefix",
-            line: "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg",
-        },
-        Seed {
-            fault: "names with underscores are passed on",
-            changes: &[("    option http-restrict-req-hdr-names delete\n", "")],
-            check: "forged-underscore",
-            line: "option http-restrict-req-hdr-names delete",
-        },
-        Seed {
-            fault: "the application sees the key",
-            changes: &[("    http-request del-header Authorization\n", "")],
-            check: "key-kept",
-            line: "http-request del-header Authorization",
-        },
-        Seed {
-            fault: "odd paths choose a rule",
-            changes: &[(
-                "    http-request deny deny_status 400 if !plain or strange or blank or disguised\n",
-                "",
-            )],
-            check: "path",
-            line: "http-request deny deny_status 400 if !plain or strange or blank or disguised",
-        },
+        PREFIXES,
+        UNDERSCORES,
+        KEY_KEPT,
+        ODD_PATHS,
         Seed {
             fault: "the question has another path",
             changes: &[("txn.sf:pathq(),", "\"/billing/invoices\",")],

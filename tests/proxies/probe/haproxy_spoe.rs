@@ -1,5 +1,6 @@
 //! Faults in the configuration of HAProxy with Latchkey as its agent.
 
+use super::haproxy::{KEY_KEPT, ODD_PATHS, PREFIXES, UNDERSCORES};
 use super::{Seed, Seeds};
 
 /// Before this line no question has been asked.
@@ -53,33 +54,10 @@ pub const SEEDS: Seeds = Seeds {
             check: "options",
             line: "http-request allow (before the question)",
         },
-        Seed {
-            fault: "headers that begin with X-Auth- are passed on",
-            changes: &[("(remote|auth|original|", "(remote|original|")],
-            check: "forged-prefix",
-            line: "http-request del-header '^(x-)?(remote|auth|original|rewrite|real|client|latchkey)-' -m reg",
-        },
-        Seed {
-            fault: "names with underscores are passed on",
-            changes: &[("    option http-restrict-req-hdr-names delete\n", "")],
-            check: "forged-underscore",
-            line: "option http-restrict-req-hdr-names delete",
-        },
-        Seed {
-            fault: "the application sees the key",
-            changes: &[("    http-request del-header Authorization\n", "")],
-            check: "key-kept",
-            line: "http-request del-header Authorization",
-        },
-        Seed {
-            fault: "odd paths choose a rule",
-            changes: &[(
-                "    http-request deny deny_status 400 if !plain or strange or blank or disguised\n",
-                "",
-            )],
-            check: "path",
-            line: "http-request deny deny_status 400 if !plain or strange or blank or disguised",
-        },
+        PREFIXES,
+        UNDERSCORES,
+        KEY_KEPT,
+        ODD_PATHS,
         Seed {
             fault: "the question has another path",
             changes: &[("args uri=pathq", "args uri=str(/billing/invoices)")],

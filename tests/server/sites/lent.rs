@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{Pair, Site};
-use crate::command_line::Line;
-use crate::support::Server;
+use crate::command_line::{Line, Ran};
+use crate::support::{Issued, Server};
 
 /// Spends uses of a key until it has none, and returns how many it had.
 fn spend(running: &Server, secret: &str) -> u64 {
@@ -16,33 +16,41 @@ fn spend(running: &Server, secret: &str) -> u64 {
     spent
 }
 
+/// A site that has spent the 100 uses that it was lent of a key with 250.
+fn spent() -> (Pair, Issued) {
+    let pair = Pair::new();
+    let body = json!({ "name": "counted", "uses_left": 250 });
+    let key = pair.server.admin().issue(body);
+    pair.bring();
+    let running = pair.site.serve();
+    assert_eq!(spend(&running, &key.secret), 100);
+    (pair, key)
+}
+
+/// Makes a site again of the enrolment file of another one.
+fn init(site: &Site, again: &Line) -> Ran {
+    let [file, passphrase] =
+        ["enrolment", "passphrase"].map(|name| site.path(name).display().to_string());
+    again.run(&["site", "init", &file, "--passphrase-file", &passphrase])
+}
+
 #[test]
 fn a_site_that_is_made_again_of_the_same_file_spends_nothing_a_second_time() {
-    let pair = Pair::new();
+    let (pair, key) = spent();
     let (server, site) = (&pair.server, &pair.site);
-    let body = json!({ "name": "counted", "uses_left": 250 });
-    let key = server.admin().issue(body);
-    pair.bring();
-    let running = site.serve();
-    assert_eq!(spend(&running, &key.secret), 100);
-    drop(running);
-
     // The folder is lost, and the stick still has the pack.
     let again = Line::at(&site.path("again"));
-    let path = |name: &str| site.path(name).display().to_string();
-    let (file, passphrase) = (path("enrolment"), path("passphrase"));
-    let init = ["site", "init", &file, "--passphrase-file", &passphrase];
     // An attempt that fails leaves no database, which would be in the way of the next one.
     let node_id = again.data().join("node-id");
     let private = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .create(again.data());
     private.unwrap();
     std::fs::write(&node_id, "strange").unwrap();
-    let ran = again.run(&init);
+    let ran = init(site, &again);
     assert_ne!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stderr.contains("node-id"), "{ran:?}");
     std::fs::remove_file(&node_id).unwrap();
-    let ran = again.run(&init);
+    let ran = init(site, &again);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(
         ran.stderr.contains("a site was made of this file before"),
@@ -85,18 +93,11 @@ fn a_site_that_is_made_again_of_the_same_file_spends_nothing_a_second_time() {
 /// The first machine spends what it was lent, and is lost before it has reported. The second one is known to be another life by its report.
 #[test]
 fn a_site_that_is_made_again_spends_nothing_a_second_time_if_only_it_reports() {
-    let pair = Pair::new();
+    let (pair, key) = spent();
     let (server, site) = (&pair.server, &pair.site);
-    let body = json!({ "name": "counted", "uses_left": 250 });
-    let key = server.admin().issue(body);
-    pair.bring();
-    let running = site.serve();
-    assert_eq!(spend(&running, &key.secret), 100);
-    drop(running);
     let again = Line::at(&site.path("again"));
-    let path = |name: &str| site.path(name).display().to_string();
-    let (file, passphrase) = (path("enrolment"), path("passphrase"));
-    again.ok(&["site", "init", &file, "--passphrase-file", &passphrase]);
+    let ran = init(site, &again);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     let stick = site.stick().display().to_string();
     again.ok(&["pack", "apply", &stick]);
     again.ok(&["site", "report", "--out", &stick]);

@@ -58,7 +58,8 @@ mod tests {
     use crate::domain::time::Timestamp;
     use crate::ops::following::cluster::{Cluster, local};
     use crate::ops::packs::feed::waits::{Confirmed, Outcome};
-    use crate::ops::packs::sites::{self, NewSite};
+    use crate::ops::packs::sites;
+    use crate::ops::packs::tests::new_site;
     use crate::store::Durability;
     use std::sync::mpsc::channel;
 
@@ -71,18 +72,7 @@ mod tests {
         let (app, other) = (&cluster.nodes[0], &cluster.nodes[1]);
         assert_eq!(list(app), []);
         for name in ["linked", "long-gone"] {
-            let new = NewSite {
-                name: name.to_owned(),
-                workspaces: vec!["root".to_owned()],
-                catalogs: Vec::new(),
-                minimal: false,
-                until_s: None,
-                lend: None,
-                max_stale_s: None,
-                server: "server.example".to_owned(),
-                passphrase: "a passphrase for this site".to_owned(),
-            };
-            sites::add(other, &local(other), new, None).unwrap();
+            sites::add(other, &local(other), new_site(name, &["root"]), None).unwrap();
         }
         let link = |site: &str, ago_ms: i64| LinkRow {
             site: site.to_owned(),

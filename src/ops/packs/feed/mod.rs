@@ -4,6 +4,9 @@
 //!
 //! This file has the limits, and what others call: after commits, for changes that wait for sites, and for figures. The state that the
 //! threads share is in [`hub`].
+//!
+//! A lease is recorded before it is granted, and counted before its word is sent. A question that waits holds no thread: four
+//! threads answer all of them, lend, make packs and end waits.
 
 mod answers;
 pub mod ask;

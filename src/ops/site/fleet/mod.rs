@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::ops::clock::Sources;
 use crate::ops::packs::make::{self, Made, Wanted};
 use crate::ops::packs::sites::{self, NewSite};
+use crate::ops::packs::tests::new_site;
 use crate::ops::setup::{self, OwnerPassword, SampleKey};
 use crate::ops::site::{Applied, apply, enrol};
 use crate::ops::{App, verify};
@@ -222,21 +223,6 @@ struct Answer {
     scopes: Vec<Box<str>>,
     owner: Option<String>,
     metadata: String,
-}
-
-/// A site that is given workspaces.
-fn new_site(name: &str, workspaces: &[&str]) -> NewSite {
-    NewSite {
-        name: name.to_owned(),
-        workspaces: workspaces.iter().map(|slug| (*slug).to_owned()).collect(),
-        catalogs: Vec::new(),
-        minimal: false,
-        until_s: None,
-        max_stale_s: None,
-        lend: Some(10),
-        server: "server.example".to_owned(),
-        passphrase: String::from("a passphrase that nothing uses"),
-    }
 }
 
 /// Numbers of a seed.

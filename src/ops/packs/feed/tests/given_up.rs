@@ -25,6 +25,17 @@ fn give_up(site: &mut ModelSite, linked: &Linked) {
     site.question.lease_s = lease_s;
 }
 
+/// A change waits for a site until it gives its lease up.
+#[track_caller]
+fn check_waits_until_given_up(site: &mut ModelSite, linked: &Linked) {
+    linked.key("k");
+    let waiting = linked.wait();
+    assert!(waiting.try_recv().is_err());
+    give_up(site, linked);
+    let expected = [("plant-7".to_owned(), Confirmed::LeaseOver)];
+    assert_eq!(outcome(&waiting), expected);
+}
+
 fn outcome(receiver: &Receiver<Outcome>) -> Vec<(String, Confirmed)> {
     let patience = Duration::from_secs(60);
     receiver.recv_timeout(patience).expect("an outcome").sites
@@ -34,12 +45,7 @@ fn outcome(receiver: &Receiver<Outcome>) -> Vec<(String, Confirmed)> {
 fn no_change_waits_for_a_lease_that_was_given_up() {
     let mut linked = linked();
     let mut site = linked.site("plant-7");
-    linked.key("k");
-    let waiting = linked.wait();
-    assert!(waiting.try_recv().is_err());
-    give_up(&mut site, &linked);
-    let expected = [("plant-7".to_owned(), Confirmed::LeaseOver)];
-    assert_eq!(outcome(&waiting), expected);
+    check_waits_until_given_up(&mut site, &linked);
     linked.key("l");
     assert_eq!(outcome(&linked.wait()), []);
     // The server that starts next knows it too.
@@ -92,12 +98,7 @@ fn a_site_that_was_removed_hears_of_it_and_gives_its_lease_up() {
     assert_eq!(site.take(&asked), WordKind::Removed);
     // If the word was lost, it comes again.
     assert_eq!(site.follow(linked.app()), WordKind::Removed);
-    linked.key("k");
-    let waiting = linked.wait();
-    assert!(waiting.try_recv().is_err());
-    give_up(&mut site, &linked);
-    let expected = [("plant-7".to_owned(), Confirmed::LeaseOver)];
-    assert_eq!(outcome(&waiting), expected);
+    check_waits_until_given_up(&mut site, &linked);
     let refused = send(linked.app(), &site.body(""));
     assert!(matches!(refused, Err(Error::Unauthenticated)));
 }

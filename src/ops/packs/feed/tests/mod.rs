@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::ops::keys::issue::{NewKey, issue};
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::packs::sites::{self, NewSite};
+use crate::ops::packs::tests::new_site;
 use crate::ops::setup::fixture::Fixture;
 use crate::ops::users::{self, NewUser};
 use crate::ops::workspaces::{self, NewWorkspace};
@@ -126,15 +127,8 @@ impl Linked {
 
     fn add(&self, name: &str, workspaces: &[&str], max_stale_s: u64) {
         let new = NewSite {
-            name: name.to_owned(),
-            workspaces: workspaces.iter().map(|slug| slug.to_string()).collect(),
-            catalogs: Vec::new(),
-            minimal: false,
-            until_s: None,
-            lend: Some(10),
             max_stale_s: Some(max_stale_s),
-            server: "server.example".to_owned(),
-            passphrase: "nine anchors in the meadow".to_owned(),
+            ..new_site(name, workspaces)
         };
         sites::add(self.app(), &self.local(), new, None).unwrap();
     }
