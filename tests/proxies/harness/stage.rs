@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -115,6 +116,20 @@ impl Stage {
             latchkey,
             _lock: lock,
         })
+    }
+
+    /// Whether the application gets headers behind a body, which only HAProxy passes on, and has a way to remove since 3.2.
+    pub fn keeps_trailers(&self) -> bool {
+        self.folder_name().starts_with("haproxy") && self.haproxy_version().unwrap() < (3, 2)
+    }
+
+    /// Major and minor number of an HAProxy, which prints `HAProxy version 2.6.12-1 …`.
+    fn haproxy_version(&self) -> Option<(u32, u32)> {
+        let printed = Command::new(&self.program).arg("-v").output().unwrap();
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        let mut numbers = printed.strip_prefix("HAProxy version ")?.split(['.', '-']);
+        let mut number = || numbers.next().and_then(|text| text.parse().ok());
+        Some((number()?, number()?))
     }
 
     /// The name of the proxy for commands of Latchkey.

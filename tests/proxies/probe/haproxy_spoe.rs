@@ -74,11 +74,11 @@ pub const SEEDS: Seeds = Seeds {
         Seed {
             fault: "odd paths choose a rule",
             changes: &[(
-                "    http-request deny deny_status 400 if !plain or strange or blank or disguised\n",
+                "    http-request deny deny_status 400 if !rooted or !plain or strange or blank or disguised\n",
                 "",
             )],
             check: "path",
-            line: "http-request deny deny_status 400 if !plain or strange or blank or disguised",
+            line: "http-request deny deny_status 400 if !rooted or !plain or strange or blank or disguised",
         },
         Seed {
             fault: "the question has another path",
