@@ -63,7 +63,7 @@ fn generated(
 #[track_caller]
 fn protects(proxy: &'static Proxy) {
     let probe = get("/").header("Host", HOST);
-    let Some(mut stage) = Stage::set_made(proxy, &probe, &generated) else {
+    let Some(mut stage) = Stage::set_made(proxy, Some(&probe), &generated) else {
         return;
     };
     let ask = |target: &str| get(target).header("Host", HOST);

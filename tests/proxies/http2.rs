@@ -104,7 +104,7 @@ fn check(proxy: &'static Proxy, changes: Changes) {
         .map(|(from, to)| (*from, certificate.written(to)))
         .collect();
     let changes: Vec<(&str, &str)> = written.iter().map(|(from, to)| (*from, &to[..])).collect();
-    let Some(stage) = Stage::set_changed(proxy, &changes) else {
+    let Some(stage) = Stage::set_with_tls(proxy, &changes) else {
         return;
     };
     let secure = Secure { stage, certificate };
