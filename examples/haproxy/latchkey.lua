@@ -36,11 +36,11 @@ local IDENTITY = {
     ["x-auth-expires-in"] = "txn.latchkey_x_auth_expires_in",
 }
 
--- What the client of a refused request is told.
+-- The headers of Latchkey's answer that a refused client gets, and the statuses.
 local PASSED_ON = { "www-authenticate", "retry-after", "x-auth-code" }
 local REFUSALS = { [401] = true, [403] = true, [429] = true }
 
--- More than Latchkey sends.
+-- Limits of an answer. Those of Latchkey are smaller.
 local HEADERS_MAX = 100
 local HEAD_BYTES_MAX = 16384
 local BODY_BYTES_MAX = 65536
@@ -118,9 +118,9 @@ local function read_answer(socket)
     return { status = tonumber(status), headers = headers }
 end
 
--- An open connection that no question waits for. To set its time-out again also
--- keeps it from a fault of HAProxy 2.6: if the old one ends while an answer
--- arrives, that answer is read only when the next one ends.
+-- An open connection that no question uses. Its timeout is set again because of
+-- a fault of HAProxy 2.6: if the old timeout ends while an answer arrives, the
+-- answer is read only when the next timeout ends.
 local function kept()
     while #idle > 0 do
         local socket = table.remove(idle)

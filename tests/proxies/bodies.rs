@@ -8,6 +8,7 @@ use crate::harness::stage::Stage;
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a body of known length arrives whole",                  known_length),
     ("a body in chunks arrives whole",                        chunked),
+    ("headers behind a body name nobody to the application",  trailers),
     ("a refused body reaches nobody, nor what hides in it",   refused),
 ];
 
@@ -47,6 +48,23 @@ fn chunked(stage: &mut Stage) {
             "{length} bytes, {} arrived",
             seen.body().len()
         );
+    }
+}
+
+fn trailers(stage: &mut Stage) {
+    let forged = [("X-Auth-Subject", "user:owner"), ("remote_user", "owner")];
+    for announced in [false, true] {
+        let mut request = pay().bearer(&stage.writer.secret).chunked(b"body", 4);
+        if announced {
+            request = request.header("Trailer", "X-Auth-Subject, remote_user");
+        }
+        let seen = stage.passes(&request.trailers(&forged));
+        assert_eq!(seen.body(), "body");
+        assert_eq!(seen.values("X-Auth-Subject").len(), 1, "{}", seen.text());
+        assert!(!seen.values("X-Auth-Subject").contains(&"user:owner"));
+        assert!(!seen.values("Remote-User").contains(&"owner"));
+        let arrive = !seen.trailers().is_empty();
+        assert_eq!(arrive, stage.keeps_trailers(), "{}", seen.text());
     }
 }
 

@@ -63,7 +63,7 @@ fn generated(
 #[track_caller]
 fn protects(proxy: &'static Proxy) {
     let probe = get("/").header("Host", HOST);
-    let Some(mut stage) = Stage::set_made(proxy, &probe, &generated) else {
+    let Some(mut stage) = Stage::set_made(proxy, Some(&probe), &generated) else {
         return;
     };
     let ask = |target: &str| get(target).header("Host", HOST);
@@ -96,7 +96,7 @@ fn protects(proxy: &'static Proxy) {
         format!("http://{HOST}/billing/invoices"),
         format!("127.0.0.1:{}", proxy.port),
     );
-    let probed = stage.latchkey.run(&[
+    let mut probe = vec![
         "probe",
         &url,
         "--connect",
@@ -107,7 +107,11 @@ fn protects(proxy: &'static Proxy) {
         "invoices:read",
         "--echo",
         "/billing/invoices",
-    ]);
+    ];
+    if stage.keeps_trailers() {
+        probe.extend(["--accept", "forged-trailers"]);
+    }
+    let probed = stage.latchkey.run(&probe);
     let report = String::from_utf8_lossy(&probed.stdout);
     assert!(probed.status.success(), "{report}");
     stage.latchkey.stop();

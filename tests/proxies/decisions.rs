@@ -14,6 +14,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("a request without a key is a 401 with a challenge",         no_key),
     ("a key that is no good is a 401 with a challenge",           bad_key),
     ("two credentials are a 401, whichever comes first",          two_credentials),
+    ("a control byte in the credential is a 400",                 control_bytes),
     ("a preflight and an upgrade take a key like anything else",  odd_requests),
     ("many or large headers of a client are no fault of Latchkey", large_heads),
     ("a missing scope is a 403",                                  missing_scope),
@@ -123,6 +124,22 @@ fn two_credentials(stage: &mut Stage) {
         }
         let reply = stage.stops(&get("/").bearer(first).bearer(second));
         assert!(matches!(reply.status, 400 | 401), "{}", reply.text());
+    }
+}
+
+/// The request is wrong, and not the server: no 5xx.
+fn control_bytes(stage: &mut Stage) {
+    for byte in ["\0", "\x01", "\x0b", "\x1b", "\x7f"] {
+        let credential = format!("{}{byte}", stage.reader.secret);
+        for request in [
+            get("/").bearer(&credential),
+            get("/").bearer(&format!("lk_{byte}")),
+            get("/").header("X-API-Key", &credential),
+            get("/billing/invoices").bearer(&credential),
+        ] {
+            let reply = stage.refuses(&request, 400, None);
+            assert_eq!(reply.header("Retry-After"), None, "{}", reply.text());
+        }
     }
 }
 

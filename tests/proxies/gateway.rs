@@ -268,7 +268,7 @@ fn ask(target: &str) -> Request {
 
 #[track_caller]
 fn guards(proxy: &'static Proxy, make: &dyn Fn(&'static Proxy, &Latchkey, &Path) -> PathBuf) {
-    let Some(mut stage) = Stage::set_made(proxy, &ask("/"), make) else {
+    let Some(mut stage) = Stage::set_made(proxy, Some(&ask("/")), make) else {
         return;
     };
     let is_nginx = proxy.folder() == "nginx";

@@ -16,6 +16,7 @@ mod faults;
 mod forgery;
 mod gateway;
 mod harness;
+mod http2;
 mod identity;
 #[path = "../server/imports/made.rs"]
 #[allow(dead_code)]

@@ -56,6 +56,21 @@ impl Probe<'_> {
             self.keeps_out(check, &sent, is_passed_on, Remedy::KeyPassed);
         }
         self.forged_headers(&target, good);
+        let mark = format!("forged{}", self.nonce);
+        let trailers = [
+            ("X-Auth-Subject", &mark[..]),
+            ("Remote-User", &mark),
+            ("X-Forwarded-For", &mark),
+        ];
+        let request = self.keyed(get(&target), &good.secret);
+        let sent = self.send(&request.trailers(&trailers));
+        let check_trailers = check(
+            "forged-trailers",
+            "forged headers behind a body",
+            "not passed on",
+        );
+        let is_passed_on = sent.seen.contains(&mark);
+        self.keeps_out(check_trailers, &sent, is_passed_on, Remedy::TrailersPassed);
         let hop = self.keyed(get(&target), &good.secret).header(
             "Connection",
             "close, Remote-User, X-Auth-Subject, X-Auth-Key-Id",

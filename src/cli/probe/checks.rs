@@ -14,7 +14,7 @@ use crate::domain::keys::secret::{Secret, generate_id};
 pub const NAMES: &[&str] = &[
     "absolute-form", "bad-key", "claimed-identity", "closed-request", "connection", "deleted-key", "echo", "file",
     "forged-address", "forged-client", "forged-identity", "forged-method", "forged-original", "forged-prefix",
-    "forged-request", "forged-underscore", "good-key", "head", "identity", "key-kept", "limit", "malformed-key",
+    "forged-request", "forged-trailers", "forged-underscore", "good-key", "head", "identity", "key-kept", "limit", "malformed-key",
     "missing-scope", "no-key", "no-key-after", "options", "path", "post", "preflight", "stopped", "two-credentials", "upgrade",
 ];
 

@@ -33,6 +33,8 @@ pub struct Request {
     pub method: &'static str,
     pub target: String,
     headers: Vec<(String, String)>,
+    /// What follows the head.
+    rest: String,
 }
 
 /// An answer, without the interim ones before it.
@@ -66,6 +68,7 @@ pub fn request(method: &'static str, target: &str) -> Request {
         method,
         target: target.to_owned(),
         headers: Vec::new(),
+        rest: String::new(),
     }
 }
 
@@ -73,6 +76,16 @@ impl Request {
     pub fn header(mut self, name: &str, value: &str) -> Request {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// A body of one byte, and headers behind it.
+    pub fn trailers(mut self, trailers: &[(&str, &str)]) -> Request {
+        self.rest.push_str("1\r\nx\r\n0\r\n");
+        for (name, value) in trailers {
+            self.rest.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self.rest.push_str("\r\n");
+        self.header("Transfer-Encoding", "chunked")
     }
 
     fn bytes(&self, host: &str, agent: &str) -> Vec<u8> {
@@ -88,6 +101,7 @@ impl Request {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
+        text.push_str(&self.rest);
         text.into_bytes()
     }
 }
@@ -354,6 +368,12 @@ mod tests {
             String::from_utf8(request.bytes("a.example", "probe/1")).unwrap(),
             "GET //x/%2e%2e/y;z HTTP/1.1\r\nHost: a.example\r\nUser-Agent: probe/1\r\nAccept: */*\r\n\
              Connection: close\r\nRemote_User: owner\r\n\r\n"
+        );
+        let text = get("/").trailers(&[("A", "b")]).bytes("a", "b");
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.ends_with("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n"),
+            "{text}"
         );
         let kept = get("/").header("Connection", "keep-alive");
         let text = String::from_utf8(kept.bytes("a", "b")).unwrap();

@@ -21,6 +21,7 @@ pub enum Remedy {
     QuestionForged,
     RefusalTurned,
     RequestMisread,
+    TrailersPassed,
     Unguarded,
     UpgradePassed,
     VerdictKept,
@@ -122,6 +123,7 @@ impl Remedy {
             Remedy::QuestionForged => "The client decides which request Latchkey judges. Set the headers of the question yourself, and pass none of the client's on.",
             Remedy::RefusalTurned => "Latchkey's refusal becomes another status, which clients, caches and monitors misread. Pass 401, 403 and 429 on as they are.",
             Remedy::RequestMisread => "Latchkey does not judge the request that the client has sent. Send method and path unchanged.",
+            Remedy::TrailersPassed => "The application gets headers behind the body that nobody has judged. Some programs treat them like those before it, so they can forge identities. Remove them; HAProxy can do this since 3.2. With an older HAProxy, find out whether the application reads them, and if not, use --accept forged-trailers.",
             Remedy::Unguarded => "A request passes without the question. Ask Latchkey in every location, route and method.",
             Remedy::UpgradePassed => "A client can leave HTTP for another protocol, and is not judged any more. Let only `websocket` pass.",
             Remedy::VerdictKept => "An answer of Latchkey is used again, so a deleted key or a request without a key passes. Cache nothing of the question.",
@@ -282,8 +284,8 @@ impl Remedy {
                 need(Nginx, NGINX, "return 400;"),
                 need(Caddy, CADDY, "respond @strange 400"),
                 need(Caddy, CADDY, "respond @blank 400"),
-                need(Haproxy, HAPROXY, "http-request deny deny_status 400 if !plain or strange or blank or disguised"),
-                need(HaproxySpoe, HAPROXY, "http-request deny deny_status 400 if !plain or strange or blank or disguised"),
+                need(Haproxy, HAPROXY, "http-request deny deny_status 400 if !rooted or !plain or strange or blank or disguised"),
+                need(HaproxySpoe, HAPROXY, "http-request deny deny_status 400 if !rooted or !plain or strange or blank or disguised"),
                 need(Envoy, ENVOY, "direct_response: &refused { status: 400 }"),
                 need(Envoy, ENVOY, "normalize_path: false"),
                 need(Envoy, ENVOY, "merge_slashes: false"),
@@ -349,6 +351,12 @@ impl Remedy {
                 avoid(Traefik, RULES, "replacePath, stripPrefix and addPrefix before forwardAuth"),
                 need(Traefik, RULES, "address: http://127.0.0.1:8420/auth/traefik?catalog=billing"),
                 avoid(GatewayApi, ROUTE, "URLRewrite before ExternalAuth"),
+            ] },
+            // The other proxies pass none on.
+            Remedy::TrailersPassed => const { &[
+                need(Haproxy, HAPROXY, "option http-drop-request-trailers"),
+                need(HaproxySpoe, HAPROXY, "option http-drop-request-trailers"),
+                avoid(Envoy, ENVOY, "enable_trailers: true"),
             ] },
             Remedy::Unguarded => const { &[
                 need(Nginx, NGINX, "auth_request /_latchkey/billing;"),
@@ -417,6 +425,7 @@ mod tests {
         Remedy::QuestionForged,
         Remedy::RefusalTurned,
         Remedy::RequestMisread,
+        Remedy::TrailersPassed,
         Remedy::Unguarded,
         Remedy::UpgradePassed,
         Remedy::VerdictKept,
@@ -463,7 +472,7 @@ mod tests {
 
     #[test]
     fn every_fault_has_lines_for_each_proxy() {
-        for remedy in ALL {
+        for remedy in ALL.iter().filter(|it| **it != Remedy::TrailersPassed) {
             for proxy in [Nginx, Caddy, Haproxy, HaproxySpoe, Envoy, Traefik] {
                 let has = remedy.lines().iter().any(|line| line.proxy == proxy);
                 assert!(has, "{remedy:?} {proxy:?}");

@@ -64,15 +64,16 @@ impl Upstream {
         loop {
             let head = head(&mut stream, &mut received)?;
             let lower = head.to_ascii_lowercase();
-            // No request of the probe has content. After any other the connection ends, so that its content need not be read.
+            // After a request with content the connection ends, so that the content of others need not be read.
             let has_body = lower.contains("\ncontent-length:")
                 && !lower.contains("\ncontent-length: 0\r")
                 || lower.contains("\ntransfer-encoding:");
             let is_head = head.starts_with("HEAD ");
             if head.contains(&self.nonce) {
+                let rest = content(&mut stream, &mut received, &lower).unwrap_or_default();
                 let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
                 if arrived.len() < RECORDED_MAX {
-                    arrived.push(head);
+                    arrived.push(head + &rest);
                 }
             }
             let connection = if has_body {
@@ -93,9 +94,21 @@ impl Upstream {
     }
 }
 
+/// The content of a request of the probe, and the headers behind it. In chunks it ends with the first empty line.
+fn content(stream: &mut TcpStream, received: &mut Vec<u8>, lower: &str) -> Option<String> {
+    if lower.contains("\ntransfer-encoding:") {
+        return head(stream, received);
+    }
+    let (_, rest) = lower.split_once("\ncontent-length:")?;
+    let length: usize = rest.lines().next()?.trim().parse().ok()?;
+    while received.len() < length && length <= HEAD_BYTES_MAX {
+        read(stream, received)?;
+    }
+    None
+}
+
 /// The next request head; `None` at the end of the connection.
 fn head(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> {
-    let mut piece = [0; 4096];
     loop {
         if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
             let head: Vec<u8> = received.drain(..end + 4).collect();
@@ -104,9 +117,16 @@ fn head(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> {
         if received.len() > HEAD_BYTES_MAX {
             return None;
         }
-        match stream.read(&mut piece) {
-            Ok(length @ 1..) => received.extend(piece.iter().take(length)),
-            _ => return None,
-        }
+        read(stream, received)?;
     }
+}
+
+/// What has arrived; `None` at the end of the connection.
+fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<()> {
+    let mut piece = [0; 4096];
+    match stream.read(&mut piece) {
+        Ok(length @ 1..) => received.extend(piece.iter().take(length)),
+        _ => return None,
+    }
+    Some(())
 }

@@ -83,7 +83,8 @@ pub fn spoe(plan: &Plan) -> Result<Vec<ConfigFile>> {
     ])
 }
 
-const TLS: &str = "For TLS, add `ssl crt FILE alpn http/1.1` to `bind`: over HTTP/2, the check of the path refuses everything.";
+const TLS: &str =
+    "For TLS, add `ssl crt FILE alpn h2,http/1.1` to `bind`; FILE has the certificate and its key.";
 
 /// The beginning of the part that asks.
 const QUESTION: &str = "    # The question. A request passes";

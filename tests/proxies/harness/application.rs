@@ -52,6 +52,12 @@ impl Seen {
             .collect()
     }
 
+    /// The lines that followed the body.
+    pub fn trailers(&self) -> Vec<&str> {
+        let lines = self.0["trailers"].as_array().unwrap().iter();
+        lines.map(|line| line.as_str().unwrap()).collect()
+    }
+
     /// The whole request as one text to search in.
     pub fn text(&self) -> String {
         self.0.to_string()
@@ -84,13 +90,14 @@ fn serve(stream: TcpStream) -> Option<()> {
             stream.write_all(head.as_bytes()).ok()?;
             return tunnel(reader, stream);
         }
-        let body = body(&mut reader, &headers)?;
+        let (body, trailers) = body(&mut reader, &headers)?;
         let (method, target) = first.split_once(' ')?;
         let echo = json!({
             "method": method,
             "target": target.trim_end_matches(" HTTP/1.1"),
             "headers": headers,
             "body": String::from_utf8_lossy(&body),
+            "trailers": trailers,
         });
         let echo = echo.to_string();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", echo.len());
@@ -119,7 +126,8 @@ fn line(reader: &mut impl BufRead) -> Option<String> {
     (length > 0).then(|| String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
-fn body(reader: &mut impl BufRead, headers: &[(String, String)]) -> Option<Vec<u8>> {
+/// The body, and the lines that follow it.
+fn body(reader: &mut impl BufRead, headers: &[(String, String)]) -> Option<(Vec<u8>, Vec<String>)> {
     let value = |wanted: &str| {
         let mut found = headers
             .iter()
@@ -130,15 +138,22 @@ fn body(reader: &mut impl BufRead, headers: &[(String, String)]) -> Option<Vec<u
         let length = value("Content-Length")
             .map_or(Ok(0), |text| text.parse())
             .ok()?;
-        return exactly(reader, length);
+        return Some((exactly(reader, length)?, Vec::new()));
     }
     let mut body = Vec::new();
     loop {
         let length = usize::from_str_radix(&line(reader)?, 16).ok()?;
+        if length == 0 {
+            break;
+        }
         body.extend(exactly(reader, length)?);
         line(reader)?;
-        if length == 0 {
-            return Some(body);
+    }
+    let mut trailers = Vec::new();
+    loop {
+        match line(reader)? {
+            end if end.is_empty() => return Some((body, trailers)),
+            trailer => trailers.push(trailer),
         }
     }
 }

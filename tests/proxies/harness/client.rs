@@ -66,6 +66,17 @@ impl Request {
         self.header("Transfer-Encoding", "chunked")
     }
 
+    /// Headers behind the body, which must be in chunks.
+    pub fn trailers(mut self, trailers: &[(&str, &str)]) -> Request {
+        assert!(self.body.ends_with(b"0\r\n\r\n"));
+        self.body.truncate(self.body.len() - 2);
+        for (name, value) in trailers {
+            self.body.extend(format!("{name}: {value}\r\n").bytes());
+        }
+        self.body.extend(b"\r\n");
+        self
+    }
+
     pub fn send(&self, port: u16) -> Reply {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
@@ -129,7 +140,7 @@ impl Request {
 }
 
 impl Reply {
-    fn parse(answer: &[u8]) -> Reply {
+    pub fn parse(answer: &[u8]) -> Reply {
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
         let (head, body) = answer.split_at(end.map_or(answer.len(), |at| at + 4));
         let head = String::from_utf8_lossy(head).into_owned();

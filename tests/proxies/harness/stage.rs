@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -78,18 +79,31 @@ impl Stage {
 
     /// As [`Stage::set`], with a copy of the example in which these texts are replaced.
     pub fn set_changed(proxy: &'static Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
+        Stage::set_copied(proxy, Some(&get("/")), changes)
+    }
+
+    /// As [`Stage::set_changed`], where the changes give clients TLS. The caller waits until the proxy has read its rules.
+    pub fn set_with_tls(proxy: &'static Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
+        Stage::set_copied(proxy, None, changes)
+    }
+
+    fn set_copied(
+        proxy: &'static Proxy,
+        probe: Option<&Request>,
+        changes: &[(&str, &str)],
+    ) -> Option<Stage> {
         let make = |proxy: &'static Proxy, _: &Latchkey, folder: &Path| match changes {
             [] => proxy.example(),
             changes => changed_copy(&proxy.example(), &folder.join("example"), changes),
         };
-        Stage::set_made(proxy, &get("/"), &make)
+        Stage::set_made(proxy, probe, &make)
     }
 
     /// As [`Stage::set`], with the folder that `make` writes. `probe` is a request that the proxy knows once it has
     /// read its rules.
     pub fn set_made(
         proxy: &'static Proxy,
-        probe: &Request,
+        probe: Option<&Request>,
         make: &dyn Fn(&'static Proxy, &Latchkey, &Path) -> PathBuf,
     ) -> Option<Stage> {
         let program = proxy.find()?;
@@ -100,7 +114,9 @@ impl Stage {
         let latchkey = Latchkey::start(&folder);
         let example = make(proxy, &latchkey, &folder);
         let process = proxy.start(&program, &folder, &example);
-        await_rules(proxy.port, probe);
+        if let Some(probe) = probe {
+            await_rules(proxy.port, probe);
+        }
         Some(Stage {
             process: Some(process),
             proxy,
@@ -115,6 +131,20 @@ impl Stage {
             latchkey,
             _lock: lock,
         })
+    }
+
+    /// Whether the application gets headers behind a body, which only HAProxy passes on, and has a way to remove since 3.2.
+    pub fn keeps_trailers(&self) -> bool {
+        self.folder_name().starts_with("haproxy") && self.haproxy_version().unwrap() < (3, 2)
+    }
+
+    /// Major and minor number of an HAProxy, which prints `HAProxy version 2.6.12-1 …`.
+    fn haproxy_version(&self) -> Option<(u32, u32)> {
+        let printed = Command::new(&self.program).arg("-v").output().unwrap();
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        let mut numbers = printed.strip_prefix("HAProxy version ")?.split(['.', '-']);
+        let mut number = || numbers.next().and_then(|text| text.parse().ok());
+        Some((number()?, number()?))
     }
 
     /// The name of the proxy for commands of Latchkey.

@@ -33,6 +33,25 @@ pub const SEEDS: Seeds = Seeds {
             line: "local_reply_config (that maps the statuses of refusals)",
         },
         Seed {
+            fault: "headers behind the body are passed on",
+            changes: &[
+                (
+                    MANAGER,
+                    "                http_protocol_options: { enable_trailers: true }\n                \
+                     upgrade_configs: [{ upgrade_type: websocket }]\n",
+                ),
+                (
+                    "      connect_timeout: 1s\n",
+                    "      connect_timeout: 1s\n      typed_extension_protocol_options:\n        \
+                     envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n          \
+                     \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n          \
+                     explicit_http_config: { http_protocol_options: { enable_trailers: true } }\n",
+                ),
+            ],
+            check: "forged-trailers",
+            line: "enable_trailers: true",
+        },
+        Seed {
             fault: "HEAD without the question",
             changes: &[(
                 BILLING,

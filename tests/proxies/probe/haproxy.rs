@@ -30,11 +30,11 @@ pub const KEY_KEPT: Seed = Seed {
 pub const ODD_PATHS: Seed = Seed {
     fault: "odd paths choose a rule",
     changes: &[(
-        "    http-request deny deny_status 400 if !plain or strange or blank or disguised\n",
+        "    http-request deny deny_status 400 if !rooted or !plain or strange or blank or disguised\n",
         "",
     )],
     check: "path",
-    line: "http-request deny deny_status 400 if !plain or strange or blank or disguised",
+    line: "http-request deny deny_status 400 if !rooted or !plain or strange or blank or disguised",
 };
 
 pub const SEEDS: Seeds = Seeds {

@@ -77,6 +77,18 @@ fn finds(proxy: &'static Proxy, seeds: &Seeds) {
 
     let moved = [seeds.moved];
     stage.change(&moved);
+    if stage.keeps_trailers() {
+        let told = probe_all(&stage, "/", &["--upstream", UPSTREAM]);
+        let seed = Seed {
+            fault: "headers behind the body are passed on",
+            changes: &[],
+            check: "forged-trailers",
+            line: "option http-drop-request-trailers",
+        };
+        let mut missed = Vec::new();
+        look_for(&seed, &told, &mut missed);
+        assert!(missed.is_empty(), "{missed:?}");
+    }
     nothing_wrong(&probe(&stage, "/", &["--upstream", UPSTREAM]));
     let catalog = |stage: &Stage| {
         let args = [
@@ -115,8 +127,16 @@ fn finds(proxy: &'static Proxy, seeds: &Seeds) {
     assert!(missed.is_empty(), "{}: {missed:#?}", proxy.name);
 }
 
-/// Runs the probe, and returns its JSON.
+/// Runs the probe, and returns its JSON. What an old HAProxy cannot do is accepted.
 fn probe(stage: &Stage, path: &str, args: &[&str]) -> Value {
+    let accepted: &[&str] = match stage.keeps_trailers() {
+        true => &["--accept", "forged-trailers"],
+        false => &[],
+    };
+    probe_all(stage, path, &[args, accepted].concat())
+}
+
+fn probe_all(stage: &Stage, path: &str, args: &[&str]) -> Value {
     let url = format!("http://127.0.0.1:{}{path}", stage.port);
     let proxy = stage.folder_name();
     let mut all = vec!["probe", &url, "--json", "--proxy", proxy];
