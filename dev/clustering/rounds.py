@@ -9,6 +9,8 @@ from waiting import Unwell, wait
 
 # The end of every wait, longer than anything takes on a busy machine.
 PATIENCE_S = 180
+# The lines of each log that are shown after a fault that took too long: those of about three minutes of Patroni.
+LOG_LINES = 60
 # Changes that must follow a fault before it counts as over.
 CHANGES_AFTER = 10
 # What the table has of every fault.
@@ -50,6 +52,9 @@ class Round:
         judge(machines, self.nodes.key, self.ledger)
         gap, limit = self.ledger.longest_gap(), self.fault.gap_max_s * self.patience
         self.expect(gap <= limit, f"there was no acknowledged change for {gap:.1f} s, and at most {limit:g} s are allowed")
+        if gap > limit and not self.broken:
+            # The logs are removed with the machines, and only they say what took so long.
+            print(self.rig.logs(LOG_LINES), flush=True)
         return self.ledger
 
     def place_relays(self):
