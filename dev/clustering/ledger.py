@@ -30,6 +30,8 @@ class Key:
     refusal: str = ""
     issued_at: float = 0.0
     ended_at: float = 0.0
+    # The node that acknowledged the end.
+    ended_by: int = 0
 
 
 class Ledger:
@@ -43,7 +45,7 @@ class Ledger:
         # The acknowledged changes: when, and by which node.
         self.acknowledged_at = []
         self.violations, self.seen = [], set()
-        # Until an ended key was refused by a node, in seconds.
+        # Until a key was refused by the other nodes than the one that ended it, in seconds.
         self.delays = []
         self.began = self.finished = time.monotonic()
 
@@ -79,7 +81,7 @@ class Ledger:
 
     def ended(self, key, node, was_unknown):
         with self.lock:
-            key.ended_at = self.acknowledge(key, node, was_unknown)
+            key.ended_at, key.ended_by = self.acknowledge(key, node, was_unknown), node
             key.ended = ACKNOWLEDGED
 
     def acknowledge(self, key, node, was_unknown):

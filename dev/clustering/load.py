@@ -196,7 +196,8 @@ class Verifier:
         while self.ask(key):
             if time.monotonic() > until or self.load.is_over.wait(0.002):
                 return
-        self.ledger.delays.append(time.monotonic() - key.ended_at)
+        if self.machine.number != key.ended_by:
+            self.ledger.delays.append(time.monotonic() - key.ended_at)
 
     def ask(self, key):
         """Whether the key is valid here; without an answer the same as if it was."""
@@ -211,14 +212,14 @@ class Verifier:
 
 
 class Load:
-    """Writers and verifiers on every node while a `with` lasts."""
+    """Verifiers on every one of these nodes while a `with` lasts, and writers on the first ones of them, by default on all."""
 
-    def __init__(self, machines, key, ledger, writers=2, pace_s=0.01):
+    def __init__(self, machines, key, ledger, writers=2, pace_s=0.01, written=None):
         self.machines, self.key, self.ledger, self.pace_s = machines, key, ledger, pace_s
         self.is_over = threading.Event()
         self.latest = {}
         self.verifiers = [Verifier(self, machine) for machine in machines]
-        self.writers = [Writer(self, machine, number) for machine in machines for number in range(writers)]
+        self.writers = [Writer(self, machine, number) for machine in machines[:written] for number in range(writers)]
 
     def tell_end(self, key):
         if key.secret:

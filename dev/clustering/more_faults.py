@@ -1,5 +1,5 @@
 """Faults that are about what Latchkey has and the stand-in has not: endings that survive an older database, counted uses, clocks,
-several versions."""
+nodes without notifications, several versions."""
 
 import subprocess
 import threading
@@ -11,6 +11,7 @@ from math import inf
 from faults import fault
 from load import Client, Lost, NotSent
 from machines import ROOT
+from nodes import CommandFailed
 
 ENDINGS = 50
 USES = 100
@@ -130,6 +131,45 @@ def uses_raced(run):
 def rolling_restart(run):
     """The nodes are stopped and started one after the other, as for an upgrade; a client that asks the next node if one does not
     answer notices nothing."""
+    with verified(run):
+        for number in run.rig.machines:
+            run.nodes.stop(number)
+            run.nodes.start(number)
+            run.nodes.wait_until_fresh()
+            run.happens("node {} is back", number)
+            run.work()
+
+
+@fault("rolling-upgrade", rounds=1, short=0, gap_max_s=10, needs_latchkey=True, needs_next=True)
+def rolling_upgrade(run):
+    """The nodes get the program of the next schema one after the other, and then the database that schema; a client that asks the
+    next node if one does not answer notices nothing."""
+    before = ask_database(run, "SELECT version FROM latchkey.latchkey_schema")
+    last = max(run.rig.machines)
+    with verified(run):
+        for number in run.rig.machines:
+            run.nodes.upgrade(number)
+            run.nodes.wait_until_fresh()
+            run.happens("node {} has the next program", number)
+            run.work()
+            if number != last:
+                why = refusal(run, number, "cluster", "upgrade", "--yes")
+                run.expect("older program" in why, f"an upgrade beside a node with the older program is not refused: {why}")
+        now = ask_database(run, "SELECT version FROM latchkey.latchkey_schema")
+        run.expect(now == before, f"the schema is {now} before the upgrade of the database, and was {before}")
+        run.nodes.command(last, "cluster", "upgrade", "--yes")
+        now = ask_database(run, "SELECT version FROM latchkey.latchkey_schema")
+        run.happens("the database has schema {}, and had {}", now, before)
+        run.expect(now == before + 1, f"the schema is {now} after the upgrade of the database, and was {before}")
+        run.work()
+    # Nodes that run use what the next schema has.
+    notes = ask_database(run, "SELECT count(*) FROM latchkey.key_notes")
+    run.expect(notes > 0, "no key has what the next schema adds")
+
+
+@contextmanager
+def verified(run):
+    """Verifies a key until the end of a `with`, at another node if one does not answer; each verification must succeed."""
     _, secret = issue(run, 1, "steady")
     run.work()
     failures, asked = [], [0]
@@ -141,13 +181,36 @@ def rolling_restart(run):
             failures.append(time.monotonic())
 
     with meanwhile(asking, pause_s=0.01):
-        for number in run.rig.machines:
-            run.nodes.stop(number)
-            run.nodes.start(number)
-            run.nodes.wait_until_fresh()
-            run.happens("node {} is back", number)
-            run.work()
+        yield
+    run.happens("{} verifications, of which {} failed", asked[0], len(failures))
     run.expect(not failures, f"{len(failures)} of {asked[0]} verifications failed on every node")
+
+
+def ask_database(run, sql):
+    """The one value that a question to the primary has as its answer."""
+    with run.rig.connect(run.rig.leader()) as connection:
+        cursor = connection.cursor()
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
+def refusal(run, number, *args):
+    """What a command on a node prints that must be refused; empty if it is not."""
+    try:
+        run.nodes.command(number, *args)
+    except CommandFailed as err:
+        return str(err)
+    return ""
+
+
+@fault("without-notify", rounds=1, short=0, gap_max_s=2, needs_latchkey=True, written=1, pace_s=0.05, options=("--no-notify",))
+def without_notify(run):
+    """The database notifies no node, and writers are on one node: what it ends is in force at the others within 300 ms (p99)."""
+    run.sleep(60)
+    found, p99 = len(run.ledger.delays), run.ledger.delay(0.99)
+    run.happens("{} ends are in force at other nodes, after {:.0f} ms (p50), {:.0f} ms (p99)", found, run.ledger.delay(0.5), p99)
+    run.expect(found >= 100, f"{found} ends were seen at other nodes, which is too few")
+    run.expect(p99 <= 300, f"ends are in force at other nodes after {p99:.0f} ms (p99), and at most 300 ms are allowed")
 
 
 @fault("wrong-clock", rounds=1, short=0, gap_max_s=10, needs_latchkey=True)

@@ -31,6 +31,12 @@ print(statistics.median(times))
 """
 # What every node has the same of.
 KEY_FILES = ("pepper", "seal-key", "sealing-key")
+# The program of the next schema, beside the other one.
+NEXT = "latchkey-next"
+
+
+class CommandFailed(Exception):
+    """A command of the program did not end well; with what it printed."""
 
 
 class Nodes:
@@ -43,6 +49,10 @@ class Nodes:
         self.relayed = set()
         # More variables of the environment, by node.
         self.environment = {}
+        # More options of all nodes.
+        self.options = ()
+        # The nodes with the program of the next schema.
+        self.upgraded = set()
 
     def machine(self, number):
         return self.rig.machines[number]
@@ -74,6 +84,20 @@ class Nodes:
     def end(self, number, how):
         self.machine(number).signal(how, self.is_node)
         wait(lambda: not self.is_running(number), COMMAND_MAX_S, lambda: f"node {number} ends")
+
+    def use_options(self, options):
+        """Starts all nodes again if they have other options than these."""
+        if options != self.options:
+            self.options = options
+            for number in self.rig.machines:
+                self.stop(number)
+                self.start(number)
+
+    def upgrade(self, number):
+        """Gives a node the program of the next schema."""
+        self.stop(number)
+        self.upgraded.add(number)
+        self.start(number)
 
     def is_fresh(self, number):
         """Whether a node says that it takes changes."""
@@ -193,23 +217,26 @@ class Latchkeys(Nodes):
     def start(self, number):
         machine = self.machine(number)
         self.run(
-            number, machine.path("latchkey"), "serve", "--data", machine.path("node"), "--listen", f"{machine.own}:{PORT}",
+            number, self.program(number), "serve", "--data", machine.path("node"), "--listen", f"{machine.own}:{PORT}",
             "--allow-plain-http", *self.database(number),
-            f"--database-stale-after={self.soft_s}s", f"--database-refuse-after={self.hard_s}s",
+            f"--database-stale-after={self.soft_s}s", f"--database-refuse-after={self.hard_s}s", *self.options,
         )
+
+    def program(self, number):
+        return self.machine(number).path(NEXT if number in self.upgraded else "latchkey")
 
     def command(self, number, *args):
         """Runs a command of the program on a machine; returns what it prints."""
         machine = self.machine(number)
         user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"] if os.geteuid() == 0 else []
         environment = ["env", "-i", "PATH=/usr/bin:/bin", f"HOME={machine.place}", "LC_ALL=C.UTF-8"]
-        program = [machine.path("latchkey"), *args, "--data", machine.path("node")]
+        program = [self.program(number), *args, "--data", machine.path("node")]
         command = [*machine.inside(), *user, *environment, *program]
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_MAX_S, cwd="/")
         if ran.returncode:
-            raise RuntimeError(f"latchkey {' '.join(args)} ends with {ran.returncode}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")
+            raise CommandFailed(f"latchkey {' '.join(args)} ends with {ran.returncode}:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")
         return ran.stdout
 
     @staticmethod
     def is_node(command):
-        return "/latchkey serve" in command
+        return "/latchkey serve" in command or f"/{NEXT} serve" in command

@@ -9,6 +9,8 @@ from waiting import Unwell, wait
 
 # The end of every wait, longer than anything takes on a busy machine.
 PATIENCE_S = 180
+# The lines of each log that are shown after a fault that took too long: those of about three minutes of Patroni.
+LOG_LINES = 60
 # Changes that must follow a fault before it counts as over.
 CHANGES_AFTER = 10
 # What the table has of every fault.
@@ -32,9 +34,11 @@ class Round:
         """Runs the fault and judges what came of it; returns the ledger."""
         self.rig.wait_until_healthy()
         self.place_relays()
+        self.nodes.use_options(self.fault.options)
         self.nodes.wait_until_fresh()
         machines = list(self.rig.machines.values())
-        self.load = Load(machines[:self.fault.nodes], self.nodes.key, self.ledger, self.fault.writers, self.fault.pace_s)
+        fault = self.fault
+        self.load = Load(machines[:fault.nodes], self.nodes.key, self.ledger, fault.writers, fault.pace_s, fault.written)
         try:
             with self.load:
                 self.fault.disturb(self)
@@ -48,6 +52,9 @@ class Round:
         judge(machines, self.nodes.key, self.ledger)
         gap, limit = self.ledger.longest_gap(), self.fault.gap_max_s * self.patience
         self.expect(gap <= limit, f"there was no acknowledged change for {gap:.1f} s, and at most {limit:g} s are allowed")
+        if gap > limit and not self.broken:
+            # The logs are removed with the machines, and only they say what took so long.
+            print(self.rig.logs(LOG_LINES), flush=True)
         return self.ledger
 
     def place_relays(self):
@@ -117,7 +124,7 @@ class Round:
 class Table:
     """One line a fault, of all its rounds."""
 
-    HEADS = ("fault", "runs", *COUNTED, "longest gap", "in force p50, p99")
+    HEADS = ("fault", "runs", *COUNTED, "longest gap", "in force elsewhere p50, p99")
 
     def __init__(self):
         self.ledgers = {}
@@ -155,4 +162,4 @@ def summary(ledger):
     parts = [f"{counts[name]:,} {name}" for name in shown if counts[name] or name in (LOST, DOUBLED)]
     parts.append(f"longest gap {ledger.longest_gap():.1f} s")
     parts.append(f"{time.monotonic() - ledger.began:.0f} s in all")
-    return f"{', '.join(parts)}, in force after {ledger.delay(0.5):.0f} ms (p50), {ledger.delay(0.99):.0f} ms (p99)"
+    return f"{', '.join(parts)}, in force elsewhere after {ledger.delay(0.5):.0f} ms (p50), {ledger.delay(0.99):.0f} ms (p99)"

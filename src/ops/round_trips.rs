@@ -8,7 +8,7 @@ use crate::domain::keys::verdict::Code;
 use crate::ops::clock::Sources;
 use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::setup::{self, OwnerPassword, SampleKey};
-use crate::ops::{App, keys, maintenance};
+use crate::ops::{App, attempts, keys, maintenance, notices};
 use crate::store::postgres::{server, waits};
 use crate::store::{Durability, Location, usage};
 use std::sync::atomic::Ordering::Relaxed;
@@ -120,5 +120,30 @@ fn the_usage_of_many_keys_waits_as_often_as_that_of_one() {
         let recorded = |id| app.store.read(|read| usage::find_usage(read, id)).unwrap();
         assert_eq!(recorded(ids[0]).use_count, 3);
         assert_eq!(recorded(ids[39]).use_count, 2);
+    });
+}
+
+/// An idle node may send two statements a second, and these are what it asks again and again besides its lease.
+#[test]
+fn an_idle_node_asks_each_thing_once() {
+    with_app(|app, _| {
+        let waits_of = |look: &dyn Fn()| {
+            let before = waits();
+            look();
+            waits() - before
+        };
+        // The first time, each statement is prepared, and the positions of the readers are stored.
+        notices::look(app);
+        attempts::save_all(app);
+        let bounds = waits_of(&|| app.read(|_| Ok(())).unwrap());
+        let looked = waits_of(&|| notices::look(app));
+        let exchanged = waits_of(&|| attempts::save_all(app));
+        println!(
+            "{looked} waits for keys that end, {exchanged} for attempts, {bounds} for the bounds of a transaction"
+        );
+        // A position and the keys since, for each of three lead times and for the end, and the position of keys without use.
+        assert_eq!(looked, 9 * (bounds + 1));
+        // The newest change of attempts.
+        assert_eq!(exchanged, bounds + 1);
     });
 }

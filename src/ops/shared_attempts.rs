@@ -106,12 +106,16 @@ impl Sharing {
     /// Counts what other nodes have announced since this was last called.
     pub(in crate::ops) fn follow(&self, read: &Read) -> Result<()> {
         let mut seen = lock(&self.attempts).others.seen;
+        let newest = rows::newest(read)?;
         // A server that has failed has lost the table, and the clock by which numbers go on may be another one.
-        if rows::newest(read)?.saturating_add(NUMBERS_SLACK_MS) < seen {
+        if newest.saturating_add(NUMBERS_SLACK_MS) < seen {
             seen = 0;
             lock(&self.attempts).others.seen = 0;
         }
-        let rows = rows::list_after(read, seen, self.node)?;
+        let rows = match newest > seen {
+            true => rows::list_after(read, seen, self.node)?,
+            false => Vec::new(),
+        };
         lock(&self.attempts).hear(&rows, self.now);
         Ok(())
     }

@@ -23,8 +23,8 @@ struct Machine {
 }
 
 impl Machine {
-    fn new() -> Machine {
-        let name = format!("package-{}", std::process::id());
+    fn new(name: &str) -> Machine {
+        let name = format!("package-{name}-{}", std::process::id());
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&root);
         for folder in ["etc", "var/lib/dpkg/updates", "var/lib/dpkg/info"] {
@@ -138,8 +138,14 @@ fn is_left_out(command: &str) -> bool {
 
 /// Builds a package of the binary under test.
 fn package(version: &str) -> PathBuf {
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("latchkey-{version}.deb"));
+    build_package("latchkey", &[], version)
+}
+
+/// The same with the options of `dev/package` for another package.
+fn build_package(name: &str, options: &[&str], version: &str) -> PathBuf {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{version}.deb"));
     let output = Command::new("dev/package")
+        .args(options)
         .arg(env!("CARGO_BIN_EXE_latchkey"))
         .arg(&out)
         .arg(version)
@@ -151,19 +157,27 @@ fn package(version: &str) -> PathBuf {
     out
 }
 
-#[test]
-fn the_package_installs_serves_upgrades_and_goes() {
+/// Whether packages cannot be installed here.
+fn no_packages() -> bool {
     if ["dpkg-deb", "systemd-sysusers"]
         .iter()
         .any(|command| is_left_out(command))
     {
-        return;
+        return true;
     }
-    if !rustix::process::geteuid().is_root() {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
         println!("left out: only root can give files to the new user");
+    }
+    !is_root
+}
+
+#[test]
+fn the_package_installs_serves_upgrades_and_goes() {
+    if no_packages() {
         return;
     }
-    let machine = Machine::new();
+    let machine = Machine::new("alone");
     let (first, second) = (package("0.1.0-1"), package("0.1.1-1"));
 
     let said = machine.dpkg(&["--install", first.to_str().unwrap()]);
@@ -259,6 +273,71 @@ fn the_package_installs_serves_upgrades_and_goes() {
     .filter(|folder| machine.path(folder).exists())
     .collect();
     assert!(left.is_empty(), "{left:?} stay");
+}
+
+#[test]
+fn the_package_with_postgresql_takes_the_place_of_the_other_and_gives_it_back() {
+    if cfg!(not(feature = "postgres")) {
+        return println!("left out: the program has no PostgreSQL (--features postgres)");
+    }
+    if no_packages() {
+        return;
+    }
+    let machine = Machine::new("cluster");
+    let one = package("0.1.0-2");
+    let cluster = build_package("latchkey-cluster", &["--cluster"], "0.1.0-2");
+    machine.dpkg(&["--install", one.to_str().unwrap()]);
+    let data = machine.path("var/lib/latchkey");
+    std::os::unix::fs::chown(&data, Some(0), Some(0)).unwrap();
+    let init = Command::new(machine.path("usr/bin/latchkey"))
+        .args(["init", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{init:?}");
+    let settings = machine.path("etc/latchkey/latchkey.toml");
+    let changed = fs::read_to_string(&settings).unwrap() + "log_level = \"debug\"\n";
+    fs::write(&settings, &changed).unwrap();
+
+    let installed = || {
+        let found = ["latchkey", "latchkey-cluster"].map(|name| {
+            let status = machine.dpkg(&["--get-selections", name]);
+            status.split_whitespace().last() == Some("install")
+        });
+        (found, machine.path("usr/bin/latchkey").exists())
+    };
+    let keeps_everything = || {
+        assert_eq!(fs::read_to_string(&settings).unwrap(), changed);
+        let serving = Serving::start(&machine);
+        assert!(serving.get("/v1/keys").unwrap().contains("\"management\""));
+    };
+    let said = machine.dpkg(&["--install", cluster.to_str().unwrap()]);
+    assert!(!said.contains("latchkey init"), "{said}");
+    assert_eq!(installed(), ([false, true], true));
+    // The documents name the program as `latchkey-cluster`.
+    let own = fs::read_link(machine.path("usr/bin/latchkey-cluster")).unwrap();
+    assert_eq!(own, Path::new("latchkey"));
+    keeps_everything();
+    // What is left of the package before is not its own any more.
+    machine.dpkg(&["--purge", "latchkey"]);
+    keeps_everything();
+
+    machine.dpkg(&["--install", one.to_str().unwrap()]);
+    assert_eq!(installed(), ([true, false], true));
+    assert!(!machine.path("usr/bin/latchkey-cluster").exists());
+    keeps_everything();
+    let said = machine.dpkg(&["--purge", "latchkey-cluster"]);
+    assert!(!said.contains("holds keys and stays"), "{said}");
+    keeps_everything();
+    machine.dpkg(&["--purge", "latchkey"]);
+    assert!(!settings.exists() && data.join("latchkey.db").exists());
+
+    // On an empty machine, it says where the steps are.
+    let empty = Machine::new("empty");
+    let said = empty.dpkg(&["--install", cluster.to_str().unwrap()]);
+    assert!(said.contains("latchkey/docs/cluster.md"), "{said}");
+    empty.dpkg(&["--purge", "latchkey-cluster"]);
+    assert!(!empty.path("usr/bin").exists() && !empty.path("etc/latchkey").exists());
 }
 
 #[test]

@@ -34,31 +34,48 @@ pub fn look(app: &App) -> Result<()> {
     for (days, shorter) in leads(app).into_iter().rev() {
         let (word, lead_ms) = (format!("{days}d"), i64::from(days) * DAY_MS);
         let until = Timestamp(now.0 + lead_ms);
-        let after = Timestamp(position(app, &word, until)?.max(now.0));
+        let known = position(app, &word, until)?;
+        let after = Timestamp(known.max(now.0));
         let found = app.read(|read| list_ending(read, after, until, lead_ms, KEYS_MAX))?;
         let is_due = |key: &NoticedKey| {
             let next = shorter.get(&key.policy);
             next.is_some_and(|shorter| key.at.0 > now.0 + i64::from(*shorter) * DAY_MS)
         };
         let data = |key: &NoticedKey| about(app).with("expires_at", key.at).with("within", &word);
-        finish(app, &word, Kind::KeyExpiring, until, found, is_due, data)?;
+        let reader = Reader {
+            series: &word,
+            known,
+            until,
+        };
+        finish(app, reader, Kind::KeyExpiring, found, is_due, data)?;
     }
-    let after = Timestamp(match position(app, "ended", now)? {
+    let known = position(app, "ended", now)?;
+    let after = Timestamp(match known {
         // What had ended before the first look is not reported.
         0 => now.0,
         from => from,
     });
     let found = app.read(|read| list_ending(read, after, now, LIFE_MS_MIN, KEYS_MAX))?;
     let data = |key: &NoticedKey| about(app).with("expires_at", key.at);
-    finish(app, "ended", Kind::KeyExpired, now, found, |_| true, data)?;
+    let reader = Reader {
+        series: "ended",
+        known,
+        until: now,
+    };
+    finish(app, reader, Kind::KeyExpired, found, |_| true, data)?;
     let until = Timestamp(now.0 - UNUSED_MS);
-    let after = position(app, "unused", until)?;
-    if until.0 - after < DAY_MS {
+    let known = position(app, "unused", until)?;
+    if until.0 - known < DAY_MS {
         return Ok(());
     }
-    let found = app.read(|read| list_unused(read, now, Timestamp(after), until))?;
+    let found = app.read(|read| list_unused(read, now, Timestamp(known), until))?;
     let data = |key: &NoticedKey| about(app).with("unused_since", key.at);
-    finish(app, "unused", Kind::KeyUnused, until, found, |_| true, data)
+    let reader = Reader {
+        series: "unused",
+        known,
+        until,
+    };
+    finish(app, reader, Kind::KeyUnused, found, |_| true, data)
 }
 
 /// The lead times of all policies in days, and for each the policies that have it, with the next shorter one of the policy,
@@ -95,12 +112,18 @@ fn position(app: &App, series: &str, until: Timestamp) -> Result<i64> {
     Ok(found.min(until.0))
 }
 
+/// How far a series is, and how far it was looked at now.
+struct Reader<'a> {
+    series: &'a str,
+    known: i64,
+    until: Timestamp,
+}
+
 /// Stores the notices of those found keys that are due, and how far the found ones reach.
 fn finish(
     app: &App,
-    series: &str,
+    reader: Reader<'_>,
     kind: Kind,
-    until: Timestamp,
     mut found: Vec<NoticedKey>,
     is_due: impl Fn(&NoticedKey) -> bool,
     data: impl Fn(&NoticedKey) -> Data,
@@ -109,10 +132,10 @@ fn finish(
     let is_cut = found.len() == KEYS_MAX as usize && kind != Kind::KeyUnused;
     let reached = match found.last() {
         Some(last) if is_cut => last.at,
-        _ => until,
+        _ => reader.until,
     };
     found.retain(is_due);
-    let known = position(app, series, until)?;
+    let known = reader.known;
     if found.is_empty() && !is_cut && reached.0 - known < DAY_MS {
         // An idle server does not write every minute. Nothing ends between the two times, so nothing is missed.
         return Ok(());
@@ -137,7 +160,7 @@ fn finish(
             .with("first", keys[0].id);
         drafts.push(Draft::once(kind, subject, now, data));
     }
-    write_found(app, READER, series, reached.0.max(known), drafts)
+    write_found(app, READER, reader.series, reached.0.max(known), drafts)
 }
 
 #[cfg(test)]
