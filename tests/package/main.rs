@@ -301,8 +301,8 @@ fn the_package_with_postgresql_takes_the_place_of_the_other_and_gives_it_back() 
 
     let installed = || {
         let found = ["latchkey", "latchkey-cluster"].map(|name| {
-            let status = machine.dpkg(&["--get-selections", name]);
-            status.split_whitespace().last() == Some("install")
+            let status = machine.dpkg(&["--status", name]);
+            status.contains("\nStatus: install ok installed\n")
         });
         (found, machine.path("usr/bin/latchkey").exists())
     };
