@@ -73,7 +73,7 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let is_new = question.has_applied_none();
     let is_known = !is_new && feed.knows_lease(&known.site.name, lease_s);
     let may_report = !report.is_empty() && feed.may_report(name, now_ms);
-    let is_other_life = has_new_life(&known, &question);
+    let mut is_other_life = has_new_life(&known, &question);
     if !may_wait && (!is_known || may_report || is_other_life) {
         feed.pace.refund(name, now_ms);
         return Ok(None);
@@ -89,6 +89,8 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
         open(body, &known)?;
         lease_s = question.lease_s.min(known.site.max_stale_s);
+        // Another life of the enrolment may have been named meanwhile.
+        is_other_life = has_new_life(&known, &question);
     }
     if is_other_life {
         // Before its pack is made, which is the only thing that names the life to the site.
@@ -211,10 +213,14 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
         asked_at: app.now().wall,
         events: 0,
     };
+    let (seal_keys, now) = (app.seal_keys.clone(), app.now().wall);
+    let life = (question.life, known.key.is_first(question.life));
     let report = app.store.write(Durability::Full, move |tx| {
         let site = sites::find(tx, &row.site)?.filter(|site| site.removed_at.is_none());
         let site = site.ok_or(Error::Unauthenticated)?;
         site_links::raise(tx, &row)?;
+        // Before anything is lent to it, and to no other life of the same enrolment.
+        lend::name_first_life(tx, &seal_keys, &site, life, now)?;
         Ok(site.reported)
     })?;
     let limit = TOUCHED_MAX as u32 / 2 + 1;

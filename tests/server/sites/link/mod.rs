@@ -5,6 +5,7 @@ mod commands;
 mod following;
 mod histories;
 mod killed;
+mod lives;
 mod relay;
 mod server;
 mod stops;
