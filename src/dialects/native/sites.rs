@@ -58,7 +58,7 @@ answer! {
         /// Whether that number is unknown, because the audit log no longer reaches back to what the site has. It counts as confirmed only
         /// after a newer pack and a report.
         unconfirmed_unknown: bool,
-        /// The life of the site's state to which uses of counted keys are lent; null while no report has named it.
+        /// The life of the site's state to which uses of counted keys are lent; null while neither a question nor a report has named it.
         life: Option<String> = "0e1c2f6a-5b1d-4c8e-9a57-3f0b6d2c4e11",
         /// Whether the site was changed past Latchkey. It gets nothing until the administrator of the machine accepts it.
         altered: bool,

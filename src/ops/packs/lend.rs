@@ -80,7 +80,12 @@ pub fn name_first_life(
     let mut changes = Changes::default();
     changes.note_option("life", &None, &Some(life));
     let draft = Event::of_system(EDIT, Target::server(), now);
-    append_all(tx, seal_keys, &draft, vec![(EDIT, record(&site.name, changes))])
+    append_all(
+        tx,
+        seal_keys,
+        &draft,
+        vec![(EDIT, record(&site.name, changes))],
+    )
 }
 
 /// What becomes of the uses that a site was lent and has not reported as spent, when it is removed.

@@ -5,6 +5,7 @@
 //! This file has the limits, and what others call: after commits, for changes that wait for sites, and for figures. The state that the
 //! threads share is in [`hub`].
 
+mod ahead;
 mod answers;
 pub mod ask;
 mod elsewhere;
@@ -117,6 +118,9 @@ pub struct Feed {
     /// Sites that know what this server does not.
     pub forks: Forks,
     leases: Leases,
+    /// When this process began, and whether changes wait for all sites because one of them knows more than it: see [`ahead`].
+    began_ms: AtomicU64,
+    is_behind: AtomicBool,
     /// Held to read while the lease of one site is recorded, and to write while those of all are.
     recording: RwLock<()>,
     pub figures: Figures,
@@ -171,6 +175,8 @@ impl Default for Feed {
             removed: Mutex::default(),
             forks: Forks::default(),
             leases: Leases::default(),
+            began_ms: AtomicU64::new(0),
+            is_behind: AtomicBool::new(false),
             recording: RwLock::default(),
             figures: Figures::default(),
         }

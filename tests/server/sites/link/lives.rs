@@ -68,7 +68,9 @@ fn two_machines_of_one_enrolment_spend_no_use_twice() {
         });
         running
     });
-    let lives = machines.each_ref().map(|site| site.status()["life"].clone());
+    let lives = machines
+        .each_ref()
+        .map(|site| site.status()["life"].clone());
     assert_ne!(lives[0], lives[1]);
     let named = Line::of(&server).json(&["site", "show", "plant-7"]);
     assert!(lives.contains(&named["life"]), "{named}");

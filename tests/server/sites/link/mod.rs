@@ -6,6 +6,7 @@ mod following;
 mod histories;
 mod killed;
 mod lives;
+mod older;
 mod relay;
 mod server;
 mod stops;
