@@ -31,7 +31,9 @@ fn a_change_waits_for_sites_of_which_an_older_copy_of_the_folder_does_not_know()
         assert_ne!(verdict(running, &key.secret), "VALID");
     }
     let waited = answer.header("latchkey-sites").unwrap();
-    for name in ["(unknown)", "plant-7", "ship-2"] {
+    for name in ["(unknown)", "ship-2"] {
         assert!(waited.contains(&format!("{name}=lease-over")), "{waited}");
     }
+    // What the first one knows may be what the copy has, and then it follows.
+    assert!(waited.contains("plant-7="), "{waited}");
 }
