@@ -57,6 +57,8 @@ struct RestoredBody<'a> {
     altered: &'a [String],
     /// Tables and other objects in the backup that do not belong to Latchkey.
     left_out: Vec<String>,
+    /// The sites in the backup. Those that were added since are not known any more.
+    sites: &'a [String],
     old_database: Option<String>,
     /// The time at which the restored database continues.
     now: String,
@@ -268,6 +270,7 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&str>)
             closed: &closed,
             altered: &restored.altered,
             left_out: restored.left_out.iter().map(Foreign::shown).collect(),
+            sites: &restored.sites,
             old_database: old.map(str::to_owned),
             now: restored.now.to_string(),
             doubted: restored.doubted.map(|at| at.to_string()),
@@ -309,9 +312,26 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&str>)
     if let Some(old) = old {
         text.push_str(&format!("The old database is kept as {old}.\n"));
     }
+    text.push_str(&about_sites(&restored.sites));
     text.push_str(&format!(
         "Serve it with:\n  {}",
         data_folder::start_command(&args.data.data)
     ));
     print(&text)
+}
+
+/// What is to be done at sites, which do not follow a restored server before their operators have decided. A site that was added after the
+/// backup is in none of its tables.
+fn about_sites(sites: &[String]) -> String {
+    if sites.is_empty() {
+        return String::new();
+    }
+    format!(
+        "Sites in the backup: {}. When the server runs:\n  \
+         a site that knows more than the backup keeps what it has; at each of them run: latchkey site reset\n  \
+         then bring it a new pack: latchkey pack make --site NAME --out DIR; a linked site gets it itself\n  \
+         take in the newest report of each: latchkey site collect DIR\n  \
+         a site that was added since the backup has to be enrolled again: latchkey site add\n",
+        harmless(&sites.join(", "))
+    )
 }

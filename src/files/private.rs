@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -35,17 +36,30 @@ pub fn append(path: &Path) -> io::Result<File> {
 
 /// Writes a complete file that replaces an existing one. After a crash either the old or the new file is there.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, |_| content.to_vec())
+}
+
+/// As [`replace`]; the content may depend on when the file was made ([`made_at`]).
+pub fn replace_with(path: &Path, content: impl FnOnce(Option<u128>) -> Vec<u8>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let temporary = folder.join(unguessable()?);
     let write = || {
         let mut file = create(&temporary)?;
-        file.write_all(content)?;
+        let made_at = made_at(&file.metadata()?);
+        file.write_all(&content(made_at))?;
         file.sync_all()?;
         rename(&temporary, path)
     };
     write().inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
+}
+
+/// When a file was made, in nanoseconds since 1970; `None` on a file system that does not know it. A copy of the file was made later,
+/// also one that has all other times of the file.
+pub fn made_at(file: &fs::Metadata) -> Option<u128> {
+    let since = file.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_nanos())
 }
 
 /// Renames a file durably, and replaces an existing one.

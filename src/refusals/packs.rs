@@ -28,6 +28,7 @@ sentences! { "packs":
     passphrase() = "the passphrase is wrong, or the file is damaged";
     server_name() = "must be a name such as keys.example.com: a-z, 0-9, dots and hyphens, at most 100 characters";
     signature(key) = "the pack has a signature of {key} that this key has not made";
+    signing_keys_unusable(path, cause) = "the file of the keys that sign packs, {path}, cannot be used: {cause}. Let it be a file that the owner of the data folder can read; or, if it has no keys that the database lacks, move it away, and it is written again";
     site_altered(name) = "site {name} was changed past Latchkey, so it gets nothing until that is accepted; see: latchkey doctor";
     site_exists(name) = "there is a site {name}, or there was one; a name is used once";
     site_name() = "must be 1 to 63 characters: a-z, 0-9 and hyphens, beginning with a letter or a digit";

@@ -187,6 +187,16 @@ pub fn insert(tx: &Write<'_>, pack: &MadePack) -> Result<bool> {
     Ok(true)
 }
 
+/// The first instant at which no pack counts any more of those that are remembered of a site; `None` if there are none.
+pub fn find_last_until(read: &Read, site: &str) -> Result<Option<Timestamp>> {
+    let found = read.query_one(
+        "SELECT max(until) AS until FROM packs WHERE site = $1",
+        &[&site],
+        |row| row.get("until"),
+    )?;
+    Ok(found.flatten())
+}
+
 /// Remembers the newest event that a pack of a site includes. The oldest ones are forgotten.
 pub fn insert_point(tx: &Write<'_>, site: &str, point: Point) -> Result<()> {
     tx.execute(

@@ -190,7 +190,7 @@ pub fn list_names(read: &Read) -> Result<Vec<String>> {
 /// The names of the sites that were not removed.
 pub fn list_names_in_use(read: &Read) -> Result<Vec<String>> {
     read.query(
-        "SELECT name FROM sites WHERE removed_at IS NULL",
+        "SELECT name FROM sites WHERE removed_at IS NULL ORDER BY name",
         &[],
         |row| row.get("name"),
     )

@@ -217,6 +217,7 @@ struct RemovedAnswer {
     pepper: Option<u32>,
     uses_returned: u64,
     uses_kept: u64,
+    may_answer_until: Option<String>,
 }
 
 pub fn run(command: &SiteCommand) -> Result<End> {
@@ -389,12 +390,17 @@ fn remove(args: &RemoveArgs) -> Result<End> {
     }
     let removed: RemovedAnswer = answer.json()?;
     print::print(&match removed.pepper {
-        None => format!(
-            "removed site {name}; it can use what it has until its pack ends, or, over a link, until its lease ends"
-        ),
+        None => format!("removed site {name}"),
         Some(version) => format!(
             "removed site {name}; version {version} of the pepper is in use. Keys get a digest under it when they are used at the \
              server the next time, or when they are rotated. Save it: latchkey secrets backup FILE"
+        ),
+    })?;
+    print::print(&match &removed.may_answer_until {
+        None => "it has no pack that counts, and no link, so it gives no verdict".to_owned(),
+        Some(until) => format!(
+            "it may go on to give verdicts until {until} at the latest, by its newest pack or its last word; a linked one stops with \
+             its next question, and one with stale = warn does not stop"
         ),
     })?;
     if removed.uses_returned > 0 {

@@ -58,7 +58,7 @@ answer! {
         /// Whether that number is unknown, because the audit log no longer reaches back to what the site has. It counts as confirmed only
         /// after a newer pack and a report.
         unconfirmed_unknown: bool,
-        /// The life of the site's state to which uses of counted keys are lent; null while no report has named it.
+        /// The life of the site's state to which uses of counted keys are lent; null while neither a question nor a report has named it.
         life: Option<String> = "0e1c2f6a-5b1d-4c8e-9a57-3f0b6d2c4e11",
         /// Whether the site was changed past Latchkey. It gets nothing until the administrator of the machine accepts it.
         altered: bool,
@@ -159,6 +159,9 @@ answer! {
         uses_returned: u64,
         /// Uses that it was lent and has not reported as spent. It may have spent them, so they count as spent.
         uses_kept: u64 = 37,
+        /// Until when it may go on to give verdicts at the latest: until the end of its newest pack, or by the last word over its link. A site
+        /// that is linked gives them up with its next question. Null if no pack was made for it that still counts, and it has no link.
+        may_answer_until: Option<Time>,
     }
 }
 
@@ -205,7 +208,8 @@ pub fn describe(document: &mut Document) {
     document
         .add("delete /v1/sites/{name}", "removeSite", "Remove a site")
         .about(
-            "No pack is made for it any more, and its reports are refused. What it has goes on until its pack ends.",
+            "No pack is made for it any more, and its reports are refused. What it has goes on until its pack ends: \
+             `may_answer_until` in the answer. Nothing waits for that.",
         )
         .needs(&[ServerAdmin])
         .query(
@@ -375,6 +379,7 @@ pub fn remove(call: &Call<'_>) -> Result<Reply> {
         pepper: removed.rotated.map(|rotated| rotated.version),
         uses_returned: removed.uses.returned,
         uses_kept: removed.uses.kept,
+        may_answer_until: removed.may_answer_until.map(Time),
     };
     Ok(Reply::json(200, &body))
 }

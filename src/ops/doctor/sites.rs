@@ -6,6 +6,7 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::packs::far::{FarSite, LEADS_MAX, far_sites};
+use crate::ops::packs::kept_keys;
 use crate::ops::packs::sites::{LinkView, SiteView, all};
 use crate::refusals::findings;
 use crate::store::packs;
@@ -53,6 +54,9 @@ pub fn sites(app: &App) -> Result<Check> {
             Unconfirmed::LogTooShort => found.push(findings::site_log_short(site)),
             Unconfirmed::Count(_) | Unconfirmed::NeverReported => {}
         }
+    }
+    if let Err(err) = kept_keys::check(app) {
+        found.insert(0, err.refusal());
     }
     let keys = app.read(packs::list_signing_keys)?;
     for FarSite { name, followed_by } in far_sites(&sites, &keys) {

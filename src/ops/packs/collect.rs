@@ -135,13 +135,13 @@ pub fn take_linked(
             found.collect::<Result<Vec<(KeyId, LentRow)>>>()
         };
         let before = lent(&report)?;
-        let is_other_life = site.lent_life != Some(report.life);
+        let is_first_of_life = known.is_none_or(|known| known.life != report.life);
         let named = settle_life(tx, &seal_keys, &report, &site, is_first)?;
         let ended = take(tx, &seal_keys, &report, &site, now)?;
         let mut records: Vec<(&str, Record)> =
             ended.into_iter().map(|record| (COMPLETE, record)).collect();
         records.extend(named.into_iter().map(|record| (EDIT, record)));
-        if proposed > 0 || is_other_life {
+        if proposed > 0 || is_first_of_life {
             let mut changes = Changes::default();
             changes.note(
                 "report",

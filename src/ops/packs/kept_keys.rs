@@ -15,8 +15,10 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::{private, read_regular};
 use crate::ops::{App, append_all};
+use crate::refusals;
 use crate::store::Durability;
 use crate::store::packs::{self, Server, SigningKeyRow};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The file in the data folder: a line for each key.
@@ -29,14 +31,14 @@ const NONE: &str = "-";
 pub fn settle(app: &App) {
     let settled = put_back(app).and_then(|()| keep(app));
     if let Err(err) = settled {
-        log::warn!("packs: the keys that sign packs were not compared with {FILE}: {err}");
+        log::warn!("packs: {err}");
     }
 }
 
 /// Lets the file have what the database has. Keys that the database lacks, and that could not be put back yet, stay there.
 pub fn keep(app: &App) -> Result<()> {
     let rows = app.read(packs::list_signing_keys)?;
-    let kept = read(&path(app.store.path()));
+    let kept = read(&path(app.store.path()))?;
     match rows.last().is_none_or(|last| is_ahead(&kept, last)) {
         true => Ok(()),
         false => write(app.store.path(), &rows),
@@ -47,17 +49,41 @@ pub fn keep(app: &App) -> Result<()> {
 pub(super) fn write(database: &Path, rows: &[SigningKeyRow]) -> Result<()> {
     let path = path(database);
     let text: String = rows.iter().map(line).collect();
-    let is_same = read_regular(&path).map(|bytes| bytes == text.as_bytes());
-    if is_same.unwrap_or(rows.is_empty()) {
-        return Ok(());
+    let is_same = match found(&path)? {
+        None => rows.is_empty(),
+        Some(bytes) => bytes == text.as_bytes(),
+    };
+    match is_same {
+        true => Ok(()),
+        false => private::replace(&path, text.as_bytes()).map_err(|err| unusable(&path, err)),
     }
-    private::replace(&path, text.as_bytes())
-        .map_err(|err| Error::internal(format!("{}: {err}", path.display())))
+}
+
+/// Whether the file can be read; it may be missing.
+///
+/// # Errors
+/// `Unavailable` if it cannot.
+pub fn check(app: &App) -> Result<()> {
+    found(&path(app.store.path())).map(drop)
+}
+
+/// The content of the file; `None` if it is not there. What cannot be read is not replaced, because it may have keys that the database
+/// lacks.
+fn found(path: &Path) -> Result<Option<Vec<u8>>> {
+    match read_regular(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(unusable(path, err)),
+    }
+}
+
+fn unusable(path: &Path, why: io::Error) -> Error {
+    Error::Unavailable(refusals::packs::signing_keys_unusable(path.display(), why))
 }
 
 fn put_back(app: &App) -> Result<()> {
     let path = path(app.store.path());
-    let kept = read(&path);
+    let kept = read(&path)?;
     let (seal_keys, sealing, now) = (app.seal_keys.clone(), app.sealing.clone(), app.now().wall);
     let (server, rows) =
         app.read(|read| Ok((packs::find_server(read)?, packs::list_signing_keys(read)?)))?;
@@ -90,10 +116,10 @@ fn put_back(app: &App) -> Result<()> {
 }
 
 /// The keys of the file; none if it is not there.
-fn read(path: &Path) -> Vec<SigningKeyRow> {
-    let bytes = read_regular(path).unwrap_or_default();
+fn read(path: &Path) -> Result<Vec<SigningKeyRow>> {
+    let bytes = found(path)?.unwrap_or_default();
     let text = String::from_utf8(bytes).unwrap_or_default();
-    text.lines().filter_map(parse).collect()
+    Ok(text.lines().filter_map(parse).collect())
 }
 
 /// Whether the file has this key, and newer ones.
@@ -228,12 +254,37 @@ mod tests {
             assert_eq!(versions(&fixture), [1], "{word}");
             // It is not overwritten either: what is wrong with it can be looked at.
             keep(&fixture.app).unwrap();
-            assert!(read(&path(fixture.app.store.path())).len() > 1);
+            assert!(read(&path(fixture.app.store.path())).unwrap().len() > 1);
         }
         let (fixture, _) = put_back(|text| text.lines().nth(2).unwrap().to_owned());
         assert_eq!(versions(&fixture), [1]);
         let (fixture, _) = put_back(|_| "strange\n1 2 3 4 5 6\n".to_owned());
         assert_eq!(versions(&fixture), [1]);
+    }
+
+    /// It may have keys that the database lacks, so nothing takes its place.
+    #[test]
+    fn a_file_that_cannot_be_read_is_left_alone_and_no_key_is_made_meanwhile() {
+        let fixture = with_site(0);
+        let path = path(fixture.app.store.path());
+        keep(&fixture.app).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        for refused in [
+            keep(&fixture.app),
+            check(&fixture.app),
+            rotate(&fixture.app, &fixture.local()).map(drop),
+        ] {
+            let Err(Error::Unavailable(why)) = refused else {
+                panic!("{refused:?}");
+            };
+            assert!(why.code() == "packs.signing_keys_unusable", "{why:?}");
+        }
+        assert_eq!(versions(&fixture), [1]);
+        std::fs::remove_dir(&path).unwrap();
+        rotate(&fixture.app, &fixture.local()).unwrap();
+        check(&fixture.app).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::domain::keys::quota::USES_MAX;
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::locks::lock;
 use crate::domain::packs::site::Site;
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::index::Index;
@@ -60,6 +61,31 @@ pub fn lend_to_life(app: &App, site: &str, life: Uid) -> Result<()> {
         let draft = Event::of_system(EDIT, Target::server(), now);
         append_all(tx, &seal_keys, &draft, vec![(EDIT, record(&name, changes))])
     })
+}
+
+/// Names the life to which the uses of an enrolment are lent: the first one that asks over the link. What was lent stays lent. Of several
+/// machines that were made of one enrolment file, each has a first life, so from here on none of the others has these uses. Does nothing
+/// if a life is named already, or if this is no first one.
+pub fn name_first_life(
+    tx: &Write<'_>,
+    seal_keys: &SealKeys,
+    site: &Site,
+    (life, is_first): (Uid, bool),
+    now: Timestamp,
+) -> Result<()> {
+    if site.lent_life.is_some() || !is_first {
+        return Ok(());
+    }
+    sites::name_life(tx, seal_keys, &site.name, life)?;
+    let mut changes = Changes::default();
+    changes.note_option("life", &None, &Some(life));
+    let draft = Event::of_system(EDIT, Target::server(), now);
+    append_all(
+        tx,
+        seal_keys,
+        &draft,
+        vec![(EDIT, record(&site.name, changes))],
+    )
 }
 
 /// What becomes of the uses that a site was lent and has not reported as spent, when it is removed.

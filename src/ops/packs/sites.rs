@@ -3,7 +3,7 @@
 use super::given::{Given, is_strong};
 use super::lend::{self, Unspent};
 pub use super::views::{LinkView, SiteView};
-use super::views::{count_given, slugs, view, views};
+use super::views::{count_given, lease_end, slugs, view, views};
 use super::{EDIT, find, identity, record, remove_but, require, require_local};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Target};
@@ -20,6 +20,7 @@ use crate::domain::packs::site::{
 use crate::domain::packs::site_key::SiteKey;
 use crate::domain::packs::standing::Unconfirmed;
 use crate::domain::packs::{is_server_name, is_site_name};
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -76,6 +77,8 @@ pub struct Removed {
     /// The new version of the pepper, if there is one.
     pub rotated: Option<Rotated>,
     pub uses: Unspent,
+    /// Until when the site may go on to give verdicts; `None` if it has nothing to give them by.
+    pub may_answer_until: Option<Timestamp>,
 }
 
 /// What a view of one site has in addition.
@@ -375,16 +378,21 @@ pub fn remove(
     let seal_keys = app.seal_keys.clone();
     // Its key is gone with its row. A site that cannot be known goes on until its lease is over.
     let known = app.feed.find(app, name);
-    let (removed, uses) = app.change(caller, REMOVE, Target::server(), move |tx, now| {
-        who.require_global(&index.directory(), Permission::ServerAdmin)?;
-        let site = find(tx, &asked)?;
-        let uses = lend::take_back(tx, &index, &seal_keys, &site.name, returns_uses)?;
-        rows::remove(tx, &site.name, now)?;
-        let mut changes = Changes::default();
-        changes.note("uses_returned", &0, &uses.returned);
-        changes.note("uses_kept", &0, &uses.kept);
-        Ok((Some(record(&site.name, changes)), (site.name, uses)))
-    })?;
+    let (removed, uses, pack_end) =
+        app.change(caller, REMOVE, Target::server(), move |tx, now| {
+            who.require_global(&index.directory(), Permission::ServerAdmin)?;
+            let site = find(tx, &asked)?;
+            let uses = lend::take_back(tx, &index, &seal_keys, &site.name, returns_uses)?;
+            let pack_end = packs::find_last_until(tx, &site.name)?;
+            rows::remove(tx, &site.name, now)?;
+            let mut changes = Changes::default();
+            changes.note("uses_returned", &0, &uses.returned);
+            changes.note("uses_kept", &0, &uses.kept);
+            Ok((
+                Some(record(&site.name, changes)),
+                (site.name, uses, pack_end),
+            ))
+        })?;
     if let Some(known) = known {
         app.feed.note_removed(known, app.now().steady_ms);
     }
@@ -393,7 +401,13 @@ pub fn remove(
         true => Some(rotate::rotate(app, caller, KeyKind::Pepper)?),
         false => None,
     };
-    Ok(Removed { rotated, uses })
+    // Now it gets no further word.
+    let (lease_end, now) = (lease_end(app, &removed), app.now().wall);
+    Ok(Removed {
+        rotated,
+        uses,
+        may_answer_until: lease_end.max(pack_end).filter(|until| *until > now),
+    })
 }
 
 fn check_times(until_s: u64, lend: u64) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Sites with what is known about them: their packs, their reports, their links.
 
 use super::ended::{Asked, ended};
+use super::feed;
 use super::given::{Given, is_strong};
 use super::is_sound;
 use crate::domain::keys::live::SharedPart;
@@ -211,6 +212,17 @@ fn link(app: &App, read: &Read, name: &str, newest: u64) -> Result<Option<LinkVi
 fn dropped_until(app: &App, name: &str) -> Option<Timestamp> {
     let now = app.now();
     let left_ms = app.feed.dropped_left_ms(name, now.steady_ms)?;
+    Some(Timestamp(now.wall.0.saturating_add(left_ms as i64)))
+}
+
+/// Until when a site may still answer by its last word, of this node or of another one.
+pub(super) fn lease_end(app: &App, name: &str) -> Option<Timestamp> {
+    let elsewhere = feed::list_elsewhere(app);
+    let elsewhere = elsewhere.iter().filter(|other| other.site == name);
+    let ends_ms = elsewhere.map(|other| other.lease_end_ms);
+    let end_ms = ends_ms.chain(app.feed.lease_end_ms(name)).max()?;
+    let now = app.now();
+    let left_ms = end_ms.checked_sub(now.steady_ms).filter(|left| *left > 0)?;
     Some(Timestamp(now.wall.0.saturating_add(left_ms as i64)))
 }
 

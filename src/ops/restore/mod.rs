@@ -19,7 +19,8 @@ use crate::store::key_files;
 use crate::store::older_copy::OlderCopy;
 use crate::store::seals::recorded::each_changed;
 use crate::store::{
-    Durability, Foreign, Read, Store, audit, clock, heads, older_copy, packs, site, tombstones,
+    Durability, Foreign, Read, Store, audit, clock, heads, older_copy, packs, site, sites,
+    tombstones,
 };
 use closing::{ClosedThings, Closing};
 use std::path::Path;
@@ -54,6 +55,8 @@ pub struct Restored {
     pub altered: Vec<String>,
     /// The foreign objects of the backup, which were left out.
     pub left_out: Vec<Foreign>,
+    /// The sites that the backup has.
+    pub sites: Vec<String>,
     /// The event of the restore, for the tombstone file.
     pub mark: Option<Mark>,
 }
@@ -133,7 +136,8 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
         older_copy::replace(tx, &copy)?;
         Ok((closed, altered))
     })?;
-    let mark = store.read(events::newest)?;
+    let (mark, sites) =
+        store.read(|read| Ok((events::newest(read)?, sites::list_names_in_use(read)?)))?;
     store.close();
     Ok(Restored {
         mark,
@@ -144,6 +148,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: RestoreOptions) -> Result<
         now,
         doubted,
         altered: altered.into_iter().map(|one| one.name).collect(),
+        sites,
     })
 }
 

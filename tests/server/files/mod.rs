@@ -2,6 +2,7 @@
 
 mod owner;
 mod planted;
+mod strange;
 
 use std::fs;
 use std::os::unix::fs::lchown;

@@ -106,7 +106,11 @@ fn a_site_is_enrolled_served_shown_and_removed_by_commands() {
     assert_eq!(nothing.code, Some(2));
     let shown = line.run(&["site", "show", two]);
     assert!(shown.stdout.contains("given keys"), "{shown:?}");
+    let until = line.run(&["site", "show", two, "--json"]);
+    let until: Value = serde_json::from_str(&until.stdout).unwrap();
+    let until = until["until"].as_str().unwrap();
     let removed = line.run(&["site", "remove", two, "--rotate", "--yes"]);
+    assert!(removed.stdout.contains(until), "{until}: {removed:?}");
     assert!(
         removed.stdout.contains("version 2 of the pepper"),
         "{removed:?}"

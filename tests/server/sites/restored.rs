@@ -22,8 +22,11 @@ fn restored(change: impl FnOnce(&Server)) -> Pair {
     pair.line().ok(&["pack", "rotate-key"]);
     pair.bring();
     pair.server.stop();
-    pair.line()
+    let said = pair
+        .line()
         .ok(&["restore", backup.to_str().unwrap(), "--yes"]);
+    assert!(said.contains("Sites in the backup: plant-7."), "{said}");
+    assert!(said.contains("latchkey site reset"), "{said}");
     change(&pair.server);
     pair.server.restart();
     pair.make(&["--whole"]);

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod heads;
+mod links;
 
 use super::enrolment::Enrolment;
 use super::note::{PublicKey, SigningKey};

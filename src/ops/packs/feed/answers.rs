@@ -136,6 +136,9 @@ impl Memory {
                     signed.push((asking.answer, bytes));
                 }
                 Found::Fork => {
+                    if let Err(err) = app.feed.note_ahead(app, &asking.question) {
+                        log::warn!("sites: it is not known for which sites changes wait: {err}");
+                    }
                     log::warn!(
                         "sites: {name} knows events that this server does not have; was it restored from a backup?"
                     );

@@ -73,7 +73,7 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
     let is_new = question.has_applied_none();
     let is_known = !is_new && feed.knows_lease(&known.site.name, lease_s);
     let may_report = !report.is_empty() && feed.may_report(name, now_ms);
-    let is_other_life = has_new_life(&known, &question);
+    let mut is_other_life = has_new_life(&known, &question);
     if !may_wait && (!is_known || may_report || is_other_life) {
         feed.pace.refund(name, now_ms);
         return Ok(None);
@@ -89,6 +89,8 @@ pub fn read(app: &App, body: &str, may_wait: bool) -> Result<Option<Asked>> {
         known = look_up(app, name)?.ok_or(Error::Unauthenticated)?;
         open(body, &known)?;
         lease_s = question.lease_s.min(known.site.max_stale_s);
+        // Another life of the enrolment may have been named meanwhile.
+        is_other_life = has_new_life(&known, &question);
     }
     if is_other_life {
         // Before its pack is made, which is the only thing that names the life to the site.
@@ -211,11 +213,16 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
         asked_at: app.now().wall,
         events: 0,
     };
-    let report = app.store.write(Durability::Full, move |tx| {
+    let (seal_keys, now) = (app.seal_keys.clone(), app.now().wall);
+    let life = (question.life, known.key.is_first(question.life));
+    let (report, was_linked) = app.store.write(Durability::Full, move |tx| {
         let site = sites::find(tx, &row.site)?.filter(|site| site.removed_at.is_none());
         let site = site.ok_or(Error::Unauthenticated)?;
+        let was_linked = site_links::find(tx, &row.site)?.is_some();
         site_links::raise(tx, &row)?;
-        Ok(site.reported)
+        // Before anything is lent to it, and to no other life of the same enrolment.
+        lend::name_first_life(tx, &seal_keys, &site, life, now)?;
+        Ok((site.reported, was_linked))
     })?;
     let limit = TOUCHED_MAX as u32 / 2 + 1;
     let open = app.read(|read| sites::list_open_lent(read, &name, is_new, limit))?;
@@ -236,6 +243,10 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
     link.recorded_lease_s = link.recorded_lease_s.max(lease_s);
     link.asked_ms.get_or_insert(now_ms);
     link.is_dropped = false;
+    if !was_linked && !is_new {
+        // It has a word of which the database does not know, and asked after it had it.
+        link.grant(now_ms, question.lease_s);
+    }
     Ok(())
 }
 
@@ -398,6 +409,8 @@ impl Feed {
 
 /// Begins with the links that the last process of this server had: for so long their sites may go on to answer.
 pub fn begin(app: &App) -> Result<()> {
+    let now_ms = app.now().steady_ms;
+    app.feed.begins_at(now_ms);
     app.feed.leases.begin(app.store.path());
     let kept = stopped::take(app.store.path());
     let (rows, head) = app.read(|read| Ok((site_links::list(read)?, newest(read)?)))?;
@@ -405,7 +418,6 @@ pub fn begin(app: &App) -> Result<()> {
     if rows.is_empty() && replaced.is_none() {
         return Ok(());
     }
-    let now_ms = app.now().steady_ms;
     let mut hub = lock(&app.feed.hub);
     hub.installed = head;
     hub.begun = head.number;
@@ -437,6 +449,10 @@ pub fn begin(app: &App) -> Result<()> {
 pub fn record_all(app: &App) -> Result<()> {
     let _recording = write_lock(&app.feed.recording);
     let (now, now_ms) = (app.now().wall, app.now().steady_ms);
+    let since_start_ms = app.feed.since_start_ms(now_ms);
+    if let Err(err) = app.feed.leases.settle(since_start_ms) {
+        log::warn!("sites: {err}");
+    }
     let rows: Vec<LinkRow> = {
         let mut hub = lock(&app.feed.hub);
         let asked = hub.links.iter_mut().filter_map(|(name, link)| {

@@ -2,6 +2,10 @@
 //!
 //! A database that was replaced by an older copy does not know which sites have words since, for how long these count, and not
 //! even which sites there are. So for the time of the longest lease each site counts as linked, and so does one that is not known.
+//!
+//! An older copy of the whole folder has an older copy of this file as well. The file has the time at which it was made, which a copy of
+//! the file does not share; where the file system knows no such time, and after a snapshot was put back, only a site shows what this
+//! server does not know ([`super::ahead`]).
 
 use super::word;
 use crate::domain::locks::lock;
@@ -10,13 +14,14 @@ use crate::error::{Error, Result};
 use crate::files::{private, read_regular};
 use crate::ops::App;
 use crate::ops::packs::feed::link::lease_end_ms;
+use crate::refusals;
 use crate::store::{packs, sites};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// The name of a site that is not known. No site has it.
 pub const UNKNOWN: &str = "(unknown)";
-/// The file in the data folder: seconds.
+/// The file in the data folder: seconds, and when the file was made.
 const FILE: &str = "longest-lease";
 /// A reign of this number or a larger one began when an older copy replaced the database, at this second.
 const REPLACED: u64 = 1_000_000_000;
@@ -29,6 +34,8 @@ struct Kept {
     path: PathBuf,
     /// `None` if it is not known.
     longest_s: Option<u64>,
+    /// When the file was made of which this one is a copy; `None` if it is none.
+    copy_of: Option<u128>,
 }
 
 /// What an older copy does not say.
@@ -39,15 +46,48 @@ pub struct Replaced {
     pub sites: Vec<String>,
 }
 
+impl Kept {
+    fn read(path: PathBuf) -> Kept {
+        let text = read_regular(&path)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .unwrap_or_default();
+        let mut words = text.split_whitespace();
+        let longest_s = words.next().and_then(|word| word.parse().ok());
+        let named = words.next().and_then(|word| word.parse::<u128>().ok());
+        let found = std::fs::metadata(&path).ok();
+        let made_at = found.and_then(|found| private::made_at(&found));
+        let kept = Kept {
+            copy_of: named.filter(|named| made_at.is_some_and(|made_at| made_at != *named)),
+            path,
+            longest_s,
+        };
+        // It was written by a version that did not write the time.
+        if let (Some(longest_s), None, Some(_)) = (longest_s, named, made_at)
+            && let Err(err) = kept.write(longest_s)
+        {
+            log::warn!("sites: {err}");
+        }
+        kept
+    }
+
+    /// Writes the file. A copy stays recognisable as one.
+    fn write(&self, longest_s: u64) -> Result<()> {
+        let content = |made_at| match self.copy_of.or(made_at) {
+            Some(made_at) => format!("{longest_s} {made_at}\n").into_bytes(),
+            None => format!("{longest_s}\n").into_bytes(),
+        };
+        private::replace_with(&self.path, content).map_err(|err| {
+            let why = refusals::server::file_unwritable(self.path.display(), err);
+            Error::Unavailable(why)
+        })
+    }
+}
+
 impl Leases {
     /// Reads what is recorded in the folder of a database.
     pub fn begin(&self, database: &Path) {
-        let path = database.with_file_name(FILE);
-        let text = read_regular(&path)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        let longest_s = text.and_then(|text| text.trim_end().parse().ok());
-        *lock(&self.0) = Some(Kept { path, longest_s });
+        *lock(&self.0) = Some(Kept::read(database.with_file_name(FILE)));
     }
 
     /// Records that a word may grant so long a lease, before one does.
@@ -59,14 +99,37 @@ impl Leases {
         if kept.longest_s.is_some_and(|longest| longest >= lease_s) {
             return Ok(());
         }
-        private::replace(&kept.path, format!("{lease_s}\n").as_bytes())
-            .map_err(|err| Error::internal(format!("{}: {err}", kept.path.display())))?;
+        kept.write(lease_s)?;
         kept.longest_s = Some(lease_s);
         Ok(())
     }
 
-    fn longest_s(&self) -> Option<u64> {
-        lock(&self.0).as_ref()?.longest_s
+    /// The longest lease that was ever granted, as far as is known.
+    pub fn longest_s(&self) -> u64 {
+        let kept = lock(&self.0);
+        let known = kept.as_ref().and_then(|kept| kept.longest_s);
+        known.unwrap_or(MAX_STALE_S_MAX)
+    }
+
+    /// Whether the file is a copy, so that the folder was put back from one.
+    fn is_copy(&self) -> bool {
+        lock(&self.0)
+            .as_ref()
+            .is_some_and(|kept| kept.copy_of.is_some())
+    }
+
+    /// Lets a copy count as the file of this folder, when no lease of the time before can count any more.
+    pub fn settle(&self, since_start_ms: u64) -> Result<()> {
+        let mut kept = lock(&self.0);
+        let Some(kept) = kept.as_mut().filter(|kept| kept.copy_of.is_some()) else {
+            return Ok(());
+        };
+        let longest_s = kept.longest_s.unwrap_or(MAX_STALE_S_MAX);
+        if since_start_ms < lease_end_ms(0, longest_s) {
+            return Ok(());
+        }
+        let before = kept.copy_of.take();
+        kept.write(longest_s).inspect_err(|_| kept.copy_of = before)
     }
 }
 
@@ -74,16 +137,27 @@ impl Leases {
 pub fn since_replaced(app: &App) -> Result<Option<Replaced>> {
     let (server, sites) =
         app.read(|read| Ok((packs::find_server(read)?, sites::list_names(read)?)))?;
-    let Some(server) = server.filter(|server| server.reign >= REPLACED) else {
+    let Some(server) = server else {
         return Ok(None);
     };
     let leases = &app.feed.leases;
-    let longest_s = leases.longest_s().unwrap_or(MAX_STALE_S_MAX);
+    let (is_replaced, is_copy) = (server.reign >= REPLACED, leases.is_copy());
+    let longest_s = leases.longest_s();
     let now_s = u64::try_from(word::time(app).unix_s()).unwrap_or(0);
-    let gone_ms = now_s.saturating_sub(server.reign).saturating_mul(1000);
-    let left_ms = lease_end_ms(0, longest_s).saturating_sub(gone_ms);
-    if left_ms == 0 {
+    let gone_s = match is_copy {
+        // The process before, which is not known, may have ended just now.
+        true => 0,
+        false => now_s.saturating_sub(server.reign),
+    };
+    let left_ms = lease_end_ms(0, longest_s).saturating_sub(gone_s.saturating_mul(1000));
+    if left_ms == 0 || !(is_replaced || is_copy) {
         return Ok(None);
+    }
+    if is_copy {
+        log::warn!(
+            "sites: the data folder is a copy that was put in its place, so for {longest_s} s a change that waits for the sites waits \
+             for words that this server does not know"
+        );
     }
     // Otherwise the first lease that is granted from here on would count as the longest.
     leases.raise(longest_s)?;
@@ -100,13 +174,48 @@ mod tests {
         let database = folder.join("db");
         let leases = Leases::default();
         leases.begin(&database);
-        assert_eq!(leases.longest_s(), None);
+        assert_eq!(leases.longest_s(), MAX_STALE_S_MAX);
         for (lease_s, longest_s) in [(10, 10), (60, 60), (2, 60)] {
             leases.raise(lease_s).unwrap();
             let again = Leases::default();
             again.begin(&database);
-            assert_eq!(again.longest_s(), Some(longest_s));
+            assert_eq!((again.longest_s(), again.is_copy()), (longest_s, false));
         }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    #[test]
+    fn a_copy_of_the_file_is_noticed_until_no_lease_of_the_time_before_counts() {
+        let folder = private::tests::folder("longest-lease-copied");
+        let (database, file) = (folder.join("db"), folder.join(FILE));
+        let leases = Leases::default();
+        leases.begin(&database);
+        leases.raise(10).unwrap();
+        if private::made_at(&std::fs::metadata(&file).unwrap()).is_none() {
+            return;
+        }
+        let other = folder.join("other");
+        std::fs::copy(&file, &other).unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        let begin = || {
+            let leases = Leases::default();
+            leases.begin(&database);
+            leases
+        };
+        assert!(begin().is_copy());
+        // Also after a longer lease was granted, and a further start.
+        begin().raise(20).unwrap();
+        let copied = begin();
+        assert_eq!((copied.is_copy(), copied.longest_s()), (true, 20));
+        copied.settle(20_399).unwrap();
+        assert!(copied.is_copy() && begin().is_copy());
+        copied.settle(20_400).unwrap();
+        assert!(!copied.is_copy() && !begin().is_copy());
+        // What an older version has written gets its time at the start.
+        std::fs::write(&file, "30\n").unwrap();
+        assert!(!begin().is_copy());
+        std::fs::copy(&file, &other).unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        assert_eq!((begin().is_copy(), begin().longest_s()), (true, 30));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

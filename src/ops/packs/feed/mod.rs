@@ -8,6 +8,7 @@
 //! A lease is recorded before it is granted, and counted before its word is sent. A question that waits holds no thread: four
 //! threads answer all of them, lend, make packs and end waits.
 
+mod ahead;
 mod answers;
 pub mod ask;
 mod elsewhere;
@@ -120,6 +121,9 @@ pub struct Feed {
     /// Sites that know what this server does not.
     pub forks: Forks,
     leases: Leases,
+    /// When this process began, and whether changes wait for all sites because one of them knows more than it: see [`ahead`].
+    began_ms: AtomicU64,
+    is_behind: AtomicBool,
     /// Held to read while the lease of one site is recorded, and to write while those of all are.
     recording: RwLock<()>,
     pub figures: Figures,
@@ -174,6 +178,8 @@ impl Default for Feed {
             removed: Mutex::default(),
             forks: Forks::default(),
             leases: Leases::default(),
+            began_ms: AtomicU64::new(0),
+            is_behind: AtomicBool::new(false),
             recording: RwLock::default(),
             figures: Figures::default(),
         }

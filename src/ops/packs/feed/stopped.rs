@@ -12,6 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::{private, read_regular};
 use crate::ops::App;
+use crate::refusals;
 use crate::store::site_links::{self, LinkRow};
 use std::path::{Path, PathBuf};
 
@@ -120,7 +121,7 @@ pub fn record(app: &App) -> Result<()> {
     }
     let path = path(app.store.path());
     private::replace(&path, text.as_bytes())
-        .map_err(|err| Error::internal(format!("{}: {err}", path.display())))
+        .map_err(|err| Error::Unavailable(refusals::server::file_unwritable(path.display(), err)))
 }
 
 fn path(database: &Path) -> PathBuf {

@@ -42,6 +42,12 @@ impl Feed {
         Some(left_ms).filter(|left_ms| *left_ms > 0)
     }
 
+    /// When the last word that was sent lets the site answer no more; `None` if there was none lately.
+    pub fn lease_end_ms(&self, site: &str) -> Option<u64> {
+        let hub = lock(&self.hub);
+        hub.links.get(site).map(|link| link.lease_end_ms)
+    }
+
     /// Drops the link of a site, after its row was removed: its questions get no answer, and no change waits for its lease.
     /// If it asks again, it is linked again.
     pub fn unlink(&self, site: &str) {

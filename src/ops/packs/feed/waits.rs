@@ -126,6 +126,19 @@ impl Wait {
         now_ms >= self.until_ms || self.sites.values().all(|one| one.confirmed.is_some())
     }
 
+    /// Lets the change wait for a site at least up to this time.
+    pub fn raise(&mut self, site: &str, lease_end_ms: u64) {
+        let waiting = self.sites.entry(site.to_owned()).or_insert(Waiting {
+            lease_end_ms,
+            is_elsewhere: false,
+            confirmed: None,
+        });
+        waiting.lease_end_ms = waiting.lease_end_ms.max(lease_end_ms);
+        if waiting.confirmed == Some(Confirmed::LeaseOver) {
+            waiting.confirmed = None;
+        }
+    }
+
     /// When to look again, even if no site asks.
     pub fn next_ms(&self) -> u64 {
         let open = self.sites.values().filter(|one| one.confirmed.is_none());
@@ -284,6 +297,26 @@ mod tests {
             outcome.sites,
             [("a".to_owned(), Confirmed::NotYet { left_ms: 19_900 })]
         );
+    }
+
+    /// A site has shown meanwhile that there are words which the server does not know.
+    #[test]
+    fn a_change_that_waits_waits_for_a_lease_that_becomes_known() {
+        let mut known = links(&[("a", 5_000, 8), ("b", 200, 8)]);
+        let (mut wait, receiver) = wait(&known);
+        assert!(!wait.look(&known, 300));
+        for name in ["b", "c"] {
+            wait.raise(name, 9_000);
+            known.insert(name.to_owned(), link(9_000, 3));
+        }
+        known.insert("a".to_owned(), link(20_000, 9));
+        assert!(!wait.look(&known, 8_999));
+        assert!(wait.look(&known, 9_000));
+        wait.end(9_000);
+        let found = receiver.recv().unwrap().sites;
+        let confirmed: Vec<Confirmed> = found.iter().map(|(_, confirmed)| *confirmed).collect();
+        let over = Confirmed::LeaseOver;
+        assert_eq!(confirmed, [Confirmed::Applied, over, over]);
     }
 
     #[test]

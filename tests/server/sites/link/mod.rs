@@ -5,6 +5,8 @@ mod commands;
 mod following;
 mod histories;
 mod killed;
+mod lives;
+mod older;
 mod relay;
 mod server;
 mod stops;

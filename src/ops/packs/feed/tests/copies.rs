@@ -4,9 +4,11 @@ use super::Linked;
 use crate::domain::keys::KeyId;
 use crate::domain::packs::word::WordKind;
 use crate::error::Error;
+use crate::ops::packs::feed::ask;
 use crate::ops::packs::feed::leases::UNKNOWN;
 use crate::ops::packs::feed::model::{ModelSite, send};
 use crate::ops::packs::feed::waits::{Confirmed, Outcome};
+use crate::store::{Durability, Write, site_links};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -166,4 +168,47 @@ fn the_longest_lease_is_known_beside_the_database() {
             .iter()
             .all(|(_, confirmed)| *confirmed == Confirmed::LeaseOver)
     );
+}
+
+/// Nothing in the folder says so; only a site knows more.
+#[test]
+fn a_server_whose_whole_folder_is_an_older_copy_waits_once_a_site_shows_it() {
+    let mut linked = Linked::new();
+    linked.add("ship-2", &["root"], 86_400);
+    let key = linked.key("k");
+    let _site = linked.site("plant-7");
+    linked.keep_whole_copy();
+    let mut ship = linked.site("ship-2");
+    linked.delete(linked.key("later"));
+    ship.catch_up(linked.app());
+    linked.put_whole_copy_back();
+    linked.app().feed.wait_ms.store(50, Relaxed);
+    linked.delete(key);
+    check_open(&outcome(&linked.wait()), &["plant-7"]);
+    assert_eq!(ship.follow(linked.app()), WordKind::Fork);
+    let open = [UNKNOWN, "plant-7", "ship-2"];
+    check_open(&outcome(&linked.wait()), &open);
+    // So it is after a further start.
+    linked.crash();
+    linked.app().feed.wait_ms.store(50, Relaxed);
+    assert_eq!(ship.follow(linked.app()), WordKind::Fork);
+    check_open(&outcome(&linked.wait()), &open);
+}
+
+/// Such as one that was linked after the copy, if nothing else has happened since.
+#[test]
+fn a_site_with_a_word_that_the_database_does_not_know_counts_as_linked_from_its_question_on() {
+    let mut linked = Linked::new();
+    let mut site = linked.site("plant-7");
+    let forget = |tx: &Write<'_>| site_links::delete(tx, "plant-7");
+    linked.stop();
+    let store = &linked.app().store;
+    assert!(store.write(Durability::Full, forget).unwrap());
+    linked.crash();
+    linked.app().feed.wait_ms.store(50, Relaxed);
+    // It has no answer yet.
+    let asked = ask::read(linked.app(), &site.body(""), true).unwrap();
+    assert!(asked.is_some());
+    linked.key("k");
+    check_open(&outcome(&linked.wait()), &["plant-7"]);
 }

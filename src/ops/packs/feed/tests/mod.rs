@@ -23,6 +23,7 @@ use crate::ops::keys::issue::{NewKey, issue};
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::packs::sites::{self, NewSite};
 use crate::ops::packs::tests::new_site;
+use crate::ops::setup::TOMBSTONES;
 use crate::ops::setup::fixture::Fixture;
 use crate::ops::users::{self, NewUser};
 use crate::ops::workspaces::{self, NewWorkspace};
@@ -114,6 +115,28 @@ impl Linked {
     fn put_copy_back(&mut self) {
         self.stop();
         self.fixture.put_copy_back();
+        self.start();
+    }
+
+    /// Keeps a copy of the database and of the file by which the server would notice that it is an older one.
+    fn keep_whole_copy(&mut self) {
+        self.copy_whole(|name| (name.to_owned(), format!("{name}.copy")));
+    }
+
+    /// As [`Linked::put_copy_back`], and the server does not notice it.
+    fn put_whole_copy_back(&mut self) {
+        self.copy_whole(|name| (format!("{name}.copy"), name.to_owned()));
+    }
+
+    fn copy_whole(&mut self, names: impl Fn(&str) -> (String, String)) {
+        self.stop();
+        self.fixture.app.close();
+        for name in ["db", TOMBSTONES] {
+            let (from, to) = names(name);
+            let folder = &self.fixture.folder;
+            std::fs::copy(folder.join(from), folder.join(to)).unwrap();
+        }
+        self.fixture.reopen(&[]);
         self.start();
     }
 

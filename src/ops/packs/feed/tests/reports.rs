@@ -329,6 +329,46 @@ fn two_lives_of_one_site_are_not_lent_the_same_uses() {
     assert_eq!((before.lent[&key], after.lent[&key]), (0, 10));
 }
 
+/// Both lives are first ones, because each machine was made of a copy of the file that was not marked as used.
+#[test]
+fn the_first_question_names_the_life_and_a_second_machine_is_lent_nothing_of_it() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let key = counted(&linked, 25);
+    let events = || {
+        let of_life = "SELECT count(*) AS count FROM audit_events WHERE action = 'site.edit'";
+        let found = app.read(|read| read.query_one(of_life, &[], |row| row.get::<u64>("count")));
+        found.unwrap().unwrap()
+    };
+    let life = || {
+        let site = app.read(|read| store::sites::find(read, "plant-7"));
+        site.unwrap().unwrap().lent_life
+    };
+    let mut one = ModelSite::new(app, "plant-7");
+    let mut other = ModelSite::new(app, "plant-7");
+    other.question.life = one.key.tagged_life([6; 8]);
+    assert_eq!((life(), events()), (None, 0));
+    let waiting = one.begin(app);
+    assert_eq!((life(), events()), (Some(one.question.life), 1));
+    one.take(&waiting);
+    while one.lent.get(&key) != Some(&10) {
+        one.catch_up(app);
+    }
+    assert_eq!(one.lent_to, Some(one.question.life));
+    // It has no pack, so it is the state that goes on. What the first one was lent is spent.
+    while other.lent.get(&key) != Some(&10) {
+        other.catch_up(app);
+    }
+    assert_eq!(
+        (life(), other.lent_to),
+        (Some(other.question.life), Some(other.question.life))
+    );
+    one.catch_up(app);
+    assert_ne!(one.lent_to, Some(one.question.life));
+    let left = app.read(|read| store::seals::keys::find_uses(read, &app.seal_keys, key));
+    assert!(matches!(left.unwrap(), RemainingUses::Counted(counted) if counted.left == 5));
+}
+
 #[test]
 fn what_a_site_has_applied_is_known_at_once_and_after_a_start() {
     let mut linked = Linked::new();

@@ -1,11 +1,13 @@
 //! Links that are dropped by hand.
 
 use super::{Linked, NEVER_MS};
+use crate::domain::packs::site::UNTIL_S_MIN;
 use crate::domain::packs::word::WordKind;
 use crate::error::Error;
 use crate::ops::packs::feed::WAITS_MAX;
 use crate::ops::packs::feed::model::received;
 use crate::ops::packs::feed::waits::{Confirmed, Outcome};
+use crate::ops::packs::make::{Wanted, make};
 use crate::ops::packs::sites::{self, SiteEdit, SiteView};
 use crate::store::site_links;
 use std::sync::atomic::Ordering::Relaxed;
@@ -105,4 +107,33 @@ fn a_site_that_is_not_gone_is_linked_again() {
     let _asked = site.begin(linked.app());
     let applied = [("plant-7".to_owned(), Confirmed::Applied)];
     assert_eq!(outcome(&change), applied);
+}
+
+#[test]
+fn the_answer_of_a_removal_has_the_time_until_which_the_site_may_answer() {
+    let linked = Linked::new();
+    let app = linked.app();
+    let now = app.now().wall;
+    let short = SiteEdit {
+        until_s: Some(UNTIL_S_MIN),
+        ..SiteEdit::default()
+    };
+    for name in ["silent", "packed", "linked"] {
+        linked.add(name, &["root"], 86_400);
+        sites::edit(app, &linked.local(), name, short.clone()).unwrap();
+    }
+    let _site = linked.site("linked");
+    let wanted = Wanted {
+        sites: Some(vec!["packed".to_owned()]),
+        whole: true,
+    };
+    let made = make(app, &linked.local(), wanted).unwrap().remove(0);
+    let remove = |name: &str| {
+        let removed = sites::remove(app, &linked.local(), name, false, false);
+        removed.unwrap().may_answer_until
+    };
+    assert_eq!(remove("silent"), None);
+    assert_eq!(remove("packed"), Some(made.pack.until));
+    let until = remove("linked").unwrap();
+    assert!(until.0 >= now.0 + 86_400_000, "{until}");
 }
