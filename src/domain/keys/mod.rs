@@ -25,6 +25,7 @@ pub mod secret;
 pub mod uses;
 pub mod verdict;
 mod versions;
+mod window;
 
 use crate::domain::time::Timestamp;
 pub use members::{Key, Logged, Meaning, Member, NO_METADATA};

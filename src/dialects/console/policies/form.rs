@@ -422,7 +422,11 @@ impl Typed<'_> {
             return Ok(None);
         };
         let window_s = number(self.texts, self.form, window)?.unwrap_or(60);
-        Ok(Some(RateLimit { limit, window_s }))
+        Ok(Some(RateLimit {
+            limit,
+            window_s,
+            exact: false,
+        }))
     }
 
     /// One rule per line. If there is none, keys that act for their owner get the default rules, and other keys get
@@ -515,10 +519,12 @@ mod tests {
                 rate_limit: Some(RateLimit {
                     limit: 60,
                     window_s: 60,
+                    exact: false,
                 }),
                 rate_limit_max: Some(RateLimit {
                     limit: 120,
                     window_s: 90,
+                    exact: false,
                 }),
                 at_owner_max: AtMax::Replace,
                 keys_per_workspace_max: Some(0),

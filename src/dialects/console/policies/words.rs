@@ -124,6 +124,7 @@ mod tests {
             rate_limit: Some(RateLimit {
                 limit: 60,
                 window_s: 60,
+                exact: false,
             }),
             can_rotate: false,
             ..Policy::standard()

@@ -91,6 +91,10 @@ request! {
         limit: u64 [maximum = RATE_LIMIT_MAX] = 60,
         /// Seconds.
         window_s: u64 [minimum = 1, maximum = WINDOW_S_MAX] = 60,
+        /// Whether several nodes on PostgreSQL count all requests together, instead of each its share: for limits of at most 1,000
+        /// requests. Each request of the key waits for the database, and is answered 503 if that cannot be asked. False if it is
+        /// left out. A single node counts exactly in any case. `rate_limit_max` of a policy cannot be exact.
+        exact: Option<bool> = false,
     }
 }
 
@@ -286,6 +290,7 @@ impl From<RateLimit> for RateBody {
         RateBody {
             limit: rate.limit,
             window_s: rate.window_s,
+            exact: Some(rate.exact),
         }
     }
 }
@@ -295,6 +300,7 @@ impl From<RateBody> for RateLimit {
         RateLimit {
             limit: body.limit,
             window_s: body.window_s,
+            exact: body.exact.unwrap_or(false),
         }
     }
 }

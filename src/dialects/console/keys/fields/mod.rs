@@ -478,6 +478,7 @@ pub fn read(texts: &Texts, form: &Form) -> (KeyMembers, Vec<Error>) {
         rate_limit: Some(limit.map(|limit| RateLimit {
             limit,
             window_s: window.unwrap_or(60),
+            exact: false,
         })),
         uses_left: Some(uses_left),
         metadata: Some(metadata.unwrap_or_default()),
