@@ -498,7 +498,7 @@ mod tests {
             counters.spend(Some(MINUTE), None, 2, 0),
             SpendResult::MustReserve
         );
-        assert!(counters.window.slots.is_empty());
+        assert_eq!(counters.window.spent(MINUTE, 0), 0);
         assert_eq!(
             counters.uses,
             Some(Uses {
@@ -587,5 +587,78 @@ mod tests {
             panic!()
         };
         assert_eq!((status.rate, status.reset_s), (MINUTE, 30));
+    }
+
+    #[test]
+    fn an_exact_limit_is_asked_for_only_if_nothing_else_refuses() {
+        let rate = RateLimit {
+            limit: 2,
+            window_s: 60,
+            exact: true,
+        };
+        let mut counters = Counters {
+            uses: Some(Uses {
+                epoch: 1,
+                reserved: 1,
+                stored: 0,
+            }),
+            ..Counters::default()
+        };
+        let one = (1, true);
+        let status = |remaining| RateStatus {
+            rate,
+            remaining,
+            reset_s: 60,
+        };
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, None, 0),
+            SpendResult::MustAskStore(rate)
+        );
+        // Other nodes have taken the rest.
+        let accepted = SpendResult::Accepted {
+            rate: Some(status(0)),
+            uses_left: Some(0),
+        };
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, Some(Ok(status(0))), 0),
+            accepted
+        );
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, None, 0),
+            SpendResult::UsageExceeded
+        );
+        counters.uses = None;
+        counters.note_full(status(0), 1, 5_000, 1_000);
+        let known = RateStatus {
+            reset_s: 4,
+            ..status(0)
+        };
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, None, 2_500),
+            SpendResult::RateLimited(known)
+        );
+        // A smaller request, another limit, and the end of the wait need the store.
+        for (rate, cost, at_ms) in [
+            (rate, 0, 2_500),
+            (RateLimit { limit: 3, ..rate }, 1, 2_500),
+            (rate, 1, 6_000),
+        ] {
+            assert_eq!(
+                counters.spend_exactly(rate, None, (cost, true), None, at_ms),
+                SpendResult::MustAskStore(rate)
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_not_exact_is_looser_than_one_that_is() {
+        let exact = RateLimit {
+            exact: true,
+            ..MINUTE
+        };
+        assert!(exact.is_as_strict_as(MINUTE) && exact.is_as_strict_as(exact));
+        assert!(!MINUTE.is_as_strict_as(exact) && MINUTE.is_within(exact));
+        assert_eq!(exact.share(3), exact);
+        assert_eq!(exact.to_string(), "60 in 60 s, exact");
     }
 }

@@ -10,6 +10,8 @@
 //! looked up by their digest if a text is no secret of this server.
 
 pub mod exact;
+#[cfg(all(test, feature = "postgres"))]
+mod exact_tests;
 mod fits;
 mod foreign;
 mod stored;

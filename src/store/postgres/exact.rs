@@ -200,3 +200,136 @@ fn refused(window: &Window, status: RateStatus, cost: u64, now_ms: u64) -> Count
             .saturating_sub(now_ms),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::new_database;
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    const RATE: RateLimit = RateLimit {
+        limit: 20,
+        window_s: 3_600,
+        exact: true,
+    };
+    const KEY: KeyId = KeyId(7);
+
+    fn remaining(counted: Counted) -> u64 {
+        match counted.answer {
+            Ok(status) | Err(status) => status.remaining,
+        }
+    }
+
+    #[test]
+    fn nodes_that_race_are_given_exactly_the_limit() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let nodes = [ExactWindows::default(), ExactWindows::default()];
+        let admitted = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for node in nodes.iter().cycle().take(8) {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        let counted = node.count(&address, KEY, RATE, 1).unwrap();
+                        admitted.fetch_add(usize::from(counted.answer.is_ok()), SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), 20);
+        let refused = nodes[0].count(&address, KEY, RATE, 1).unwrap();
+        assert!(refused.answer.is_err());
+        assert!((1..=3_600_000).contains(&refused.wait_ms), "{refused:?}");
+        // Another key has a window of its own, and a look counts nothing.
+        let other = KeyId(8);
+        for _ in 0..3 {
+            assert_eq!(
+                remaining(nodes[1].look(&address, other, RATE, 1).unwrap()),
+                20
+            );
+            assert_eq!(
+                remaining(nodes[1].count(&address, other, RATE, 0).unwrap()),
+                20
+            );
+        }
+        assert_eq!(
+            remaining(nodes[1].count(&address, other, RATE, 3).unwrap()),
+            17
+        );
+        assert!(
+            nodes[0]
+                .count(&address, other, RATE, 18)
+                .unwrap()
+                .answer
+                .is_err()
+        );
+        assert_eq!(
+            remaining(nodes[0].look(&address, other, RATE, 1).unwrap()),
+            17
+        );
+    }
+
+    #[test]
+    fn a_window_is_of_the_clock_of_the_server() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let node = ExactWindows::default();
+        assert_eq!(remaining(node.count(&address, KEY, RATE, 20).unwrap()), 0);
+        // For the server the requests were an hour ago.
+        let admin = Postgres::open(&address).unwrap();
+        let mut slots = Vec::new();
+        let read = "SELECT slots FROM exact_windows";
+        let mut take = |row: &crate::store::Row<'_>| {
+            slots = row.get::<Vec<u8>>("slots")?;
+            Ok(())
+        };
+        admin.each(read, &[], &mut take).unwrap();
+        let at = u64::from_be_bytes(slots[..8].try_into().unwrap());
+        slots[..8].copy_from_slice(&(at - 3_600_000).to_be_bytes());
+        let write = "UPDATE exact_windows SET slots = $1";
+        assert_eq!(admin.execute(write, &[&slots]).unwrap(), 1);
+        assert_eq!(remaining(node.count(&address, KEY, RATE, 1).unwrap()), 19);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused_and_costs_nothing() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let node = ExactWindows::default();
+        assert_eq!(remaining(node.count(&address, KEY, RATE, 1).unwrap()), 19);
+        let admin = Postgres::open(&address).unwrap();
+        // The row is locked for longer than it is waited for.
+        admin
+            .batch("BEGIN; UPDATE exact_windows SET ends_at = ends_at")
+            .unwrap();
+        assert!(node.count(&address, KEY, RATE, 1).is_err());
+        admin.batch("ROLLBACK").unwrap();
+        assert_eq!(remaining(node.count(&address, KEY, RATE, 1).unwrap()), 18);
+        // The connection that was idle is gone.
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        admin.batch(end).unwrap();
+        assert_eq!(remaining(node.count(&address, KEY, RATE, 1).unwrap()), 17);
+        admin
+            .batch("UPDATE exact_windows SET slots = 'nonsense'")
+            .unwrap();
+        assert!(node.count(&address, KEY, RATE, 1).is_err());
+        assert!(node.look(&address, KEY, RATE, 1).is_err());
+    }
+
+    #[test]
+    fn rows_that_count_no_more_are_deleted() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let node = ExactWindows::default();
+        // There is no such key.
+        node.count(&address, KEY, RATE, 1).unwrap();
+        assert_eq!(node.forget(&address).unwrap(), 1);
+        assert_eq!(node.forget(&address).unwrap(), 0);
+        assert_eq!(remaining(node.count(&address, KEY, RATE, 1).unwrap()), 19);
+    }
+}

@@ -127,6 +127,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "fingerprints; the server does not start unless they fit the sealing key",
     ),
     (
+        "exact_windows",
+        "counts of requests by several nodes; who changes them gains requests, and opens nothing",
+    ),
+    (
         "setup_codes",
         "seals themselves, under the seal key, of codes that end with the first password",
     ),
