@@ -27,7 +27,7 @@ pub fn plan(app: &App, caller: &Caller) -> Result<SchemaState> {
 /// Brings the schema to that of this program, and returns what was there before. If that was done already, nothing happens.
 ///
 /// # Errors
-/// As [`plan`]. After an error the database is as it was, unless the error says that the outcome is not known; the same call finds out
+/// As [`plan`]. After an error the database is as it was, unless the error is that the outcome is unknown; the same call finds out
 /// then, and does what is left to do.
 pub fn upgrade(app: &App, caller: &Caller) -> Result<SchemaState> {
     permit(app, caller)?;

@@ -5,7 +5,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::quota::{RateLimit, RateStatus};
 use crate::error::{Error, Result};
 
-/// What the window in the store says about a request.
+/// The answer of the window in the store to a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
     /// The state after the request, which was counted; or the refusal.
@@ -35,7 +35,7 @@ impl Store {
         }
     }
 
-    /// What [`Store::count_exactly`] would say now.
+    /// What [`Store::count_exactly`] would answer now.
     #[cfg_attr(
         not(feature = "postgres"),
         expect(

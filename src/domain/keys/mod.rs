@@ -16,6 +16,7 @@ pub mod passphrase;
 pub mod pepper;
 pub mod plain;
 pub mod quota;
+mod rate;
 pub mod redaction;
 pub mod rotation;
 pub mod scheme;

@@ -29,7 +29,7 @@ pub fn place(app: &App, id: KeyId, answer: Option<Answer>) -> ExactCount {
     }
 }
 
-/// Lets the store count a request, or refuse it. `is_fresh` tells whether this node has proved lately that its server is the one that
+/// Lets the store count a request, or refuse it. `is_fresh`: whether this node has proved lately that its server is the one that
 /// changes are written to: one that was replaced would count beside the other.
 ///
 /// # Errors

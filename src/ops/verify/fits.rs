@@ -52,7 +52,7 @@ pub fn key_of_foreign(app: &App, text: &str) -> Result<Option<KeyId>> {
     Ok(found.map(|(id, _)| id))
 }
 
-/// Does the same, and tells which secret of the key the text is.
+/// Does the same, and returns which secret of the key the text is.
 pub(super) fn matched_foreign(
     app: &App,
     text: &str,

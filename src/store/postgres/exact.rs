@@ -52,7 +52,7 @@ impl ExactWindows {
         })
     }
 
-    /// What [`ExactWindows::count`] would say now.
+    /// What [`ExactWindows::count`] would answer now.
     pub fn look(
         &self,
         address: &Address,

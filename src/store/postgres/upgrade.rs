@@ -45,8 +45,8 @@ pub fn state(read: &Read, live_ms: i64) -> Result<SchemaState> {
 /// Brings the schema to that of this program, and returns what was there before. Does nothing if it is there already.
 ///
 /// # Errors
-/// `Conflict` if the program of a node in use is older. After an error the database is as it was, unless the error says that the outcome
-/// is not known.
+/// `Conflict` if the program of a node in use is older. After an error the database is as it was, unless the error is that the outcome
+/// is unknown.
 pub fn upgrade(
     address: &Address,
     files: &KeyFiles,

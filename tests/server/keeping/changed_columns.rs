@@ -128,7 +128,7 @@ const UNSEALED: &[(&str, &str)] = &[
     ),
     (
         "exact_windows",
-        "counts of requests by several nodes; who changes them gains requests, and opens nothing",
+        "who changes them gains requests, and opens nothing",
     ),
     (
         "setup_codes",
