@@ -122,6 +122,7 @@ CREATE TABLE policies (
     on_reuse               TEXT    NOT NULL DEFAULT 'note' CHECK (on_reuse IN ('disable', 'note')),         -- an old secret is tried after the new one was used
     on_leak                TEXT    NOT NULL DEFAULT 'note' CHECK (on_leak IN ('disable', 'note', 'rotate')),    -- a secret is reported as leaked
     expiry_notice_days     TEXT    NOT NULL DEFAULT '30 7 1',       -- days before the end of a key, descending, separated by blanks
+    rate_exact             INTEGER NOT NULL DEFAULT 0 CHECK (rate_exact IN (0, 1)),     -- as keys.rate_exact, of rate_limit
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 
@@ -203,6 +204,7 @@ CREATE TABLE keys (
     declared_digest TEXT,                           -- the digest in that file
     declared_state TEXT,                            -- SHA-256 of what was applied from that file, and its uses_left; '': to be applied again; NULL: no file declares the key now
     held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),    -- disabled by hand: its file does not enable it
+    rate_exact    INTEGER NOT NULL DEFAULT 0 CHECK (rate_exact IN (0, 1)),  -- 1: all nodes count the requests together
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
@@ -785,4 +787,12 @@ CREATE TABLE notice_cursors (
 CREATE TABLE notice_reads (
     user_uid TEXT    NOT NULL PRIMARY KEY REFERENCES users (uid) ON DELETE CASCADE,
     seq      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The windows of exact rate limits, in which the nodes of a database on a server count requests together. A failure of the server empties
+-- the table, as a restart of a single node empties its windows. In a file there is no row.
+CREATE TABLE exact_windows (
+    key_id  TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),   -- no reference: its check would write into keys
+    ends_at INTEGER NOT NULL,                       -- when no request counts any more; times are by the clock of the server, in ms
+    slots   BLOB    NOT NULL                        -- the requests by time, see src/domain/keys/window.rs
 ) STRICT, WITHOUT ROWID;

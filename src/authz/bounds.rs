@@ -128,9 +128,10 @@ fn is_wider(member: Member, key: &Key, own: &Key) -> bool {
         Member::ExpiresAt => own
             .expires_at
             .is_some_and(|own| key.expires_at.is_none_or(|asked| asked > own)),
-        Member::RateLimit => own
-            .rate_limit
-            .is_some_and(|own| key.rate_limit.is_none_or(|asked| !asked.is_within(own))),
+        Member::RateLimit => own.rate_limit.is_some_and(|own| {
+            key.rate_limit
+                .is_none_or(|asked| !asked.is_as_strict_as(own))
+        }),
         Member::UsesLeft => own
             .uses_left
             .is_some_and(|own| key.uses_left.is_none_or(|asked| asked > own)),

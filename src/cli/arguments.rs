@@ -63,25 +63,36 @@ impl FromStr for Until {
 pub struct Rate {
     pub limit: u64,
     pub window: Span,
+    pub exact: bool,
 }
 
 impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Rate, String> {
-        let refused =
-            || "a rate is a number of requests and a span, such as 60/1m or 1000/1h".to_owned();
+        let refused = || {
+            "a rate is a number of requests and a span, such as 60/1m, 1000/1h or 60/1m/exact"
+                .to_owned()
+        };
+        let (text, exact) = match text.strip_suffix("/exact") {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
         let (limit, window) = text.split_once('/').ok_or_else(refused)?;
         Ok(Rate {
             limit: limit.parse().map_err(|_| refused())?,
             window: window.parse().map_err(|_| refused())?,
+            exact,
         })
     }
 }
 
 impl Rate {
     pub fn body(self) -> Value {
-        json!({"limit": self.limit, "window_s": self.window.0})
+        match self.exact {
+            true => json!({"limit": self.limit, "window_s": self.window.0, "exact": true}),
+            false => json!({"limit": self.limit, "window_s": self.window.0}),
+        }
     }
 }
 

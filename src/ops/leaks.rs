@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex};
 const REPORTS: RateLimit = RateLimit {
     limit: 600,
     window_s: 60,
+    exact: false,
 };
 /// The greatest number of callers that are remembered at the same time.
 const REMEMBERED_MAX: usize = 10_000;

@@ -89,6 +89,7 @@ pub struct App {
     passwords: sessions::password_gate::PasswordGate,
     demand: authenticators::demand::Demand,
     reserving: verify::Reserving,
+    counting: verify::exact::Counting,
     look_ups: sessions::look_ups::LookUps,
     denials: audit::denied::Denials,
     first_run: setup::first_run::FirstRun,

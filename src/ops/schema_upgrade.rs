@@ -27,7 +27,8 @@ pub fn plan(app: &App, caller: &Caller) -> Result<SchemaState> {
 /// Brings the schema to that of this program, and returns what was there before. If that was done already, nothing happens.
 ///
 /// # Errors
-/// As [`plan`]. After any error the database is as it was.
+/// As [`plan`]. After an error the database is as it was, unless the error is that the outcome is unknown; the same call finds out
+/// then, and does what is left to do.
 pub fn upgrade(app: &App, caller: &Caller) -> Result<SchemaState> {
     permit(app, caller)?;
     app.require_changeable(false)?;
@@ -35,9 +36,11 @@ pub fn upgrade(app: &App, caller: &Caller) -> Result<SchemaState> {
     let before = app
         .store
         .upgrade_schema(&app.key_files(), app.live_ms(), &draft)?;
-    // The index of this node follows as those of the others do.
+    // The index of this node follows as those of the others do. The schema is there, whether it can follow at once or not.
     #[cfg(feature = "postgres")]
-    app.store.follow_now()?;
+    if let Err(err) = app.store.follow_now() {
+        log::warn!("cluster upgrade: the change is followed later: {err}");
+    }
     Ok(before)
 }
 

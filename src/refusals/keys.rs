@@ -43,6 +43,7 @@ sentences! { "keys":
     owner_needed() = "is needed: the key acts for its owner";
     prefix() = "must be 2 to 16 characters of a-z and 0-9, beginning with a letter";
     prefix_reserved() = "is reserved for sessions";
+    rate_exact(most) = "must be false for more than {most} requests: an exact limit is a row of the database with the time of each request";
     rate_window(most) = "must be 1 to {most} seconds";
     reader_cannot_rotate() = "a key that can only read cannot rotate itself; ask an administrator to rotate it";
     retried_otherwise(span: Refusal) = "was used for another request within the last {span}; use a new one";

@@ -25,6 +25,7 @@ sentences! { "policies":
     owner_off(policy) = "must be left out: keys of policy {policy} belong to their workspace";
     pages_by_setting() = "the server's setting systems determines which pages there are; change it there";
     rate_limit(limit, window, policy) = "must not allow more than {limit} {limit:request|requests} in any {window} {window:second|seconds}: policy {policy} allows no more";
+    rate_limit_max_exact() = "must be false: a bound is counted by each node for its share, and only a key's own limit can be exact";
     rate_limit_default(limit, window) = "must not allow more than {limit} {limit:request|requests} in any {window} {window:second|seconds}, which is rate_limit_max";
     roles_needed() = "must name at least one role: a key that acts for its owner may only what a role passes on";
     roles_unused() = "must be empty unless acts_for_owner is true";

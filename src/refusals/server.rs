@@ -23,6 +23,8 @@ sentences! { "server":
     file_unreadable(path, cause) = "{path} cannot be read: {cause}";
     file_unwritable(path, cause) = "{path} cannot be written: {cause}";
     forget_node_is_local() = "only the administrator of a machine decides that a node is not waited for any more";
+    exact_limit() = "this key has an exact rate limit, which is counted in the database, and the database does not answer just now; try again";
+    exact_needs_upgrade(version) = "the database has schema {version}, in which rate limits cannot be exact; upgrade the cluster first, on one of its machines: latchkey cluster upgrade";
     forked(mine, theirs) = "the database does not have event {mine} of the audit log, which this node knows (its newest event is {theirs}): an older copy or another server has taken its place. Changes are refused; verification goes on from memory";
     knows_too_little(nodes) = "STALE: the database was replaced by an older copy, and this node does not know what had ended since, so it gives no verdicts and shows nothing until these nodes have ended it again: {nodes}";
     moved(to) = "this database was moved to {to}, and is not used here any more; if that move was interrupted, finish it with: latchkey move --to '{to}'. To go back to what was here before, restore a backup: latchkey restore FILE";
@@ -40,6 +42,7 @@ sentences! { "server":
     stopping() = "the server is stopping";
     tombstones_replaced(path) = "{path} was deleted or replaced while the server runs, so changes are refused; put the file back or restart the server, which makes it again from the audit log";
     tombstones_unusable(path, cause) = "{path} cannot be read or written ({cause}), so nothing can be deleted or disabled safely";
+    upgrade_unknown() = "the connection to the database broke while the newer schema was being saved, so it is not known whether the database has it; run the same command again when the database can be reached: it changes nothing that was saved";
     upgrade_is_local() = "only the administrator of a machine upgrades the schema of the database";
     waits_for_nodes(nodes) = "the database was replaced by an older copy, and these nodes may know what had ended since and have not ended it again yet: {nodes}. Until then nothing is changed and nobody signs in; verification goes on. Start them; a node that is lost is given up with: latchkey cluster forget NODE";
 }

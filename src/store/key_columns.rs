@@ -21,13 +21,24 @@ pub(super) use select_key;
 /// The number of columns that [`select_key`] selects.
 pub const COLUMNS: usize = 30;
 
-/// Reads a key by its id.
+/// Reads a key by its id. Whether its rate limit is exact is sealed apart from these columns, as a schema that lacks it seals keys.
 pub const FIND: &str = concat!(
     select_key!(),
-    ", uses_left
+    ", rate_exact, uses_left
      FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
      WHERE keys.id = $1"
 );
+
+/// The same before schema [`EXACT_SINCE`].
+pub const FIND_INEXACT: &str = concat!(
+    select_key!(),
+    ", CAST(0 AS BIGINT) AS rate_exact, uses_left
+     FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
+     WHERE keys.id = $1"
+);
+
+/// The first schema in which rate limits can be exact.
+pub const EXACT_SINCE: i64 = 8;
 
 pub const INSERT: &str =
     "INSERT INTO keys (id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only,
@@ -123,7 +134,13 @@ pub fn from_row(row: &Row<'_>) -> Result<Key> {
         not_before: row.get("not_before")?,
         expires_at: row.get("expires_at")?,
         allowed_ips: addresses(row)?,
-        rate_limit: rate_limit(row)?,
+        rate_limit: match rate_limit(row)? {
+            Some(rate) => Some(RateLimit {
+                exact: row.get("rate_exact")?,
+                ..rate
+            }),
+            None => None,
+        },
         metadata: row.get("metadata")?,
         created_by: row.get("created_by")?,
         created_at: row.get("created_at")?,
@@ -159,12 +176,15 @@ pub fn addresses(row: &Row<'_>) -> Result<Option<AddressList>> {
         .map_err(Error::internal)
 }
 
+/// The limit without its exactness, which is another column.
 pub fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
     let limit: Option<u64> = row.get("rate_limit")?;
     let window_s: Option<u64> = row.get("rate_window_s")?;
-    Ok(limit
-        .zip(window_s)
-        .map(|(limit, window_s)| RateLimit { limit, window_s }))
+    Ok(limit.zip(window_s).map(|(limit, window_s)| RateLimit {
+        limit,
+        window_s,
+        exact: false,
+    }))
 }
 
 #[cfg(test)]

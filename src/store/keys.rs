@@ -1,12 +1,15 @@
 //! Rows of keys and of the digests of their secrets.
 
 use super::connection::{ToValue, Value};
-use super::key_columns::{FIND, INSERT, UPDATE, edited_values, from_row, values};
+use super::key_columns::{
+    EXACT_SINCE, FIND, FIND_INEXACT, INSERT, UPDATE, edited_values, from_row, values,
+};
 use super::{Read, Row, Write, retired, seals, uses};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::metadata;
 use crate::domain::keys::pepper::Digest;
+use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::scheme::{GivenDigest, Scheme};
 use crate::domain::keys::seal_key::SealKeys;
 use crate::domain::keys::sealing::Sealed;
@@ -14,6 +17,7 @@ use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
+use crate::refusals;
 
 /// One row of `secrets`.
 #[derive(Clone, Debug)]
@@ -73,12 +77,19 @@ pub fn insert_after(
 ) -> Result<()> {
     let columns = values(key);
     let of_secret = seals::keys::secret_values(secret, now);
-    let is_counted = key.uses_left.is_some();
-    let seal = seals::keys::of_new(seal_keys, &columns, is_counted, &of_secret, seq);
+    let is_exact = exactness(tx, key.rate_limit)?;
+    let marks = seals::key_rows::Marks {
+        is_counted: key.uses_left.is_some(),
+        is_exact: is_exact == Some(true),
+    };
+    let seal = seals::keys::of_new(seal_keys, &columns, marks, &of_secret, seq);
     let mut values: Vec<&dyn ToValue> = Vec::with_capacity(columns.len() + 1);
     values.extend(columns.iter().map(|value| value as &dyn ToValue));
     values.push(&seal);
     tx.send(INSERT, &values)?;
+    if is_exact == Some(true) {
+        tx.send("UPDATE keys SET rate_exact = 1 WHERE id = $1", &[&key.id])?;
+    }
     insert_secret_values(tx, key.id, &of_secret)?;
     insert_metadata(tx, key.id, &key.metadata)?;
     match key.uses_left {
@@ -101,7 +112,7 @@ pub fn insert_secret(
 fn insert_secret_values(
     tx: &Write<'_>,
     id: KeyId,
-    values: &[Value; seals::keys::SECRET_COLUMNS],
+    values: &[Value; seals::key_rows::SECRET_COLUMNS],
 ) -> Result<()> {
     let mut params: Vec<&dyn ToValue> = vec![&id];
     params.extend(values.iter().map(|value| value as &dyn ToValue));
@@ -129,7 +140,26 @@ pub fn insert_metadata(tx: &Write<'_>, id: KeyId, metadata: &str) -> Result<()> 
 
 /// A key by id, even if it is deleted.
 pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
-    read.query_one(FIND, &[&id], from_row)
+    let sql = match read.has_schema(EXACT_SINCE)? {
+        true => FIND,
+        false => FIND_INEXACT,
+    };
+    read.query_one(sql, &[&id], from_row)
+}
+
+/// Whether a rate limit is exact; `None` in a database that has no place for it.
+///
+/// # Errors
+/// `Conflict` if it is exact and there is no place for it.
+pub fn exactness(read: &Read, rate: Option<RateLimit>) -> Result<Option<bool>> {
+    let is_exact = rate.is_some_and(|rate| rate.exact);
+    match read.has_schema(EXACT_SINCE)? {
+        true => Ok(Some(is_exact)),
+        false if is_exact => Err(Error::Conflict(refusals::server::exact_needs_upgrade(
+            read.version()?,
+        ))),
+        false => Ok(None),
+    }
 }
 
 /// Whether there is a key with this id, even a deleted one.
@@ -232,6 +262,12 @@ pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
             .each_ref()
             .map(|value| value as &dyn ToValue),
     )?;
+    if let Some(is_exact) = exactness(tx, key.rate_limit)? {
+        tx.send(
+            "UPDATE keys SET rate_exact = $1 WHERE id = $2 AND deleted_at IS NULL AND rate_exact <> $1",
+            &[&is_exact, &key.id],
+        )?;
+    }
     if changed == 1 {
         tx.execute("DELETE FROM key_metadata WHERE key_id = $1", &[&key.id])?;
         insert_metadata(tx, key.id, &key.metadata)?;

@@ -23,6 +23,7 @@ pub mod clock;
 mod connection;
 pub mod console_pages;
 pub mod declared;
+pub mod exact;
 mod follower;
 pub mod foreign;
 pub mod heads;
@@ -143,6 +144,8 @@ pub struct Store {
     place: Arc<DatabasePaths>,
     book: Arc<SharedTombstoneFile>,
     reserve: Arc<Reserve>,
+    #[cfg(feature = "postgres")]
+    exact: postgres::ExactWindows,
     /// The counters of this store and of the rest of the server.
     pub figures: Arc<Figures>,
 }
@@ -272,6 +275,8 @@ impl Store {
             place,
             book,
             reserve,
+            #[cfg(feature = "postgres")]
+            exact: Default::default(),
             figures,
         })
     }
@@ -565,6 +570,8 @@ impl Store {
                 .wait_timeout_while(readers, READING_ENDS, |readers| readers.running > 0),
         );
         lock(&self.anchor).take();
+        #[cfg(feature = "postgres")]
+        self.exact.close();
         self.jobs.close();
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()

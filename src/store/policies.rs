@@ -1,5 +1,7 @@
 //! Rows of policies.
 
+use super::key_columns::EXACT_SINCE;
+use super::keys::exactness;
 use super::{Read, Row, Write};
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::roles::RoleRule;
@@ -20,7 +22,19 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
                  $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)",
         policy,
     )?;
+    write_exactness(tx, policy)?;
     insert_roles(tx, policy)
+}
+
+/// Writes whether the default limit is exact, where the database has a place for it.
+fn write_exactness(tx: &Write<'_>, policy: &Policy) -> Result<()> {
+    match exactness(tx, policy.rate_limit)? {
+        None => Ok(()),
+        Some(is_exact) => tx.send(
+            "UPDATE policies SET rate_exact = $1 WHERE name = $2 AND rate_exact <> $1",
+            &[&is_exact, &policy.name],
+        ),
+    }
 }
 
 /// Writes every member of an existing policy. The name cannot change.
@@ -43,6 +57,7 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
         &[&policy.name],
     )?;
     if changed == 1 {
+        write_exactness(tx, policy)?;
         insert_roles(tx, policy)?;
     }
     Ok(changed == 1)
@@ -125,6 +140,16 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
         return Ok(None);
     };
     policy.roles = read.query(ROLES, &[&name], rule_from_row)?;
+    if let Some(rate) = &mut policy.rate_limit
+        && read.has_schema(EXACT_SINCE)?
+    {
+        let found = read.query_one(
+            "SELECT rate_exact FROM policies WHERE name = $1",
+            &[&name],
+            |row| row.get("rate_exact"),
+        )?;
+        rate.exact = found.unwrap_or(false);
+    }
     Ok(Some(policy))
 }
 
@@ -183,9 +208,11 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
     let unknown = || Error::internal("a policy has an unknown word");
     let rate = |limit, window_s| -> Result<Option<RateLimit>> {
         let (limit, window_s) = (row.get::<Option<u64>>(limit)?, row.get(window_s)?);
-        Ok(limit
-            .zip(window_s)
-            .map(|(limit, window_s)| RateLimit { limit, window_s }))
+        Ok(limit.zip(window_s).map(|(limit, window_s)| RateLimit {
+            limit,
+            window_s,
+            exact: false,
+        }))
     };
     let editable = text("editable")?;
     Ok(Policy {
@@ -247,6 +274,7 @@ mod tests {
                 rate_limit: Some(RateLimit {
                     limit: 60,
                     window_s: 60,
+                    exact: false,
                 }),
                 expiry_s_max: Some(5),
                 keys_per_owner_max: Some(7),
@@ -298,10 +326,12 @@ mod tests {
                 rate_limit: Some(RateLimit {
                     limit: 5,
                     window_s: 6,
+                    exact: true,
                 }),
                 rate_limit_max: Some(RateLimit {
                     limit: 7,
                     window_s: 8,
+                    exact: false,
                 }),
                 acts_for_owner: true,
                 self_rotation: SelfRotation::Grace,

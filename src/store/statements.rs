@@ -7,7 +7,9 @@ use std::path::Path;
 /// The statements that consist of several literals.
 const COMPOSED: &[(&str, &str)] = &[
     ("key_columns.rs", key_columns::FIND),
-    ("seals/keys.rs", seals::keys::ROWS),
+    ("key_columns.rs", key_columns::FIND_INEXACT),
+    ("seals/key_rows.rs", seals::key_rows::ROWS),
+    ("seals/key_rows.rs", seals::key_rows::ROWS_INEXACT),
 ];
 
 /// The file whose statements are made of the schema; its own tests run all of them.

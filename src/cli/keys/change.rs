@@ -39,7 +39,7 @@ pub struct EditArgs {
     /// All addresses or ranges from which the key may be used, or none for any; repeat it or separate with commas
     #[arg(long = "allow-ip", value_name = "CIDR", value_delimiter = ',')]
     allowed_ips: Vec<String>,
-    /// A rate limit, such as 60/1m, or none
+    /// A rate limit, such as 60/1m, or 60/1m/exact for one that all nodes of a cluster count together; or none
     #[arg(long, value_name = "N/SPAN")]
     rate_limit: Option<OrNone<Rate>>,
     /// How many uses the key has left from now on, whatever it has used so far: 0 or more, or none for a key without a limit

@@ -62,7 +62,7 @@ pub struct IssueArgs {
     /// Addresses or ranges from which the key may be used; repeat it or separate with commas
     #[arg(long = "allow-ip", value_name = "CIDR", value_delimiter = ',')]
     allowed_ips: Vec<String>,
-    /// A rate limit, such as 60/1m
+    /// A rate limit, such as 60/1m, or 60/1m/exact for one that all nodes of a cluster count together
     #[arg(long, value_name = "N/SPAN")]
     rate_limit: Option<Rate>,
     /// How many uses the key has [default: no limit]

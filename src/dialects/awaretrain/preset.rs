@@ -24,6 +24,7 @@ pub const PRESET: Preset = Preset {
 const A_MINUTE: RateLimit = RateLimit {
     limit: 60,
     window_s: 60,
+    exact: false,
 };
 
 /// The scopes (1B-28). Writing does not include reading (1B-29).

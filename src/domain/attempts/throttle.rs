@@ -80,6 +80,7 @@ mod tests {
     const RATE: RateLimit = RateLimit {
         limit: 2,
         window_s: 60,
+        exact: false,
     };
 
     #[test]

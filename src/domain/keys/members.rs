@@ -205,13 +205,7 @@ macro_rules! displayed {
     };
 }
 
-displayed! { AddressList KeyId String Timestamp Uid bool i64 u64 }
-
-impl Text for RateLimit {
-    fn text(&self) -> Option<String> {
-        Some(format!("{} in {} s", self.limit, self.window_s))
-    }
-}
+displayed! { AddressList KeyId RateLimit String Timestamp Uid bool i64 u64 }
 
 impl Text for Vec<String> {
     fn text(&self) -> Option<String> {
@@ -260,6 +254,7 @@ impl Key {
             rate_limit: Some(RateLimit {
                 limit: 5,
                 window_s: 60,
+                exact: true,
             }),
             uses_left: Some(7),
             metadata: r#"{"plan":"gold"}"#.to_owned(),

@@ -16,6 +16,7 @@ pub mod passphrase;
 pub mod pepper;
 pub mod plain;
 pub mod quota;
+mod rate;
 pub mod redaction;
 pub mod rotation;
 pub mod scheme;
@@ -25,6 +26,7 @@ pub mod secret;
 pub mod uses;
 pub mod verdict;
 mod versions;
+mod window;
 
 use crate::domain::time::Timestamp;
 pub use members::{Key, Logged, Meaning, Member, NO_METADATA};

@@ -1,46 +1,31 @@
 //! Rate limits and use limits: the only state that a verification changes.
 
+pub use super::rate::{EXACT_LIMIT_MAX, RATE_LIMIT_MAX, RateLimit, WINDOW_S_MAX};
 pub use super::uses::{Block, Uses, block};
-use std::collections::VecDeque;
+pub use super::window::Window;
+use super::window::ceil_s;
 
-/// The largest number of requests in a window. Larger numbers are refused when a key is issued.
-pub const RATE_LIMIT_MAX: u64 = 1 << 32;
-/// The longest window: 31 days.
-pub const WINDOW_S_MAX: u64 = 31 * 86_400;
 /// The largest use limit of a key.
 pub const USES_MAX: u64 = 1 << 53;
-/// The largest number of slots in a window, which limits its memory.
-const SLOTS: u64 = 1_000;
 
-/// At most `limit` requests in any `window_s` seconds. A limit of 0 refuses every request.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct RateLimit {
-    pub limit: u64,
-    pub window_s: u64,
+/// Where the requests of a key with an exact limit are counted.
+#[derive(Clone, Copy, Debug)]
+pub enum ExactCount {
+    /// In the store, which has answered this: the state after a request that was counted, or the refusal of one that was not.
+    Answered(Result<RateStatus, RateStatus>),
+    /// In the store, which is to be asked.
+    Ask,
+    /// In memory, as for any other key: there is no other node.
+    Here,
 }
 
-impl RateLimit {
-    /// The part of this limit that each of several nodes may use without asking the others. All parts together are less than one
-    /// request a node more than the limit. A limit of 0 stays 0.
-    pub fn share(self, nodes: u64) -> RateLimit {
-        RateLimit {
-            limit: self.limit.div_ceil(nodes.max(1)),
-            ..self
-        }
-    }
-
-    /// Whether this limit can never allow more requests than `most` does: in any `most.window_s` seconds at most
-    /// `most.limit`.
-    ///
-    /// With the same window or a longer one, all requests of those seconds lie in one window of this limit. With a
-    /// shorter one they lie in as many windows as are needed to cover those seconds, each of which may be full. So 30
-    /// in 30 seconds are within 60 in 60 seconds, and so are 60 in an hour. 2 in one second are not, although few keys
-    /// make two requests a second for a whole minute.
-    pub fn is_within(self, most: RateLimit) -> bool {
-        // Neither number is large enough to overflow: at most 2^32 times 2^22.
-        let windows = most.window_s.div_ceil(self.window_s.max(1)).max(1);
-        self.limit.saturating_mul(windows) <= most.limit
-    }
+/// A window in the store that was full, so that it need not be asked again before there is room.
+#[derive(Clone, Copy, Debug)]
+pub struct Full {
+    status: RateStatus,
+    cost: u64,
+    /// On the steady clock.
+    until_ms: u64,
 }
 
 /// The state of a key's rate limit after a request.
@@ -62,25 +47,12 @@ pub struct Counters {
     pub uses: Option<Uses>,
     /// When the stored number was last looked at because too few uses were left of it, on the steady clock.
     pub looked_ms: Option<u64>,
+    /// Of a key with an exact limit.
+    pub full: Option<Box<Full>>,
 }
 
 /// How often a key whose uses seem to be spent is looked up, because another node may have given some back or set another number.
 const LOOK_AGAIN_MS: u64 = 1_000;
-
-/// A sliding window: the admitted requests by time, in slots of one millisecond, or of a thousandth of the window for
-/// limits above a thousand.
-///
-/// The requests of a slot count until the last of them is one whole window old. So no window ever contains more
-/// requests than the limit, and quota returns on time, or with large limits at most a thousandth of the window late.
-/// Windows are only in memory, and are empty after a restart.
-#[derive(Debug, Default)]
-pub struct Window {
-    /// (slot number, requests admitted in it), oldest first.
-    slots: VecDeque<(u64, u64)>,
-    spent: u64,
-    /// The width of the slots. If it differs from that of the rate, the limit was edited.
-    slot_ms: u64,
-}
 
 /// The result of spending from [`Counters`].
 #[derive(Debug, Eq, PartialEq)]
@@ -93,6 +65,8 @@ pub enum SpendResult {
     /// The store has uses left, but too few are reserved. The caller must reserve uses and try again. Nothing was
     /// spent.
     MustReserve,
+    /// The limit is exact, and only the store can decide. Nothing was spent.
+    MustAskStore(RateLimit),
     /// The window is full. Nothing was spent.
     RateLimited(RateStatus),
     /// All uses are spent. Nothing was spent by this request.
@@ -100,6 +74,67 @@ pub enum SpendResult {
 }
 
 impl Counters {
+    /// As [`Counters::spend`], or [`Counters::foresee`] if nothing `is_spent`, for an exact limit. The store is asked only if
+    /// nothing else refuses the request, and what it has admitted is spent here as well: so this node never admits more than the
+    /// limit, even if the window in the store was lost or the limit has become exact just now.
+    pub fn spend_exactly(
+        &mut self,
+        rate: RateLimit,
+        most: Option<RateLimit>,
+        (cost, is_spent): (u64, bool),
+        answer: Option<Result<RateStatus, RateStatus>>,
+        steady_ms: u64,
+    ) -> SpendResult {
+        match answer {
+            None => {
+                let bound = self.counted_bound(Some(rate), most);
+                if let Err(refused) = self.admits(Some(rate), bound, cost, steady_ms) {
+                    return refused;
+                }
+                match self.known_full(rate, cost, steady_ms) {
+                    Some(status) => SpendResult::RateLimited(status),
+                    None => SpendResult::MustAskStore(rate),
+                }
+            }
+            Some(Err(status)) => SpendResult::RateLimited(status),
+            Some(Ok(status)) => {
+                let spent = match is_spent {
+                    true => self.spend(Some(rate), most, cost, steady_ms),
+                    false => self.foresee(Some(rate), most, cost, steady_ms),
+                };
+                match spent {
+                    SpendResult::Accepted { rate, uses_left } => SpendResult::Accepted {
+                        rate: [Some(status), rate]
+                            .into_iter()
+                            .flatten()
+                            .min_by_key(|status| status.remaining),
+                        uses_left,
+                    },
+                    refused => refused,
+                }
+            }
+        }
+    }
+
+    /// Notes that the window in the store had no room for a request, and will have none for so long.
+    pub fn note_full(&mut self, status: RateStatus, cost: u64, wait_ms: u64, steady_ms: u64) {
+        self.full = Some(Box::new(Full {
+            status,
+            cost,
+            until_ms: steady_ms.saturating_add(wait_ms),
+        }));
+    }
+
+    /// The refusal of the store that still stands.
+    fn known_full(&self, rate: RateLimit, cost: u64, steady_ms: u64) -> Option<RateStatus> {
+        let full = self.full.as_ref()?;
+        let stands = full.status.rate == rate && cost >= full.cost && steady_ms < full.until_ms;
+        stands.then(|| RateStatus {
+            reset_s: ceil_s(full.until_ms, steady_ms),
+            ..full.status
+        })
+    }
+
     /// Decides on a request with cost `cost`. Spends its quota if the request is accepted, and nothing otherwise.
     /// `most` is the bound of the key's policy: if the key's own limit is not within it, both count.
     pub fn spend(
@@ -204,100 +239,6 @@ impl Counters {
     }
 }
 
-impl Window {
-    /// Counts one attempt, or refuses it with the time until the next attempt is possible.
-    pub fn count(&mut self, rate: RateLimit, steady_ms: u64) -> Result<(), RateStatus> {
-        self.fits(rate, 1, steady_ms)?;
-        self.take(rate, 1, steady_ms);
-        Ok(())
-    }
-
-    /// The requests that still count in the window.
-    pub fn spent(&mut self, rate: RateLimit, steady_ms: u64) -> u64 {
-        self.forget(rate, steady_ms);
-        self.spent
-    }
-
-    fn fits(&mut self, rate: RateLimit, cost: u64, steady_ms: u64) -> Result<(), RateStatus> {
-        self.forget(rate, steady_ms);
-        let free = rate.limit.saturating_sub(self.spent);
-        if rate.limit > 0 && cost <= free {
-            return Ok(());
-        }
-        Err(RateStatus {
-            rate,
-            remaining: free,
-            reset_s: self.seconds_until_free(rate, cost, steady_ms),
-        })
-    }
-
-    fn take(&mut self, rate: RateLimit, cost: u64, steady_ms: u64) -> RateStatus {
-        let slot = steady_ms / slot_ms(rate);
-        if cost > 0 {
-            match self.slots.back_mut() {
-                Some((last, count)) if *last >= slot => *count += cost,
-                _ => self.slots.push_back((slot, cost)),
-            }
-            self.spent += cost;
-        }
-        let reset_s = match self.slots.front() {
-            Some((oldest, _)) => ceil_s(leaves_at(*oldest, rate), steady_ms),
-            None => rate.window_s,
-        };
-        RateStatus {
-            rate,
-            remaining: rate.limit.saturating_sub(self.spent),
-            reset_s,
-        }
-    }
-
-    /// Drops the slots in which every request is one whole window old. After an edit of the limit, everything that
-    /// still counts is treated as spent just now, so an edit never restores quota.
-    fn forget(&mut self, rate: RateLimit, steady_ms: u64) {
-        if self.slot_ms != slot_ms(rate) {
-            self.slot_ms = slot_ms(rate);
-            self.slots.clear();
-            if self.spent > 0 {
-                self.slots.push_back((steady_ms / self.slot_ms, self.spent));
-            }
-        }
-        while let Some((slot, count)) = self.slots.front().copied()
-            && leaves_at(slot, rate) <= steady_ms
-        {
-            self.slots.pop_front();
-            self.spent -= count;
-        }
-    }
-
-    fn seconds_until_free(&self, rate: RateLimit, cost: u64, steady_ms: u64) -> u64 {
-        let mut free = rate.limit.saturating_sub(self.spent);
-        for (slot, count) in &self.slots {
-            free += count;
-            if rate.limit > 0 && free >= cost {
-                return ceil_s(leaves_at(*slot, rate), steady_ms);
-            }
-        }
-        rate.window_s
-    }
-}
-
-fn slot_ms(rate: RateLimit) -> u64 {
-    if rate.limit <= SLOTS {
-        1
-    } else {
-        (rate.window_s * 1000 / SLOTS).max(1)
-    }
-}
-
-/// The time when the last request that a slot can contain is one whole window old.
-fn leaves_at(slot: u64, rate: RateLimit) -> u64 {
-    (slot + 1) * slot_ms(rate) - 1 + rate.window_s * 1000
-}
-
-fn ceil_s(at_ms: u64, now_ms: u64) -> u64 {
-    at_ms.saturating_sub(now_ms).div_ceil(1000).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,6 +248,7 @@ mod tests {
     const MINUTE: RateLimit = RateLimit {
         limit: 60,
         window_s: 60,
+        exact: false,
     };
 
     fn admits(counters: &mut Counters, rate: RateLimit, at_ms: u64) -> bool {
@@ -338,6 +280,7 @@ mod tests {
         let one = RateLimit {
             limit: 1,
             window_s: 1,
+            exact: false,
         };
         let mut counters = Counters::default();
         assert!(admits(&mut counters, one, 5_000));
@@ -369,6 +312,7 @@ mod tests {
         let zero = RateLimit {
             limit: 0,
             window_s: WINDOW_S_MAX,
+            exact: false,
         };
         assert!(matches!(
             counters.spend(Some(zero), None, 0, 0),
@@ -377,6 +321,7 @@ mod tests {
         let vast = RateLimit {
             limit: RATE_LIMIT_MAX,
             window_s: WINDOW_S_MAX,
+            exact: false,
         };
         assert!(admits(&mut counters, vast, u64::MAX / 1_000_000));
     }
@@ -388,6 +333,7 @@ mod tests {
         let wider = RateLimit {
             limit: 5_000,
             window_s: 60,
+            exact: false,
         };
         let SpendResult::Accepted {
             rate: Some(status), ..
@@ -422,6 +368,7 @@ mod tests {
         let rate = RateLimit {
             limit: 1_000,
             window_s: 3600,
+            exact: false,
         };
         let (by_rate, by_uses) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
@@ -443,28 +390,6 @@ mod tests {
         });
         assert_eq!(by_rate.into_inner(), 1_000);
         assert_eq!(by_uses.into_inner(), 4_000);
-    }
-
-    #[test]
-    fn the_shares_of_all_nodes_are_the_limit_and_no_node_has_none() {
-        let limit = |limit| RateLimit {
-            limit,
-            window_s: 60,
-        };
-        for (whole, nodes, share) in [
-            (60, 1, 60),
-            (60, 3, 20),
-            (61, 3, 21),
-            (1, 3, 1),
-            (0, 3, 0),
-            (5, 0, 5),
-        ] {
-            assert_eq!(
-                limit(whole).share(nodes),
-                limit(share),
-                "{whole} on {nodes}"
-            );
-        }
     }
 
     #[test]
@@ -493,7 +418,7 @@ mod tests {
             counters.spend(Some(MINUTE), None, 2, 0),
             SpendResult::MustReserve
         );
-        assert!(counters.window.slots.is_empty());
+        assert_eq!(counters.window.spent(MINUTE, 0), 0);
         assert_eq!(
             counters.uses,
             Some(Uses {
@@ -528,7 +453,11 @@ mod tests {
             };
             admitted.iter().map(inside).max().unwrap_or(0)
         };
-        let rate = |limit, window_s| RateLimit { limit, window_s };
+        let rate = |limit, window_s| RateLimit {
+            limit,
+            window_s,
+            exact: false,
+        };
         for most in [rate(6, 6), rate(5, 7), rate(0, 3), rate(7, 1)] {
             for window_s in 1..=9 {
                 for limit in 0..=8 {
@@ -547,6 +476,7 @@ mod tests {
         let second = RateLimit {
             limit: 10,
             window_s: 1,
+            exact: false,
         };
         let mut counters = Counters::default();
         let mut at = |at_ms: u64, rate| {
@@ -577,5 +507,66 @@ mod tests {
             panic!()
         };
         assert_eq!((status.rate, status.reset_s), (MINUTE, 30));
+    }
+
+    #[test]
+    fn an_exact_limit_is_asked_for_only_if_nothing_else_refuses() {
+        let rate = RateLimit {
+            limit: 2,
+            window_s: 60,
+            exact: true,
+        };
+        let mut counters = Counters {
+            uses: Some(Uses {
+                epoch: 1,
+                reserved: 1,
+                stored: 0,
+            }),
+            ..Counters::default()
+        };
+        let one = (1, true);
+        let status = |remaining| RateStatus {
+            rate,
+            remaining,
+            reset_s: 60,
+        };
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, None, 0),
+            SpendResult::MustAskStore(rate)
+        );
+        // Other nodes have taken the rest.
+        let accepted = SpendResult::Accepted {
+            rate: Some(status(0)),
+            uses_left: Some(0),
+        };
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, Some(Ok(status(0))), 0),
+            accepted
+        );
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, None, 0),
+            SpendResult::UsageExceeded
+        );
+        counters.uses = None;
+        counters.note_full(status(0), 1, 5_000, 1_000);
+        let known = RateStatus {
+            reset_s: 4,
+            ..status(0)
+        };
+        assert_eq!(
+            counters.spend_exactly(rate, None, one, None, 2_500),
+            SpendResult::RateLimited(known)
+        );
+        // A smaller request, another limit, and the end of the wait need the store.
+        for (rate, cost, at_ms) in [
+            (rate, 0, 2_500),
+            (RateLimit { limit: 3, ..rate }, 1, 2_500),
+            (rate, 1, 6_000),
+        ] {
+            assert_eq!(
+                counters.spend_exactly(rate, None, (cost, true), None, at_ms),
+                SpendResult::MustAskStore(rate)
+            );
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! reports the state of a key only after the secret has matched, and a refused request spends no quota.
 
 use super::live::Live;
-use super::quota::{RateLimit, RateStatus, SpendResult};
+use super::quota::{ExactCount, RateLimit, RateStatus, SpendResult};
 use crate::domain::catalogs::{Catalog, Demand};
 use crate::domain::locks::lock;
 use crate::domain::policies::roles::{RoleRule, Roles};
@@ -122,6 +122,8 @@ pub struct KeyContext<'a> {
     pub owner_roles: Option<Roles>,
     /// The number of nodes that share the limits of requests.
     pub nodes: u64,
+    /// Where an exact limit is counted.
+    pub exact: ExactCount,
 }
 
 /// Why a request is refused. `detail` distinguishes the cases of one code.
@@ -163,6 +165,8 @@ pub struct Allowed {
 #[derive(Debug)]
 pub enum Judged {
     Allowed(Allowed),
+    /// The key has an exact limit, and the store must count the request before a decision is possible; nothing was spent.
+    MustAskStore(RateLimit),
     /// The key has no counters yet, and its policy bounds requests: give it some and ask again. Nothing was spent.
     MustCount,
     /// Uses must be reserved in the store before a decision is possible; nothing was spent.
@@ -186,6 +190,7 @@ impl From<SpendResult> for Judged {
             SpendResult::Accepted { rate, uses_left } => {
                 Judged::Allowed(Allowed { rate, uses_left })
             }
+            SpendResult::MustAskStore(rate) => Judged::MustAskStore(rate),
             SpendResult::MustReserve => Judged::MustReserve,
             SpendResult::RateLimited(status) => Judged::Refused(Refusal {
                 rate: Some(status),
@@ -202,6 +207,19 @@ impl KeyContext<'_> {
         let share = |limit: RateLimit| limit.share(self.nodes);
         (own.map(share), self.policy.rate_limit_max.map(share))
     }
+
+    /// An exact limit that is counted in the store, and the answer of the store if it was asked.
+    fn exactly(
+        &self,
+        own: Option<RateLimit>,
+    ) -> Option<(RateLimit, Option<Result<RateStatus, RateStatus>>)> {
+        let own = own.filter(|own| own.exact)?;
+        match self.exact {
+            ExactCount::Answered(answer) => Some((own, Some(answer))),
+            ExactCount::Ask => Some((own, None)),
+            ExactCount::Here => None,
+        }
+    }
 }
 
 /// Decides whether a key whose secret has matched opens a request, and spends its quota if it does.
@@ -213,7 +231,7 @@ pub fn judge(key: &Live, around: &KeyContext<'_>, question: &Question<'_>, now: 
 }
 
 /// As [`judge`], but nothing is spent: whether the request would be allowed now. [`Judged::MustCount`] and
-/// [`Judged::MustReserve`] mean that it would.
+/// [`Judged::MustReserve`] mean that it would, and [`Judged::MustAskStore`] that the store decides.
 pub fn foresee(
     key: &Live,
     around: &KeyContext<'_>,
@@ -231,8 +249,14 @@ pub fn foresee(
         return Judged::Allowed(Allowed::default());
     };
     let (own, most) = around.limits(optional.rate_limit);
-    let foreseen = lock(counters).foresee(own, most, question.cost, now.steady_ms);
-    foreseen.into()
+    let (mut counters, cost) = (lock(counters), question.cost);
+    match around.exactly(own) {
+        Some((own, answer)) => {
+            counters.spend_exactly(own, most, (cost, false), answer, now.steady_ms)
+        }
+        None => counters.foresee(own, most, cost, now.steady_ms),
+    }
+    .into()
 }
 
 /// All checks except the quota. A request that is refused here would be refused for any quota.
@@ -441,6 +465,9 @@ fn spend(key: &Live, around: &KeyContext<'_>, cost: u64, steady_ms: u64) -> Judg
     // If a thread panicked while it held the lock, quota may have been spent without need, but never restored.
     let mut counters = lock(counters);
     let (own, most) = around.limits(optional.rate_limit);
-    let spent = counters.spend(own, most, cost, steady_ms);
-    spent.into()
+    match around.exactly(own) {
+        Some((own, answer)) => counters.spend_exactly(own, most, (cost, true), answer, steady_ms),
+        None => counters.spend(own, most, cost, steady_ms),
+    }
+    .into()
 }

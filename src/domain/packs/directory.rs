@@ -46,6 +46,7 @@ pub(super) fn rate_limit(reader: &mut Reader<'_>) -> Option<RateLimit> {
     Some(RateLimit {
         limit: reader.number()?,
         window_s: reader.number()?,
+        exact: false,
     })
 }
 

@@ -68,6 +68,7 @@ fn policy() -> Policy {
         rate_limit_max: Some(RateLimit {
             limit: 500,
             window_s: 60,
+            exact: false,
         }),
         roles: vec![RoleRule {
             role: Role::Auditor,
@@ -157,6 +158,7 @@ fn full_key(id: u64) -> PackedKey<'static> {
         rate_limit: Some(RateLimit {
             limit: 60,
             window_s: 60,
+            exact: false,
         }),
         lent: Some(1_000),
         older: Some(PackedOlder {

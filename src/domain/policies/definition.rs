@@ -112,6 +112,12 @@ impl Policy {
         }
         if let Some(most) = self.rate_limit_max {
             check_rate_limit("rate_limit_max", most)?;
+            if most.exact {
+                return Err(Error::invalid(
+                    "rate_limit_max.exact",
+                    refusals::policies::rate_limit_max_exact(),
+                ));
+            }
             if self.rate_limit.is_some_and(|rate| !rate.is_within(most)) {
                 return Err(Error::invalid(
                     "rate_limit",
@@ -322,22 +328,26 @@ mod tests {
             p.rate_limit = Some(RateLimit {
                 limit: 1,
                 window_s: 0,
+                exact: false,
             })
         });
         check("rate_limit_max.window_s", |p| {
             p.rate_limit_max = Some(RateLimit {
                 limit: 1,
                 window_s: 0,
+                exact: false,
             })
         });
         check("rate_limit", |p| {
             p.rate_limit = Some(RateLimit {
                 limit: 61,
                 window_s: 60,
+                exact: false,
             });
             p.rate_limit_max = Some(RateLimit {
                 limit: 60,
                 window_s: 60,
+                exact: false,
             });
         });
         check("acts_for_owner", |p| p.acts_for_owner = true);

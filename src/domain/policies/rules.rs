@@ -2,7 +2,9 @@
 
 use super::{AddressRule, Expiry, Policy, Presence, SELF_GRACE_S_MAX, SecretShown, SelfRotation};
 use crate::domain::keys::address::{AddressList, Grammar};
-use crate::domain::keys::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
+use crate::domain::keys::quota::{
+    EXACT_LIMIT_MAX, RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX,
+};
 use crate::domain::keys::{Key, Member};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -225,7 +227,7 @@ impl Policy {
     }
 }
 
-/// Accepts 0 to 2^32 requests in 1 second to 31 days.
+/// Accepts 0 to 2^32 requests in 1 second to 31 days, and 0 to 1,000 if they are counted exactly.
 pub fn check_rate_limit(field: &str, rate: RateLimit) -> Result<()> {
     if rate.limit > RATE_LIMIT_MAX {
         return Err(Error::invalid(
@@ -237,6 +239,12 @@ pub fn check_rate_limit(field: &str, rate: RateLimit) -> Result<()> {
         return Err(Error::invalid(
             format!("{field}.window_s"),
             refusals::keys::rate_window(WINDOW_S_MAX),
+        ));
+    }
+    if rate.exact && rate.limit > EXACT_LIMIT_MAX {
+        return Err(Error::invalid(
+            format!("{field}.exact"),
+            refusals::keys::rate_exact(EXACT_LIMIT_MAX),
         ));
     }
     Ok(())
@@ -423,6 +431,7 @@ mod tests {
             rate_limit_max: Some(RateLimit {
                 limit: 60,
                 window_s: 60,
+                exact: false,
             }),
             ..Policy::standard()
         };
@@ -446,7 +455,15 @@ mod tests {
             (61, 86_400, false),
         ] {
             let refused = (!within).then_some("rate_limit");
-            check(&policy, &key(Some(RateLimit { limit, window_s })), refused);
+            check(
+                &policy,
+                &key(Some(RateLimit {
+                    limit,
+                    window_s,
+                    exact: false,
+                })),
+                refused,
+            );
         }
         check(&policy, &key(None), Some("rate_limit"));
         check(&Policy::standard(), &key(None), None);

@@ -155,7 +155,7 @@ fn freedom(rule: SelfRotation) -> u8 {
 fn slower(before: Option<RateLimit>, after: Option<RateLimit>) -> bool {
     match (before, after) {
         (None, _) => true,
-        (Some(before), Some(after)) => after.is_within(before),
+        (Some(before), Some(after)) => after.is_as_strict_as(before),
         (Some(_), None) => false,
     }
 }
@@ -194,10 +194,12 @@ mod tests {
             rate_limit: Some(RateLimit {
                 limit: 1,
                 window_s: 60,
+                exact: false,
             }),
             rate_limit_max: Some(RateLimit {
                 limit: 60,
                 window_s: 60,
+                exact: false,
             }),
             prefix: "other".to_owned(),
             description: "other".to_owned(),
@@ -285,6 +287,7 @@ mod tests {
             p.rate_limit = Some(RateLimit {
                 limit: 1,
                 window_s: 59,
+                exact: false,
             })
         });
         check("rate_limit_max", |p| p.rate_limit_max = None);
@@ -292,6 +295,7 @@ mod tests {
             p.rate_limit_max = Some(RateLimit {
                 limit: 2,
                 window_s: 1,
+                exact: false,
             })
         });
     }
@@ -301,6 +305,7 @@ mod tests {
         let minute = Some(RateLimit {
             limit: 60,
             window_s: 60,
+            exact: false,
         });
         let before = Policy {
             rate_limit: minute,

@@ -19,12 +19,14 @@ use std::sync::atomic::Ordering::Relaxed;
 const OF_CALLER: RateLimit = RateLimit {
     limit: 20,
     window_s: 60,
+    exact: false,
 };
 /// The rate of recorded password failures of all users together. Each account and each address has limits of its own,
 /// but there are many addresses.
 const PROOFS: RateLimit = RateLimit {
     limit: 100,
     window_s: 60,
+    exact: false,
 };
 /// The number of callers that are remembered at the same time.
 const REMEMBERED_MAX: usize = 10_000;

@@ -282,6 +282,7 @@ fn nodes_are_counted_until_they_stop_and_share_limits() {
         rate_limit: Some(Some(RateLimit {
             limit: 60,
             window_s: 3_600,
+            exact: false,
         })),
         ..KeyMembers::default()
     };

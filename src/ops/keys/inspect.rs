@@ -18,6 +18,7 @@ use std::sync::Mutex;
 const QUESTIONS: RateLimit = RateLimit {
     limit: 60,
     window_s: 60,
+    exact: false,
 };
 /// The greatest number of addresses that are remembered at the same time.
 const REMEMBERED_MAX: usize = 20_000;

@@ -332,8 +332,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
             .collect();
         days.join(" ")
     };
-    let rate =
-        |rate: Option<RateLimit>| rate.map(|rate| format!("{} in {} s", rate.limit, rate.window_s));
+    let rate = |rate: Option<RateLimit>| rate.map(|rate| rate.to_string());
     let (b, a) = (before, after);
     changes.note("description", &b.description, &a.description);
     changes.note("issued_by", &word(b.issued_by), &word(a.issued_by));

@@ -226,6 +226,7 @@ fn opened(
         passwords: PasswordGate::new(attempts, files.clone())?,
         demand: Default::default(),
         reserving: verify::Reserving::default(),
+        counting: verify::exact::Counting::default(),
         look_ups: Default::default(),
         denials: Denials::default(),
         first_run: Default::default(),

@@ -1,8 +1,9 @@
-//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for four cases.
+//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for five cases.
 //!
 //! Before uses of a key with a use limit are spent, one block of them is reserved in the store. When the new secret of a
 //! rotation is used for the first time, the store ends the old one. While the index is filled after a start, a key that is
-//! not in it yet is loaded. And the first use of a secret with a slow digest takes up to a second. All of this may wait, so
+//! not in it yet is loaded. The first use of a secret with a slow digest takes up to a second. And nodes that share a database count
+//! the requests of a key with an exact limit together, in the store ([`exact`]). All of this may wait, so
 //! on an I/O thread the caller gets [`Outcome::MustWait`] and must repeat the verification where waiting is allowed.
 //!
 //! A key whose policy has come to bound requests first gets counters, in memory. Secrets of other systems ([`foreign`]) are
@@ -10,12 +11,18 @@
 //!
 //! If the store fails, only one of the four cases goes on, in memory: the end of the old secret.
 
+pub mod exact;
+#[cfg(all(test, feature = "postgres"))]
+mod exact_tests;
+mod fits;
 mod foreign;
 mod stored;
 mod timed;
 pub mod trial;
 pub mod tripwires;
 
+use fits::matched_foreign;
+pub use fits::{Fit, fit, is_secret_of_its_key, key_of_foreign};
 pub use stored::Reserving;
 
 use super::keys::upgrade::Guess;
@@ -24,7 +31,7 @@ use crate::authz::caller::roles_in;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, StoredSecret};
 use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::quota::RateStatus;
+use crate::domain::keys::quota::{ExactCount, RateLimit, RateStatus};
 use crate::domain::keys::secret::Presented;
 use crate::domain::keys::verdict::{
     Allowed, Code, Detail, Judged, KeyContext, Question, Refusal, effective_scopes, judge, rules,
@@ -35,7 +42,6 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::index::foreign::TEXT_BYTES_MAX;
 use crate::refusals;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -75,6 +81,8 @@ pub enum Outcome<R> {
 enum StoreWork {
     /// Give the key counters, for the bound of its policy.
     Count(KeyId),
+    /// Let the store count the request, by the exact limit of the key.
+    CountExactly(KeyId, RateLimit),
     /// Look at the stored number of uses, because too few seem to be left of it, and other nodes change it.
     LookAtUses(KeyId),
     /// Load the key, because the index is still being filled and does not have it.
@@ -100,6 +108,8 @@ struct Tried {
     loaded: bool,
     loaded_foreign: bool,
     looked_at_uses: bool,
+    /// What the store has answered for an exact limit.
+    exact: Option<exact::Answer>,
     matched_slowly: bool,
 }
 
@@ -207,7 +217,7 @@ pub fn verify<R>(
 /// Decides on a presented secret, with the necessary accesses to the store.
 ///
 /// # Errors
-/// `Unavailable` if the store cannot reserve uses, if this is a site whose pack no longer counts, or if the node may be too far
+/// `Unavailable` if the store cannot reserve uses or count a request of an exact limit, if this is a site whose pack no longer counts, or if the node may be too far
 /// behind the database that it shares. A failure never leads to acceptance.
 pub fn verify_blocking<R>(
     app: &App,
@@ -218,12 +228,16 @@ pub fn verify_blocking<R>(
 ) -> Result<R> {
     let watched = TimedVerification::begin();
     let mut tried = Tried::default();
+    let mut turn: Option<exact::Turn<'_>> = None;
     for _ in 0..ROUNDS_MAX {
-        let step = {
+        let (step, is_fresh) = {
             let directory = app.index.directory();
             let now = app.now();
             let stale_s = app.require_fresh(now)?;
-            step(
+            if tried.exact.is_some() {
+                exact::require_fresh(stale_s.is_none())?;
+            }
+            let step = step(
                 app,
                 &directory,
                 secret,
@@ -231,7 +245,8 @@ pub fn verify_blocking<R>(
                 within,
                 (now, stale_s, tried),
                 &watched.over(&render),
-            )
+            );
+            (step, stale_s.is_none())
         };
         match step {
             Step::Done(answer) => {
@@ -239,6 +254,15 @@ pub fn verify_blocking<R>(
                 return Ok(answer);
             }
             Step::StoreWork(StoreWork::Count(id)) => app.index.give_counters(id),
+            Step::StoreWork(StoreWork::CountExactly(id, rate)) => match &turn {
+                Some(turn) if turn.id == id => {
+                    tried.exact = Some(exact::count(app, id, rate, question.cost, is_fresh)?);
+                }
+                _ => {
+                    drop(turn.take());
+                    turn = Some(app.counting.begin(id)?);
+                }
+            },
             Step::StoreWork(StoreWork::LookAtUses(id)) => {
                 stored::look_at_uses(app, id);
                 tried.looked_at_uses = true;
@@ -263,74 +287,6 @@ pub fn verify_blocking<R>(
     Err(Error::Unavailable(refusals::keys::used_too_fast()))
 }
 
-/// Which secret of the key a text is whose id it contains.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fit {
-    /// The one before the newest; its time is over.
-    Ended,
-    Newest,
-    /// None that is known.
-    None,
-    /// The one before the newest, which still works.
-    Older,
-}
-
-/// Which secret of its key a text is, if the index has the key. This does not count as a use either.
-pub fn fit(app: &App, presented: Presented<'_>) -> Option<Fit> {
-    let now = app.now();
-    app.index.with_key(presented.id, |key| {
-        match matching(&app.peppers, key, presented, now) {
-            None => Fit::None,
-            Some(matched) if matched.is_newest => Fit::Newest,
-            Some(matched) if matched.has_ended => Fit::Ended,
-            Some(_) => Fit::Older,
-        }
-    })
-}
-
-/// Whether a text is a valid secret of the key whose id it contains. This does not count as a use and ends no
-/// rotation.
-pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
-    if !app.index.is_complete() {
-        app.read(|read| index_updates::fault_in(&app.index, &app.seal_keys, read, presented.id))?;
-    }
-    let now = app.now();
-    let found = app.index.with_key(presented.id, |key| {
-        matching(&app.peppers, key, presented, now).is_some_and(|matched| !matched.has_ended)
-    });
-    Ok(found.unwrap_or(false))
-}
-
-/// The key whose secret a text is, if another system has made that secret. This does not count as a use either.
-pub fn key_of_foreign(app: &App, text: &str) -> Result<Option<KeyId>> {
-    let found = matched_foreign(app, text, Guess::Use)?;
-    Ok(found.map(|(id, _)| id))
-}
-
-/// Does the same, and tells which secret of the key the text is.
-fn matched_foreign(app: &App, text: &str, guess: Guess) -> Result<Option<(KeyId, Matched)>> {
-    if text.len() > TEXT_BYTES_MAX || !app.index.foreign.has_any() {
-        return Ok(None);
-    }
-    if !app.index.is_complete() {
-        foreign::load(app, text)?;
-    }
-    let find = || {
-        foreign::find(app, text, app.now(), |key, matched, _| {
-            Step::Done(matched.map(|matched| (key.id, matched)))
-        })
-    };
-    let mut found = find();
-    if matches!(found, foreign::Found::MaybeSlow) {
-        foreign::match_slowly(app, text, guess)?;
-        found = find();
-    }
-    Ok(match found {
-        foreign::Found::Step(Step::Done(found)) => found,
-        _ => None,
-    })
-}
-
 /// Calls `look` with the key if the verdict would be VALID according to the index. The verdict is not counted, and a
 /// question with cost 0 spends nothing.
 pub fn would_authenticate<R>(
@@ -345,7 +301,13 @@ pub fn would_authenticate<R>(
     let found = app.index.with_key(presented.id, |key| {
         let works = |matched: Matched| !matched.has_ended;
         let valid = matching(&app.peppers, key, presented, now).is_some_and(works)
-            && surroundings(&directory, key, question, app.live_nodes()).is_some_and(|around| {
+            && surroundings(
+                &directory,
+                key,
+                question,
+                (app.live_nodes(), ExactCount::Here),
+            )
+            .is_some_and(|around| {
                 !around.policy.decoy
                     && matches!(judge(key, &around, question, now), Judged::Allowed(_))
             });
@@ -385,7 +347,8 @@ fn step<R>(
             tripwires::look_for_retired(app, text, question, now.wall);
             return unknown(Code::NotFound);
         };
-        let around = surroundings(directory, key, question, app.live_nodes());
+        let counted = (app.live_nodes(), exact::place(app, key.id, tried.exact));
+        let around = surroundings(directory, key, question, counted);
         let is_decoy = around.as_ref().is_some_and(|around| around.policy.decoy);
         if is_decoy || matched.has_ended {
             // The same work as for a secret that matches nothing.
@@ -410,6 +373,9 @@ fn step<R>(
         };
         let (refusal, allowed) = match judged {
             Judged::Allowed(allowed) => (Code::Valid.into(), allowed),
+            Judged::MustAskStore(rate) => {
+                return Step::StoreWork(StoreWork::CountExactly(key.id, rate));
+            }
             Judged::MustCount => return Step::StoreWork(StoreWork::Count(key.id)),
             Judged::MustReserve => {
                 return Step::StoreWork(StoreWork::Reserve(key.id, question.cost));
@@ -526,7 +492,7 @@ fn surroundings<'a>(
     directory: &'a Directory,
     key: &Live,
     question: &Question<'_>,
-    nodes: u64,
+    (nodes, exact): (u64, ExactCount),
 ) -> Option<KeyContext<'a>> {
     let shared = &key.shared;
     let place = directory.place(shared.workspace);
@@ -551,6 +517,7 @@ fn surroundings<'a>(
         }),
         owner_roles: owner_roles(directory, key, policy, question.workspace),
         nodes,
+        exact,
     })
 }
 

@@ -3,13 +3,13 @@
 //! The rules are those of a verification ([`foresee`]); nothing is spent, counted or recorded. This file only finds the
 //! words for a verdict.
 
-use super::surroundings;
+use super::{exact, surroundings};
 use crate::authz::caller::Caller;
 use crate::domain::catalogs::Requirement;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::address::parse_address;
 use crate::domain::keys::live::Live;
-use crate::domain::keys::quota::RateStatus;
+use crate::domain::keys::quota::{ExactCount, RateLimit, RateStatus};
 use crate::domain::keys::verdict::{
     Code, Detail, Judged, KeyContext, Question, Refusal as Refused, demand, foresee, rules,
 };
@@ -22,6 +22,8 @@ use crate::ops::{App, index_updates};
 use crate::refusals::{Refusal, trial, values, workspaces};
 use std::net::IpAddr;
 
+/// A trial loads the key and looks at the window of its exact limit at most once each.
+const ROUNDS_MAX: u32 = 3;
 /// The maximum number of scopes of one request.
 pub const SCOPES_MAX: usize = 200;
 /// The maximum number of bytes of each text.
@@ -103,15 +105,25 @@ pub fn try_known(
     request: &Request,
 ) -> Result<Trial> {
     let address = check(app, caller, about, request)?;
-    let now = (app.now(), app.live_nodes());
-    for _ in 0..2 {
+    let mut answer = None;
+    for _ in 0..ROUNDS_MAX {
         let directory = app.index.directory();
         let question = question(&directory, caller, request, address)?;
-        let look = |key: &Live| judged(&directory, about, key, &question, now);
-        if let Some(trial) = app.index.with_key(id, look) {
-            return Ok(trial);
-        }
+        let now = app.now();
+        let counted = (app.live_nodes(), exact::place(app, id, answer));
+        let look = |key: &Live| judged(&directory, about, key, &question, (now, counted));
+        let found = app.index.with_key(id, look);
+        let cost = question.cost;
         drop(directory);
+        match found {
+            Some(Ok(trial)) => return Ok(trial),
+            Some(Err(rate)) => {
+                let is_fresh = app.require_fresh(now)?.is_none();
+                answer = Some(exact::look(app, id, rate, cost, is_fresh)?);
+                continue;
+            }
+            None => {}
+        }
         app.read(|read| index_updates::fault_in(&app.index, &app.seal_keys, read, id))?;
     }
     Err(Error::NotFound("key"))
@@ -207,25 +219,27 @@ fn question<'a>(
     })
 }
 
+/// The verdict; or the exact limit whose window in the store decides.
 fn judged(
     directory: &Directory,
     about: &About<'_>,
     key: &Live,
     question: &Question<'_>,
-    (now, nodes): (Moment, u64),
-) -> Trial {
-    let Some(around) = surroundings(directory, key, question, nodes) else {
-        return Trial::new(Code::Disabled, trial::changed_outside());
+    (now, counted): (Moment, (u64, ExactCount)),
+) -> std::result::Result<Trial, RateLimit> {
+    let Some(around) = surroundings(directory, key, question, counted) else {
+        return Ok(Trial::new(Code::Disabled, trial::changed_outside()));
     };
     if around.policy.decoy {
-        return Trial::new(Code::NotFound, trial::decoy());
+        return Ok(Trial::new(Code::NotFound, trial::decoy()));
     }
-    match foresee(key, &around, question, now) {
+    Ok(match foresee(key, &around, question, now) {
         Judged::Allowed(allowed) => Trial {
             rate: allowed.rate,
             uses_left: allowed.uses_left,
             ..Trial::new(Code::Valid, trial::good())
         },
+        Judged::MustAskStore(rate) => return Err(rate),
         Judged::MustCount | Judged::MustReserve => Trial {
             uses_left: about.uses_left,
             ..Trial::new(Code::Valid, trial::good())
@@ -238,7 +252,7 @@ fn judged(
                 why(about, key, &around, question, &refused, now),
             )
         },
-    }
+    })
 }
 
 /// The words for a refusal.
@@ -321,6 +335,7 @@ fn scopes(
         reaches_workspace: around.reaches_workspace,
         owner_roles: None,
         nodes: around.nodes,
+        exact: around.exact,
     };
     let suffices = !matches!(
         rules(key, &without_owner, question, now.wall),

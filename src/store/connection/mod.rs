@@ -60,6 +60,8 @@ pub struct Read {
     chain_end: Cell<Option<ChainEnd>>,
     /// Targets that the transaction has compared with their seals itself, and whether each is to be sealed.
     judged: RefCell<Vec<(Target, bool)>>,
+    /// The newest version of the schema that was seen; 0 before the first look.
+    schema_seen: Cell<i64>,
     /// Targets that the transaction has sealed itself, and the number of entries that `touched` had then.
     sealed: RefCell<HashMap<Target, usize>>,
 }
@@ -125,6 +127,7 @@ impl Read {
             chain_end: Cell::default(),
             judged: RefCell::default(),
             sealed: RefCell::default(),
+            schema_seen: Cell::default(),
         }
     }
 
@@ -212,6 +215,15 @@ impl Read {
             Engine::Postgres(postgres) => postgres.version(),
             Engine::Sqlite(sqlite) => sqlite.version(),
         }
+    }
+
+    /// Whether the database has this schema or a newer one. No database gets an older one while a connection to it is open, so each
+    /// connection asks once.
+    pub fn has_schema(&self, version: i64) -> Result<bool> {
+        if self.schema_seen.get() < version {
+            self.schema_seen.set(self.version()?);
+        }
+        Ok(self.schema_seen.get() >= version)
     }
 
     /// Runs statements without parameters, for migrations and tests.

@@ -19,6 +19,7 @@ mod to_4;
 mod to_5;
 mod to_6;
 mod to_7;
+mod to_8;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
 use super::{Read, Write, audit, seals};
@@ -66,6 +67,7 @@ pub const STEPS: &[Step] = &[
     to_5::STEP,
     to_6::STEP,
     to_7::STEP,
+    to_8::STEP,
 ];
 /// The version that the last step leads to.
 pub const VERSION: i64 = STEPS[STEPS.len() - 1].to;

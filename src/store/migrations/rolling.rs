@@ -45,7 +45,12 @@ impl Schemas {
     /// Those of this program. A release that still has to run on the schema of the one before it keeps `oldest`, and adds its step.
     pub const OURS: Schemas = Schemas {
         oldest: 7,
-        steps: &[],
+        steps: &[RollingStep {
+            step: &super::to_8::STEP,
+            // A node with an older program would share an exact limit out.
+            oldest_reader: 8,
+            reseals: false,
+        }],
     };
 
     /// The steps that a database of a schema lacks.

@@ -189,6 +189,15 @@ impl Address {
         self.primary.wake.call();
     }
 
+    /// The same, whose answers are waited for at most so long.
+    pub fn within(&self, limit: Duration) -> Address {
+        Address {
+            commit_max: limit,
+            statement_max: limit,
+            ..self.clone()
+        }
+    }
+
     /// The same for work on all rows: nothing is late before such work would be done.
     pub fn patient(&self) -> Address {
         Address {

@@ -59,7 +59,8 @@ const FAULTS: &str = "
     UNION ALL
     SELECT concat('table ', c.relname, ' is UNLOGGED, so a crash of the server empties it')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE CAST(n.nspname AS text) = $1 AND c.relkind = 'r' AND c.relpersistence = 'u' AND c.relname <> 'shared_attempts'
+    WHERE CAST(n.nspname AS text) = $1 AND c.relkind = 'r' AND c.relpersistence = 'u' 
+          AND c.relname NOT IN ('exact_windows', 'shared_attempts')
     UNION ALL
     SELECT concat('table ', p.relname, ' has parts in ', CAST(h.inhrelid AS regclass))
     FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace n ON n.oid = p.relnamespace

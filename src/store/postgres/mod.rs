@@ -10,6 +10,7 @@
 
 mod address;
 mod compare;
+mod exact;
 mod facts;
 mod faults;
 mod lease;
@@ -38,6 +39,7 @@ use crate::error::{Error, Result};
 use crate::refusals;
 use address::STATEMENT_MAX;
 pub use address::{Access, Address};
+pub use exact::ExactWindows;
 pub use facts::facts;
 pub use lease::{Lease, LeaseHolder, Renewed, check_unused};
 use link::{Failure, Link};

@@ -7,8 +7,9 @@ use crate::refusals::verbatim;
 use crate::store::Read;
 use crate::store::sqlite::{SCHEMA, SCHEMA_VERSION};
 
-/// The table that is lost when the server fails, because a row for each attempt to sign in must not wait for standbys.
-const ATTEMPTS: &str = "shared_attempts";
+/// The tables that are lost when the server fails, because a row for each attempt to sign in, or for each request of a key with an exact
+/// limit, must not wait for standbys.
+const UNLOGGED: [&str; 2] = ["exact_windows", "shared_attempts"];
 /// The oldest PostgreSQL that is used.
 const SERVER_VERSION_MIN: i64 = 140_000;
 
@@ -46,9 +47,6 @@ pub fn translated() -> Translated {
         let mut line = line.split("--").next().unwrap_or("").trim_end().to_owned();
         if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
             table = rest.split(' ').next().unwrap_or("").to_owned();
-            if table == ATTEMPTS {
-                line = line.replacen("CREATE TABLE", "CREATE UNLOGGED TABLE", 1);
-            }
         }
         if let Some((at, reference)) = reference(&line) {
             let column = line.split_whitespace().next().unwrap_or("").to_owned();
@@ -74,7 +72,12 @@ pub fn in_words_of_postgres(sql: &str) -> String {
             .replace(" STRICT", ""),
         false => line.to_owned(),
     });
-    let first = lines.next().unwrap_or_default();
+    let mut first = lines.next().unwrap_or_default();
+    let named = first.strip_prefix("CREATE TABLE ");
+    let named = named.and_then(|rest| rest.split(' ').next());
+    if named.is_some_and(|table| UNLOGGED.contains(&table)) {
+        first = first.replacen("CREATE TABLE", "CREATE UNLOGGED TABLE", 1);
+    }
     let joined = lines.fold(first, |text, line| format!("{text}\n{line}"));
     with_types(&joined)
 }

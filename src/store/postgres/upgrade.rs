@@ -45,7 +45,8 @@ pub fn state(read: &Read, live_ms: i64) -> Result<SchemaState> {
 /// Brings the schema to that of this program, and returns what was there before. Does nothing if it is there already.
 ///
 /// # Errors
-/// `Conflict` if the program of a node in use is older. After any error the database is as it was.
+/// `Conflict` if the program of a node in use is older. After an error the database is as it was, unless the error is that the outcome
+/// is unknown.
 pub fn upgrade(
     address: &Address,
     files: &KeyFiles,
@@ -85,6 +86,8 @@ fn attempt(
         }
     }
     if let Err(fault) = read.commit() {
+        // The connection is over, so that the transaction behind it ends.
+        drop(read);
         check_outcome(address, fault)?;
     }
     log::info!("store: the database was brought to schema {SCHEMA_VERSION}");
@@ -110,15 +113,25 @@ fn carry_out(read: &Read, files: &KeyFiles, live_ms: i64, draft: &Event) -> Resu
     Ok(before)
 }
 
-/// Looks over another connection whether a commit without an answer has come to pass.
+/// Looks over another connection whether a commit without an answer has come to pass. If that cannot be found out either, the outcome
+/// stays unknown, and is reported so.
 fn check_outcome(address: &Address, fault: Fault) -> Result<()> {
     if fault.kind != FaultKind::Unknown {
         return Err(fault.error);
     }
-    let other = Postgres::open(address)?;
-    other.settle_earlier(address.resolve_max)?;
-    match other.version()? {
-        SCHEMA_VERSION => Ok(()),
-        _ => Err(Error::Unavailable(refusals::server::not_saved())),
+    let found = Postgres::open(address).and_then(|other| {
+        other.settle_earlier(address.resolve_max)?;
+        other.version()
+    });
+    match found {
+        Ok(version) if version >= SCHEMA_VERSION => Ok(()),
+        Ok(_) => Err(Error::Unavailable(refusals::server::not_saved())),
+        Err(err) => {
+            log::error!(
+                "store: it is not known whether the schema was changed: {} ({err})",
+                fault.error
+            );
+            Err(Error::Unavailable(refusals::server::upgrade_unknown()))
+        }
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! Each seal is stored in the row that it seals. The seal of a key is 40 bytes: the number of the newest audit event
 //! at the time of sealing, and the HMAC. It covers every column of `keys` and `secrets`, and whether the key has a
-//! use limit. If an older row is put back together with its older seal, the newest audit event of the key reveals
+//! use limit and its rate limit is exact. If an older row is put back together with its older seal, the newest audit event of the key reveals
 //! this, because its number is higher than the number in the seal. The seal of the uses also covers the seal of the
 //! key, so uses from before the last change of the key do not match. An attacker can still put back an older number
 //! of uses since that change together with its own seal.
 
+use super::key_rows::{BETWEEN, Marks, SECRET_COLUMNS, rows};
 use super::recorded;
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::seal_key::SealKeys;
@@ -15,7 +16,7 @@ use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::connection::{Announced, ToValue, Value};
-use crate::store::key_columns::{COLUMNS, from_row, select_key};
+use crate::store::key_columns::{COLUMNS, from_row};
 use crate::store::keys::{NewSecret, SecretRow, digest_from_row};
 use crate::store::{Read, Row, Write};
 
@@ -45,25 +46,6 @@ impl KeyWithSeal {
     }
 }
 
-/// The rows of the keys in a range of ids, one for each secret.
-pub const ROWS: &str = concat!(
-    select_key!(),
-    ", uses_left,
-            digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
-            until_first_use, sealed, sealing_key, scheme, is_foreign, hmac_key, found_by, old_hint,
-            keys.seal AS seal, key_uses.seal AS uses_seal, epoch,
-            (SELECT max(seq) FROM audit_events
-             WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
-     FROM keys
-     LEFT JOIN secrets ON secrets.key_id = keys.id
-     LEFT JOIN key_uses ON key_uses.key_id = keys.id
-     WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR CAST($3 AS BIGINT) = 1)
-     ORDER BY keys.id, digest"
-);
-
-/// The number of the columns of a secret.
-pub const SECRET_COLUMNS: usize = 12;
-
 /// What decides whether a key fits its seals, while its rows are read; there is one row for each secret.
 struct PartialKey {
     id: KeyId,
@@ -73,12 +55,23 @@ struct PartialKey {
 }
 
 impl PartialKey {
-    fn begin(row: &Row<'_>, columns: usize, id: KeyId, text: &mut Vec<u8>) -> Result<PartialKey> {
+    fn begin(
+        row: &Row<'_>,
+        columns: usize,
+        id: KeyId,
+        is_exact: bool,
+        text: &mut Vec<u8>,
+    ) -> Result<PartialKey> {
         text.clear();
         text.extend([0; 8]);
         row.encode(0..columns, text)?;
         let uses_left: Option<u64> = row.get("uses_left")?;
-        text.push(u8::from(uses_left.is_some()));
+        let is_counted = uses_left.is_some();
+        let marks = Marks {
+            is_counted,
+            is_exact,
+        };
+        text.push(marks.byte());
         Ok(PartialKey {
             id,
             seal: row.get("seal")?,
@@ -141,21 +134,21 @@ pub fn each(
         // A key that cannot be read opens nothing, but the other keys are loaded.
         Some((_, None, _)) | None => Ok(()),
     };
-    read.each(ROWS, &[&from, &to, &deleted_too], &mut |row| {
+    read.each(rows(read)?, &[&from, &to, &deleted_too], &mut |row| {
         let Ok(id) = row.get::<KeyId>("id") else {
             log::error!("store: a key has an id that cannot be read and is passed over");
             return Ok(());
         };
         if reading.as_ref().is_none_or(|(held, ..)| held.id != id) {
             end(reading.take(), &mut text)?;
-            let held = PartialKey::begin(row, COLUMNS, id, &mut text)?;
+            let held = PartialKey::begin(row, COLUMNS, id, row.get("rate_exact")?, &mut text)?;
             let key = from_row(row).inspect_err(|err| {
                 log::error!("store: key {id} cannot be read and is passed over: {err}");
             });
             reading = Some((held, key.ok(), Vec::new()));
         }
         if let Some((_, key, secrets)) = &mut reading
-            && encode_secret(row, COLUMNS, SECRET_COLUMNS, &mut text)?
+            && encode_secret(row, (COLUMNS, BETWEEN), SECRET_COLUMNS, &mut text)?
         {
             match secret_of_key(row) {
                 Ok(secret) => secrets.push(secret),
@@ -205,9 +198,10 @@ pub fn list_fitting(read: &Read, seal_keys: &SealKeys, rows: &OlderRows) -> Resu
         };
         if reading.as_ref().is_none_or(|held| held.id != id) {
             end(reading.take(), &mut text);
-            reading = Some(PartialKey::begin(row, columns, id, &mut text)?);
+            reading = Some(PartialKey::begin(row, columns, id, false, &mut text)?);
         }
-        encode_secret(row, columns, rows.secret_columns, &mut text).map(drop)
+        // The remaining uses are between the key and its secret.
+        encode_secret(row, (columns, 1), rows.secret_columns, &mut text).map(drop)
     })?;
     end(reading, &mut text);
     Ok(fitting)
@@ -216,15 +210,14 @@ pub fn list_fitting(read: &Read, seal_keys: &SealKeys, rows: &OlderRows) -> Resu
 /// Adds the secret of a row to what is sealed; `false` if the row has none.
 fn encode_secret(
     row: &Row<'_>,
-    key_columns: usize,
+    (key_columns, between): (usize, usize),
     secret_columns: usize,
     text: &mut Vec<u8>,
 ) -> Result<bool> {
     if row.get::<Option<Vec<u8>>>("digest")?.is_none() {
         return Ok(false);
     }
-    // The remaining uses are between the key and its secret.
-    let first = key_columns + 1;
+    let first = key_columns + between;
     row.encode(first..first + secret_columns, text)?;
     Ok(true)
 }
@@ -246,7 +239,7 @@ pub fn announce<'a, 't>(
     targets: impl IntoIterator<Item = &'t Target>,
 ) -> Result<Announced<'a>> {
     if !read.is_shared() {
-        return read.announce(ROWS, &[]);
+        return read.announce(rows(read)?, &[]);
     }
     let keys = targets
         .into_iter()
@@ -257,20 +250,20 @@ pub fn announce<'a, 't>(
         .map(|id| [id as _, id as _, &true as _])
         .collect();
     let params: Vec<&[&dyn ToValue]> = params.iter().map(|each| &each[..]).collect();
-    read.announce(ROWS, &params)
+    read.announce(rows(read)?, &params)
 }
 
 /// Seals the current state of a key, its secrets and its uses. `seq` is the number of the newest audit event.
 pub fn put(tx: &Write<'_>, seal_keys: &SealKeys, id: KeyId, seq: i64) -> Result<()> {
     let mut text = Vec::new();
     let (mut is_there, mut is_counted) = (false, false);
-    tx.each(ROWS, &[&id, &id, &true], &mut |row| {
+    tx.each(rows(tx)?, &[&id, &id, &true], &mut |row| {
         if !is_there {
             is_there = true;
-            let held = PartialKey::begin(row, COLUMNS, id, &mut text)?;
+            let held = PartialKey::begin(row, COLUMNS, id, row.get("rate_exact")?, &mut text)?;
             is_counted = held.uses.is_some();
         }
-        encode_secret(row, COLUMNS, SECRET_COLUMNS, &mut text).map(drop)
+        encode_secret(row, (COLUMNS, BETWEEN), SECRET_COLUMNS, &mut text).map(drop)
     })?;
     if !is_there {
         return Ok(());
@@ -397,13 +390,13 @@ fn sealed_part(text: &[u8; 64], counted: Counted) -> &[u8] {
 pub fn of_new(
     seal_keys: &SealKeys,
     key: &[Value; COLUMNS],
-    is_counted: bool,
+    marks: Marks,
     secret: &[Value; SECRET_COLUMNS],
     seq: i64,
 ) -> Seal {
     let mut text = vec![0; 8];
     key.iter().for_each(|value| value.encode(&mut text));
-    text.push(u8::from(is_counted));
+    text.push(marks.byte());
     secret.iter().for_each(|value| value.encode(&mut text));
     seal_of(seal_keys, &mut text, seq)
 }
@@ -567,7 +560,7 @@ mod tests {
     #[test]
     fn keys_are_read_in_the_order_of_their_ids_and_never_sorted() {
         let read = sqlite::in_memory().unwrap();
-        let plan = sqlite::plan(&read, ROWS);
+        let plan = sqlite::plan(&read, rows(&read).unwrap());
         let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
         let newest = "SEARCH audit_events USING COVERING INDEX audit_events_target";
         assert!(!sorts, "{plan:#?}");

@@ -14,11 +14,13 @@
 
 pub mod again;
 pub mod bearers;
+pub mod key_rows;
 pub mod keys;
 pub mod recorded;
 
 use super::audit::{self, sealed_text};
 use super::connection::ChainEnd;
+use super::key_columns::EXACT_SINCE;
 use super::{Read, Row, Write, restore, users, workspaces};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
 use crate::domain::keys::seal_key::SealKeys;
@@ -436,11 +438,22 @@ fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 3
             Ok(())
         })?;
     }
+    if target.kind == Kind::Policy && read.has_schema(EXACT_SINCE)? {
+        read.each(EXACT, &[&target.id], &mut |row: &Row<'_>| {
+            parts.push(vec![u8::MAX]);
+            parts.extend(row.bytes()?);
+            Ok(())
+        })?;
+    }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     Ok(exists.then(|| digest_of(&parts)))
 }
 
-/// What a thing consists of, the thing itself first: every column.
+/// Whether the default limit of a policy is exact. There is no row if it is not, so such a policy is sealed as before schema
+/// [`EXACT_SINCE`].
+const EXACT: &str = "SELECT rate_exact FROM policies WHERE name = $1 AND rate_exact <> 0";
+
+/// What a thing consists of, the thing itself first: every column but that of [`EXACT`].
 ///
 /// If you change these queries together with the schema, keep the older ones in the step of the migration
 /// (`sealed_before`). The migration compares the old seals by the older queries and then seals everything again.

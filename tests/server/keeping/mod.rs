@@ -14,6 +14,7 @@ mod monitoring;
 mod numbers;
 pub mod restore;
 mod series;
+mod unsealed;
 mod upgrade;
 mod vanished;
 

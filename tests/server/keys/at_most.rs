@@ -271,3 +271,38 @@ fn a_bound_holds_for_the_questions_of_proxies() {
         "{statuses:?}"
     );
 }
+
+/// On a single server every limit is exact; the word is stored, shown and bounded there as on several nodes.
+#[test]
+fn a_limit_is_exact_if_it_is_small_and_a_key_gets_it_from_its_policy() {
+    let server = Server::start();
+    let admin = server.admin();
+    let exact = json!({ "limit": 3, "window_s": 3_600, "exact": true });
+    policy(&admin, "exactly", json!({ "rate_limit": exact }));
+    let key = admin.issue(json!({ "name": "k", "policy": "exactly" }));
+    let path = format!("/v1/keys/{}", key.id);
+    assert_eq!(admin.key(&key.id)["rate_limit"], exact);
+    let policy = admin.get("/v1/policies/exactly").expect(200);
+    assert_eq!(policy.json()["rate_limit"], exact);
+    let ask = |_| code(&admin, &key.secret) == "VALID";
+    assert_eq!(together(8, ask).iter().filter(|valid| **valid).count(), 3);
+    for (limit, refused) in [(1_000, false), (1_001, true)] {
+        let limit = json!({ "rate_limit": { "limit": limit, "window_s": 60, "exact": true } });
+        let answer = admin.patch(&path, limit);
+        match refused {
+            true => answer.refused_field("rate_limit.exact"),
+            false => drop(answer.expect(200)),
+        }
+    }
+    let looser = json!({ "rate_limit": { "limit": 3, "window_s": 3_600 } });
+    admin
+        .patch("/v1/policies/exactly", looser.clone())
+        .refused_field("rate_limit");
+    let bound = json!({ "rate_limit_max": exact });
+    admin
+        .patch("/v1/policies/exactly", bound)
+        .refused_field("rate_limit_max.exact");
+    admin.patch(&path, looser).expect(200);
+    let shown = &admin.key(&key.id)["rate_limit"];
+    assert_eq!(*shown, json!({ "limit": 3, "window_s": 3_600 }));
+}

@@ -20,7 +20,7 @@ fn each_member_can_be_edited_alone_and_null_brings_its_default_back() {
         ("allowed_ips", json!(["10.0.0.0/8"]), json!(null)),
         (
             "rate_limit",
-            json!({ "limit": 5, "window_s": 9 }),
+            json!({ "limit": 5, "window_s": 9, "exact": true }),
             json!(null),
         ),
         ("uses_left", json!(3), json!(null)),

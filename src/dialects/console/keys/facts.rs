@@ -8,6 +8,7 @@ use crate::dialects::console::layout::moment::span;
 use crate::dialects::console::text::Texts;
 use crate::dialects::console::{MOUNT, catalogs};
 use crate::domain::keys::Member;
+use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::Policy;
 use crate::domain::users::permissions::Permission;
 use crate::error::Result;
@@ -70,9 +71,7 @@ fn fact(
         Member::Policy => (texts.get("field.policy"), key.policy.clone()),
         Member::RateLimit => match key.rate_limit {
             Some(rate) => {
-                let limit = texts.count("key.rate", rate.limit);
-                let window = span(texts, rate.window_s);
-                let limit = limit.replacen("{}", &window, 1);
+                let limit = rate_text(texts, rate);
                 (texts.get("field.rate_limit"), limit)
             }
             None => return Ok(None),
@@ -153,5 +152,15 @@ fn source(texts: &Texts, source: &str) -> String {
         Some(("import", system)) => texts.get("key.source_import").replacen("{}", system, 1),
         Some(("file", place)) => texts.get("key.source_file").replacen("{}", place, 1),
         _ => String::new(),
+    }
+}
+
+/// A rate limit in words.
+pub fn rate_text(texts: &Texts, rate: RateLimit) -> String {
+    let limit = texts.count("key.rate", rate.limit);
+    let limit = limit.replacen("{}", &span(texts, rate.window_s), 1);
+    match rate.exact {
+        true => texts.with("key.rate_exact", &limit),
+        false => limit,
     }
 }

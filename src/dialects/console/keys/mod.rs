@@ -4,7 +4,7 @@ pub mod change;
 pub mod create;
 pub mod detail;
 pub mod edit;
-mod facts;
+pub mod facts;
 pub mod fields;
 pub mod import;
 pub mod labels;

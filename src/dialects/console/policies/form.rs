@@ -112,9 +112,10 @@ pub(super) const GROUPS: &[(&str, &[Line])] = &[
         line  ("per_workspace",     Control::Number,   |policy| some(policy.keys_per_workspace_max), |typed, edit| set(&mut edit.keys_per_workspace_max, typed.small())).of("keys_per_workspace_max"),
         line  ("per_owner",         Control::Number,   |policy| some(policy.keys_per_owner_max), |typed, edit| set(&mut edit.keys_per_owner_max, typed.small())).of("keys_per_owner_max"),
         choice::<AtMax>("at_owner_max",                |policy| text(policy.at_owner_max),     |typed, edit| set(&mut edit.at_owner_max, typed.choice())),
-        line  ("rate_limit",        Control::Number,   |policy| some(policy.rate_limit.map(|rate| rate.limit)), |typed, edit| set(&mut edit.rate_limit, typed.rate("rate_window"))),
+        line  ("rate_limit",        Control::Number,   |policy| some(policy.rate_limit.map(|rate| rate.limit)), |typed, edit| set(&mut edit.rate_limit, typed.rate("rate_window", "rate_exact"))),
         line  ("rate_window",       Control::Number,   |policy| some(policy.rate_limit.map(|rate| rate.window_s)), |_, _| Ok(())).of("rate_limit.window_s"),
-        line  ("rate_max",          Control::Number,   |policy| some(policy.rate_limit_max.map(|rate| rate.limit)), |typed, edit| set(&mut edit.rate_limit_max, typed.rate("rate_max_window"))).of("rate_limit_max"),
+        line  ("rate_exact",        Control::Choice(yes_or_no), |policy| yes_if(policy.rate_limit.is_some_and(|rate| rate.exact)), |_, _| Ok(())).of("rate_limit.exact"),
+        line  ("rate_max",          Control::Number,   |policy| some(policy.rate_limit_max.map(|rate| rate.limit)), |typed, edit| set(&mut edit.rate_limit_max, typed.rate("rate_max_window", ""))).of("rate_limit_max"),
         line  ("rate_max_window",   Control::Number,   |policy| some(policy.rate_limit_max.map(|rate| rate.window_s)), |_, _| Ok(())).of("rate_limit_max.window_s"),
     ]),
     ("policy_form.later", &[
@@ -356,6 +357,15 @@ fn some(number: Option<impl ToString>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
+/// The words of a choice between no and yes.
+fn yes_or_no() -> Vec<&'static str> {
+    vec!["no", "yes"]
+}
+
+fn yes_if(is_on: bool) -> String {
+    if is_on { "yes" } else { "no" }.to_owned()
+}
+
 fn headers(policy: &Policy) -> String {
     let headers = policy.headers.iter().map(CredentialHeader::as_str);
     headers.collect::<Vec<_>>().join(" ")
@@ -416,13 +426,17 @@ impl Typed<'_> {
         days.ok_or_else(|| self.refused(self.name, "days"))
     }
 
-    /// A rate limit from this field and the one of its window.
-    fn rate(&self, window: &str) -> Result<Option<RateLimit>> {
+    /// A rate limit from this field and those of its window and of its exactness.
+    fn rate(&self, window: &str, exact: &str) -> Result<Option<RateLimit>> {
         let Some(limit) = number(self.texts, self.form, self.name)? else {
             return Ok(None);
         };
         let window_s = number(self.texts, self.form, window)?.unwrap_or(60);
-        Ok(Some(RateLimit { limit, window_s }))
+        Ok(Some(RateLimit {
+            limit,
+            window_s,
+            exact: self.form.text(exact) == "yes",
+        }))
     }
 
     /// One rule per line. If there is none, keys that act for their owner get the default rules, and other keys get
@@ -515,10 +529,12 @@ mod tests {
                 rate_limit: Some(RateLimit {
                     limit: 60,
                     window_s: 60,
+                    exact: false,
                 }),
                 rate_limit_max: Some(RateLimit {
                     limit: 120,
                     window_s: 90,
+                    exact: false,
                 }),
                 at_owner_max: AtMax::Replace,
                 keys_per_workspace_max: Some(0),

@@ -1,6 +1,7 @@
 //! The rules of a policy in words: the table of the form, with values instead of fields.
 
 use super::form::{Control, GROUPS, Line, lines};
+use crate::dialects::console::keys::facts::rate_text;
 use crate::dialects::console::layout::moment::span;
 use crate::dialects::console::text::Texts;
 use crate::domain::keys::quota::RateLimit;
@@ -72,13 +73,15 @@ fn value(texts: &Texts, policy: &Policy, line: &Line) -> Option<String> {
         let labels: Vec<&str> = words.into_iter().map(label).collect();
         labels.join(" · ")
     };
-    let rate = |rate: Option<RateLimit>| {
-        let rate = rate?;
-        let text = texts.count("key.rate", rate.limit);
-        Some(text.replacen("{}", &span(texts, rate.window_s), 1))
-    };
+    let rate = |rate: Option<RateLimit>| rate.map(|rate| rate_text(texts, rate));
     match line.control {
-        _ if matches!(name, "description" | "rate_window" | "rate_max_window") => None,
+        _ if matches!(
+            name,
+            "description" | "rate_window" | "rate_exact" | "rate_max_window"
+        ) =>
+        {
+            None
+        }
         _ if name == "at_owner_max" && policy.keys_per_owner_max.is_none() => None,
         _ if name == "self_rotation" && !policy.can_rotate => None,
         Control::Catalog if value.is_empty() => {
@@ -124,6 +127,7 @@ mod tests {
             rate_limit: Some(RateLimit {
                 limit: 60,
                 window_s: 60,
+                exact: false,
             }),
             can_rotate: false,
             ..Policy::standard()

@@ -13,7 +13,7 @@ use crate::http::describe::bodies::{NotNull, answer, request};
 use crate::http::describe::schema::{Flat, FreeObject, Time};
 use crate::ops::keys::many::{BatchAction, KEYS_MAX};
 use crate::ops::keys::{Previous, View};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -85,12 +85,15 @@ answer! {
 
 request! {
     /// At most `limit` requests in any `window_s` seconds.
-    #[derive(Serialize)]
     pub struct RateBody as "RateLimit" {
         /// Requests in any window; 0 refuses every request.
         limit: u64 [maximum = RATE_LIMIT_MAX] = 60,
         /// Seconds.
         window_s: u64 [minimum = 1, maximum = WINDOW_S_MAX] = 60,
+        /// Whether several nodes on PostgreSQL count all requests together, instead of each its share: for limits of at most 1,000
+        /// requests. Each request of the key waits for the database, and is answered 503 if that cannot be asked. False if it is
+        /// left out, and answers leave it out then. A single node counts exactly in any case. `rate_limit_max` of a policy cannot be exact.
+        exact: Option<bool> = false,
     }
 }
 
@@ -281,11 +284,26 @@ impl<'a> PreviousBody<'a> {
     }
 }
 
+/// Without `exact` unless it is true.
+impl Serialize for RateBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let exact = self.exact.filter(|exact| *exact);
+        let mut map = serializer.serialize_map(Some(2 + usize::from(exact.is_some())))?;
+        map.serialize_entry("limit", &self.limit)?;
+        map.serialize_entry("window_s", &self.window_s)?;
+        if let Some(exact) = exact {
+            map.serialize_entry("exact", &exact)?;
+        }
+        map.end()
+    }
+}
+
 impl From<RateLimit> for RateBody {
     fn from(rate: RateLimit) -> RateBody {
         RateBody {
             limit: rate.limit,
             window_s: rate.window_s,
+            exact: rate.exact.then_some(true),
         }
     }
 }
@@ -295,6 +313,7 @@ impl From<RateBody> for RateLimit {
         RateLimit {
             limit: body.limit,
             window_s: body.window_s,
+            exact: body.exact.unwrap_or(false),
         }
     }
 }

@@ -242,7 +242,11 @@ impl Draft {
         if self.key.rate_limit.is_some() {
             return self.drop_key(line, property, refusals::imports::rate_limits());
         }
-        self.key.rate_limit = Some(RateLimit { limit, window_s });
+        self.key.rate_limit = Some(RateLimit {
+            limit,
+            window_s,
+            exact: false,
+        });
     }
 
     /// Keeps a property among the metadata, under the name of the system and its own.

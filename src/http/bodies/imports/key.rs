@@ -3,7 +3,7 @@
 use super::{at_line, digests};
 use crate::domain::catalogs::check_scope_name;
 use crate::domain::keys::address::AddressList;
-use crate::domain::keys::quota::{RATE_LIMIT_MAX, RateLimit, WINDOW_S_MAX};
+use crate::domain::keys::quota::{EXACT_LIMIT_MAX, RATE_LIMIT_MAX, RateLimit, WINDOW_S_MAX};
 use crate::domain::keys::{KeyId, NO_METADATA, SCOPES_MAX};
 use crate::domain::text::{self, METADATA_BYTES_MAX};
 use crate::domain::time::Timestamp;
@@ -116,8 +116,14 @@ impl ImportedKey {
         text.text("not_before", not_before.as_ref());
         text.text("expires_at", expires_at.as_ref());
         text.texts("allowed_ips", allowed_ips.as_ref());
-        if let Some(RateLimit { limit, window_s }) = rate_limit {
-            let rate = format!("{{\"limit\":{limit},\"window_s\":{window_s}}}");
+        if let Some(RateLimit {
+            limit,
+            window_s,
+            exact,
+        }) = rate_limit
+        {
+            let exact = if *exact { ",\"exact\":true" } else { "" };
+            let rate = format!("{{\"limit\":{limit},\"window_s\":{window_s}{exact}}}");
             text.json("rate_limit", Some(&rate));
         }
         text.number("uses_left", *uses_left);
@@ -230,7 +236,12 @@ impl ImportedKey {
         if let Some(list) = &self.allowed_ips {
             AddressList::parse("allowed_ips", list.iter().map(String::as_str))?;
         }
-        if let Some(RateLimit { limit, window_s }) = self.rate_limit {
+        if let Some(RateLimit {
+            limit,
+            window_s,
+            exact,
+        }) = self.rate_limit
+        {
             if limit > RATE_LIMIT_MAX {
                 let why = refusals::values::at_most(RATE_LIMIT_MAX);
                 return Err(Error::invalid("rate_limit.limit", why));
@@ -238,6 +249,10 @@ impl ImportedKey {
             if !(1..=WINDOW_S_MAX).contains(&window_s) {
                 let why = refusals::keys::rate_window(WINDOW_S_MAX);
                 return Err(Error::invalid("rate_limit.window_s", why));
+            }
+            if exact && limit > EXACT_LIMIT_MAX {
+                let why = refusals::keys::rate_exact(EXACT_LIMIT_MAX);
+                return Err(Error::invalid("rate_limit.exact", why));
             }
         }
         let metadata = self.metadata.as_deref().unwrap_or_default();
@@ -265,8 +280,13 @@ fn rate_limit(fields: &mut Fields) -> Result<Option<RateLimit>> {
         rate.number(member)?.ok_or(needed)
     };
     let (limit, window_s) = (part("limit")?, part("window_s")?);
+    let exact = rate.flag_or_null("exact")?.flatten().unwrap_or(false);
     rate.finish()?;
-    Ok(Some(RateLimit { limit, window_s }))
+    Ok(Some(RateLimit {
+        limit,
+        window_s,
+        exact,
+    }))
 }
 
 /// The text of an object whose members are appended one after another.
@@ -329,6 +349,7 @@ mod tests {
             rate_limit: Some(RateLimit {
                 limit: 60,
                 window_s: 30,
+                exact: false,
             }),
             uses_left: Some(0),
             metadata: text(r#"{"plan":"gold"}"#),

@@ -167,15 +167,23 @@ fn words(node: &Node) -> std::result::Result<Vec<String>, Refusal> {
     }
 }
 
-/// A rate such as `60/1m`.
+/// A rate such as `60/1m`, or `60/1m/exact`.
 fn rate(text: &str) -> std::result::Result<RateLimit, Refusal> {
+    let (text, exact) = match text.strip_suffix("/exact") {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
     let parts = text.split_once('/').and_then(|(limit, window)| {
         let is_number = limit.bytes().all(|b| b.is_ascii_digit());
         let limit = limit.parse().ok().filter(|_| is_number)?;
         Some((limit, span_s(window)?))
     });
     let (limit, window_s) = parts.ok_or_else(refusals::imports::rate_form)?;
-    Ok(RateLimit { limit, window_s })
+    Ok(RateLimit {
+        limit,
+        window_s,
+        exact,
+    })
 }
 
 fn digest_of(secret: &Plain) -> std::result::Result<String, Refusal> {

@@ -226,6 +226,7 @@ impl History {
                 members.rate_limit = Some(Some(RateLimit {
                     limit: (number % 2) as u64 * 9,
                     window_s: 60,
+                    exact: false,
                 }))
             }
             1 => {

@@ -43,7 +43,7 @@ pub fn fields_of(member: Member) -> &'static [&'static str] {
         Member::Name => &["name"],
         Member::NotBefore => &["starts_on"],
         Member::Owner => &["owner"],
-        Member::RateLimit => &["rate_limit", "rate_window"],
+        Member::RateLimit => &["rate_limit", "rate_window", "rate_exact"],
         Member::ReadOnly => &["read_only"],
         Member::Scopes => &["scopes"],
         Member::UsesLeft => &["uses_left"],
@@ -263,6 +263,7 @@ fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, Str
         ("rate_window", _) if words.section().is_none() => "rate_limit",
         (_, "rate_limit.window_s") if words.section().is_none() => "rate_limit",
         (_, "rate_limit.window_s") => "rate_window",
+        (_, "rate_limit.exact") => "rate_exact",
         (bare, _) => bare,
     };
     let reason = match place {
@@ -352,6 +353,15 @@ fn input(
                 choice("yes", read, texts.get("hint.access_read"), on),
                 choice("no", write, texts.get("hint.access_write"), !on),
             ])
+        }
+        "rate_exact" => {
+            let word = if typed.text(name) == "yes" {
+                "yes"
+            } else {
+                "no"
+            };
+            let choice = |value| Choice::of(value, texts.get(&format!("key.exact_{value}")), word);
+            Kind::Radios(vec![choice("no"), choice("yes")])
         }
         "scopes" => {
             required = policy.scopes == Presence::Required;
@@ -478,6 +488,7 @@ pub fn read(texts: &Texts, form: &Form) -> (KeyMembers, Vec<Error>) {
         rate_limit: Some(limit.map(|limit| RateLimit {
             limit,
             window_s: window.unwrap_or(60),
+            exact: form.text("rate_exact") == "yes",
         })),
         uses_left: Some(uses_left),
         metadata: Some(metadata.unwrap_or_default()),
@@ -538,6 +549,8 @@ pub fn filled(texts: &Texts, view: &View) -> Form {
             Member::RateLimit => {
                 let window = key.rate_limit.map(|rate| rate.window_s.to_string());
                 form.put("rate_window", window.unwrap_or_default());
+                let is_exact = key.rate_limit.is_some_and(|rate| rate.exact);
+                form.put("rate_exact", if is_exact { "yes" } else { "no" });
                 key.rate_limit.map(|rate| rate.limit.to_string())
             }
             Member::ReadOnly => Some(if key.read_only { "yes" } else { "no" }.to_owned()),
