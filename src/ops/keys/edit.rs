@@ -2,7 +2,7 @@
 
 use super::issue::{every_fault, owner};
 use super::members::{KeyMembers, Rules};
-use super::room::{check_name, check_owners_room, policy_of};
+use super::room::{check_name, check_owners_room};
 use super::{View, declared_in, manageable, record, view_of_saved};
 use crate::authz::bounds;
 use crate::authz::caller::{Caller, Identity};
@@ -123,8 +123,7 @@ pub(in crate::ops) fn checked(
     edit: &KeyMembers,
     now: Timestamp,
 ) -> Result<(Key, Key)> {
-    let before = manageable(tx, directory, caller, id)?;
-    let policy = policy_of(tx, &before)?;
+    let (before, policy) = manageable(tx, directory, caller, id)?;
     let mut after = apply(tx, directory, &policy, &before, edit, now)?;
     if let Some(owner) = &edit.owner {
         let owner = owner.as_deref();
@@ -163,8 +162,7 @@ pub(in crate::ops) fn switch_one(
     enabled: bool,
 ) -> Result<(Option<crate::ops::Record>, Key)> {
     let directory = index.directory();
-    let before = manageable(tx, &directory, caller, id)?;
-    let policy = policy_of(tx, &before)?;
+    let (before, policy) = manageable(tx, &directory, caller, id)?;
     let after = Key {
         enabled,
         ..before.clone()

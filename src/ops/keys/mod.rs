@@ -208,9 +208,9 @@ fn end_one(
     confirm_name: Option<&str>,
     now: Timestamp,
 ) -> Result<Vec<(&'static str, Record)>> {
-    let key = manageable(tx, directory, caller, id)?;
+    let (key, policy) = manageable(tx, directory, caller, id)?;
     check_deletable(&key)?;
-    policy_of(tx, &key)?.check_delete(&key, confirm_name)?;
+    policy.check_delete(&key, confirm_name)?;
     keys::delete(tx, id, now)?;
     ended_with_children(tx, "key.delete", &key, now)
 }
@@ -226,7 +226,7 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
         move |tx, now| {
             let key = match who.identity == Identity::Key(id) {
                 true => keys::find(tx, id)?.ok_or(Error::NotFound("key"))?,
-                false => manageable(tx, &index.directory(), &who, id)?,
+                false => manageable(tx, &index.directory(), &who, id)?.0,
             };
             let records = match keys::delete(tx, id, now)? {
                 true => ended_with_children(tx, "key.revoke", &key, now)?,
@@ -411,13 +411,18 @@ fn seen(key: Option<Key>, directory: &Directory, caller: &Caller) -> Result<Key>
         .ok_or(Error::NotFound("key"))
 }
 
-/// A live key that the caller may change.
-fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
+/// A live key that the caller may change, with its policy.
+fn manageable(
+    read: &Read,
+    directory: &Directory,
+    caller: &Caller,
+    id: KeyId,
+) -> Result<(Key, Policy)> {
     caller.require_somewhere(Permission::KeysWrite)?;
     let key = visible(read, directory, caller, id)?;
     let policy = room::policy_of(read, &key)?;
     check_manageable(directory, caller, &policy, &key)?;
-    Ok(key)
+    Ok((key, policy))
 }
 
 /// Where a file declares the key now; `None` for every other key, which is edited by hand.

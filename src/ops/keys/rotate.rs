@@ -34,8 +34,7 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     rotated(app, caller, id, grace, move |tx, now| {
         let directory = index.directory();
-        let key = manageable(tx, &directory, &who, id)?;
-        let policy = policy_of(tx, &key)?;
+        let (key, policy) = manageable(tx, &directory, &who, id)?;
         let facts = bounds::Facts::read(tx, &who, &key)?;
         check_rotation(&directory, &who, &policy, &key, &facts)?;
         // A key with the right to manage keys follows the rules of self-rotation when it rotates itself.
@@ -63,7 +62,7 @@ pub fn end_leaked(
     let target = Target::new(Kind::Key, id);
     app.change_all(caller, "key.rotate", target, move |tx, now| {
         let directory = index.directory();
-        let key = manageable(tx, &directory, &who, id)?;
+        let (key, policy) = manageable(tx, &directory, &who, id)?;
         let mut secrets = keys::list_secrets(tx, id)?.into_iter();
         let leaked =
             secrets.find(|row| row.secret == stored || row.secret.matches(&files.peppers, &text));
@@ -74,7 +73,6 @@ pub fn end_leaked(
                 record.map(|record| ("key.rotation_complete", record))
             }
             Some(None) => {
-                let policy = policy_of(tx, &key)?;
                 let facts = bounds::Facts::read(tx, &who, &key)?;
                 check_rotation(&directory, &who, &policy, &key, &facts)?;
                 let (before, grace) = (key.clone(), Grace::AtOnce);
@@ -92,7 +90,7 @@ pub fn end_previous(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
     let (index, who) = (app.index.clone(), caller.clone());
     let target = Target::new(Kind::Key, id);
     let key = app.change(caller, "key.rotation_complete", target, move |tx, now| {
-        let key = manageable(tx, &index.directory(), &who, id)?;
+        let (key, _) = manageable(tx, &index.directory(), &who, id)?;
         Ok((end_older(tx, &key, now)?, key))
     })?;
     Ok(view_of_saved(app, key))
