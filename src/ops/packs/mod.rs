@@ -37,6 +37,7 @@ use crate::store::seals::{self, Standing};
 use crate::store::{Read, sites as rows};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use views::SiteView;
 
 /// What the server knows about its packs while it runs.
 #[derive(Default)]
