@@ -226,6 +226,7 @@ mod tests {
         assert_eq!(Window::from_bytes(&bytes, now_ms).unwrap(), window);
         // The first request and the last one are as far apart as they can be.
         let mut longest = Window::default();
+        longest.fits(RATE, 1_000, 5).unwrap();
         longest.take(RATE, 1_000, 5);
         assert_eq!(longest.ends_at(RATE), 5 + WINDOW_S_MAX * 1_000);
         let last = longest.ends_at(RATE) - 1;
