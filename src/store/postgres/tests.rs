@@ -354,11 +354,12 @@ fn only_a_database_of_this_schema_is_opened() {
             .to_string()
             .contains("has a schema latchkey already")
     );
-    let known = sqlite::SCHEMA_VERSION;
+    let (known, oldest) = (sqlite::SCHEMA_VERSION, address.schemas.oldest);
     for (version, oldest_reader, expected) in [
         (known + 1, known, "opened"),
         (known + 1, known + 1, "written by a newer Latchkey"),
-        (known - 1, known - 1, "this build needs"),
+        (oldest, oldest, "opened"),
+        (oldest - 1, oldest - 1, "this build needs"),
     ] {
         let sql = "UPDATE latchkey_schema SET version = $1, oldest_reader = $2";
         postgres.execute(sql, &[&version, &oldest_reader]).unwrap();

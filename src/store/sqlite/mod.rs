@@ -288,7 +288,9 @@ mod tests;
 #[cfg(test)]
 pub fn in_memory() -> Result<Read> {
     let sqlite = settled(Connection::open_in_memory().map_err(from_sqlite)?)?;
-    sqlite.batch(SCHEMA)?;
+    sqlite.batch(&format!(
+        "{SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION};"
+    ))?;
     Ok(sqlite.into())
 }
 

@@ -295,9 +295,9 @@ fn a_limit_is_exact_if_it_is_small_and_a_key_gets_it_from_its_policy() {
         }
     }
     let looser = json!({ "rate_limit": { "limit": 3, "window_s": 3_600 } });
-    admin
-        .patch("/v1/policies/exactly", looser.clone())
-        .refused_field("rate_limit");
+    // Keys follow the policy, so it can only become stricter.
+    let answer = admin.patch("/v1/policies/exactly", looser.clone());
+    answer.refused(409, "conflict");
     let bound = json!({ "rate_limit_max": exact });
     admin
         .patch("/v1/policies/exactly", bound)

@@ -162,7 +162,8 @@ mod tests {
         assert!(text.contains("\"list\" = [1, 2.5, true]"), "{text}");
         assert!(text.contains("\"a\" = \"x\\\"\\u007f\""), "{text}");
         assert!(!text.contains("none"), "{text}");
-        assert!(text.contains("rate_limit = { \"limit\" = 5, \"window_s\" = 60 }\n"));
+        assert!(text.contains("\"limit\" = 5, \"window_s\" = 60"), "{text}");
+        assert!(text.contains("\"exact\" = true"), "{text}");
         assert!(!text.contains("created_at"));
     }
 }
