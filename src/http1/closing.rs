@@ -22,16 +22,18 @@ where
     slot.enter(Phase::Linger);
     slot.in_time(|cx| Pin::new(&mut io).poll_shutdown(cx))
         .await?;
+    if !may_be_sending {
+        return Ok(());
+    }
     let mut left = LINGER_BYTES_MAX;
-    while may_be_sending {
+    loop {
         let mut room = ReadBuf::new(buffer);
         slot.in_time(|cx| Pin::new(&mut io).poll_read(cx, &mut room))
             .await?;
         let bytes = room.filled().len();
         match left.checked_sub(bytes) {
             Some(rest) if bytes > 0 => left = rest,
-            _ => break,
+            _ => return Ok(()),
         }
     }
-    Ok(())
 }

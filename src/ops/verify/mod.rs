@@ -12,7 +12,8 @@
 //! If the store fails, only one of the four cases goes on, in memory: the end of the old secret.
 
 pub mod exact;
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod exact_tests;
 mod fits;
 mod foreign;
