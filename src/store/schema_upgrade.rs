@@ -6,6 +6,7 @@ use crate::domain::audit::Event;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::error::{Error, Result};
 use crate::refusals;
+use std::path::Path;
 
 /// A node and its program.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,6 +50,11 @@ impl NodeProgram {
 }
 
 impl Store {
+    /// Whether a copy in a file has an older schema than the one that this program was made for.
+    pub fn is_older(copy: &Path) -> Result<bool> {
+        Ok(sqlite::check_header(copy)? < sqlite::SCHEMA_VERSION)
+    }
+
     /// The schema of a database on a server, and the nodes that were in use within the last `live_ms` milliseconds.
     ///
     /// # Errors

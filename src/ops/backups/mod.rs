@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::{NewFile, Readers, private};
 use crate::ops::{App, Record, restore};
 use crate::refusals;
-use crate::store::{Foreign, key_files};
+use crate::store::{Foreign, Store, key_files};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -27,6 +27,8 @@ const EXTENSION: &str = ".db";
 /// A backup in a folder that is not private is copied to the data folder first. This is the nominal name of that
 /// copy; the file only ever has a temporary name.
 const COPY: &str = "latchkey.db.copy";
+/// Likewise the name of the copy of a backup that is checked in its place.
+const CHECKED: &str = "latchkey.db.checked";
 /// When a scheduled backup has failed, the next attempt is made after this time: ten minutes.
 const AGAIN_MS: i64 = 600_000;
 
@@ -368,12 +370,27 @@ fn copy(app: &App, path: &Path, now: Timestamp) -> Result<(u64, Vec<Foreign>)> {
     });
     progress.all.store(0, Relaxed);
     let left_out = copied?;
-    restore::check(&staged, &app.key_files(), now).map_err(|why| unusable(&why, &staged, path))?;
+    let content = beside.as_mut().unwrap_or(&mut new);
+    check(app, content, &staged, now).map_err(|why| unusable(&why, &staged, path))?;
     if let Some(beside) = &mut beside {
         new.copy_from(beside.content()).map_err(failed)?;
     }
     let bytes = new.put_in_place().map_err(failed)?;
     Ok((bytes, left_out))
+}
+
+/// Checks a copy as a restore does. The check migrates a copy of an older schema, which nodes have that are being upgraded; so the file
+/// that is checked then is another one, and the backup stays what both programs restore.
+fn check(app: &App, copy: &mut NewFile, staged: &Path, now: Timestamp) -> Result<()> {
+    if !Store::is_older(staged)? {
+        return restore::check(staged, &app.key_files(), now);
+    }
+    let failed = |err| Error::Unavailable(refusals::backups::write(staged.display(), err));
+    let path = app.store.path().with_file_name(CHECKED);
+    let mut checked = NewFile::create(&path, Readers::Owner).map_err(failed)?;
+    checked.copy_from(copy.content()).map_err(failed)?;
+    let path = checked.temporary_path().map_err(failed)?;
+    restore::check(&path, &app.key_files(), now)
 }
 
 /// The error for a copy that a restore would refuse.

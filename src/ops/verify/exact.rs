@@ -10,12 +10,14 @@ use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::refusals;
-use std::collections::HashSet;
-use std::sync::{Condvar, Mutex};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// How long a request waits for its turn.
-const TURN_MAX: Duration = Duration::from_secs(2);
+/// How long a request waits for its turn: it occupies a thread.
+const TURN_MAX: Duration = Duration::from_secs(1);
+/// If the request whose turn it is takes so long, the database is slow, and no other request of the key waits for it.
+const SLOW: Duration = Duration::from_millis(300);
 
 /// What the store has answered for a request of a key.
 pub type Answer = (KeyId, std::result::Result<RateStatus, RateStatus>);
@@ -38,7 +40,9 @@ pub fn count(app: &App, id: KeyId, rate: RateLimit, cost: u64, is_fresh: bool) -
     require_fresh(is_fresh)?;
     let counted = app.store.count_exactly(id, rate, cost);
     let counted = counted.map_err(|err| unavailable(id, &err))?;
+    // With quota left, other nodes may use it up meanwhile, so the store is asked again about what is left.
     if let Err(status) = counted.answer
+        && status.remaining == 0
         && let Some(counters) = app.index.counters(id)
     {
         let steady_ms = app.now().steady_ms;
@@ -68,10 +72,10 @@ fn unavailable(id: KeyId, err: &Error) -> Error {
     Error::Unavailable(refusals::server::exact_limit())
 }
 
-/// The keys whose requests are being counted.
+/// The keys whose requests are being counted, with the time since which the present one is.
 #[derive(Default)]
 pub struct Counting {
-    keys: Mutex<HashSet<KeyId>>,
+    keys: Mutex<HashMap<KeyId, Instant>>,
     ended: Condvar,
 }
 
@@ -87,14 +91,20 @@ impl Counting {
     /// # Errors
     /// `Unavailable` if that takes too long.
     pub fn begin(&self, id: KeyId) -> Result<Turn<'_>> {
-        let keys = lock(&self.keys);
-        let waited = self
-            .ended
-            .wait_timeout_while(keys, TURN_MAX, |keys| keys.contains(&id));
-        let (mut keys, _) = waited.map_err(|err| Error::internal(err.to_string()))?;
-        match keys.insert(id) {
-            true => Ok(Turn { counting: self, id }),
-            false => Err(Error::Unavailable(refusals::server::exact_limit())),
+        let asked = Instant::now();
+        let mut keys = lock(&self.keys);
+        loop {
+            let Some(began) = keys.get(&id) else {
+                keys.insert(id, Instant::now());
+                return Ok(Turn { counting: self, id });
+            };
+            let left = SLOW.saturating_sub(began.elapsed());
+            let left = left.min(TURN_MAX.saturating_sub(asked.elapsed()));
+            if left.is_zero() {
+                return Err(Error::Unavailable(refusals::server::exact_limit()));
+            }
+            let waited = self.ended.wait_timeout(keys, left);
+            (keys, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -120,6 +130,8 @@ mod tests {
             counting.begin(KeyId(1)),
             Err(Error::Unavailable(_))
         ));
+        // One that takes long is not waited for, until its turn has ended.
+        assert!(counting.begin(KeyId(1)).is_err());
         drop(first);
         drop(counting.begin(KeyId(1)).unwrap());
     }

@@ -12,7 +12,8 @@ use crate::ops::keys::edit;
 use crate::ops::keys::members::KeyMembers;
 use crate::ops::policies::{self, PolicyEdit};
 use crate::ops::setup::fixture::Fixture;
-use crate::ops::{App, schema_upgrade};
+use crate::ops::{App, backups, schema_upgrade};
+use crate::store::Store;
 use crate::store::migrations_testing::{OLD, make_older};
 use crate::store::postgres::Postgres;
 use crate::store::postgres::server::wait_for;
@@ -82,7 +83,11 @@ fn valid(nodes: &[Arc<App>], secret: &str, each: usize) -> usize {
 }
 
 fn remaining(app: &App, id: KeyId) -> u64 {
-    let (_, answer) = exact::look(app, id, TEN, 1, true).unwrap();
+    remaining_of(app, id, TEN)
+}
+
+fn remaining_of(app: &App, id: KeyId, rate: RateLimit) -> u64 {
+    let (_, answer) = exact::look(app, id, rate, 1, true).unwrap();
     answer.unwrap_or_else(|status| status).remaining
 }
 
@@ -119,6 +124,29 @@ fn nodes_admit_exactly_the_limit_together() {
         assert_eq!(tried.unwrap().code, Code::RateLimited);
     }
     assert!(matches!(quick(), Outcome::Done(Code::RateLimited)));
+}
+
+/// What was spent shortly before an edit counts in the longer window, at every node.
+#[test]
+fn a_longer_window_restores_no_quota() {
+    let Some(cluster) = cluster(2) else {
+        return;
+    };
+    let (one, other) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let short = RateLimit { window_s: 1, ..TEN };
+    let (id, secret) = issued_with(one, &local(one), members("exact", short), None).unwrap();
+    for _ in 0..10 {
+        ask(one, &secret, 1).unwrap();
+    }
+    let spent = 10 - remaining_of(one, id, short);
+    edit::edit(one, &local(one), id, members("exact", TEN)).unwrap();
+    follows(&cluster);
+    let admin = Postgres::open(&cluster.address).unwrap();
+    admin
+        .batch("UPDATE exact_windows SET ends_at = ends_at - 60000")
+        .unwrap();
+    one.store.forget_exact_windows().unwrap();
+    assert!(remaining(other, id) <= 10 - spent);
 }
 
 #[test]
@@ -207,7 +235,12 @@ fn limits_become_exact_when_the_cluster_has_the_schema() {
             "{why}"
         );
     }
+    // The way back of the upgrade: a backup that the older program restores.
+    let backup = backups::create(&one, &caller, None).unwrap();
+    assert_eq!(Store::schema(&backup.path).unwrap(), OLD);
     assert_eq!(schema_upgrade::upgrade(&one, &caller).unwrap().version, OLD);
+    let backup = backups::create(&one, &caller, None).unwrap();
+    assert_eq!(Store::schema(&backup.path).unwrap(), OLD + 1);
     exactly(&other).unwrap();
     by_default(&one, "exactly").unwrap();
     follows(&cluster);

@@ -12,6 +12,7 @@ use crate::domain::audit::{Changes, Event};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::refusals::server::database_locked;
 use crate::refusals::verbatim;
 use crate::store::connection::Additions;
 use crate::store::postgres::in_words_of_postgres;
@@ -182,11 +183,13 @@ pub fn run(read: &Read, schemas: Schemas, from: i64, files: &KeyFiles, draft: Ev
     let now = draft.at.max(newest);
     for rolling in steps {
         let step = rolling.step;
-        carry_out(read, step, files, now).map_err(|err| {
-            Error::Unavailable(verbatim(format!(
+        carry_out(read, step, files, now).map_err(|err| match err {
+            // The caller tries again.
+            Error::Unavailable(why) if why == database_locked() => Error::Unavailable(why),
+            err => Error::Unavailable(verbatim(format!(
                 "the step to schema {} failed, and the database was left as it is: {err}",
                 step.to
-            )))
+            ))),
         })?;
     }
     let tx = read.write();

@@ -232,6 +232,31 @@ fn ended_at_its_last_step_an_upgrade_has_changed_nothing() {
     assert_eq!(older.version(), SCHEMA_VERSION);
 }
 
+/// The first attempt waits for two seconds and fails.
+#[test]
+fn an_upgrade_is_tried_again_while_a_table_is_in_use() {
+    let Some(older) = Older::new() else { return };
+    let waiting = "SELECT coalesce(max(pid), 0) AS count FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE sites%'";
+    let reader = Postgres::open(&older.address).unwrap();
+    let (address, files) = (&older.address, &older.files);
+    std::thread::scope(|scope| {
+        reader.begin_reading().unwrap();
+        reader.count("SELECT count(*) AS count FROM sites").unwrap();
+        let upgrading = scope.spawn(|| upgrade_of(address, files));
+        let first = wait_for("the upgrade does not wait", || {
+            Some(older.number(waiting)).filter(|pid| *pid > 0)
+        });
+        wait_for("the upgrade is not tried again", || {
+            let pid = older.number(waiting);
+            (pid > 0 && pid != first).then_some(())
+        });
+        reader.end();
+        assert!(upgrading.join().unwrap().is_ok());
+    });
+    assert_eq!(older.version(), SCHEMA_VERSION);
+}
+
 #[test]
 fn a_copy_in_a_file_has_the_schema_of_the_database_and_is_migrated_like_any_other() {
     let Some(older) = Older::new() else { return };
