@@ -397,7 +397,7 @@ fn remove(args: &RemoveArgs) -> Result<End> {
         ),
     })?;
     print::print(&match &removed.may_answer_until {
-        None => "it has no pack that counts, and no link, so it gives no verdict".to_owned(),
+        None => "it has no pack that counts, and no link, so it gives no verdict, unless it is set to stale = warn".to_owned(),
         Some(until) => format!(
             "it may go on to give verdicts until {until} at the latest, by its newest pack or its last word; a linked one stops with \
              its next question, and one with stale = warn does not stop"

@@ -1,6 +1,7 @@
 //! The question that a linked site asks its server: what is in force here, and what has happened since? It is authenticated with
 //! the key of the site, and has a nonce, which the answer ([`super::word`]) repeats.
 
+use super::site::MAX_STALE_S_MAX;
 use super::site_key::SiteKey;
 use super::{Checked, is_server_name, is_site_name, note};
 use crate::domain::hex::{hex, unhex};
@@ -193,7 +194,7 @@ impl Question {
             pack: pack.parse().ok()?,
             base: base.parse().ok()?,
             events: Events::parse(events)?,
-            lease_s: lease.parse().ok()?,
+            lease_s: lease.parse().ok().filter(|it| *it <= MAX_STALE_S_MAX)?,
         };
         (lines.next().is_none() && question.base <= question.pack).then_some(question)
     }
@@ -223,6 +224,18 @@ pub mod tests {
                 hash: [7; 32],
             },
             lease_s: 10,
+        }
+    }
+
+    /// A day is the longest lease that there is.
+    #[test]
+    fn a_site_asks_for_a_day_at_most() {
+        for (lease_s, is_read) in [(MAX_STALE_S_MAX, true), (MAX_STALE_S_MAX + 1, false)] {
+            let question = Question {
+                lease_s,
+                ..question()
+            };
+            assert_eq!(Question::read(&question.to_text("")).is_some(), is_read);
         }
     }
 

@@ -81,6 +81,23 @@ fn unusable(path: &Path, why: io::Error) -> Error {
     Error::Unavailable(refusals::packs::signing_keys_unusable(path.display(), why))
 }
 
+/// Puts keys of the file back that the database lacks, and refuses if the file has newer ones nevertheless.
+///
+/// # Errors
+/// `Unavailable` if the file cannot be read, or has keys that do not follow those of the database.
+pub(super) fn require_all(app: &App) -> Result<()> {
+    put_back(app)?;
+    let path = path(app.store.path());
+    let (rows, kept) = (app.read(packs::list_signing_keys)?, read(&path)?);
+    match rows.last().is_some_and(|last| is_ahead(&kept, last)) {
+        true => {
+            let why = "it has newer keys than the database, which do not follow those";
+            Err(unusable(&path, io::Error::other(why)))
+        }
+        false => Ok(()),
+    }
+}
+
 fn put_back(app: &App) -> Result<()> {
     let path = path(app.store.path());
     let kept = read(&path)?;
@@ -118,7 +135,8 @@ fn put_back(app: &App) -> Result<()> {
 /// The keys of the file; none if it is not there.
 fn read(path: &Path) -> Result<Vec<SigningKeyRow>> {
     let bytes = found(path)?.unwrap_or_default();
-    let text = String::from_utf8(bytes).unwrap_or_default();
+    // A line that is damaged is none, and does not spoil the others.
+    let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(parse).collect())
 }
 
@@ -210,7 +228,7 @@ mod tests {
     }
 
     /// A server whose database was replaced by an older copy, after two further keys, and its file before the start.
-    fn put_back(change: impl FnOnce(String) -> String) -> (Fixture, String) {
+    fn put_back<T: AsRef<[u8]>>(change: impl FnOnce(String) -> T) -> (Fixture, String) {
         let mut fixture = with_site(0);
         fixture.keep_copy();
         for _ in 0..2 {
@@ -235,6 +253,35 @@ mod tests {
         let signer = signer.unwrap();
         assert_eq!(signer.key.public().to_text(), newest);
         assert_eq!(signer.introductions.len(), 2);
+    }
+
+    #[test]
+    fn a_damaged_line_does_not_spoil_the_others() {
+        let (fixture, _) = put_back(|text| [text.as_bytes(), b"\xe9 4\n"].concat());
+        assert_eq!(versions(&fixture), [1, 2, 3]);
+    }
+
+    /// It could not be read at the start.
+    #[test]
+    fn no_second_key_gets_the_version_of_one_that_the_file_has() {
+        let mut kept = String::new();
+        let (fixture, _) = put_back(|text| {
+            kept = text;
+            "strange\n"
+        });
+        assert_eq!(versions(&fixture), [1]);
+        let path = path(fixture.app.store.path());
+        std::fs::write(&path, &kept).unwrap();
+        rotate(&fixture.app, &fixture.local()).unwrap();
+        assert_eq!(versions(&fixture), [1, 2, 3, 4]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(&kept), "{text}");
+        // Keys that do not follow those of the database stay where they are, and none is made beside them.
+        let strange = text.lines().nth(1).unwrap().replacen("2 ", "5 ", 1);
+        std::fs::write(&path, format!("{text}{strange}\n")).unwrap();
+        let why = rotate(&fixture.app, &fixture.local()).unwrap_err();
+        assert!(why.to_string().contains("newer keys"), "{why}");
+        assert_eq!(versions(&fixture), [1, 2, 3, 4]);
     }
 
     #[test]

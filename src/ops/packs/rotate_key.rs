@@ -13,9 +13,12 @@ use crate::store::packs::{self, SigningKeyRow};
 /// ([`kept_keys`]) before it signs anything.
 ///
 /// # Errors
-/// `Forbidden` unless the caller is the administrator of the machine. `Conflict` if there is no site yet.
+/// `Forbidden` unless the caller is the administrator of the machine. `Conflict` if there is no site yet. `Unavailable` if the file cannot
+/// be read or written.
 pub fn rotate(app: &App, caller: &Caller) -> Result<SigningKeyRow> {
     require_local(app, caller, ROTATE)?;
+    // Otherwise the file would lose a key that sites know already.
+    kept_keys::require_all(app)?;
     let (sealing, database) = (app.sealing.clone(), app.store.path().to_owned());
     app.change(caller, ROTATE, Target::server(), move |tx, now| {
         let no_site = || Error::Conflict(refusals::packs::no_site());

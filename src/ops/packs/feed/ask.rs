@@ -244,8 +244,9 @@ fn record_first(app: &App, known: &Known, question: &Question, lease_s: u64) -> 
     link.asked_ms.get_or_insert(now_ms);
     link.is_dropped = false;
     if !was_linked && !is_new {
-        // It has a word of which the database does not know, and asked after it had it.
-        link.grant(now_ms, question.lease_s);
+        // It has a word of which the database does not know, and asked after it had it. No word has granted more than the longest
+        // lease, whatever the site wishes.
+        link.grant(now_ms, question.lease_s.min(feed.leases.longest_s()));
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::ops::App;
 use crate::ops::packs::feed::link::lease_end_ms;
 use crate::refusals;
 use crate::store::{packs, sites};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -36,6 +37,8 @@ struct Kept {
     longest_s: Option<u64>,
     /// When the file was made of which this one is a copy; `None` if it is none.
     copy_of: Option<u128>,
+    /// Whether the database knows of no site: it is older than the first one.
+    is_left_over: bool,
 }
 
 /// What an older copy does not say.
@@ -48,22 +51,41 @@ pub struct Replaced {
 
 impl Kept {
     fn read(path: PathBuf) -> Kept {
-        let text = read_regular(&path)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .unwrap_or_default();
+        let text = match read_regular(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(err) if err.kind() == ErrorKind::NotFound => {
+                return Kept {
+                    path,
+                    longest_s: None,
+                    copy_of: None,
+                    is_left_over: false,
+                };
+            }
+            Err(err) => format!("? {err}"),
+        };
         let mut words = text.split_whitespace();
-        let longest_s = words.next().and_then(|word| word.parse().ok());
+        let longest_s = words.next().and_then(|word| word.parse::<u64>().ok());
+        if longest_s.is_none() {
+            // It is left as it is: what it said may have been longer than what is granted from now on.
+            log::warn!(
+                "sites: {} does not say for how long sites may go on without the server, so it counts as {MAX_STALE_S_MAX} s; remove it \
+                 when no site can have a lease of the time before",
+                path.display()
+            );
+        }
+        let longest_s = longest_s.map_or(MAX_STALE_S_MAX, |it| it.min(MAX_STALE_S_MAX));
         let named = words.next().and_then(|word| word.parse::<u128>().ok());
         let found = std::fs::metadata(&path).ok();
         let made_at = found.and_then(|found| private::made_at(&found));
         let kept = Kept {
             copy_of: named.filter(|named| made_at.is_some_and(|made_at| made_at != *named)),
             path,
-            longest_s,
+            longest_s: Some(longest_s),
+            is_left_over: false,
         };
         // It was written by a version that did not write the time.
-        if let (Some(longest_s), None, Some(_)) = (longest_s, named, made_at)
+        if text.trim_end() == longest_s.to_string()
+            && made_at.is_some()
             && let Err(err) = kept.write(longest_s)
         {
             log::warn!("sites: {err}");
@@ -118,14 +140,34 @@ impl Leases {
             .is_some_and(|kept| kept.copy_of.is_some())
     }
 
-    /// Lets a copy count as the file of this folder, when no lease of the time before can count any more.
+    /// Whether the file is there although the database knows of no site. It is noted, for [`Leases::settle`].
+    fn is_left_over(&self) -> bool {
+        let mut kept = lock(&self.0);
+        let Some(kept) = kept.as_mut().filter(|kept| kept.longest_s.is_some()) else {
+            return false;
+        };
+        kept.is_left_over = true;
+        true
+    }
+
+    /// Lets a copy count as the file of this folder, and removes one that an older database has left over, when no lease of the time
+    /// before can count any more.
     pub fn settle(&self, since_start_ms: u64) -> Result<()> {
         let mut kept = lock(&self.0);
-        let Some(kept) = kept.as_mut().filter(|kept| kept.copy_of.is_some()) else {
+        let is_due = |kept: &&mut Kept| kept.copy_of.is_some() || kept.is_left_over;
+        let Some(kept) = kept.as_mut().filter(is_due) else {
             return Ok(());
         };
         let longest_s = kept.longest_s.unwrap_or(MAX_STALE_S_MAX);
         if since_start_ms < lease_end_ms(0, longest_s) {
+            return Ok(());
+        }
+        if kept.is_left_over {
+            private::remove(&kept.path).map_err(|err| {
+                let why = refusals::server::file_unwritable(kept.path.display(), err);
+                Error::Unavailable(why)
+            })?;
+            (kept.is_left_over, kept.copy_of, kept.longest_s) = (false, None, None);
             return Ok(());
         }
         let before = kept.copy_of.take();
@@ -137,10 +179,12 @@ impl Leases {
 pub fn since_replaced(app: &App) -> Result<Option<Replaced>> {
     let (server, sites) =
         app.read(|read| Ok((packs::find_server(read)?, sites::list_names(read)?)))?;
-    let Some(server) = server else {
-        return Ok(None);
-    };
     let leases = &app.feed.leases;
+    let Some(server) = server else {
+        // Sites that were added since have words of which this database knows nothing at all.
+        let left_ms = lease_end_ms(0, leases.longest_s());
+        return Ok(leases.is_left_over().then_some(Replaced { left_ms, sites }));
+    };
     let (is_replaced, is_copy) = (server.reign >= REPLACED, leases.is_copy());
     let longest_s = leases.longest_s();
     let now_s = u64::try_from(word::time(app).unix_s()).unwrap_or(0);
@@ -167,6 +211,7 @@ pub fn since_replaced(app: &App) -> Result<Option<Replaced>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::setup::fixture::Fixture;
 
     #[test]
     fn the_longest_lease_stays() {
@@ -183,6 +228,49 @@ mod tests {
         }
         std::fs::remove_dir_all(&folder).unwrap();
     }
+
+    #[test]
+    fn a_file_that_says_nothing_counts_as_the_longest_lease_and_stays() {
+        let folder = private::tests::folder("longest-lease-damaged");
+        let (database, file) = (folder.join("db"), folder.join(FILE));
+        for content in [
+            &b"nonsense\n"[..],
+            b"\xff",
+            b"",
+            b"99999999999999999999 1\n",
+        ] {
+            std::fs::write(&file, content).unwrap();
+            let leases = Leases::default();
+            leases.begin(&database);
+            assert_eq!(leases.longest_s(), MAX_STALE_S_MAX);
+            leases.raise(10).unwrap();
+            assert_eq!(std::fs::read(&file).unwrap(), content);
+        }
+        std::fs::write(&file, "9007199254740992\n").unwrap();
+        let leases = Leases::default();
+        leases.begin(&database);
+        assert_eq!(leases.longest_s(), MAX_STALE_S_MAX);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A backup of before the first site was restored.
+    #[test]
+    fn a_database_that_knows_no_site_waits_for_the_longest_lease_once() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        assert!(since_replaced(app).unwrap().is_none());
+        let file = app.store.path().with_file_name(FILE);
+        std::fs::write(&file, "3600\n").unwrap();
+        let leases = &app.feed.leases;
+        leases.begin(app.store.path());
+        let replaced = since_replaced(app).unwrap().unwrap();
+        assert_eq!(replaced.left_ms, lease_end_ms(0, 3_600));
+        leases.settle(replaced.left_ms - 1).unwrap();
+        assert!(file.exists());
+        leases.settle(replaced.left_ms).unwrap();
+        assert!(!file.exists() && since_replaced(app).unwrap().is_none());
+    }
+
     #[test]
     fn a_copy_of_the_file_is_noticed_until_no_lease_of_the_time_before_counts() {
         let folder = private::tests::folder("longest-lease-copied");
