@@ -364,7 +364,7 @@ fn check_unchanged(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether an entry of the folder is a part of the data: the database and what SQLite keeps beside it, a key file, or the
+/// Whether an entry of the folder is a part of the data: the database and what SQLite keeps next to it, a key file, or the
 /// list of what was deleted.
 fn is_data(name: &str) -> bool {
     name.starts_with(DATABASE)

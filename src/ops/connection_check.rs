@@ -18,7 +18,7 @@ pub enum Seen {
     Silent,
 }
 
-/// Asks the proxy at `address` for the first page of `host`. Only administrators of the whole server may: whoever can
+/// Asks the proxy at `address` for the first page of `host`. Only administrators of the whole server may: a user who can
 /// send requests from this server can learn what listens in its network. The event is written before the question.
 pub fn check(app: &App, caller: &Caller, address: &Address, host: &str) -> Result<Seen> {
     let (index, who) = (app.index.clone(), caller.clone());

@@ -193,7 +193,7 @@ impl Feed {
         }
     }
 
-    /// Asks one question, and does what its answer says.
+    /// Asks one question, and does what its answer asks for.
     fn ask(&mut self, app: &App) -> std::result::Result<Next, Failed> {
         let mut connection = match self.connection.take() {
             Some(kept) if kept.get_ref().check_open().is_ok() => kept,

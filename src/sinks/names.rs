@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long what a look-up has found may wait for somebody who asks.
+/// How long what a look-up has found may wait for a caller.
 const NEWS: Duration = Duration::from_secs(30);
 
 /// How a name becomes addresses; a test has another way than the resolver of the system.
@@ -27,7 +27,7 @@ pub struct Names {
 #[derive(Default)]
 struct State {
     is_looking: bool,
-    /// What the last look-up has found, and when, if nobody has learned it yet.
+    /// What the last look-up has found, and when, if no caller has taken it yet.
     news: Option<(Instant, io::Result<Vec<SocketAddr>>)>,
     /// The addresses that were found last.
     known: Vec<SocketAddr>,

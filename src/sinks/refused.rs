@@ -6,7 +6,7 @@ use std::io;
 
 /// A message is left out after so many refusals.
 const ANSWERS_MIN: u32 = 10;
-/// At least this time after the first of them, so that a receiver can be mended.
+/// At least this time after the first of them, so that a receiver can be repaired.
 const PATIENCE_MS: u64 = 600_000;
 
 /// The receiver works, and did not want this message.
