@@ -10,6 +10,7 @@ use crate::domain::nodes::NodeId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::refusals;
+use crate::refusals::server::database_locked;
 use crate::store::connection::{Cells as RowCells, Head, Row, ToValue};
 use crate::store::postgres::values::{Cells, Param};
 use crate::store::sqlite::SCHEMA_VERSION;
@@ -73,6 +74,8 @@ pub struct Lease {
     /// `None` before the first question, and after one that failed.
     connection: Option<Postgres>,
     holder: LeaseHolder,
+    /// Whether it could not be written last time.
+    has_failed: bool,
     /// The lease is written once a second.
     _watch: Watch,
 }
@@ -84,6 +87,7 @@ impl Lease {
             address,
             connection: None,
             holder,
+            has_failed: false,
         }
     }
 
@@ -100,12 +104,15 @@ impl Lease {
     }
 
     /// Writes the lease and waits until it is durable. Nodes that were seen within the last `live_ms` milliseconds count as in use. If
-    /// that fails, the server may be one that another one has replaced, so all connections of the node are opened again.
+    /// that fails, the server may be one that another one has replaced, so all connections of the node are opened again. A first
+    /// refusal because a table is locked is no sign of that: an upgrade of the schema locks tables, over one of these connections.
     pub fn renew(&mut self, live_ms: i64) -> Result<Renewed> {
         let round = self.address.primary.round();
         let renewed = self.renew_here(live_ms);
-        match renewed {
+        let had_failed = std::mem::replace(&mut self.has_failed, renewed.is_err());
+        match &renewed {
             Ok(_) => self.address.primary.stay(),
+            Err(Error::Unavailable(why)) if !had_failed && *why == database_locked() => {}
             Err(_) => self.address.primary.leave(round),
         }
         renewed
@@ -220,6 +227,28 @@ mod tests {
             name: format!("machine-{node}"),
         };
         Lease::new(address.clone(), holder)
+    }
+
+    #[test]
+    fn a_server_is_left_when_the_lease_cannot_be_written_but_not_for_a_lock_at_once() {
+        let Some((_database, address)) = new_database() else {
+            return;
+        };
+        let mut one = lease(&address, 1);
+        one.renew(60_000).unwrap();
+        let round = || address.primary.round();
+        let before = round();
+        let admin = Postgres::open(&address).unwrap();
+        admin
+            .batch("BEGIN; LOCK TABLE node_leases IN SHARE MODE")
+            .unwrap();
+        assert!(one.renew(60_000).is_err());
+        assert_eq!(round(), before);
+        assert!(one.renew(60_000).is_err());
+        assert_ne!(round(), before);
+        drop(admin);
+        wait_for("the lease is not written", || one.renew(60_000).ok());
+        assert!(!one.has_failed);
     }
 
     #[test]
