@@ -113,6 +113,10 @@ impl Window {
     }
 
     /// When nothing in it counts any more, by the clock of the window.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "only nodes that share a database store a window")
+    )]
     pub fn ends_at(&self, rate: RateLimit) -> u64 {
         self.slots
             .back()
@@ -124,6 +128,10 @@ impl Window {
     ///
     /// # Errors
     /// The window is not that of an exact limit.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "only nodes that share a database store a window")
+    )]
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(4 + self.slots.len() * 6);
         let mut before = None;
@@ -149,6 +157,10 @@ impl Window {
     ///
     /// # Errors
     /// The bytes are no window of an exact limit.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "only nodes that share a database store a window")
+    )]
     pub fn from_bytes(bytes: &[u8], now_ms: u64) -> Result<Window> {
         let broken = || Error::internal("the stored window of an exact limit cannot be read");
         let mut window = Window {
