@@ -1,6 +1,6 @@
 //! Types of arguments: time spans, rates, roles, and the members of a request.
 
-use crate::domain::keys::quota::USES_MAX;
+use crate::domain::keys::quota::{RateLimit, USES_MAX};
 use crate::domain::time::{Timestamp, span_s};
 use crate::http::numbers;
 use serde_json::{Map, Value, json};
@@ -58,40 +58,32 @@ impl FromStr for Until {
     }
 }
 
-/// A rate such as `60/1m`: a number of requests in a time span.
+/// A rate limit such as `60/1m`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Rate {
-    pub limit: u64,
-    pub window: Span,
-    pub exact: bool,
-}
+pub struct Rate(RateLimit);
 
 impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Rate, String> {
-        let refused = || {
-            "a rate is a number of requests and a span, such as 60/1m, 1000/1h or 60/1m/exact"
-                .to_owned()
-        };
-        let (text, exact) = match text.strip_suffix("/exact") {
-            Some(text) => (text, true),
-            None => (text, false),
-        };
-        let (limit, window) = text.split_once('/').ok_or_else(refused)?;
-        Ok(Rate {
-            limit: limit.parse().map_err(|_| refused())?,
-            window: window.parse().map_err(|_| refused())?,
-            exact,
-        })
+        let refused =
+            "a rate is a number of requests and a span, such as 60/1m, 1000/1h or 60/1m/exact";
+        RateLimit::parse(text)
+            .map(Rate)
+            .ok_or_else(|| refused.to_owned())
     }
 }
 
 impl Rate {
     pub fn body(self) -> Value {
-        match self.exact {
-            true => json!({"limit": self.limit, "window_s": self.window.0, "exact": true}),
-            false => json!({"limit": self.limit, "window_s": self.window.0}),
+        let RateLimit {
+            limit,
+            window_s,
+            exact,
+        } = self.0;
+        match exact {
+            true => json!({"limit": limit, "window_s": window_s, "exact": true}),
+            false => json!({"limit": limit, "window_s": window_s}),
         }
     }
 }
@@ -251,7 +243,7 @@ mod tests {
     #[test]
     fn rates_and_roles_have_two_parts() {
         let rate: Rate = "60/1m".parse().unwrap();
-        assert_eq!((rate.limit, rate.window), (60, Span(60)));
+        assert_eq!((rate.0.limit, rate.0.window_s), (60, 60));
         for bad in ["60", "/1m", "60/", "x/1m"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }

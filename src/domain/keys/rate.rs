@@ -1,5 +1,6 @@
 //! Rate limits: the numbers, and which of two is stricter. Counting is in `quota` and `window`.
 
+use crate::domain::time::span_s;
 use std::fmt;
 
 /// The largest number of requests in a window. Larger numbers are refused when a key is issued.
@@ -20,6 +21,22 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
+    /// Reads a limit such as `60/1m`, or `60/1m/exact`: a number of requests in a time span.
+    pub fn parse(text: &str) -> Option<RateLimit> {
+        let (numbers, exact) = match text.strip_suffix("/exact") {
+            Some(numbers) => (numbers, true),
+            None => (text, false),
+        };
+        let (limit, window) = numbers.split_once('/')?;
+        // `parse` would accept a sign.
+        let is_number = limit.bytes().all(|digit| digit.is_ascii_digit());
+        Some(RateLimit {
+            limit: limit.parse().ok().filter(|_| is_number)?,
+            window_s: span_s(window)?,
+            exact,
+        })
+    }
+
     /// The part of this limit that each of several nodes may use without asking the others. All parts together are less than one
     /// request a node more than the limit. A limit of 0 stays 0, and an exact limit is not shared out.
     pub fn share(self, nodes: u64) -> RateLimit {
@@ -84,6 +101,26 @@ mod tests {
                 limit(share),
                 "{whole} on {nodes}"
             );
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_number_and_a_span() {
+        let shown = |text| RateLimit::parse(text).map(|rate| rate.to_string());
+        assert_eq!(shown("60/1m").as_deref(), Some("60 in 60 s"));
+        assert_eq!(shown("0/2h/exact").as_deref(), Some("0 in 7200 s, exact"));
+        for text in [
+            "",
+            "60",
+            "/1m",
+            "60/",
+            "+60/1m",
+            "60/1m/exactly",
+            "60/exact",
+            "60/1m/1m",
+            "x/1m",
+        ] {
+            assert_eq!(shown(text), None, "{text}");
         }
     }
 

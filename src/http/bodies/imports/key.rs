@@ -3,8 +3,9 @@
 use super::{at_line, digests};
 use crate::domain::catalogs::check_scope_name;
 use crate::domain::keys::address::AddressList;
-use crate::domain::keys::quota::{EXACT_LIMIT_MAX, RATE_LIMIT_MAX, RateLimit, WINDOW_S_MAX};
+use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::{KeyId, NO_METADATA, SCOPES_MAX};
+use crate::domain::policies::rules::check_rate_limit;
 use crate::domain::text::{self, METADATA_BYTES_MAX};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -236,24 +237,8 @@ impl ImportedKey {
         if let Some(list) = &self.allowed_ips {
             AddressList::parse("allowed_ips", list.iter().map(String::as_str))?;
         }
-        if let Some(RateLimit {
-            limit,
-            window_s,
-            exact,
-        }) = self.rate_limit
-        {
-            if limit > RATE_LIMIT_MAX {
-                let why = refusals::values::at_most(RATE_LIMIT_MAX);
-                return Err(Error::invalid("rate_limit.limit", why));
-            }
-            if !(1..=WINDOW_S_MAX).contains(&window_s) {
-                let why = refusals::keys::rate_window(WINDOW_S_MAX);
-                return Err(Error::invalid("rate_limit.window_s", why));
-            }
-            if exact && limit > EXACT_LIMIT_MAX {
-                let why = refusals::keys::rate_exact(EXACT_LIMIT_MAX);
-                return Err(Error::invalid("rate_limit.exact", why));
-            }
+        if let Some(rate) = self.rate_limit {
+            check_rate_limit("rate_limit", rate)?;
         }
         let metadata = self.metadata.as_deref().unwrap_or_default();
         if metadata.len() > METADATA_BYTES_MAX {

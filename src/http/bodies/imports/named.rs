@@ -11,7 +11,6 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::plain::Plain;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::secret::Presented;
-use crate::domain::time::span_s;
 use crate::error::{Error, Result};
 use crate::http::bodies::tree::{self, Data, Node};
 use crate::http::fields::Fields;
@@ -140,7 +139,13 @@ fn of_row(row: &Node) -> std::result::Result<ImportedKey, (String, Refusal)> {
                 let list = words(node).map_err(at)?;
                 key.allowed_ips = (!list.is_empty()).then_some(list);
             }
-            "rate_limit" => key.rate_limit = text()?.map(|it| rate(&it).map_err(at)).transpose()?,
+            "rate_limit" => {
+                key.rate_limit = text()?
+                    .map(|it| {
+                        RateLimit::parse(&it).ok_or_else(|| at(refusals::imports::rate_form()))
+                    })
+                    .transpose()?
+            }
             "uses_left" => key.uses_left = values::count(node).map_err(at)?,
             "metadata" => {
                 let object = values::object(node).map_err(at)?;
@@ -165,25 +170,6 @@ fn words(node: &Node) -> std::result::Result<Vec<String>, Refusal> {
         }
         _ => values::texts(node),
     }
-}
-
-/// A rate such as `60/1m`, or `60/1m/exact`.
-fn rate(text: &str) -> std::result::Result<RateLimit, Refusal> {
-    let (text, exact) = match text.strip_suffix("/exact") {
-        Some(text) => (text, true),
-        None => (text, false),
-    };
-    let parts = text.split_once('/').and_then(|(limit, window)| {
-        let is_number = limit.bytes().all(|b| b.is_ascii_digit());
-        let limit = limit.parse().ok().filter(|_| is_number)?;
-        Some((limit, span_s(window)?))
-    });
-    let (limit, window_s) = parts.ok_or_else(refusals::imports::rate_form)?;
-    Ok(RateLimit {
-        limit,
-        window_s,
-        exact,
-    })
 }
 
 fn digest_of(secret: &Plain) -> std::result::Result<String, Refusal> {
