@@ -118,6 +118,8 @@ impl Leases {
         let Some(kept) = kept.as_mut() else {
             return Ok(());
         };
+        // From now on the database knows of a site, so the file is its own.
+        kept.is_left_over = false;
         if kept.longest_s.is_some_and(|longest| longest >= lease_s) {
             return Ok(());
         }
@@ -267,6 +269,11 @@ mod tests {
         assert_eq!(replaced.left_ms, lease_end_ms(0, 3_600));
         leases.settle(replaced.left_ms - 1).unwrap();
         assert!(file.exists());
+        // A site that is added and linked meanwhile needs it.
+        leases.raise(10).unwrap();
+        leases.settle(replaced.left_ms).unwrap();
+        assert!(file.exists() && leases.longest_s() == 3_600);
+        assert!(since_replaced(app).unwrap().is_some());
         leases.settle(replaced.left_ms).unwrap();
         assert!(!file.exists() && since_replaced(app).unwrap().is_none());
     }
