@@ -790,7 +790,7 @@ CREATE TABLE notice_reads (
 ) STRICT, WITHOUT ROWID;
 
 -- The windows of exact rate limits, in which the nodes of a database on a server count requests together. A failure of the server empties
--- the table, as a restart of a single node empties its windows. In a file there is no row.
+-- the table, as a restart of a single node empties its windows. Of a file nothing reads it.
 CREATE TABLE exact_windows (
     key_id  TEXT    NOT NULL PRIMARY KEY CHECK (length(key_id) = 10),   -- no reference: its check would write into keys
     ends_at INTEGER NOT NULL,                       -- when no request counts any more; times are by the clock of the server, in ms

@@ -18,7 +18,7 @@ use crate::store::idempotency;
 use crate::store::seals::keys::RemainingUses;
 use crate::store::usage;
 use crate::store::usage::UsageDelta;
-use crate::store::{Durability, clock, exact, retired, seals, shared_attempts, uses};
+use crate::store::{Durability, clock, retired, seals, shared_attempts, uses};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -250,11 +250,8 @@ fn sweep(app: &App, mark: Timestamp) -> Result<()> {
         clock::record(tx, node, &recorded.recorded())?;
         usage::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
         idempotency::delete_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
-        match tx.is_shared() {
-            true => {
-                shared_attempts::delete_before(tx, Timestamp(mark.0 - shared_attempts::KEPT_MS))?;
-            }
-            false => exact::delete_all(tx)?,
+        if tx.is_shared() {
+            shared_attempts::delete_before(tx, Timestamp(mark.0 - shared_attempts::KEPT_MS))?;
         }
         retired::delete_before(tx, Timestamp(mark.0 - retired::KEPT_MS))
     })?;

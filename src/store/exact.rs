@@ -1,6 +1,6 @@
 //! The windows of exact rate limits, in which the nodes of a database on a server count requests together.
 
-use super::{Database, Store, Write};
+use super::{Database, Store};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::quota::{RateLimit, RateStatus};
 use crate::error::{Error, Result};
@@ -51,7 +51,8 @@ impl Store {
         }
     }
 
-    /// Deletes the windows of keys that are gone, and those that are over. A file has none but those of the server whose backup it was.
+    /// Deletes the windows of keys that are gone, and those that are over. A file may
+    /// have those of the database that it is a copy of, which nothing reads.
     pub fn forget_exact_windows(&self) -> Result<()> {
         match &self.database {
             #[cfg(feature = "postgres")]
@@ -64,11 +65,6 @@ impl Store {
             Database::Sqlite(_) => Ok(()),
         }
     }
-}
-
-/// Deletes all windows of a file.
-pub fn delete_all(tx: &Write<'_>) -> Result<()> {
-    tx.execute("DELETE FROM exact_windows", &[]).map(drop)
 }
 
 fn of_file() -> Error {
