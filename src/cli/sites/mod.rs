@@ -63,8 +63,8 @@ pub enum SiteCommand {
     Edit(EditArgs),
     /// Remove a site: no more packs, and its reports are refused
     #[command(
-        after_help = "What the site has goes on until its pack ends, or the lease of its link; the command prints until when at the latest. With --rotate the pepper gets a new version, which a lost site does not \
-                      have.\n\nExamples:\n  latchkey site remove plant-7\n  latchkey site remove plant-7 --rotate --yes"
+        after_help = "What the site has goes on until its pack ends, or the lease of its link; the command prints until when at the \
+                      latest. With --rotate the pepper gets a new version, which a lost site does not have.\n\nExamples:\n  latchkey site remove plant-7\n  latchkey site remove plant-7 --rotate --yes"
     )]
     Remove(RemoveArgs),
     /// Take in the reports of sites from a folder; the same report again changes nothing

@@ -218,8 +218,8 @@ pub fn verify<R>(
 /// Decides on a presented secret, with the necessary accesses to the store.
 ///
 /// # Errors
-/// `Unavailable` if the store cannot reserve uses or count a request of an exact limit, if this is a site whose pack no longer counts, or if the node may be too far
-/// behind the database that it shares. A failure never leads to acceptance.
+/// `Unavailable` if the store cannot reserve uses or count a request of an exact limit, if this is a site whose pack no longer counts, or if
+/// the node may be too far behind the database that it shares. A failure never leads to acceptance.
 pub fn verify_blocking<R>(
     app: &App,
     secret: &str,

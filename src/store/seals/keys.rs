@@ -3,9 +3,9 @@
 //!
 //! Each seal is stored in the row that it seals. The seal of a key is 40 bytes: the number of the newest audit event
 //! at the time of sealing, and the HMAC. It covers every column of `keys` and `secrets`, and whether the key has a
-//! use limit and its rate limit is exact. If an older row is put back together with its older seal, the newest audit event of the key reveals
-//! this, because its number is higher than the number in the seal. The seal of the uses also covers the seal of the
-//! key, so uses from before the last change of the key do not match. An attacker can still put back an older number
+//! use limit and whether its rate limit is exact. If an older row is put back together with its older seal, the newest
+//! audit event of the key reveals this, because its number is higher than the number in the seal. The seal of the uses
+//! also covers the seal of the key, so uses from before the last change of the key do not match. An attacker can still put back an older number
 //! of uses since that change together with its own seal.
 
 use super::key_rows::{BETWEEN, Marks, SECRET_COLUMNS, rows};
